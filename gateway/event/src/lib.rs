@@ -1,0 +1,19 @@
+//! The vocabulary that every room shares: events, deliveries, attempts, outcomes, fates.
+//!
+//! Values only. Nothing here does I/O, reads a clock or draws a random number; time comes in as a
+//! [`Timestamp`], chance as bytes. Each name is the word of the design and of the docs.
+#![forbid(unsafe_code)]
+
+mod attempt;
+mod digest;
+mod event;
+mod name;
+mod pattern;
+mod time;
+
+pub use attempt::{Attempt, Failure, Fate, LogLevel, LogLine, Outcome};
+pub use digest::Digest;
+pub use event::{Event, EventId, Headers, Hops, NewOutput, REDACTED};
+pub use name::{EventType, NameError, Origin, PluginName, SourceName};
+pub use pattern::{Pattern, PatternError};
+pub use time::{Backoff, Clock, Timestamp};
