@@ -1,1 +1,20 @@
-//! Placeholder.
+//! Makes events durable: the store's contract and its SQLite engine.
+//!
+//! Storage is a noun with four verbs: [`append`](Store::append) keeps an event and the deliveries it
+//! is owed, [`lease`](Store::lease) hands deliveries out, [`settle`](Store::settle) records what came
+//! of one, outputs included, and [`give_back`](Store::give_back) returns one unused. What a verb
+//! answered is on disk; what failed left nothing behind. A [`Reader`] looks on without being in the way.
+#![forbid(unsafe_code)]
+
+mod contract;
+mod error;
+mod reader;
+mod sqlite;
+mod store;
+
+pub use contract::{
+    Health, Lease, LeaseKey, Leased, NewEvent, Options, Output, Receipt, Settled, Settlement, Want,
+};
+pub use error::{OpenError, ReadError, StoreError};
+pub use reader::{Counts, DeliveryState, Reader, Shown, ShownAttempt, ShownDelivery, Summary};
+pub use store::Store;

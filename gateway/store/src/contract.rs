@@ -1,0 +1,176 @@
+//! What goes into the store's verbs and what comes out of them.
+//!
+//! A [`Receipt`] and a [`LeaseKey`] can be made by the store alone: holding one proves that the
+//! commit behind it is on disk.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use hookweir_event::{Attempt, Clock, Digest, Event, EventId, Fate, Hops, PluginName, Timestamp};
+
+/// How to open a store.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The database file. Its folder is made if it is missing.
+    pub path: PathBuf,
+    /// Decides what is due and which claims have expired.
+    pub clock: Clock,
+    /// The boot id: leases of any other owner are free when the store opens.
+    pub owner: [u8; 16],
+    /// How many operations may wait for the writer. Appends beyond it are refused as
+    /// [`Overloaded`](crate::StoreError::Overloaded); the other verbs wait for their turn.
+    pub queue: usize,
+    /// The SQLite VFS to use in place of the platform's own. For tests that make the disk fail.
+    pub vfs: Option<String>,
+}
+
+impl Options {
+    /// A store in this file, with a queue of 4096: about 0.1 s of appends at full speed.
+    pub fn new(path: impl Into<PathBuf>, owner: [u8; 16], clock: Clock) -> Self {
+        Self { path: path.into(), clock, owner, queue: 4096, vfs: None }
+    }
+}
+
+/// An event to keep, with the fan-out that was fixed for it.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// A verified webhook, or an event that the gateway made. Its hops are kept as they are.
+    pub event: Event,
+    /// The dedupe keys it claims. It is a duplicate if any of them is held.
+    pub claims: Vec<Digest>,
+    /// How long the claims hold.
+    pub dedupe_window: Duration,
+    /// The plugins it is to be delivered to; none: the event is unrouted, and kept all the same.
+    pub routes: Vec<PluginName>,
+}
+
+/// Proof that an event is on disk. A 2xx is made from one, and from nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Receipt {
+    id: EventId,
+    duplicate: bool,
+}
+
+impl Receipt {
+    pub(crate) fn new(id: EventId, duplicate: bool) -> Self {
+        Self { id, duplicate }
+    }
+
+    /// The id of the event that is on disk: for a duplicate, that of the first one.
+    pub fn id(&self) -> EventId {
+        self.id
+    }
+
+    /// Whether one of the claims was held already, so that nothing new was kept.
+    pub fn is_duplicate(&self) -> bool {
+        self.duplicate
+    }
+}
+
+/// How many deliveries of one plugin are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    /// Whose.
+    pub plugin: PluginName,
+    /// At most so many.
+    pub max: usize,
+}
+
+/// Names one lease of one delivery. A later lease of the same delivery has another key, so a
+/// settlement that comes too late finds nothing to settle.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LeaseKey {
+    /// The delivery's row.
+    pub(crate) delivery: i64,
+    /// The event's row.
+    pub(crate) event: i64,
+    /// The row of the first event that led to it; the event's own for a webhook.
+    pub(crate) root: i64,
+    /// The event's hops.
+    pub(crate) hops: Hops,
+    /// Who leased it.
+    pub(crate) boot: i64,
+    /// Which lease of the delivery this is; given back or lost ones count.
+    pub(crate) turn: i64,
+    /// Which attempt of the delivery this is.
+    pub(crate) attempt: u32,
+    /// When it was leased.
+    pub(crate) leased_at: Timestamp,
+}
+
+impl std::fmt::Display for LeaseKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.delivery, self.turn)
+    }
+}
+
+/// A delivery that is ours to attempt. It stays so until it is settled or given back, or until this
+/// process ends; it never expires by the clock.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    /// For the settlement.
+    pub key: LeaseKey,
+    /// Who is to handle it.
+    pub plugin: PluginName,
+    /// What is to be handled.
+    pub event: Arc<Event>,
+    /// Which attempt this is, counted from 1. Lost leases count as attempts, given back ones do not.
+    pub attempt: u32,
+    /// How often a process died while it held this delivery.
+    pub lost_leases: u32,
+}
+
+/// The answer to [`lease`](crate::Store::lease).
+#[derive(Debug, Clone, Default)]
+pub struct Leased {
+    /// The deliveries that are due, the longest due first within each plugin.
+    pub leases: Vec<Lease>,
+    /// When the soonest delivery of the wanted plugins that is not due yet becomes due. What is due
+    /// already but was beyond a `max` is not meant: ask again when there is room.
+    pub next_due: Option<Duration>,
+}
+
+/// What came of a lease.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    /// The lease.
+    pub key: LeaseKey,
+    /// The attempt's record, kept with the delivery.
+    pub attempt: Attempt,
+    /// What is to happen next.
+    pub fate: Fate,
+    /// What the plugin made. Committed with the settlement or not at all.
+    pub outputs: Vec<Output>,
+}
+
+/// An event that a plugin made, with the fan-out that was fixed for it. The store sets its parent,
+/// its root and its hops (the parent's plus one); beyond the hop limit it is kept, but each of its
+/// deliveries is dead.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The event; its `hops` are overwritten.
+    pub event: Event,
+    /// The plugins it is to be delivered to.
+    pub routes: Vec<PluginName>,
+}
+
+/// The answer to [`settle`](crate::Store::settle).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Settled {
+    /// The attempt, its fate and its outputs are on disk.
+    Committed,
+    /// The lease is no longer held: nothing was changed, and no output was kept.
+    LeaseLost,
+}
+
+/// Whether the store takes work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// It does.
+    Ready,
+    /// The last commit failed, say for want of space. It tries again by itself.
+    Refusing(String),
+    /// What is on disk is in doubt: no operation will succeed until the process is restarted.
+    Poisoned(String),
+}

@@ -1,0 +1,103 @@
+//! Why the store could not do what it was asked to.
+//!
+//! Three kinds: it will pass by itself, this operation is at fault, or the store is poisoned.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why an operation failed. Nothing of it is in the store, with one exception that each caller is
+/// proof against: after [`Failed`](Self::Failed) a commit may have survived on disk. It was not
+/// acknowledged, so its event is sent again and meets its own claim.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum StoreError {
+    /// The disk, or the quota, is full.
+    #[error("the disk is full")]
+    Full,
+    /// Another process holds the database's write lock.
+    #[error("the database is locked by another process")]
+    Busy,
+    /// A write or a statement failed.
+    #[error("the store failed: {0}")]
+    Failed(String),
+    /// A sync failed or the file is corrupt. Lasts until the process is restarted.
+    #[error("the store is poisoned until a restart: {0}")]
+    Poisoned(String),
+    /// Too many operations wait for the writer.
+    #[error("the store's queue is full")]
+    Overloaded,
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl StoreError {
+    /// Whether the same operation may succeed later, in this process.
+    pub fn retryable(&self) -> bool {
+        matches!(self, Self::Full | Self::Busy | Self::Failed(_) | Self::Overloaded)
+    }
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Another process, or another handle in this one, writes to the same file.
+    #[error("{} is in use by another process; one gateway at a time may write to it", .0.display())]
+    InUse(PathBuf),
+    /// A later version of Hookweir wrote the file.
+    #[error("{} has schema {found}, this version knows up to {known}; use the version that wrote it, or a later one", .path.display())]
+    NewerSchema {
+        /// The database.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// The newest that is known here.
+        known: i64,
+    },
+    /// A SQLite database of some other program.
+    #[error("{} is a database, but not one of Hookweir's", .0.display())]
+    Foreign(PathBuf),
+    /// The SQLite that was linked is too old.
+    #[error(
+        "SQLite {found} is linked, at least 3.51.3 is needed: older ones can corrupt a database that is checkpointed from another thread"
+    )]
+    OldSqlite {
+        /// Its version.
+        found: String,
+    },
+    /// A folder or file could not be made or opened.
+    #[error("can't open {}: {source}", .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The database engine refused.
+    #[error("can't open {}: {source}", .path.display())]
+    Database {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+}
+
+/// Why nothing could be read.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// There is no such file, or no store in it.
+    #[error("no store at {}", .0.display())]
+    Missing(PathBuf),
+    /// A later version of Hookweir wrote the file.
+    #[error("the store has schema {found}, this version knows up to {known}")]
+    NewerSchema {
+        /// The database's schema.
+        found: i64,
+        /// The newest that is known here.
+        known: i64,
+    },
+    /// The database engine refused.
+    #[error("can't read the store: {0}")]
+    Database(#[from] rusqlite::Error),
+}
