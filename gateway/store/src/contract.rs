@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use hookweir_event::{Attempt, Clock, Digest, Event, EventId, Fate, Hops, PluginName, Timestamp};
+use hookweir_event::{Attempt, Clock, Digest, Event, EventId, Fate, PluginName, Timestamp};
 
 /// How to open a store.
 #[derive(Debug, Clone)]
@@ -87,7 +87,7 @@ pub struct LeaseKey {
     /// The row of the first event that led to it; the event's own for a webhook.
     pub(crate) root: i64,
     /// The event's hops.
-    pub(crate) hops: Hops,
+    pub(crate) hops: u8,
     /// Who leased it.
     pub(crate) boot: i64,
     /// Which lease of the delivery this is; given back or lost ones count.
