@@ -1,0 +1,94 @@
+//! The numbers: of the whole host ([`Settings`]), and of one plugin ([`Limits`], in its [`Grant`]).
+
+use std::{path::PathBuf, time::Duration};
+
+use serde_json::{Map, Value};
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// What all plugins share.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where compiled code is kept between runs; made with mode 0700, since what lies in it is run
+    /// as native code. `None`: every start compiles.
+    pub cache: Option<PathBuf>,
+    /// How many attempts can have an instance at the same time. More than that are
+    /// [`crate::NotRun::PoolExhausted`].
+    pub instances: u32,
+    /// The most memory that any plugin's limit may allow; a pool slot's size.
+    pub memory_max: u64,
+    /// How many plugins compile at the same time.
+    pub compile_threads: usize,
+    /// How long the compilation of one plugin may take.
+    pub compile_time_max: Duration,
+    /// The largest file that is looked at.
+    pub file_max: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            cache: None,
+            // Above the 100 concurrent attempts that a plugin may have by default.
+            instances: 128,
+            // Components from interpreters (JavaScript, Python) ask for a few hundred MiB.
+            memory_max: 512 * MIB,
+            // One at a time leaves the other cores to events.
+            compile_threads: 1,
+            // A large interpreter takes some 10 s on a slow core.
+            compile_time_max: Duration::from_secs(60),
+            // A JavaScript engine is 8 MiB, Python about 30.
+            file_max: 64 * MIB,
+        }
+    }
+}
+
+/// What the operator allows one plugin.
+#[derive(Debug, Clone, Default)]
+pub struct Grant {
+    /// Its limits.
+    pub limits: Limits,
+    /// Its `config`, which it reads by key or whole.
+    pub config: Map<String, Value>,
+}
+
+/// What one attempt may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes in all its linear memories together.
+    pub memory: u64,
+    /// CPU time in the guest and in host calls.
+    pub cpu: Duration,
+    /// Time from start to end, waits included.
+    pub wall: Duration,
+    /// Bytes of all its log lines; what is beyond is dropped and counted.
+    pub log_bytes: usize,
+    /// How many log lines; what is beyond is dropped and counted.
+    pub log_lines: usize,
+    /// Bytes of one log line; what is beyond is cut.
+    pub log_line_bytes: usize,
+    /// How many outputs.
+    pub outputs: usize,
+    /// Bytes of all its outputs together.
+    pub output_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: 64 * MIB,
+            cpu: Duration::from_millis(500),
+            wall: Duration::from_secs(10),
+            log_bytes: 64 * 1024,
+            // 64 KiB of lines that say something.
+            log_lines: 1000,
+            // A line is read by a person; a stack trace fits.
+            log_line_bytes: 4 * 1024,
+            // An event that becomes more than this is a batch job.
+            outputs: 100,
+            // As much as the largest webhooks (GitHub's, at most 25 MiB) rarely reach.
+            output_bytes: 4 * MIB,
+        }
+    }
+}
