@@ -1,1 +1,32 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+//!
+//! # Map
+//! A [`Declaration`] (or a row of the preset table) is compiled into a [`Scheme`]; [`Scheme::verify`]
+//! turns an [`Incoming`] request into [`Verified`], which nothing else can make, or a [`Rejection`].
+//! Pure functions only: no I/O, no clock, no randomness.
+#![forbid(unsafe_code)]
+
+mod compile;
+mod declaration;
+mod encoding;
+mod json;
+mod key;
+mod place;
+mod preset;
+mod redact;
+mod rejection;
+mod request;
+mod rule;
+mod scheme;
+mod sign;
+mod template;
+mod timestamp;
+mod verify;
+
+pub use declaration::{Declaration, Fault, ReplayGuard};
+pub use key::{Key, KeyFault, Secret};
+pub use rejection::Rejection;
+pub use request::{Incoming, Outgoing};
+pub use scheme::Scheme;
+pub use sign::SignError;
+pub use verify::{Facts, Parts, Verified};

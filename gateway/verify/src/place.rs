@@ -1,0 +1,108 @@
+//! Places in a request: `header:x-id`, `query:sig`, `form:token`, `json:/data/id`,
+//! `form-json:payload:/type`, `const:text`. What a declaration writes, parsed once.
+
+use std::fmt;
+
+use crate::json::{MAX_POINTERS, Pointer};
+
+/// Where a value is looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A header, its name in lower case.
+    Header(Box<str>),
+    /// A query parameter.
+    Query(Box<str>),
+    /// A field of a form-encoded body.
+    Form(Box<str>),
+    /// The rule's JSON pointer with this index; all of a rule's pointers are looked up in one pass.
+    Json(usize),
+    /// A pointer into the JSON that a form field holds, as Slack and GitHub send it.
+    FormJson(Box<str>, Pointer),
+    /// Not in the request at all.
+    Const(Box<str>),
+}
+
+impl Place {
+    /// Parses a place; a JSON pointer is added to `pointers`, unless it is there.
+    pub(crate) fn parse(text: &str, pointers: &mut Vec<Pointer>) -> Result<Self, String> {
+        let Some((kind, rest)) = text.split_once(':') else {
+            return Err(unknown(text));
+        };
+        match kind {
+            "header" => header_name(rest).map(Self::Header),
+            "query" => field_name(rest).map(Self::Query),
+            "form" => field_name(rest).map(Self::Form),
+            "json" => intern(Pointer::parse(rest)?, pointers).map(Self::Json),
+            "form-json" => match rest.split_once(':') {
+                Some((field, pointer)) => {
+                    Ok(Self::FormJson(field_name(field)?, Pointer::parse(pointer)?))
+                }
+                None => Err(format!("`{text}`: write `form-json:FIELD:/POINTER`")),
+            },
+            "const" if !rest.is_empty() => Ok(Self::Const(rest.into())),
+            _ => Err(unknown(text)),
+        }
+    }
+
+    /// Whether the value is part of the body.
+    pub(crate) fn in_body(&self) -> bool {
+        matches!(self, Self::Form(_) | Self::Json(_) | Self::FormJson(..))
+    }
+
+    /// The place as a declaration writes it.
+    pub(crate) fn describe<'a>(&'a self, pointers: &'a [Pointer]) -> impl fmt::Display + 'a {
+        Described(self, pointers)
+    }
+}
+
+struct Described<'a>(&'a Place, &'a [Pointer]);
+
+impl fmt::Display for Described<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Place::Header(name) => write!(f, "header:{name}"),
+            Place::Query(name) => write!(f, "query:{name}"),
+            Place::Form(name) => write!(f, "form:{name}"),
+            Place::Json(index) => match self.1.get(*index) {
+                Some(pointer) => write!(f, "json:{pointer}"),
+                None => f.write_str("json"),
+            },
+            Place::FormJson(name, pointer) => write!(f, "form-json:{name}:{pointer}"),
+            Place::Const(text) => write!(f, "const:{text}"),
+        }
+    }
+}
+
+fn unknown(text: &str) -> String {
+    format!(
+        "`{text}` is no place: write `header:NAME`, `query:NAME`, `form:NAME`, `json:/POINTER` or `form-json:NAME:/POINTER`"
+    )
+}
+
+/// RFC 9110, section 5.6.2: a token. Lower case, since HTTP/2 sends names so and 1.1 ignores case.
+fn header_name(text: &str) -> Result<Box<str>, String> {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if text.is_empty() || !text.bytes().all(token) {
+        return Err(format!("`{text}` is no header name"));
+    }
+    Ok(text.to_ascii_lowercase().into())
+}
+
+fn field_name(text: &str) -> Result<Box<str>, String> {
+    if text.is_empty() {
+        Err("the name of the field is missing".to_owned())
+    } else {
+        Ok(text.into())
+    }
+}
+
+fn intern(pointer: Pointer, pointers: &mut Vec<Pointer>) -> Result<usize, String> {
+    if let Some(index) = pointers.iter().position(|known| *known == pointer) {
+        return Ok(index);
+    }
+    if pointers.len() == MAX_POINTERS {
+        return Err(format!("a scheme has at most {MAX_POINTERS} JSON pointers"));
+    }
+    pointers.push(pointer);
+    Ok(pointers.len() - 1)
+}

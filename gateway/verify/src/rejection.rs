@@ -1,0 +1,87 @@
+//! Why a request was not taken. The text is for the operator's audit log: it says which part was
+//! wrong and holds no secret. The reply to the sender never tells.
+
+use thiserror::Error;
+
+/// Why a request was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// No signature where the scheme looks for it, or an empty one.
+    #[error("the signature is missing")]
+    MissingSignature,
+    /// A signature that the scheme's sender can't have written: prefix, alphabet, padding, size.
+    #[error("the signature is malformed")]
+    MalformedSignature,
+    /// No signature matches with any valid secret.
+    #[error("the signature matches none of the secrets")]
+    BadSignature,
+    /// The scheme signs the time, and there is none.
+    #[error("the timestamp is missing")]
+    MissingTimestamp,
+    /// A timestamp in another format than the scheme's.
+    #[error("the timestamp is malformed")]
+    MalformedTimestamp,
+    /// Genuine, but signed longer ago than the tolerance: a replay, or a slow sender.
+    #[error("the timestamp is stale by {skew_ms} ms")]
+    StaleTimestamp {
+        /// Now minus the signed time, in milliseconds.
+        skew_ms: i64,
+    },
+    /// Genuine, but signed further in the future than the tolerance.
+    #[error("the timestamp lies {} ms in the future", skew_ms.unsigned_abs())]
+    FutureTimestamp {
+        /// Now minus the signed time, in milliseconds; negative.
+        skew_ms: i64,
+    },
+    /// A header or parameter that the scheme reads occurs twice; readers differ in which one counts.
+    #[error("`{0}` occurs more than once")]
+    DuplicatedHeader(String),
+    /// None of the source's secrets is valid at this time.
+    #[error("no secret is valid now")]
+    NoValidSecret,
+    /// Something that the signature covers is not in the request.
+    #[error("`{0}`, which the signature covers, is missing")]
+    MissingPart(String),
+    /// The id holds the text that follows it among the signed bytes, so where it ends is open to
+    /// choice. Standard Webhooks, "Signature scheme": ids have no full stop.
+    #[error("the id runs into what follows it in the signed text")]
+    AmbiguousId,
+    /// Genuine, without an event type where the scheme looks for one.
+    #[error("no event type at {0}")]
+    MissingType(String),
+    /// Genuine, without an id where the scheme looks for one.
+    #[error("no id at {0}")]
+    MissingId(String),
+    /// Genuine, with a value that can't be taken.
+    #[error("malformed: {0}")]
+    Malformed(String),
+}
+
+impl Rejection {
+    /// Whether the sender is proven and only the content can't be taken: answered as a bad request.
+    /// All others are failures of authentication.
+    pub fn is_authentic(&self) -> bool {
+        matches!(self, Self::MissingType(_) | Self::MissingId(_) | Self::Malformed(_))
+    }
+
+    /// The reason as one word, for metrics and the audit log.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::MissingSignature => "missing-signature",
+            Self::MalformedSignature => "malformed-signature",
+            Self::BadSignature => "bad-signature",
+            Self::MissingTimestamp => "missing-timestamp",
+            Self::MalformedTimestamp => "malformed-timestamp",
+            Self::StaleTimestamp { .. } => "stale-timestamp",
+            Self::FutureTimestamp { .. } => "future-timestamp",
+            Self::DuplicatedHeader(_) => "duplicated-header",
+            Self::NoValidSecret => "no-valid-secret",
+            Self::MissingPart(_) => "missing-part",
+            Self::AmbiguousId => "ambiguous-id",
+            Self::MissingType(_) => "missing-type",
+            Self::MissingId(_) => "missing-id",
+            Self::Malformed(_) => "malformed",
+        }
+    }
+}

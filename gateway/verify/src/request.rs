@@ -1,0 +1,143 @@
+//! Requests as schemes see them: what came in, what goes out, and a borrowed view of either in which
+//! places are looked up. The body is parsed as JSON at most once, and only if a place asks for it.
+
+use std::{borrow::Cow, cell::OnceCell};
+
+use bytes::Bytes;
+use hookweir_event::{EventType, Headers};
+
+use crate::{
+    Rejection,
+    json::{self, Found, Pointer},
+    place::Place,
+};
+
+/// A request as it was received.
+#[derive(Debug, Clone, Default)]
+pub struct Incoming {
+    /// In upper case.
+    pub method: String,
+    /// As received, undecoded.
+    pub path: String,
+    /// Without the `?`, undecoded.
+    pub query: Option<String>,
+    /// The whole URL, query included, that the sender called: the configured public one, never made
+    /// from the Host header. Needed if [`crate::Scheme::needs_url`].
+    pub url: Option<String>,
+    /// Names in lower case.
+    pub headers: Headers,
+    /// The raw bytes.
+    pub body: Bytes,
+}
+
+/// A request about to be sent.
+#[derive(Debug, Clone, Default)]
+pub struct Outgoing {
+    /// In upper case.
+    pub method: String,
+    /// Without the query.
+    pub path: String,
+    /// Without the `?`.
+    pub query: Option<String>,
+    /// The whole URL, for schemes that sign it.
+    pub url: Option<String>,
+    /// Those already set, names in lower case.
+    pub headers: Headers,
+    /// The raw bytes.
+    pub body: Bytes,
+    /// Written to the header in which the scheme reads the type, if it reads it in one.
+    pub event_type: Option<EventType>,
+    /// Written to the header in which the scheme reads the id, if it reads it in one.
+    pub id: Option<String>,
+}
+
+/// A borrowed request in which places are looked up.
+pub(crate) struct View<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) query: Option<&'a str>,
+    pub(crate) url: Option<&'a str>,
+    pub(crate) headers: &'a [(String, Vec<u8>)],
+    pub(crate) body: &'a [u8],
+    pointers: &'a [Pointer],
+    json: OnceCell<Found<'a>>,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn of(request: &'a Incoming, pointers: &'a [Pointer]) -> Self {
+        Self {
+            method: &request.method,
+            path: &request.path,
+            query: request.query.as_deref(),
+            url: request.url.as_deref(),
+            headers: &request.headers,
+            body: &request.body,
+            pointers,
+            json: OnceCell::new(),
+        }
+    }
+
+    pub(crate) fn of_outgoing(
+        request: &'a Outgoing,
+        headers: &'a [(String, Vec<u8>)],
+        pointers: &'a [Pointer],
+    ) -> Self {
+        Self {
+            method: &request.method,
+            path: &request.path,
+            query: request.query.as_deref(),
+            url: request.url.as_deref(),
+            headers,
+            body: &request.body,
+            pointers,
+            json: OnceCell::new(),
+        }
+    }
+
+    /// The value at `place`. An empty value counts as none: no sender signs or identifies with it.
+    pub(crate) fn find(&self, place: &'a Place) -> Result<Option<Cow<'a, [u8]>>, Rejection> {
+        let value = match place {
+            Place::Header(name) => self.header(name)?.map(Cow::Borrowed),
+            Place::Query(name) => match self.query {
+                Some(query) => unique_field(query.as_bytes(), name)?.map(into_bytes),
+                None => None,
+            },
+            Place::Form(name) => unique_field(self.body, name)?.map(into_bytes),
+            Place::Json(index) => self.json()[*index].and_then(json::text).map(into_bytes),
+            Place::FormJson(name, pointer) => unique_field(self.body, name)?.and_then(|text| {
+                let found = json::find(text.as_bytes(), std::slice::from_ref(pointer))[0]?;
+                json::text(found).map(|text| Cow::Owned(text.into_owned().into_bytes()))
+            }),
+            Place::Const(text) => Some(Cow::Borrowed(text.as_bytes())),
+        };
+        Ok(value.filter(|value| !value.is_empty()))
+    }
+
+    fn header(&self, name: &str) -> Result<Option<&'a [u8]>, Rejection> {
+        let mut values = self.headers.iter().filter(|(header, _)| header == name);
+        match (values.next(), values.next()) {
+            (_, Some(_)) => Err(Rejection::DuplicatedHeader(name.to_owned())),
+            (first, None) => Ok(first.map(|(_, value)| value.as_slice())),
+        }
+    }
+
+    /// The raw values that the scheme's pointers lead to.
+    pub(crate) fn json(&self) -> &Found<'a> {
+        self.json.get_or_init(|| json::find(self.body, self.pointers))
+    }
+}
+
+fn into_bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
+}
+
+fn unique_field<'a>(encoded: &'a [u8], name: &str) -> Result<Option<Cow<'a, str>>, Rejection> {
+    let mut values = form_urlencoded::parse(encoded).filter(|(field, _)| field == name);
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(Rejection::DuplicatedHeader(name.to_owned())),
+        (first, None) => Ok(first.map(|(_, value)| value)),
+    }
+}

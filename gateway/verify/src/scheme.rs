@@ -1,0 +1,159 @@
+//! The public face of a scheme: made from a preset or a declaration, then asked to prepare secrets,
+//! to verify and to sign.
+
+use std::{fmt, sync::Arc};
+
+use hookweir_event::{SourceName, Timestamp};
+
+use crate::{
+    Declaration, Fault, Incoming, Key, KeyFault, Outgoing, Rejection, ReplayGuard, Secret,
+    SignError, Verified, compile, preset, rule::Rule, sign, verify,
+};
+
+/// How a source proves itself. Cheap to clone.
+#[derive(Clone)]
+pub struct Scheme {
+    name: &'static str,
+    rules: Arc<[Rule]>,
+}
+
+impl Scheme {
+    /// The scheme of a provider.
+    pub fn preset(name: &str) -> Option<Self> {
+        let mut known = None;
+        let rules: Arc<[Rule]> = preset::declarations(name)
+            .map(|(name, declaration)| {
+                known = Some(name);
+                compile::signed(&declaration).expect("invariant: a test compiles every preset")
+            })
+            .collect();
+        known.map(|name| Self { name, rules })
+    }
+
+    /// The names that [`Scheme::preset`] knows.
+    pub fn preset_names() -> impl Iterator<Item = &'static str> {
+        preset::names()
+    }
+
+    /// A declared scheme.
+    ///
+    /// # Errors
+    /// All faults of the declaration.
+    pub fn declare(declaration: &Declaration) -> Result<Self, Vec<Fault>> {
+        compile::signed(declaration).map(|rule| Self { name: "declared", rules: [rule].into() })
+    }
+
+    /// No scheme: everything is taken as verified, and `type` and `id` alone are read. For a source
+    /// whose operator says `insecure = true`.
+    ///
+    /// # Errors
+    /// All faults of the declaration; any key but `type` and `id` is one.
+    pub fn insecure(declaration: &Declaration) -> Result<Self, Vec<Fault>> {
+        compile::insecure(declaration).map(|rule| Self { name: "insecure", rules: [rule].into() })
+    }
+
+    /// The preset's name, `declared` or `insecure`.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Whether it checks nothing.
+    pub fn is_insecure(&self) -> bool {
+        self.rules.iter().all(|rule| rule.check.is_none())
+    }
+
+    /// Whether it signs the URL, so that [`Incoming::url`] must be given.
+    pub fn needs_url(&self) -> bool {
+        let url = |rule: &Rule| {
+            rule.check.as_ref().is_some_and(|c| c.template.contains(&crate::template::Part::Url))
+        };
+        self.rules.iter().any(url)
+    }
+
+    /// The methods that webhooks of this scheme use.
+    pub fn methods(&self) -> &'static [&'static str] {
+        &["POST"]
+    }
+
+    /// The same scheme with the replay guard on or off, whatever its own rule says.
+    ///
+    /// # Errors
+    /// If the guard is to be on and nothing is signed that it could remember: a static token, no
+    /// scheme at all, or `id = "none"`.
+    pub fn with_replay_guard(self, guard: ReplayGuard) -> Result<Self, Fault> {
+        let guarded = |rule: &Rule| Rule { guard: Some(guard), ..rule.clone() };
+        let rules: Arc<[Rule]> = self.rules.iter().map(guarded).collect();
+        let possible =
+            |rule: &Rule| rule.guards(false) && !matches!(rule.dedupe, crate::rule::Dedupe::None);
+        if guard == ReplayGuard::Content && !rules.iter().all(possible) {
+            return Err(Fault {
+                field: "replay_guard",
+                message:
+                    "this scheme signs nothing that could be remembered, or its `id` is `none`"
+                        .to_owned(),
+            });
+        }
+        Ok(Self { rules, ..self })
+    }
+
+    /// The same scheme with the replay guard off.
+    pub fn without_replay_guard(self) -> Self {
+        let off = |rule: &Rule| Rule { guard: Some(ReplayGuard::None), ..rule.clone() };
+        Self { rules: self.rules.iter().map(off).collect(), ..self }
+    }
+
+    /// Prepares a secret as it stands in the configuration.
+    ///
+    /// # Errors
+    /// If it is empty, has white space around it, or is not written as the scheme's secrets are.
+    pub fn secret(&self, text: &str) -> Result<Key, KeyFault> {
+        if self.is_insecure() {
+            return Err(KeyFault::Insecure);
+        }
+        let checks = self.rules.iter().filter_map(|rule| rule.check.as_ref());
+        Key::prepare(text, checks.map(|check| (check.algorithm, check.secret_encoding)))
+    }
+
+    /// Proves that `request` comes from whoever holds one of the `secrets`, and reads its type and
+    /// what tells it apart from others.
+    ///
+    /// # Errors
+    /// See [`Rejection`]; [`Rejection::is_authentic`] tells a bad request from a forged one.
+    pub fn verify(
+        &self,
+        source: &SourceName,
+        secrets: &[Secret],
+        request: Incoming,
+        now: Timestamp,
+    ) -> Result<Verified, Rejection> {
+        verify::verify(&self.rules, source, secrets, request, now)
+    }
+
+    /// The headers that make `request` verify: the signature, and the timestamp, id and type where
+    /// the scheme reads them from headers.
+    ///
+    /// # Errors
+    /// If the scheme wants something that the request lacks, or a signature outside the headers.
+    pub fn sign(
+        &self,
+        secret: &Key,
+        request: &Outgoing,
+        now: Timestamp,
+    ) -> Result<Vec<(String, String)>, SignError> {
+        sign::sign(&self.rules, Some(secret), request, now)
+    }
+
+    /// The headers that an insecure source reads the type and the id from.
+    ///
+    /// # Errors
+    /// If the scheme signs, or reads an id that the request lacks.
+    pub fn unsigned(&self, request: &Outgoing) -> Result<Vec<(String, String)>, SignError> {
+        sign::sign(&self.rules, None, request, Timestamp::default())
+    }
+}
+
+impl fmt::Debug for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scheme({})", self.name)
+    }
+}

@@ -1,0 +1,152 @@
+//! The other direction: the headers that make a request verify. It renders the same template as the
+//! check does, so the two can't drift apart.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use hookweir_event::Timestamp;
+use thiserror::Error;
+
+use crate::{
+    Rejection,
+    key::Key,
+    place::Place,
+    request::{Outgoing, View},
+    rule::{Check, Dedupe, Rule, TimeFrom},
+};
+
+/// Why a request can't be signed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SignError {
+    /// The scheme signs, and no key was given, or one that was made for another scheme.
+    #[error("the scheme needs a key that was made for it")]
+    Key,
+    /// Signatures in a query or a body would change what is sent.
+    #[error("the scheme puts its signature outside the headers")]
+    NotAHeader,
+    /// The scheme reads the id from this header, and the request has none.
+    #[error("the request needs an id, for the header `{0}`")]
+    MissingId(String),
+    /// The scheme reads the type from this header, and the request has none.
+    #[error("the request needs an event type, for the header `{0}`")]
+    MissingType(String),
+    /// The time can't be written as the scheme writes it.
+    #[error("the time is out of range")]
+    Time,
+    /// Something that the signature covers is not in the request.
+    #[error("the request can't be signed: {0}")]
+    Part(Rejection),
+}
+
+pub(crate) fn sign(
+    rules: &[Rule],
+    key: Option<&Key>,
+    request: &Outgoing,
+    now: Timestamp,
+) -> Result<Vec<(String, String)>, SignError> {
+    // The first row of a preset is its main one.
+    let rule = rules.first().ok_or(SignError::Key)?;
+    let mut added = Vec::new();
+    if let Some(Place::Header(name)) = rule.event_type.first() {
+        let event_type = request.event_type.as_ref();
+        set(&mut added, request, name, event_type.map(|t| t.as_str().to_owned()))
+            .then_some(())
+            .ok_or_else(|| SignError::MissingType(name.to_string()))?;
+    }
+    if let Dedupe::Id { places, or_content } = &rule.dedupe
+        && let Some(Place::Header(name)) = places.first()
+    {
+        let given = set(&mut added, request, name, request.id.clone());
+        if !given && !or_content {
+            return Err(SignError::MissingId(name.to_string()));
+        }
+    }
+    if let Some(check) = &rule.check {
+        signature(rule, check, key.ok_or(SignError::Key)?, request, now, &mut added)?;
+    }
+    Ok(added)
+}
+
+/// Adds a header; true if it is there, now or already.
+fn set(
+    added: &mut Vec<(String, String)>,
+    request: &Outgoing,
+    name: &str,
+    value: Option<String>,
+) -> bool {
+    if request.headers.iter().any(|(header, _)| header == name) {
+        return true;
+    }
+    let given = value.is_some();
+    added.extend(value.map(|value| (name.to_owned(), value)));
+    given
+}
+
+fn signature(
+    rule: &Rule,
+    check: &Check,
+    key: &Key,
+    request: &Outgoing,
+    now: Timestamp,
+    added: &mut Vec<(String, String)>,
+) -> Result<(), SignError> {
+    let Place::Header(header) = &check.signature else { return Err(SignError::NotAHeader) };
+    let mut value = String::new();
+    let mut time = None;
+    if let Some(signed_time) = &check.timestamp {
+        let text = signed_time.unit.write(now).ok_or(SignError::Time)?;
+        match &signed_time.from {
+            TimeFrom::Item(name) => {
+                let separator = check.separator.as_deref().unwrap_or_default();
+                value = format!("{name}{text}{separator}");
+                time = Some(text.into_bytes());
+            }
+            TimeFrom::At(place) => time = Some(timestamp_at(place, text, rule, request, added)?),
+        }
+    }
+    let mut headers = request.headers.clone();
+    headers.extend(added.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())));
+    let view = View::of_outgoing(request, &headers, &rule.pointers);
+    let message = check
+        .template
+        .render(&view, &rule.pointers, time.map(Cow::Owned), rule.dedupe.signed_place())
+        .map_err(SignError::Part)?;
+    let key = key.for_rule(0).ok_or(SignError::Key)?;
+    let tag = key.sign(check.algorithm, &message).ok_or(SignError::Key)?;
+    value.push_str(&check.prefix);
+    value.push_str(&check.encoding.encode(&tag));
+    added.push((header.to_string(), value));
+    Ok(())
+}
+
+/// The time to sign: written to its header, or, if it lies elsewhere, as the request has it.
+fn timestamp_at(
+    place: &Place,
+    now: String,
+    rule: &Rule,
+    request: &Outgoing,
+    added: &mut Vec<(String, String)>,
+) -> Result<Vec<u8>, SignError> {
+    if let Place::Header(name) = place
+        && !request.headers.iter().any(|(header, _)| header.as_str() == &**name)
+    {
+        added.push((name.to_string(), now.clone()));
+        return Ok(now.into_bytes());
+    }
+    let view = View::of_outgoing(request, &request.headers, &rule.pointers);
+    let found = view.find(place).map_err(SignError::Part)?;
+    found.map(Cow::into_owned).ok_or(SignError::Part(Rejection::MissingTimestamp))
+}
+
+impl Outgoing {
+    /// A `POST` of `body` to `path`.
+    pub fn post(path: &str, body: impl Into<Bytes>) -> Self {
+        Self {
+            method: "POST".to_owned(),
+            path: path.to_owned(),
+            body: body.into(),
+            ..Self::default()
+        }
+    }
+}
