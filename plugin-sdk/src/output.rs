@@ -1,0 +1,180 @@
+//! Outputs: the events that a plugin makes. They commit with the attempt that made them, or not at
+//! all, and are routed like any other event, with `plugin.NAME` as their source.
+
+use std::fmt;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{Failure, export::bindings::hookweir::plugin::types, malformed};
+
+/// An event that a plugin makes.
+///
+/// ```
+/// use hookweir_sdk::prelude::*;
+/// use serde_json::{Value, json};
+///
+/// let paid = Output::json("order.paid", &json!({ "order": "4711" }))?.attribute("region", "eu");
+/// assert_eq!(paid.event_type(), "order.paid");
+/// assert_eq!(paid.parse::<Value>()?["order"], "4711");
+/// # Ok::<(), Failure>(())
+/// ```
+#[derive(Clone)]
+pub struct Output(types::Output);
+
+impl Output {
+    /// An output with these bytes as its body. The type is 1 to 256 bytes without white space or
+    /// control characters; the gateway refuses an attempt that returns another.
+    pub fn new(event_type: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
+        Self(types::Output {
+            event_type: event_type.into(),
+            headers: Vec::new(),
+            body: body.into(),
+            attributes: Vec::new(),
+        })
+    }
+
+    /// An output with `value` as JSON and the content type that says so.
+    ///
+    /// # Errors
+    /// A reject if `value` can't be written as JSON: a map with keys that are no strings.
+    pub fn json<T: Serialize + ?Sized>(
+        event_type: impl Into<String>,
+        value: &T,
+    ) -> Result<Self, Failure> {
+        let body = serde_json::to_vec(value)?;
+        Ok(Self::new(event_type, body).header("content-type", "application/json"))
+    }
+
+    /// With one header more.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        self.0.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// With one attribute more.
+    pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.0.attributes.push((name.into(), value.into()));
+        self
+    }
+
+    /// What happened.
+    pub fn event_type(&self) -> &str {
+        &self.0.event_type
+    }
+
+    /// The body.
+    pub fn body(&self) -> &[u8] {
+        &self.0.body
+    }
+
+    /// The headers that were set.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
+    }
+
+    /// The attributes that were set.
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The body from JSON, for tests.
+    ///
+    /// # Errors
+    /// A reject that says what did not fit and where.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_slice(&self.0.body).map_err(|e| malformed::json("body", &e))
+    }
+}
+
+/// Without header values and body, as with events.
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output")
+            .field("event_type", &self.0.event_type)
+            .field("body_bytes", &self.0.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an attempt made: none, one or many outputs. [`outputs!`](crate::outputs) writes one down.
+///
+/// ```
+/// use hookweir_sdk::prelude::*;
+///
+/// let nothing = outputs![];
+/// assert!(nothing.is_empty());
+/// let mut two: Outputs = vec![Output::new("a", "1"), Output::new("b", "2")].into();
+/// two.push(Output::new("c", "3"));
+/// assert_eq!(two.iter().map(Output::event_type).collect::<Vec<_>>(), ["a", "b", "c"]);
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Outputs(Vec<Output>);
+
+impl Outputs {
+    /// One output more.
+    pub fn push(&mut self, output: Output) {
+        self.0.push(output);
+    }
+
+    pub(crate) fn into_wire(self) -> Vec<types::Output> {
+        self.0.into_iter().map(|output| output.0).collect()
+    }
+}
+
+impl std::ops::Deref for Outputs {
+    type Target = [Output];
+
+    fn deref(&self) -> &[Output] {
+        &self.0
+    }
+}
+
+impl From<Vec<Output>> for Outputs {
+    fn from(outputs: Vec<Output>) -> Self {
+        Self(outputs)
+    }
+}
+
+impl From<Output> for Outputs {
+    fn from(output: Output) -> Self {
+        Self(vec![output])
+    }
+}
+
+impl FromIterator<Output> for Outputs {
+    fn from_iter<I: IntoIterator<Item = Output>>(outputs: I) -> Self {
+        Self(outputs.into_iter().collect())
+    }
+}
+
+impl Extend<Output> for Outputs {
+    fn extend<I: IntoIterator<Item = Output>>(&mut self, outputs: I) {
+        self.0.extend(outputs);
+    }
+}
+
+impl IntoIterator for Outputs {
+    type Item = Output;
+    type IntoIter = std::vec::IntoIter<Output>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Outputs {
+    type Item = &'a Output;
+    type IntoIter = std::slice::Iter<'a, Output>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+/// Writes down an [`Outputs`], as `vec!` does a vector: `outputs![Output::json("order.paid", &order)?]`.
+#[macro_export]
+macro_rules! outputs {
+    ($($output:expr),* $(,)?) => {
+        $crate::Outputs::from(::std::vec::Vec::<$crate::Output>::from([$($output),*]))
+    };
+}

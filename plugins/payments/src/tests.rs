@@ -1,0 +1,93 @@
+//! The samples through the handler, on the SDK's in-memory host.
+
+use hookweir_sdk::testing::{EventBuilder, Host};
+use serde_json::{Value, json};
+
+use super::*;
+
+const SUCCEEDED: &str = include_str!("../samples/payment_intent.succeeded.json");
+const FAIL_ONCE: &str = include_str!("../samples/payment_intent.succeeded.fail-once.json");
+const PAYMENT_FAILED: &str = include_str!("../samples/payment_intent.payment_failed.json");
+const PROCESSING: &str = include_str!("../samples/payment_intent.processing.json");
+
+fn event(body: impl AsRef<[u8]>) -> EventBuilder {
+    let body = body.as_ref();
+    let parsed: Value = serde_json::from_slice(body).unwrap_or_default();
+    let event_type = parsed["type"].as_str().unwrap_or("payment_intent.succeeded");
+    Event::builder("stripe", event_type).body(body)
+}
+
+fn run(event: Event) -> Result<Outputs, Failure> {
+    Host::new().run(handle, event)
+}
+
+/// The succeeded sample with other metadata.
+fn with_metadata(metadata: &Value) -> EventBuilder {
+    let mut body: Value = serde_json::from_str(SUCCEEDED).unwrap();
+    body["data"]["object"]["metadata"] = metadata.clone();
+    event(body.to_string())
+}
+
+#[test]
+fn a_payment_makes_one_paid_order() {
+    let outputs = run(event(SUCCEEDED).id("0190a5c4").build()).unwrap();
+    assert_eq!(outputs.len(), 1);
+    assert_eq!(outputs[0].event_type(), "order.paid");
+    let expected = Paid {
+        order: "order-4711".into(),
+        payment: "pi_3MhUT5E0b6fckueS0yDzkvQW".into(),
+        customer: Some("cus_NSPHp4fOlXGw8P".into()),
+        amount: 4999,
+        currency: "eur".into(),
+        fulfilment: Fulfilment { requested: true, idempotency_key: "0190a5c4".into() },
+    };
+    assert_eq!(outputs[0].parse::<Paid>().unwrap(), expected);
+}
+
+#[test]
+fn a_failed_payment_says_why() {
+    let host = Host::new();
+    let outputs = host.run(handle, event(PAYMENT_FAILED).build()).unwrap();
+    assert_eq!(outputs[0].event_type(), "order.payment_failed");
+    assert_eq!(outputs[0].parse::<PaymentFailed>().unwrap().reason, "card_declined");
+    assert_eq!(host.logs()[0].message, "payment failed");
+}
+
+#[test]
+fn the_other_types_make_nothing() {
+    assert!(run(event(PROCESSING).build()).unwrap().is_empty());
+}
+
+#[test]
+fn a_silent_warehouse_is_tried_again() {
+    let failure = run(event(FAIL_ONCE).build()).unwrap_err();
+    assert!(failure.is_retry(), "{failure}");
+    let outputs = run(event(FAIL_ONCE).attempt(2).build()).unwrap();
+    assert_eq!(outputs[0].event_type(), "order.paid");
+
+    let thrice = json!({ "order_id": "1", "downstream": "fail:3" });
+    for attempt in 1..=4 {
+        let answer = run(with_metadata(&thrice).attempt(attempt).build());
+        assert_eq!(answer.is_ok(), attempt == 4, "attempt {attempt}");
+    }
+}
+
+#[test]
+fn what_can_never_be_handled_is_rejected() {
+    let cases = [
+        (event("not JSON"), "malformed body: expected ident at line 1 column 2"),
+        (event("{}"), "malformed body: missing field `data` at line 1 column 2"),
+        (with_metadata(&json!({})), "no metadata.order_id: not a payment of the shop's"),
+        (
+            with_metadata(&json!({ "order_id": "" })),
+            "no metadata.order_id: not a payment of the shop's",
+        ),
+        (
+            with_metadata(&json!({ "order_id": "1", "downstream": "broken" })),
+            "metadata.downstream is neither `fail-once` nor `fail:N`",
+        ),
+    ];
+    for (event, expected) in cases {
+        assert_eq!(run(event.build()).unwrap_err(), Failure::reject(expected));
+    }
+}
