@@ -1,0 +1,183 @@
+//! Builds plugin crates: finds a standard library for `wasm32-unknown-unknown` and runs cargo with
+//! the compiler that has it.
+//!
+//! The order, and why: the active toolchain is what the user chose; rustup can complete it in
+//! seconds where its server is reachable; Debian's compiler carries the library's sources and works
+//! where only a package mirror is. Whatever was used is said, since modules differ by compiler.
+
+mod command;
+mod debian;
+mod environment;
+mod error;
+mod package;
+mod rustup;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+pub use error::ToolchainError;
+use package::Package;
+
+/// What plugins are built for; the gateway turns the core module into a component on load.
+pub const TARGET: &str = "wasm32-unknown-unknown";
+
+/// Whether the system's package manager may be asked to install a compiler. It is used as root only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Install {
+    /// Never: an error says what to type.
+    Never,
+    /// If nothing else works.
+    IfNeeded,
+}
+
+/// A compiler with a standard library for plugins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Toolchain(Way);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Way {
+    Active,
+    Rustup,
+    Debian { version: String },
+}
+
+/// A module that was built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    /// The core module.
+    pub wasm: PathBuf,
+    /// The package's name.
+    pub name: String,
+    /// The profile it was built with: `plugin`, or `release` where the workspace has no such.
+    pub profile: &'static str,
+}
+
+/// Finds a toolchain; `progress` is told what takes time.
+///
+/// # Errors
+/// [`ToolchainError::NoneWorks`], with the reason of each way and the commands that would help.
+pub fn find(install: Install, progress: &dyn Fn(&str)) -> Result<Toolchain, ToolchainError> {
+    let active = match active_has_target() {
+        Ok(()) => return Ok(Toolchain(Way::Active)),
+        Err(reason) => reason,
+    };
+    let installed = debian::installed();
+    let rustup = match rustup::add_target(installed.is_ok(), progress) {
+        // Rustup may have added it to another toolchain than the one that answers here.
+        Ok(()) => match active_has_target() {
+            Ok(()) => return Ok(Toolchain(Way::Rustup)),
+            Err(_) => "it added the target to a toolchain that is not the active one".to_owned(),
+        },
+        Err(reason) => reason,
+    };
+    match installed.or_else(|missing| install_debian(&missing, install, progress)) {
+        Ok(version) => Ok(Toolchain(Way::Debian { version })),
+        Err(debian) => Err(ToolchainError::NoneWorks { active, rustup, debian }),
+    }
+}
+
+/// Installs Debian's compiler if that is wanted and allowed; else says how.
+fn install_debian(
+    missing: &str,
+    install: Install,
+    progress: &dyn Fn(&str),
+) -> Result<String, String> {
+    if install == Install::IfNeeded && debian::is_root() {
+        return debian::install(progress).map_err(|error| error.to_string());
+    }
+    let how = debian::advice();
+    Err(format!("{missing}\n   {how}\n   (`--install` does this by itself when run as root)"))
+}
+
+/// Whether the toolchain that answers to `rustc` has a built library for the target.
+fn active_has_target() -> Result<(), String> {
+    let mut rustc = Command::new("rustc");
+    environment::clean(&mut rustc, environment::Toolchain::Active);
+    let sysroot = command::run(rustc.args(["--print", "sysroot"]), None, &|_| ())
+        .map_err(|error| error.to_string())?;
+    let library = Path::new(sysroot.trim()).join("lib/rustlib").join(TARGET).join("lib");
+    if library.is_dir() { Ok(()) } else { Err(format!("{} is not there", library.display())) }
+}
+
+impl Toolchain {
+    /// What it is, in words for the user.
+    pub fn which(&self) -> String {
+        match &self.0 {
+            Way::Active => "the active toolchain".into(),
+            Way::Rustup => "rustup's target, just added".into(),
+            Way::Debian { version } => format!("Debian's rustc {version} with -Zbuild-std"),
+        }
+    }
+
+    /// Builds the package in `package_dir`; `progress` gets what cargo writes, line by line.
+    ///
+    /// All plugins of a workspace share one target folder, `plugins` in the workspace's own, so that
+    /// the library is built once and a gateway built by another compiler is left alone.
+    ///
+    /// # Errors
+    /// If the folder holds no package, cargo fails, or the package makes no module.
+    pub fn build(
+        &self,
+        package_dir: &Path,
+        target_dir: Option<&Path>,
+        progress: &dyn Fn(&str),
+    ) -> Result<Built, ToolchainError> {
+        let no_package = || ToolchainError::NoPackage(package_dir.to_owned());
+        let manifest =
+            fs::canonicalize(package_dir.join("Cargo.toml")).map_err(|_| no_package())?;
+        let package = self.describe(&manifest)?.ok_or_else(no_package)?;
+        let shared = package.target_dir.join("plugins");
+        let profile = package.profile();
+
+        let mut cargo = self.cargo(&manifest);
+        cargo.args(["build", "--target", TARGET, "--profile", profile]);
+        cargo.args(["--message-format", "json-render-diagnostics", "--manifest-path"]);
+        cargo.arg(&manifest).arg("--target-dir").arg(target_dir.unwrap_or(&shared));
+        if matches!(self.0, Way::Debian { .. }) {
+            cargo.arg("-Zbuild-std=std,panic_abort");
+        }
+        let messages = command::run(&mut cargo, None, progress)?;
+        let wasm = package.module(&messages, &manifest)?;
+        Ok(Built { wasm, name: package.name, profile })
+    }
+
+    /// What cargo says of the package. Asked in the caller's own environment, so that the workspace's
+    /// target folder is where the user told it to be.
+    fn describe(&self, manifest: &Path) -> Result<Option<Package>, ToolchainError> {
+        let mut cargo = self.cargo(manifest);
+        if let Some(chosen) = std::env::var_os("CARGO_TARGET_DIR") {
+            let absolute = std::path::absolute(&chosen).unwrap_or_else(|_| chosen.into());
+            cargo.env("CARGO_TARGET_DIR", absolute);
+        }
+        cargo.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]);
+        let answer = command::run(cargo.arg(manifest), None, &|_| ())?;
+        Package::read(&answer, manifest).map_err(|error| ToolchainError::Answer {
+            command: command::show(&cargo),
+            reason: error.to_string(),
+        })
+    }
+
+    /// Cargo in the package's folder, whose `.cargo/config.toml` counts.
+    fn cargo(&self, manifest: &Path) -> Command {
+        let mut cargo = match self.0 {
+            Way::Active | Way::Rustup => {
+                let mut cargo = Command::new("cargo");
+                environment::clean(&mut cargo, environment::Toolchain::Active);
+                cargo
+            }
+            Way::Debian { .. } => {
+                let mut cargo = Command::new(debian::CARGO);
+                environment::clean(&mut cargo, environment::Toolchain::Other);
+                cargo.env("RUSTC", debian::RUSTC).env("RUSTC_BOOTSTRAP", "1");
+                cargo
+            }
+        };
+        if let Some(folder) = manifest.parent() {
+            cargo.current_dir(folder);
+        }
+        cargo
+    }
+}
