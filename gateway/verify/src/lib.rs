@@ -1,9 +1,8 @@
-#![doc = include_str!("../README.md")]
+//! Proof of who sent a webhook, as pure functions: no I/O, no clock, no randomness.
 //!
-//! # Map
 //! A [`Declaration`] (or a row of the preset table) is compiled into a [`Scheme`]; [`Scheme::verify`]
 //! turns an [`Incoming`] request into [`Verified`], which nothing else can make, or a [`Rejection`].
-//! Pure functions only: no I/O, no clock, no randomness.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 mod compile;

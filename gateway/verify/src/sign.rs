@@ -100,9 +100,11 @@ fn signature(
             TimeFrom::Item(name) => {
                 let separator = check.separator.as_deref().unwrap_or_default();
                 value = format!("{name}{text}{separator}");
-                time = Some(text.into_bytes());
+                time = Some(Cow::Owned(text.into_bytes()));
             }
-            TimeFrom::At(place) => time = Some(timestamp_at(place, text, rule, request, added)?),
+            TimeFrom::At(place) => {
+                time = Some(Cow::Owned(timestamp_at(place, text, rule, request, added)?));
+            }
         }
     }
     let mut headers = request.headers.clone();
@@ -110,7 +112,7 @@ fn signature(
     let view = View::of_outgoing(request, &headers, &rule.pointers);
     let message = check
         .template
-        .render(&view, &rule.pointers, time.map(Cow::Owned), rule.dedupe.signed_place())
+        .render(&view, &rule.pointers, time.as_ref(), rule.dedupe.signed_place())
         .map_err(SignError::Part)?;
     let key = key.for_rule(0).ok_or(SignError::Key)?;
     let tag = key.sign(check.algorithm, &message).ok_or(SignError::Key)?;

@@ -94,7 +94,7 @@ impl Template {
         &'a self,
         view: &View<'a>,
         pointers: &[Pointer],
-        timestamp: Option<Cow<'a, [u8]>>,
+        timestamp: Option<&Cow<'a, [u8]>>,
         id: Option<&'a Place>,
     ) -> Result<Message<'a>, Rejection> {
         let mut pieces = Vec::with_capacity(self.0.len());
@@ -102,7 +102,7 @@ impl Template {
             let piece = match part {
                 Part::Literal(text) => Cow::Borrowed(text.as_bytes()),
                 Part::Body => Cow::Borrowed(view.body),
-                Part::Timestamp => timestamp.clone().ok_or(Rejection::MissingTimestamp)?,
+                Part::Timestamp => timestamp.cloned().ok_or(Rejection::MissingTimestamp)?,
                 Part::Id => {
                     let id = id.map(|id| view.find(id)).transpose()?.flatten();
                     let id = id.ok_or_else(|| Rejection::MissingPart("{id}".to_owned()))?;

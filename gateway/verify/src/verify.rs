@@ -154,18 +154,22 @@ fn authenticate<'a>(
     if signature.len() > SIGNATURE_MAX {
         return Err(Rejection::MalformedSignature);
     }
-    let signature = str::from_utf8(&signature).map_err(|_| Rejection::MalformedSignature)?;
-    let claimed = candidates(check, signature)?;
+    let signature = match signature {
+        Cow::Borrowed(bytes) => str::from_utf8(bytes).ok().map(Cow::Borrowed),
+        Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+    };
+    let signature = signature.ok_or(Rejection::MalformedSignature)?;
+    let claimed = candidates(check, &signature)?;
     let (time, time_text) = match &check.timestamp {
         Some(time) => {
-            let text = time_text(time, check, signature, view)?;
+            let text = time_text(time, check, &signature, view)?;
             let signed_at = time.unit.read(&text).ok_or(Rejection::MalformedTimestamp)?;
             (Some((time, signed_at)), Some(text))
         }
         None => (None, None),
     };
     let id = rule.dedupe.signed_place();
-    let message = check.template.render(view, &rule.pointers, time_text, id)?;
+    let message = check.template.render(view, &rule.pointers, time_text.as_ref(), id)?;
 
     let mut valid = secrets.iter().enumerate().filter(|(_, s)| s.is_valid(now)).peekable();
     valid.peek().ok_or(Rejection::NoValidSecret)?;
@@ -198,31 +202,48 @@ fn candidates<'a>(check: &'a Check, text: &'a str) -> Result<Vec<Claimed<'a>>, R
     if claimed.is_empty() { Err(Rejection::MalformedSignature) } else { Ok(claimed) }
 }
 
-fn items<'a>(check: &'a Check, text: &'a str) -> impl Iterator<Item = &'a str> {
-    let (split, whole) = match check.separator.as_deref() {
-        Some(separator) => (Some(text.split(separator)), None),
-        None => (None, Some(text)),
-    };
-    split.into_iter().flatten().chain(whole)
+fn items<'t>(check: &Check, text: &'t str) -> impl Iterator<Item = &'t str> {
+    let separator = check.separator.as_deref();
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest.take()?;
+        match separator.and_then(|separator| text.split_once(separator)) {
+            Some((item, after)) => {
+                rest = Some(after);
+                Some(item)
+            }
+            None => Some(text),
+        }
+    })
 }
 
 /// The signed time as the sender wrote it.
 fn time_text<'a>(
     time: &'a SignedTime,
     check: &Check,
-    signature: &str,
+    signature: &Cow<'a, str>,
     view: &View<'a>,
 ) -> Result<Cow<'a, [u8]>, Rejection> {
     match &time.from {
         TimeFrom::At(place) => view.find(place)?.ok_or(Rejection::MissingTimestamp),
-        TimeFrom::Item(name) => {
-            let mut found = items(check, signature).filter_map(|item| item.strip_prefix(&**name));
-            match (found.next(), found.next()) {
-                (Some(text), None) => Ok(Cow::Owned(text.as_bytes().to_vec())),
-                (None, _) => Err(Rejection::MissingTimestamp),
-                (_, Some(_)) => Err(Rejection::MalformedTimestamp),
+        TimeFrom::Item(name) => match signature {
+            Cow::Borrowed(text) => {
+                item(check, text, name).map(|time| Cow::Borrowed(time.as_bytes()))
             }
-        }
+            Cow::Owned(text) => {
+                item(check, text, name).map(|time| Cow::Owned(time.as_bytes().to_vec()))
+            }
+        },
+    }
+}
+
+/// The one item of `text` that begins with `name`, without it.
+fn item<'t>(check: &Check, text: &'t str, name: &str) -> Result<&'t str, Rejection> {
+    let mut found = items(check, text).filter_map(|item| item.strip_prefix(name));
+    match (found.next(), found.next()) {
+        (Some(value), None) => Ok(value),
+        (None, _) => Err(Rejection::MissingTimestamp),
+        (_, Some(_)) => Err(Rejection::MalformedTimestamp),
     }
 }
 
@@ -284,10 +305,10 @@ fn claims<'a>(
     Ok(claims)
 }
 
-fn first_of<'a>(
-    places: &'a [Place],
-    view: &View<'a>,
-) -> Result<Option<(&'a Place, Cow<'a, [u8]>)>, Rejection> {
+/// A value and where it was found.
+type Located<'a> = (&'a Place, Cow<'a, [u8]>);
+
+fn first_of<'a>(places: &'a [Place], view: &View<'a>) -> Result<Option<Located<'a>>, Rejection> {
     for place in places {
         if let Some(value) = view.find(place)? {
             return Ok(Some((place, value)));
