@@ -1,0 +1,210 @@
+//! What is a duplicate of what, and what the check says about itself.
+
+use hookweir_event::{Digest, Timestamp};
+use hookweir_verify::{Incoming, Rejection, Scheme, Secret};
+
+use crate::support::{NOW, declared, event, header, signed, source, verify};
+
+fn claims(scheme: &Scheme, event_type: &str, id: &str, body: &str) -> Vec<Digest> {
+    let key = scheme.secret("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    let request = signed(scheme, &key, &event(event_type, id, body));
+    verify(scheme, &key, &request).unwrap().claims().to_vec()
+}
+
+/// Whether an event with `later` claims is a duplicate of one with `earlier`.
+fn collides(earlier: &[Digest], later: &[Digest]) -> bool {
+    earlier.iter().any(|claim| later.contains(claim))
+}
+
+#[test]
+fn a_captured_request_is_not_replayed_under_a_new_id() {
+    let github = Scheme::preset("github").unwrap();
+    let first = claims(&github, "push", "1", "{}");
+    assert_eq!(first.len(), 2);
+    assert!(collides(&first, &claims(&github, "push", "2", "{}")));
+    assert!(collides(&first, &claims(&github, "push", "1", "[]")));
+    assert!(!collides(&first, &claims(&github, "push", "2", "[]")));
+
+    let open = github.without_replay_guard();
+    let first = claims(&open, "push", "1", "{}");
+    assert_eq!(first.len(), 1);
+    assert!(!collides(&first, &claims(&open, "push", "2", "{}")));
+}
+
+#[test]
+fn topics_with_one_id_and_one_body_are_different_events() {
+    let shopify = Scheme::preset("shopify").unwrap();
+    let created = claims(&shopify, "orders/create", "1", "{}");
+    assert!(!collides(&created, &claims(&shopify, "orders/paid", "1", "{}")));
+    assert!(collides(&created, &claims(&shopify, "orders/create", "2", "{}")));
+}
+
+#[test]
+fn a_signed_id_stands_alone() {
+    for (name, body) in [
+        ("stripe", r#"{"id":"evt_1","type":"a"}"#),
+        ("slack", r#"{"event_id":"Ev1","event":{"type":"a"}}"#),
+        ("standard-webhooks", r#"{"type":"a"}"#),
+    ] {
+        let scheme = Scheme::preset(name).unwrap();
+        assert_eq!(claims(&scheme, "x", "1", body).len(), 1, "{name}");
+    }
+    let stripe = Scheme::preset("stripe").unwrap();
+    let first = claims(&stripe, "x", "1", r#"{"id":"evt_1","type":"a"}"#);
+    assert!(collides(&first, &claims(&stripe, "x", "1", r#"{"id":"evt_1","type":"b"}"#)));
+    assert!(!collides(&first, &claims(&stripe, "x", "1", r#"{"id":"evt_2","type":"a"}"#)));
+}
+
+#[test]
+fn content_is_source_type_and_body() {
+    let erp = declared(&[]);
+    let first = claims(&erp, "a", "1", "{}");
+    assert_eq!(first, claims(&erp, "a", "2", "{}"));
+    assert!(!collides(&first, &claims(&erp, "b", "1", "{}")));
+    assert!(!collides(&first, &claims(&erp, "a", "1", "[]")));
+    assert_eq!(first, [Digest::of_fields(&[b"content", b"shop", b"a", b"{}"])]);
+}
+
+#[test]
+fn none_claims_nothing() {
+    assert_eq!(claims(&declared(&[("id", "none")]), "a", "1", "{}"), []);
+}
+
+#[test]
+fn sources_do_not_share_claims() {
+    let scheme = Scheme::preset("github").unwrap();
+    let key = scheme.secret("hunter2").unwrap();
+    let request = signed(&scheme, &key, &event("push", "1", "{}"));
+    let at = |name: &str| {
+        let secrets = [Secret::new(key.clone())];
+        let verified =
+            scheme.verify(&name.parse().unwrap(), &secrets, request.clone(), NOW).unwrap();
+        verified.claims().to_vec()
+    };
+    assert!(!collides(&at("one"), &at("two")));
+}
+
+#[test]
+fn the_facts_say_what_is_signed() {
+    let facts = |name: &str, body: &str| {
+        let scheme = Scheme::preset(name).unwrap();
+        let key = scheme.secret("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let request = signed(&scheme, &key, &event("a", "1", body));
+        let facts = verify(&scheme, &key, &request).unwrap().facts();
+        assert!(facts.body_authenticated && facts.secret_index == Some(0), "{name}");
+        (facts.id_signed, facts.type_signed, facts.skew_ms)
+    };
+    assert_eq!(facts("github", "{}"), (false, false, None));
+    assert_eq!(facts("stripe", r#"{"id":"1","type":"a"}"#), (true, true, Some(0)));
+    assert_eq!(facts("standard-webhooks", r#"{"type":"a"}"#), (true, true, Some(0)));
+}
+
+#[test]
+fn slack_has_three_kinds_of_bodies() {
+    let slack = Scheme::preset("slack").unwrap();
+    let key = slack.secret("8f742231b10e8888abcd99yyyzzz85a5").unwrap();
+    let kind = |body: &str| {
+        let request = signed(&slack, &key, &event("x", "1", body));
+        verify(&slack, &key, &request).unwrap().event_type().to_string()
+    };
+    assert_eq!(kind(r#"{"type":"event_callback","event":{"type":"message"}}"#), "message");
+    assert_eq!(kind(r#"{"type":"url_verification","challenge":"x"}"#), "url_verification");
+    assert_eq!(kind("payload=%7B%22type%22%3A%22block_actions%22%7D"), "block_actions");
+    assert_eq!(kind("token=x&command=%2Fweather&text=94070"), "slash_command");
+}
+
+#[test]
+fn secrets_are_tried_while_they_are_valid() {
+    let scheme = Scheme::preset("github").unwrap();
+    let (old, new) = (scheme.secret("old").unwrap(), scheme.secret("new").unwrap());
+    let request = signed(&scheme, &old, &event("push", "1", "{}"));
+    let verify = |secrets: &[Secret]| {
+        let verified = scheme.verify(&source(), secrets, request.clone(), NOW);
+        verified.map(|verified| verified.facts().secret_index)
+    };
+    let until =
+        |secs| Secret { until: Some(Timestamp::from_secs(secs)), ..Secret::new(old.clone()) };
+    let (ended, running) = (until(1), until(2_000_000_000));
+    assert_eq!(verify(&[Secret::new(new.clone()), running]), Ok(Some(1)));
+    assert_eq!(verify(&[Secret::new(new), ended.clone()]), Err(Rejection::BadSignature));
+    assert_eq!(verify(&[ended]), Err(Rejection::NoValidSecret));
+    assert_eq!(verify(&[]), Err(Rejection::NoValidSecret));
+}
+
+#[test]
+fn a_key_of_another_scheme_never_matches() {
+    let sha256 = declared(&[]);
+    let sha1 = declared(&[("algorithm", "hmac-sha1")]);
+    let (key, other) = (sha256.secret("a").unwrap(), sha1.secret("a").unwrap());
+    let request = signed(&sha1, &other, &event("a", "1", "{}"));
+    assert_eq!(verify(&sha256, &other, &request).unwrap_err(), Rejection::BadSignature);
+    assert_eq!(verify(&sha1, &key, &request).unwrap_err(), Rejection::BadSignature);
+}
+
+#[test]
+fn refusals_name_their_cause() {
+    let scheme = Scheme::preset("standard-webhooks").unwrap();
+    let key = scheme.secret("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    let good = signed(&scheme, &key, &event("a", "1", "{}"));
+    let refused = |change: &dyn Fn(&mut Incoming)| {
+        let mut request = good.clone();
+        change(&mut request);
+        verify(&scheme, &key, &request).unwrap_err()
+    };
+    let without = |name: &'static str| {
+        move |request: &mut Incoming| request.headers.retain(|(header, _)| header != name)
+    };
+    assert_eq!(refused(&without("webhook-signature")), Rejection::MissingSignature);
+    assert_eq!(refused(&without("webhook-timestamp")), Rejection::MissingTimestamp);
+    assert_eq!(refused(&without("webhook-id")), Rejection::MissingPart("{id}".into()));
+    assert_eq!(
+        refused(&|r| r.headers.extend(r.headers.clone())),
+        Rejection::DuplicatedHeader("webhook-signature".into())
+    );
+    assert_eq!(refused(&|r| *header(r, "webhook-id") = b"1.2".to_vec()), Rejection::AmbiguousId);
+    assert_eq!(
+        refused(&|r| *header(r, "webhook-signature") = b"v1,AAAA ".repeat(33)),
+        Rejection::MalformedSignature
+    );
+    assert_eq!(
+        refused(&|r| *header(r, "webhook-signature") = b"v1,AAAA ".repeat(32)),
+        Rejection::BadSignature
+    );
+    let late = Timestamp::from_millis(NOW.as_millis() + 301_000);
+    let secrets = [Secret::new(key.clone())];
+    let stale = scheme.verify(&source(), &secrets, good.clone(), late).unwrap_err();
+    assert_eq!(stale.to_string(), "the timestamp is stale by 301000 ms");
+    let early = Timestamp::from_millis(NOW.as_millis() - 301_000);
+    let future = scheme.verify(&source(), &secrets, good.clone(), early).unwrap_err();
+    assert_eq!(future.to_string(), "the timestamp lies 301000 ms in the future");
+}
+
+#[test]
+fn what_is_genuine_but_no_event_is_a_bad_request() {
+    let stripe = Scheme::preset("stripe").unwrap();
+    let key = stripe.secret("whsec_x").unwrap();
+    let refused = |body: &str| {
+        let rejection = verify(&stripe, &key, &signed(&stripe, &key, &event("x", "1", body)));
+        let rejection = rejection.unwrap_err();
+        assert!(rejection.is_authentic());
+        rejection.to_string()
+    };
+    assert_eq!(refused(""), "no event type at json:/type");
+    assert_eq!(refused(r#"{"type":"a"}"#), "no id at json:/id");
+    assert_eq!(refused(r#"{"type":"a b","id":"1"}"#), "malformed: the type at json:/type");
+    assert!(!Rejection::BadSignature.is_authentic());
+}
+
+#[test]
+fn svix_names_serve_the_same_preset() {
+    let scheme = Scheme::preset("standard-webhooks").unwrap();
+    let key = scheme.secret("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    let mut request = signed(&scheme, &key, &event("a", "1", r#"{"type":"a"}"#));
+    let first = verify(&scheme, &key, &request).unwrap();
+    for (name, _) in &mut request.headers {
+        *name = name.replace("webhook-", "svix-");
+    }
+    let renamed = verify(&scheme, &key, &request).unwrap();
+    // Renaming the headers makes no new event of a captured request.
+    assert_eq!(first.claims(), renamed.claims());
+}

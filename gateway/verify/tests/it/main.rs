@@ -1,0 +1,10 @@
+//! The crate as its users see it: through the public face only.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod claims;
+mod declarations;
+mod properties;
+mod redaction;
+mod support;
+mod vectors;
