@@ -37,9 +37,6 @@ pub enum NotRun {
     /// The host is shutting down.
     #[error("the gateway is shutting down")]
     ShuttingDown,
-    /// The engine could not do its part: no memory, no address space.
-    #[error("the plugin host failed: {0}")]
-    Host(String),
 }
 
 /// Why a file did not become a version. Completes "failed to load plugin X: …".
@@ -57,7 +54,9 @@ pub enum LoadFault {
         max: u64,
     },
     /// Machine code, be it an executable or a module that was compiled ahead of time.
-    #[error("the file is machine code, not WebAssembly; plugins are .wasm files, and precompiled ones are not accepted")]
+    #[error(
+        "the file is machine code, not WebAssembly; plugins are .wasm files, and precompiled ones are not accepted"
+    )]
     Native,
     /// Text format.
     #[error("the file is WebAssembly text; turn it into binary first, with `wasm-tools parse`")]
@@ -90,13 +89,21 @@ pub enum LoadFault {
     #[error("it does not fit the interface it names: {0}")]
     Unfit(String),
     /// No handler among the exports.
-    #[error("it does not export `{handler}`; is `#[plugin]` missing?", handler = crate::fault::HANDLER)]
+    #[error("it does not export `{handler}`; is `#[plugin]` missing?", handler = HANDLER)]
     NoHandler,
+    /// A handler of another version of the contract.
+    #[error("it exports `{0}`; this gateway calls `{handler}`", handler = HANDLER)]
+    OtherVersion(String),
+    /// A core module whose linker left a symbol open.
+    #[error(
+        "it imports the function `{0}` from `env`: a C library or an `extern` block that is not linked in"
+    )]
+    Undefined(String),
     /// An export has the right name and the wrong type.
-    #[error("its `{interface}` does not have the types of {package}: {cause}", package = crate::fault::PACKAGE)]
+    #[error("its `{interface}` does not have the types of {package}: {cause}", package = PACKAGE)]
     WrongExport {
         /// The interface.
-        interface: String,
+        interface: &'static str,
         /// What differs.
         cause: String,
     },
@@ -119,9 +126,16 @@ pub enum LoadFault {
         /// The most allowed.
         max: u64,
     },
-    /// Its memory limit is beyond [`crate::Settings::memory_max`], or it needs more than its limit to start.
-    #[error("{0}")]
-    Memory(String),
+    /// Its memory limit is beyond [`crate::Settings::memory_max`].
+    #[error(
+        "its memory limit of {limit} bytes is more than the {max} that the host has for one plugin"
+    )]
+    MemoryGrant {
+        /// What it is granted.
+        limit: u64,
+        /// The most that can be.
+        max: u64,
+    },
     /// The custom section is no JSON, or a subscription is none.
     #[error("its section `{section}` can't be read: {0}", section = crate::wants::SECTION)]
     Wants(String),
@@ -131,7 +145,7 @@ pub enum LoadFault {
     /// The compiler took longer than [`crate::Settings::compile_time_max`].
     #[error("compiling it took longer than {0:?}")]
     CompileTime(Duration),
-    /// It trapped while it was tried, before any event.
+    /// It trapped while it was tried, before any event, or went over a limit.
     #[error("it failed when it was started: {0}")]
     Start(String),
     /// Its `init` returned an error.
@@ -144,6 +158,12 @@ pub enum LoadFault {
 
 /// The contract's package, as a version of this gateway has it.
 pub(crate) const PACKAGE: &str = "hookweir:plugin@1.0.0";
+/// The package's interfaces, of whatever version.
+pub(crate) const PACKAGE_ANY: &str = "hookweir:plugin/";
+/// The handler, of whatever version.
+pub(crate) const HANDLER_ANY: &str = "hookweir:plugin/handler@";
+/// The handler, of a version that this gateway can call: within 1.x the types are the same.
+pub(crate) const HANDLER_1: &str = "hookweir:plugin/handler@1.";
 /// What every plugin exports.
 pub(crate) const HANDLER: &str = "hookweir:plugin/handler@1.0.0";
 /// What is run once when a version is tried.

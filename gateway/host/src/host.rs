@@ -1,99 +1,150 @@
-//! The host: one engine for all plugins.
+//! The host: one engine for all plugins, and the two things it does: prepare a version, run one.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
-use hookweir_event::{Clock, Event, Failure, LogLine, NewOutput, PluginName};
+use hookweir_event::{Clock, Event, PluginName};
+use serde_json::Value;
+use tokio::sync::{Semaphore, TryAcquireError};
+use wasmtime::{Engine, component::Linker};
 
-use crate::{Grant, HostError, LoadFault, NotRun, Settings, Version, Wants};
+use crate::{
+    Grant, HostError, LoadFault, NotRun, Settings, Version,
+    attempt::{self, Ran},
+    bindings::plugin::PluginPre,
+    canary,
+    compile::{Compiled, Compiler},
+    engine::{self, CANARIES},
+    guest::{self, Guest},
+    version::Inner,
+};
 
-/// One engine per process. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Host(Arc<Settings>);
+/// Runs plugins. One per process; cheap to clone.
+#[derive(Clone)]
+pub struct Host(Arc<Shared>);
 
-/// What an attempt came to.
-#[derive(Debug)]
-pub struct Ran {
-    /// The outputs, or why there are none.
-    pub result: Result<Vec<NewOutput>, Failure>,
-    /// From start to end.
-    pub wall: Duration,
-    /// CPU time in the guest and in host calls.
-    pub cpu: Duration,
-    /// The most that all its linear memories had together, in bytes.
-    pub memory_peak: u64,
-    /// What it logged.
-    pub logs: Vec<LogLine>,
+struct Shared {
+    engine: Engine,
+    linker: Linker<Guest>,
+    compiler: Compiler,
+    clock: Clock,
+    settings: Settings,
+    /// The gate in front of the pool, which has room for more: one permit is one attempt.
+    slots: Semaphore,
+    canaries: Semaphore,
 }
 
 /// How full the host is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gauges {
-    /// Attempts that have an instance now.
+    /// Attempts that run now.
     pub instances_in_use: u32,
     /// The most that can.
     pub instances_max: u32,
 }
 
-/// What a file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A core module, which the gateway makes a component.
-    Core,
-    /// A component.
-    Component,
-}
-
-/// What [`inspect`] found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inspection {
-    /// What it is.
-    pub kind: Kind,
-    /// What it wants.
-    pub wants: Wants,
-    /// The interfaces it imports as a component.
-    pub imports: Vec<String>,
-    /// The interfaces it exports as a component.
-    pub exports: Vec<String>,
-    /// The file's size in bytes.
-    pub size: u64,
-}
-
-/// Looks at a file without compiling it.
-pub fn inspect(_bytes: &[u8]) -> Result<Inspection, LoadFault> {
-    Err(LoadFault::NotWasm)
-}
-
 impl Host {
-    /// Starts the engine, its clock and its compile threads.
-    pub fn new(settings: Settings, _clock: Clock) -> Result<Self, HostError> {
-        Ok(Self(Arc::new(settings)))
+    /// Starts the engine, its ticking clock and its compile threads.
+    pub fn new(settings: Settings, clock: Clock) -> Result<Self, HostError> {
+        let engine = engine::start(&settings)?;
+        engine::tick(&engine)?;
+        let mut linker = Linker::new(&engine);
+        guest::link(&mut linker).map_err(|error| HostError::Engine(format!("{error:#}")))?;
+        let threads = settings.compile_threads;
+        let compiler = Compiler::new(engine.clone(), threads, settings.compile_time_max)?;
+        Ok(Self(Arc::new(Shared {
+            slots: Semaphore::new(settings.instances as usize),
+            canaries: Semaphore::new(CANARIES as usize),
+            engine,
+            linker,
+            compiler,
+            clock,
+            settings,
+        })))
     }
 
-    /// Takes a file to a version that can run. Not for the hot path; safe to call concurrently.
-    #[expect(clippy::unused_async, reason = "not there yet")]
+    /// Takes a file's bytes to a version that can run: parses, makes a component of a core module,
+    /// compiles on the host's own threads, links, instantiates once and calls `init` if there is one.
+    ///
+    /// Not for the hot path; safe to call concurrently. Drive it where guests may run. The digest is
+    /// that of `bytes`, whatever becomes of them.
     pub async fn prepare(
         &self,
-        _name: PluginName,
-        _bytes: Vec<u8>,
-        _grant: Grant,
+        name: PluginName,
+        bytes: Vec<u8>,
+        grant: Grant,
     ) -> Result<Version, LoadFault> {
-        Err(LoadFault::NotWasm)
+        let Shared { settings, .. } = &*self.0;
+        let (size, max) = (bytes.len() as u64, settings.file_max);
+        if size > max {
+            return Err(LoadFault::TooLarge { size, max });
+        }
+        let (limit, max) = (grant.limits.memory, settings.memory_max);
+        if limit > max {
+            return Err(LoadFault::MemoryGrant { limit, max });
+        }
+        let compiled = self.0.compiler.compile(bytes).await?;
+        let lifecycle = canary::has_lifecycle(&compiled.component);
+        let version = self.link(name, compiled, grant)?;
+        let _turn = self.0.canaries.acquire().await.map_err(|_| NotRun::ShuttingDown)?;
+        canary::fly(&self.0.engine, &self.0.clock, &version.0, lifecycle).await?;
+        Ok(version)
     }
 
-    /// One attempt in a fresh instance. Drive it on the guests' own runtime. Dropping the future ends
-    /// the attempt and leaves nothing behind.
-    #[expect(clippy::unused_async, reason = "not there yet")]
+    fn link(
+        &self,
+        name: PluginName,
+        compiled: Compiled,
+        grant: Grant,
+    ) -> Result<Version, LoadFault> {
+        let instance = self.0.linker.instantiate_pre(&compiled.component);
+        let instance = instance.map_err(|error| LoadFault::WrongImport(format!("{error:#}")))?;
+        // The names of the exports; their types are known when it is instantiated.
+        let pre = PluginPre::new(instance).map_err(|error| canary::wrong_handler(&error))?;
+        Ok(Version(Arc::new(Inner {
+            name,
+            digest: compiled.inspection.digest,
+            wants: compiled.inspection.wants,
+            limits: grant.limits,
+            config_json: Value::Object(grant.config.clone()).to_string(),
+            config: grant.config,
+            pre,
+        })))
+    }
+
+    /// One attempt in a fresh instance.
+    ///
+    /// Drive it on the guests' own runtime: a guest holds its thread for up to a tick at a time.
+    /// Dropping the future ends the attempt and leaves nothing behind.
     pub async fn call(
         &self,
-        _version: &Version,
-        _event: &Event,
-        _attempt: u32,
+        version: &Version,
+        event: &Event,
+        attempt: u32,
     ) -> Result<Ran, NotRun> {
-        Err(NotRun::ShuttingDown)
+        let _slot = self.0.slots.try_acquire().map_err(|full| match full {
+            TryAcquireError::NoPermits => NotRun::PoolExhausted,
+            TryAcquireError::Closed => NotRun::ShuttingDown,
+        })?;
+        let Shared { engine, clock, .. } = &*self.0;
+        Ok(attempt::run(engine, clock, &version.0, event, attempt).await)
+    }
+
+    /// Starts no attempt and tries no version any more; what runs goes on.
+    pub fn stop(&self) {
+        self.0.slots.close();
+        self.0.canaries.close();
     }
 
     /// How full the host is.
     pub fn gauges(&self) -> Gauges {
-        Gauges { instances_in_use: 0, instances_max: self.0.instances }
+        let instances_max = self.0.settings.instances;
+        let free = u32::try_from(self.0.slots.available_permits()).unwrap_or(u32::MAX);
+        Gauges { instances_in_use: instances_max.saturating_sub(free), instances_max }
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("settings", &self.0.settings).finish_non_exhaustive()
     }
 }

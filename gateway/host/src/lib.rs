@@ -7,14 +7,28 @@
 //! [`Ran`]) or the gateway's own ([`HostError`], [`NotRun`]), and never a panic.
 #![forbid(unsafe_code)]
 
+mod attempt;
+mod bindings;
+mod canary;
+mod compile;
+mod engine;
 mod fault;
+mod guest;
 mod host;
+mod limiter;
+mod logs;
+mod meter;
+mod outcome;
+mod parse;
 mod settings;
+mod stdio;
 mod version;
 mod wants;
 
+pub use attempt::Ran;
 pub use fault::{HostError, LoadFault, NotRun};
-pub use host::{Gauges, Host, Inspection, Kind, Ran, inspect};
+pub use host::{Gauges, Host};
+pub use parse::{Inspection, Kind, inspect};
 pub use settings::{Grant, Limits, Settings};
 pub use version::Version;
 pub use wants::Wants;

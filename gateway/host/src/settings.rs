@@ -45,7 +45,7 @@ impl Default for Settings {
 }
 
 /// What the operator allows one plugin.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Grant {
     /// Its limits.
     pub limits: Limits,

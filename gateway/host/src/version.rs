@@ -1,22 +1,26 @@
 //! A version: one plugin file, compiled, linked, tried, ready to run.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use hookweir_event::{Digest, PluginName};
+use serde_json::{Map, Value};
 
-use crate::{Limits, Wants};
+use crate::{Limits, Wants, bindings::plugin::PluginPre, guest::Guest};
 
 /// One version of a plugin. Cheap to clone; the compiled code goes when the last clone goes, so
 /// running attempts finish on the version they started with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Version(pub(crate) Arc<Inner>);
 
-#[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) name: PluginName,
     pub(crate) digest: Digest,
     pub(crate) wants: Wants,
     pub(crate) limits: Limits,
+    pub(crate) config: Map<String, Value>,
+    /// The same, written once.
+    pub(crate) config_json: String,
+    pub(crate) pre: PluginPre<Guest>,
 }
 
 impl Version {
@@ -38,5 +42,11 @@ impl Version {
     /// What one attempt may use.
     pub fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Version({} {})", self.0.name, self.0.digest.short())
     }
 }

@@ -37,7 +37,8 @@ struct Written {
 impl Wants {
     /// Reads a section's bytes. The error is a sentence without the section's name.
     pub(crate) fn read(section: &[u8]) -> Result<Self, String> {
-        let written: Written = serde_json::from_slice(section).map_err(|error| error.to_string())?;
+        let written: Written =
+            serde_json::from_slice(section).map_err(|error| error.to_string())?;
         let subscribe = written.subscribe.iter().map(|text| text.parse());
         Ok(Self {
             sdk: written.sdk,

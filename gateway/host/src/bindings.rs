@@ -1,0 +1,36 @@
+//! The contract's Rust side, made from the WIT at compile time.
+//!
+//! The whole contract is generated, also what this gateway does not offer yet, so that offering it is
+//! a matter of implementing a trait. The event is borrowed, so that a body is copied once, into the
+//! guest. Imports do not wait, so they are plain functions.
+
+pub(crate) mod plugin {
+    wasmtime::component::bindgen!({
+        // The file, since a released version lies below the folder.
+        path: "../../plugin-sdk/wit/hookweir.wit",
+        // The generator takes borrowed records only where something uses them. The gateway's own
+        // world therefore names what no plugin imports; nothing of it is ever linked.
+        inline: "
+            package hookweir:host;
+            world plugin {
+                include hookweir:plugin/plugin@1.0.0;
+                import hookweir:plugin/api@1.0.0;
+                import hookweir:plugin/verifier@1.0.0;
+            }
+        ",
+        world: "hookweir:host/plugin",
+        ownership: Borrowing { duplicate_if_necessary: true },
+        // More bytes than allowed end the attempt.
+        imports: { "hookweir:plugin/random.bytes": trappable },
+        exports: { default: async },
+    });
+}
+
+/// A world of its own, since WIT has no optional exports.
+pub(crate) mod lifecycle {
+    wasmtime::component::bindgen!({
+        path: "../../plugin-sdk/wit/hookweir.wit",
+        world: "with-lifecycle",
+        exports: { default: async },
+    });
+}

@@ -1,0 +1,157 @@
+//! The engine's configuration, with a reason for each number, and its clock.
+//!
+//! One engine per process (RUSTSEC-2026-0222: types were mixed up between engines). Instances come
+//! from a pool; where the address space is too small for one, each is allocated on demand, slower.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use wasmtime::{
+    Cache, CacheConfig, Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel,
+    PoolingAllocationConfig,
+};
+
+use crate::{HostError, Settings};
+
+/// Between two ticks a guest may hold its thread. 64 guests that spin on one thread then let an
+/// event of a neighbour wait 64 ms. Each tick wakes one thread for some microseconds, 0.3 % of a core.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
+
+/// Instances kept free for trying new versions, so that a reload never competes with events.
+pub(crate) const CANARIES: u32 = 4;
+
+/// What one component may consist of. A Rust plugin is three core instances with one memory, a Go or
+/// JavaScript one five, Python with its libraries some twenty.
+const CORE_INSTANCES: u32 = 32;
+const MEMORIES: u32 = 4;
+const TABLES: u32 = 8;
+
+/// A memory's address space without a pool: the default memory limit.
+const ON_DEMAND_RESERVATION: u64 = 64 << 20;
+
+/// A guest's stack: wasmtime's default, deep enough for recursive parsers.
+const WASM_STACK: usize = 512 << 10;
+
+/// The guest's stack and, above it, what host functions need; overflow there aborts the process, so
+/// they get three times the guest's.
+const ASYNC_STACK: usize = 2 << 20;
+
+/// Starts an engine: pooled if the address space allows it.
+pub(crate) fn start(settings: &Settings) -> Result<Engine, HostError> {
+    let cache = settings.cache.as_deref().map(open_cache).transpose()?;
+    let mut config = base(cache);
+    config.allocation_strategy(pool(settings)?);
+    match Engine::new(&config) {
+        Ok(engine) => Ok(engine),
+        Err(error) => {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "no pool of plugin instances, each is allocated on demand; is the address space limited (ulimit -v)?"
+            );
+            config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+            // Instead of 4 GiB for each memory; they move when they grow beyond.
+            config.memory_reservation(ON_DEMAND_RESERVATION);
+            Engine::new(&config).map_err(|error| HostError::Engine(format!("{error:#}")))
+        }
+    }
+}
+
+fn base(cache: Option<Cache>) -> Config {
+    let mut config = Config::new();
+    config
+        // Compiled once per file, run for every event.
+        .cranelift_opt_level(OptLevel::Speed)
+        // CPU limits and fairness; fuel costs two to three times as much.
+        .epoch_interruption(true)
+        // WASI 0.3's concurrency is not for production yet in this line of wasmtime.
+        .concurrency_support(false)
+        // Bounds checks of 64-bit memories are slow and no toolchain needs them.
+        .wasm_memory64(false)
+        // The same result on every machine.
+        .relaxed_simd_deterministic(true)
+        .max_wasm_stack(WASM_STACK)
+        .async_stack_size(ASYNC_STACK)
+        // A stack may be used by another plugin next.
+        .async_stack_zeroing(true)
+        // Registration is quadratic on some platforms, and our traps don't need it.
+        .native_unwind_info(false)
+        .cache(cache);
+    config
+}
+
+fn pool(settings: &Settings) -> Result<InstanceAllocationStrategy, HostError> {
+    let memory = usize::try_from(settings.memory_max)
+        .map_err(|_| HostError::Engine("memory_max is larger than the address space".into()))?;
+    let instances = settings.instances.saturating_add(CANARIES);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        // Enough for as many components as may run, each as large as it may be, so that none can take
+        // what another needs. It costs address space, of which there is plenty: 2 TiB by default.
+        .total_core_instances(instances.saturating_mul(CORE_INSTANCES))
+        .total_memories(instances.saturating_mul(MEMORIES))
+        .total_tables(instances.saturating_mul(TABLES))
+        .total_stacks(instances)
+        .max_core_instances_per_component(CORE_INSTANCES)
+        .max_memories_per_component(MEMORIES)
+        .max_tables_per_component(TABLES)
+        .max_memories_per_module(MEMORIES)
+        .max_tables_per_module(TABLES)
+        // Interpreters have tables of some ten thousand functions; the default 20,000 is short.
+        .table_elements(100_000)
+        // Their descriptions are large too; the default is 1 MiB.
+        .max_component_instance_size(10 << 20)
+        .max_core_instance_size(10 << 20)
+        .max_memory_size(memory)
+        // A warm slot costs what it keeps resident.
+        .max_unused_warm_slots(instances)
+        // With the scan, only pages that were touched are reset, in place: 32 µs for a fresh instance
+        // and a call where madvise takes 61 µs, and two threads do not fight for the page table. More
+        // than 512 KiB made no difference for Rust plugins.
+        .linear_memory_keep_resident(512 << 10)
+        .table_keep_resident(256 << 10)
+        .async_stack_keep_resident(64 << 10)
+        .pagemap_scan(Enabled::Auto);
+    Ok(InstanceAllocationStrategy::Pooling(pool))
+}
+
+/// Compiled code is run as it lies there, so nobody else may write to the folder.
+fn open_cache(path: &Path) -> Result<Cache, HostError> {
+    let fault = |cause: String| HostError::Cache { path: path.to_owned(), cause };
+    let absolute = private_folder(path).map_err(|error| fault(error.to_string()))?;
+    let mut config = CacheConfig::new();
+    config.with_directory(absolute);
+    Cache::new(config).map_err(|error| fault(format!("{error:#}")))
+}
+
+fn private_folder(path: &Path) -> io::Result<PathBuf> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+        builder.mode(0o700).create(path)?;
+        // It may have been there before.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    }
+    #[cfg(not(unix))]
+    builder.create(path)?;
+    path.canonicalize()
+}
+
+/// Ticks the engine's epoch from a thread of its own, since a starved runtime would stop its own
+/// clock. The engine is held weakly: the thread ends with it.
+pub(crate) fn tick(engine: &Engine) -> io::Result<()> {
+    let engine = engine.weak();
+    thread::Builder::new().name("hookweir-tick".into()).spawn(move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            thread::sleep(TICK);
+        }
+    })?;
+    Ok(())
+}

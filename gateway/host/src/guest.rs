@@ -1,0 +1,164 @@
+//! What a running guest can reach: its store's data and the interfaces implemented on it.
+//!
+//! log, config, clock and random are the contract's. WASI 0.2 is there so that components of other
+//! toolchains start; it has no files, no environment, no arguments, no network. Its context draws
+//! randomness when made, so it is made only when a guest first asks.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use hookweir_event::{Clock, LogLevel};
+use serde_json::Value;
+use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
+
+use crate::{
+    bindings::plugin::hookweir::plugin as contract, limiter::Limiter, logs::Logs, meter::Meter,
+    stdio::Stdio, version::Inner,
+};
+
+/// As the contract says.
+const RANDOM_MAX: u32 = 64 << 10;
+/// Streams and pollables that a guest may hold at a time.
+const HANDLES: usize = 256;
+
+/// Everything that belongs to one attempt and goes with it.
+pub(crate) struct Guest {
+    pub(crate) limiter: Limiter,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) logs: SharedLogs,
+    version: Arc<Inner>,
+    clock: Clock,
+    started: Instant,
+    wasi: Option<Box<Wasi>>,
+}
+
+struct Wasi {
+    ctx: WasiCtx,
+    table: ResourceTable,
+}
+
+/// Shared with the streams that stand for stdout and stderr.
+#[derive(Clone)]
+pub(crate) struct SharedLogs(Arc<Mutex<Logs>>);
+
+impl SharedLogs {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Logs> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Guest {
+    pub(crate) fn new(version: Arc<Inner>, clock: Clock) -> Self {
+        Self {
+            limiter: Limiter::new(version.limits.memory),
+            meter: Arc::default(),
+            logs: SharedLogs(Arc::new(Mutex::new(Logs::new(&version.limits)))),
+            version,
+            clock,
+            started: Instant::now(),
+            wasi: None,
+        }
+    }
+}
+
+/// Links what guests may import.
+pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    contract::types::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    contract::log::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    contract::config::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    contract::clock::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    contract::random::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    wasmtime_wasi::p2::add_to_linker_async(linker)
+}
+
+impl contract::types::Host for Guest {}
+
+impl contract::log::Host for Guest {
+    fn write(
+        &mut self,
+        level: contract::log::Level,
+        message: String,
+        fields: Vec<(String, String)>,
+    ) {
+        let level = match level {
+            contract::log::Level::Trace => LogLevel::Trace,
+            contract::log::Level::Debug => LogLevel::Debug,
+            contract::log::Level::Info => LogLevel::Info,
+            contract::log::Level::Warn => LogLevel::Warn,
+            contract::log::Level::Error => LogLevel::Error,
+        };
+        self.logs.lock().write(level, &message, &fields);
+    }
+}
+
+impl contract::config::Host for Guest {
+    fn get(&mut self, key: String) -> Option<String> {
+        self.version.config.get(&key).map(|value| match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        })
+    }
+
+    fn all(&mut self) -> String {
+        self.version.config_json.clone()
+    }
+}
+
+impl contract::clock::Host for Guest {
+    fn now_ms(&mut self) -> u64 {
+        u64::try_from(self.clock.now().as_millis()).unwrap_or(0)
+    }
+
+    fn monotonic_ns(&mut self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+impl contract::random::Host for Guest {
+    fn bytes(&mut self, len: u32) -> wasmtime::Result<Vec<u8>> {
+        if len > RANDOM_MAX {
+            return Err(wasmtime::format_err!(
+                "it asked for {len} random bytes at once; at most {RANDOM_MAX} are given"
+            ));
+        }
+        let mut bytes = vec![0; len as usize];
+        getrandom::fill(&mut bytes)
+            .map_err(|error| wasmtime::format_err!("the system has no random bytes: {error}"))?;
+        Ok(bytes)
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let wasi = self.wasi.get_or_insert_with(|| {
+            let mut table = ResourceTable::new();
+            table.set_max_capacity(HANDLES);
+            let ctx = WasiCtx::builder()
+                .stdout(Stdio::new(self.logs.clone(), LogLevel::Info))
+                .stderr(Stdio::new(self.logs.clone(), LogLevel::Warn))
+                .max_random_size(u64::from(RANDOM_MAX))
+                .wall_clock(WallClock(self.clock.clone()))
+                .allow_tcp(false)
+                .allow_udp(false)
+                .allow_ip_name_lookup(false)
+                .build();
+            Box::new(Wasi { ctx, table })
+        });
+        WasiCtxView { ctx: &mut wasi.ctx, table: &mut wasi.table }
+    }
+}
+
+struct WallClock(Clock);
+
+impl HostWallClock for WallClock {
+    fn resolution(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.now().as_millis()).unwrap_or(0))
+    }
+}

@@ -1,0 +1,158 @@
+//! From what the engine and the guest say to the words of the gateway: outputs or a failure.
+
+use std::time::Duration;
+
+use hookweir_event::{Failure, NewOutput, Outcome};
+use wasmtime::Trap;
+use wasmtime_wasi::I32Exit;
+
+use crate::{Limits, bindings::plugin::hookweir::plugin::types, guest::Guest, logs::clean};
+
+/// A failure's message is one line in a listing.
+const MESSAGE_MAX: usize = 1000;
+
+/// The epoch callback's verdict: the CPU budget is spent.
+#[derive(Debug, thiserror::Error)]
+#[error("the CPU budget is spent")]
+pub(crate) struct OverCpu;
+
+fn failure(outcome: Outcome, message: &str) -> Failure {
+    Failure { outcome, message: clean(message, MESSAGE_MAX), retry_after: None }
+}
+
+pub(crate) fn timed_out(limits: &Limits) -> Failure {
+    failure(Outcome::Timeout, &format!("it took longer than {:?}", limits.wall))
+}
+
+/// Why the guest did not come to an answer.
+pub(crate) fn trapped(error: &wasmtime::Error, guest: &Guest, limits: &Limits) -> Failure {
+    if error.is::<OverCpu>() {
+        let message = format!("it used more than {:?} of CPU time", limits.cpu);
+        return failure(Outcome::CpuLimit, &message);
+    }
+    // The guest saw only that it got no more, and what it did then says little.
+    if let Some(asked) = guest.limiter.refused() {
+        let message =
+            format!("it asked for {asked} bytes of memory; its limit is {}", limits.memory);
+        return failure(Outcome::MemoryLimit, &message);
+    }
+    let message = match error.downcast_ref::<Trap>() {
+        // A panic, if the SDK's hook or the language's own runtime has told.
+        Some(Trap::UnreachableCodeReached) => match guest.logs.lock().last_error() {
+            Some(words) => words.to_owned(),
+            None => "it aborted without a word".to_owned(),
+        },
+        Some(Trap::StackOverflow) => "stack overflow: its calls nest too deep".to_owned(),
+        Some(trap) => trap.to_string(),
+        None => match error.downcast_ref::<I32Exit>() {
+            Some(I32Exit(code)) => format!("it ended itself with exit code {code}"),
+            None => error.root_cause().to_string(),
+        },
+    };
+    // The engine has no public type for it; only the wording hangs on the text.
+    if message.contains("fuel allocated for hostcalls") {
+        let message = "it handed over more data at once than its limits allow";
+        return failure(Outcome::Invalid, message);
+    }
+    failure(Outcome::Trap, &message)
+}
+
+/// The failure that the plugin itself returned.
+pub(crate) fn failed(said: types::Failure) -> Failure {
+    match said.kind {
+        types::FailureKind::Retry => Failure {
+            retry_after: said.retry_after_ms.map(Duration::from_millis),
+            ..failure(Outcome::Retry, &said.message)
+        },
+        types::FailureKind::Reject => failure(Outcome::Reject, &said.message),
+    }
+}
+
+/// Checks the outputs; one that can't be taken fails the attempt, so that none is lost quietly.
+pub(crate) fn outputs(
+    outputs: Vec<types::Output>,
+    limits: &Limits,
+) -> Result<Vec<NewOutput>, Failure> {
+    let invalid = |message: String| failure(Outcome::Invalid, &message);
+    if outputs.len() > limits.outputs {
+        let (found, max) = (outputs.len(), limits.outputs);
+        return Err(invalid(format!("it returned {found} outputs, more than the {max} allowed")));
+    }
+    let bytes: u64 = outputs.iter().map(size).sum();
+    if bytes > limits.output_bytes {
+        let max = limits.output_bytes;
+        return Err(invalid(format!(
+            "its outputs have {bytes} bytes, more than the {max} allowed"
+        )));
+    }
+    outputs.into_iter().map(|output| checked(output).map_err(invalid)).collect()
+}
+
+fn size(output: &types::Output) -> u64 {
+    let headers = output.headers.iter().map(|(name, value)| name.len() + value.len());
+    let attributes = output.attributes.iter().map(|(name, value)| name.len() + value.len());
+    let all = headers.chain(attributes).sum::<usize>();
+    (output.event_type.len() + output.body.len() + all) as u64
+}
+
+fn checked(output: types::Output) -> Result<NewOutput, String> {
+    let event_type = output.event_type.parse().map_err(|error| {
+        format!("it returned an output of type {:?}: {error}", clean(&output.event_type, 64))
+    })?;
+    let mut headers = output.headers;
+    headers.iter_mut().for_each(|(name, _)| name.make_ascii_lowercase());
+    Ok(NewOutput { event_type, headers, body: output.body, attributes: output.attributes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output(event_type: &str, body: usize) -> types::Output {
+        types::Output {
+            event_type: event_type.into(),
+            headers: vec![("X-A".into(), b"b".to_vec())],
+            body: vec![0; body],
+            attributes: vec![],
+        }
+    }
+
+    fn why(result: Result<Vec<NewOutput>, Failure>) -> String {
+        let failure = result.unwrap_err();
+        assert_eq!(failure.outcome, Outcome::Invalid);
+        failure.message
+    }
+
+    #[test]
+    fn outputs_are_checked() {
+        let limits = Limits { outputs: 2, output_bytes: 100, ..Limits::default() };
+        let good = outputs(vec![output("order.paid", 10)], &limits).unwrap();
+        assert_eq!(good[0].headers[0].0, "x-a");
+        let check = |made| why(outputs(made, &limits));
+        assert_eq!(
+            check(vec![output("a", 1), output("b", 1), output("c", 1)]),
+            "it returned 3 outputs, more than the 2 allowed"
+        );
+        assert_eq!(
+            check(vec![output("a", 60), output("b", 60)]),
+            "its outputs have 130 bytes, more than the 100 allowed"
+        );
+        let message = check(vec![output("a b\n", 1)]);
+        assert!(message.starts_with(r#"it returned an output of type "a b\\n""#), "{message}");
+    }
+
+    #[test]
+    fn a_wait_counts_only_with_retry() {
+        let said = |kind| types::Failure {
+            kind,
+            message: "later\n".into(),
+            retry_after_ms: Some(1500),
+            attributes: vec![],
+        };
+        let retry = failed(said(types::FailureKind::Retry));
+        assert_eq!(retry.outcome, Outcome::Retry);
+        assert_eq!(retry.retry_after, Some(Duration::from_millis(1500)));
+        assert_eq!(retry.message, r"later\n");
+        assert_eq!(failed(said(types::FailureKind::Reject)).retry_after, None);
+    }
+}
