@@ -35,11 +35,58 @@ pub mod testing;
 
 pub use event::Event;
 pub use failure::{Failure, OrFail};
+/// Makes a function the plugin's handler, and says what the plugin wants.
+///
+/// The function is `fn handle(event: Event) -> Result<Outputs, Failure>`, under any name; a crate has
+/// one. Keys:
+///
+/// | key | | |
+/// |---|---|---|
+/// | `subscribe` | required | patterns `source/type`: `["github/push", "plugin.billing/*"]` |
+/// | `http` | optional | origins that the plugin wants to send requests to: `["https://api.example.com"]` |
+/// | `secrets` | optional | names of secrets that it wants used: `["API_KEY"]` |
+///
+/// ```
+/// use hookweir_sdk::prelude::*;
+///
+/// #[plugin(subscribe = ["github/issues", "github/pull_request"])]
+/// fn greet(event: Event) -> Result<Outputs, Failure> {
+///     Ok(outputs![Output::new("greeted", event.id())])
+/// }
+/// ```
+///
+/// A pattern that the gateway would refuse does not compile:
+///
+/// ```compile_fail
+/// use hookweir_sdk::prelude::*;
+///
+/// #[plugin(subscribe = ["GitHub/issues"])] // names are lower case
+/// fn greet(_: Event) -> Result<Outputs, Failure> {
+///     Ok(outputs![])
+/// }
+/// ```
+///
+/// Nor does a function of another type:
+///
+/// ```compile_fail
+/// use hookweir_sdk::prelude::*;
+///
+/// #[plugin(subscribe = ["github/issues"])]
+/// fn greet(_: String) -> Result<Outputs, Failure> {
+///     Ok(outputs![])
+/// }
+/// ```
+///
+/// On wasm it exports the function as the component's `hookweir:plugin/handler`, logs the message and
+/// place of a panic before the trap, and writes the keys into the custom section `hookweir:wants`, as
+/// JSON with the SDK's version:
+/// `{"sdk":"0.1.0","subscribe":["github/issues"],"http":[],"state":false,"secrets":[]}`.
 pub use hookweir_sdk_macros::plugin;
 pub use output::{Output, Outputs};
 
 /// All that a plugin needs, in one line: `use hookweir_sdk::prelude::*;`.
 pub mod prelude {
+    #[doc(no_inline)]
     pub use crate::{
         Event, Failure, OrFail, Output, Outputs, clock, config, log, outputs, plugin, random,
     };

@@ -27,16 +27,25 @@ fn commits_on_a_branch_make_three_steps() {
     assert_eq!(types, ["ci.trigger", "board.update", "team.notify"]);
     let build = CiTrigger {
         repository: "Codertocat/Hello-World".into(),
-        branch: "main".into(),
-        commit: "ec26c3e57ca3a959ca5aad62de7213c562f8c821".into(),
+        branch: "master".into(),
+        commit: "6113728f27ae82c7b1a177c8d03f9e96e0adf246".into(),
     };
     assert_eq!(outputs[0].parse::<CiTrigger>().unwrap(), build);
-    assert_eq!(outputs[1].parse::<BoardUpdate>().unwrap().closed, [7, 12]);
+    assert_eq!(outputs[1].parse::<BoardUpdate>().unwrap().closed, [0_u64; 0]);
     let said = outputs[2].parse::<TeamNotify>().unwrap().text;
-    assert!(
-        said.starts_with("Codertocat pushed 2 commits to Codertocat/Hello-World@main: "),
-        "{said}"
-    );
+    let start = "Codertocat pushed 1 commit to Codertocat/Hello-World@master: https://";
+    assert!(said.starts_with(start), "{said}");
+}
+
+#[test]
+fn the_board_learns_which_issues_are_closed() {
+    let commits = json!([
+        { "message": "Read the port from the environment\n\nFixes #12." },
+        { "message": "Say hello in French\n\nCloses: #7, resolves #12; see #3" },
+        { "message": "fix #x" },
+    ]);
+    let outputs = push_with("commits", commits).unwrap();
+    assert_eq!(outputs[1].parse::<BoardUpdate>().unwrap().closed, [7, 12]);
 }
 
 #[test]
@@ -52,7 +61,7 @@ fn each_step_is_handled_by_the_same_module() {
     for (step, target) in [("ci.trigger", "ci"), ("board.update", "board"), ("team.notify", "chat")]
     {
         let host = Host::new().config(target, "https://team.example/in");
-        let outputs = push(PUSH).unwrap();
+        let outputs = push_with("commits", json!([{ "message": "fixes #1" }])).unwrap();
         let output = outputs.iter().find(|output| output.event_type() == step).unwrap();
         let event = Event::builder("plugin.github", step).body(output.body()).build();
         assert!(host.run(handle, event).unwrap().is_empty());
