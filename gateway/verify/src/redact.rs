@@ -28,7 +28,8 @@ pub(crate) fn credentials(rule: &Rule, request: &mut Incoming) {
     }
     match token {
         Some(Place::Query(name)) => {
-            request.query = request.query.take().map(|query| form(query.as_bytes(), name));
+            let query = request.query.take().map(|query| form(query.as_bytes(), name));
+            request.query = query.map(|query| String::from_utf8_lossy(&query).into_owned());
         }
         Some(Place::Form(name) | Place::FormJson(name, _)) => {
             request.body = form(&request.body, name).into();
@@ -47,12 +48,20 @@ pub(crate) fn credentials(rule: &Rule, request: &mut Incoming) {
 }
 
 /// A form or query with the values of `name` overwritten; the rest stays byte for byte.
-fn form(encoded: &[u8], name: &str) -> String {
-    let pair = |pair: &[u8]| {
+fn form(encoded: &[u8], name: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(encoded.len());
+    for (index, pair) in encoded.split(|b| *b == b'&').enumerate() {
+        if index > 0 {
+            out.push(b'&');
+        }
         let named = form_urlencoded::parse(pair).next().is_some_and(|(field, _)| field == name);
-        let key = pair.split(|b| *b == b'=').next().unwrap_or_default();
-        let key = String::from_utf8_lossy(key).into_owned();
-        if named { format!("{key}={REDACTED}") } else { String::from_utf8_lossy(pair).into_owned() }
-    };
-    encoded.split(|b| *b == b'&').map(pair).collect::<Vec<_>>().join("&")
+        match pair.iter().position(|b| *b == b'=') {
+            Some(end) if named => {
+                out.extend_from_slice(&pair[..=end]);
+                out.extend_from_slice(REDACTED.as_bytes());
+            }
+            _ => out.extend_from_slice(pair),
+        }
+    }
+    out
 }
