@@ -1,0 +1,161 @@
+//! The steps in their order: what is quick or tells most comes first, what needs the gateway built
+//! comes behind the step that builds it.
+
+use std::{
+    cell::Cell,
+    fmt, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{audit, command, tally::Tally};
+
+/// One check.
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) run: fn(&Ci) -> Outcome,
+}
+
+pub(crate) const STEPS: &[Step] = &[
+    Step { name: "fmt", about: "the code is formatted", run: fmt },
+    Step { name: "clippy", about: "no warnings, from rustc or clippy", run: clippy },
+    Step { name: "plugins", about: "the example plugins build for WebAssembly", run: plugins },
+    Step { name: "test", about: "unit, integration and documentation tests", run: test },
+    Step { name: "doc", about: "the documentation builds, its links lead somewhere", run: doc },
+    Step { name: "audit", about: "licences, sources, advisories of what we depend on", run: audit },
+    Step { name: "demo", about: "the demo runs once, from webhook to plugin", run: demo },
+];
+
+/// What the steps share.
+pub(crate) struct Ci {
+    /// The workspace.
+    pub(crate) root: PathBuf,
+    /// The tests that ran, if the step for them did.
+    pub(crate) tally: Cell<Option<Tally>>,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Passed,
+    /// All that could be checked is well; this could not be.
+    PassedWithout(String),
+    Failed(String),
+}
+
+impl Outcome {
+    pub(crate) fn is_failure(&self) -> bool {
+        matches!(self, Self::Failed(_))
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Passed => f.write_str("passed"),
+            Self::PassedWithout(what) => write!(f, "passed, but NOT CHECKED: {what}"),
+            Self::Failed(why) => write!(f, "FAILED: {why}"),
+        }
+    }
+}
+
+impl From<Result<(), String>> for Outcome {
+    fn from(result: Result<(), String>) -> Self {
+        result.map_or_else(Self::Failed, |()| Self::Passed)
+    }
+}
+
+impl Ci {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root, tally: Cell::new(None) }
+    }
+
+    /// Cargo in the workspace.
+    pub(crate) fn cargo(&self, args: &[&str]) -> Command {
+        let mut cargo = command::new("cargo", &self.root);
+        cargo.args(args);
+        cargo
+    }
+
+    /// Where cargo builds, for the tools as well.
+    pub(crate) fn target_dir(&self) -> PathBuf {
+        self.root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+    }
+}
+
+fn fmt(ci: &Ci) -> Outcome {
+    command::live(&mut ci.cargo(&["fmt", "--all", "--check"])).into()
+}
+
+fn clippy(ci: &Ci) -> Outcome {
+    let args = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    command::live(&mut ci.cargo(&args)).into()
+}
+
+/// Also sets up the compiler that the tests and the demo need.
+fn plugins(ci: &Ci) -> Outcome {
+    let build = |folder: &PathBuf| {
+        let folder = folder.strip_prefix(&ci.root).unwrap_or(folder).to_string_lossy().into_owned();
+        let run = ["run", "--quiet", "--locked", "--package", "hookweir", "--"];
+        let mut cargo = ci.cargo(&run);
+        command::live(cargo.args(["plugin", "build", "--install", &folder]))
+    };
+    example_plugins(&ci.root.join("plugins")).and_then(|all| all.iter().try_for_each(build)).into()
+}
+
+/// The folders below `plugins` that hold a crate.
+fn example_plugins(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let entries = fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let mut found: Vec<_> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.join("Cargo.toml").is_file())
+        .collect();
+    found.sort();
+    if found.is_empty() { Err(format!("{} holds no plugin", folder.display())) } else { Ok(found) }
+}
+
+/// Does not stop at the first failing test binary, so that the count is of all.
+fn test(ci: &Ci) -> Outcome {
+    let mut tally = Tally::default();
+    let mut cargo = ci.cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+    let result = command::watched(&mut cargo, &mut |line| tally.read(line));
+    ci.tally.set(Some(tally));
+    match result {
+        Ok(()) if tally.passed == 0 => Outcome::Failed("no test ran".into()),
+        result => result.into(),
+    }
+}
+
+fn doc(ci: &Ci) -> Outcome {
+    let mut cargo = ci.cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
+    command::live(cargo.env("RUSTDOCFLAGS", "-Dwarnings")).into()
+}
+
+fn audit(ci: &Ci) -> Outcome {
+    audit::run(ci)
+}
+
+fn demo(ci: &Ci) -> Outcome {
+    command::live(&mut ci.cargo(&["demo", "--once"])).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_plugins_are_found() {
+        let found = example_plugins(&crate::root().join("plugins")).unwrap();
+        assert!(found.iter().any(|path| path.ends_with("plugins/github")), "{found:?}");
+        assert!(example_plugins(Path::new("/nowhere")).unwrap_err().starts_with("/nowhere: "));
+    }
+
+    #[test]
+    fn what_was_not_checked_is_said() {
+        let outcome = Outcome::PassedWithout("advisories".into());
+        assert_eq!(outcome.to_string(), "passed, but NOT CHECKED: advisories");
+        assert!(!outcome.is_failure());
+        assert!(Outcome::from(Err("why".to_owned())).is_failure());
+    }
+}
