@@ -54,8 +54,8 @@ pub enum OpenError {
         /// The newest that is known here.
         known: i64,
     },
-    /// A SQLite database of some other program.
-    #[error("{} is a database, but not one of Hookweir's", .0.display())]
+    /// Some other program's file.
+    #[error("{} is not a database of Hookweir's", .0.display())]
     Foreign(PathBuf),
     /// The SQLite that was linked is too old.
     #[error(
@@ -74,12 +74,12 @@ pub enum OpenError {
         source: std::io::Error,
     },
     /// The database engine refused.
-    #[error("can't open {}: {source}", .path.display())]
-    Database {
+    #[error("can't open {}: {reason}", .path.display())]
+    Engine {
         /// The database.
         path: PathBuf,
         /// Why.
-        source: rusqlite::Error,
+        reason: String,
     },
 }
 

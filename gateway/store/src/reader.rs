@@ -5,13 +5,27 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use hookweir_event::{Attempt, Event, EventId, EventType, Hops, Origin, PluginName, Timestamp};
-use rusqlite::Connection;
+use hookweir_event::{
+    Attempt, Digest, Event, EventId, EventType, Hops, Origin, Outcome, PluginName, Timestamp,
+};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
-use crate::ReadError;
+use crate::{
+    ReadError,
+    sqlite::{
+        codec,
+        deliver::{EVENT_COLUMNS, event, parsed, unreadable},
+        schema,
+    },
+};
+
+/// The most events in one answer: some milliseconds of reading. While a snapshot is read the log can't
+/// start anew.
+const PAGE_MAX: usize = 1000;
 
 /// How many of each there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -125,40 +139,221 @@ pub struct ShownAttempt {
     pub attempt: Attempt,
 }
 
-/// Reads a store. Cheap to clone; clones share one connection.
+/// Reads a store. Cheap to clone; clones share one connection, one query at a time.
 #[derive(Debug, Clone)]
 pub struct Reader {
     path: PathBuf,
-    #[expect(dead_code, reason = "skeleton")]
+    vfs: Option<String>,
+    /// Opened by the first query.
     connection: Arc<Mutex<Option<Connection>>>,
 }
 
 impl Reader {
     /// A reader of the store in this file, which may be another process's.
+    ///
+    /// # Errors
+    /// If there is no store, or one of a later version.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, ReadError> {
-        Ok(Self { path: path.into(), connection: Arc::default() })
+        let reader = Self::new(path.into(), None);
+        reader.with(|_| Ok(()))?;
+        Ok(reader)
+    }
+
+    pub(crate) fn new(path: PathBuf, vfs: Option<String>) -> Self {
+        Self { path, vfs, connection: Arc::default() }
     }
 
     /// How many of each there are: one row, kept by the writer.
+    ///
+    /// # Errors
+    /// If the database can't be read.
     pub fn counts(&self) -> Result<Counts, ReadError> {
-        Err(ReadError::Missing(self.path.clone()))
+        let sql =
+            "SELECT events, outputs, unrouted, due, leased, done, dead, duplicates FROM totals";
+        self.with(|connection| {
+            connection.prepare_cached(sql)?.query_row([], |row| {
+                Ok(Counts {
+                    events: count(row, 0)?,
+                    outputs: count(row, 1)?,
+                    unrouted: count(row, 2)?,
+                    due: count(row, 3)?,
+                    leased: count(row, 4)?,
+                    done: count(row, 5)?,
+                    dead: count(row, 6)?,
+                    duplicates: count(row, 7)?,
+                })
+            })
+        })
     }
 
-    /// Up to `limit` events in the order they were committed, the first after `after`.
+    /// Up to `limit` events, 1000 at most, in the order they were committed, the first one after
+    /// `after`. If `after` is unknown there are none.
+    ///
+    /// # Errors
+    /// If the database can't be read.
     pub fn events(&self, after: Option<EventId>, limit: usize) -> Result<Vec<Shown>, ReadError> {
-        let _ = (after, limit);
-        Err(ReadError::Missing(self.path.clone()))
+        let limit = i64::try_from(limit.min(PAGE_MAX)).unwrap_or(0);
+        self.with(|connection| {
+            let after = match after {
+                None => Some(0),
+                Some(id) => key_of(connection, id)?,
+            };
+            let Some(after) = after else {
+                return Ok(Vec::new());
+            };
+            shown(connection, "e.key > ?1 ORDER BY e.key LIMIT ?2", [after, limit])
+        })
     }
 
     /// One event with its content.
+    ///
+    /// # Errors
+    /// If the database can't be read.
     pub fn event(&self, id: EventId) -> Result<Option<Event>, ReadError> {
-        let _ = id;
-        Err(ReadError::Missing(self.path.clone()))
+        let sql = format!(
+            "SELECT {EVENT_COLUMNS} FROM events AS e JOIN origins AS o ON o.key = e.origin
+             WHERE e.id = ?1"
+        );
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            statement.query_row([id.as_bytes()], |row| event(row, 0)).optional()
+        })
     }
 
-    /// One event's deliveries.
+    /// One event with its deliveries, without its content.
+    ///
+    /// # Errors
+    /// If the database can't be read.
     pub fn show(&self, id: EventId) -> Result<Option<Shown>, ReadError> {
-        let _ = id;
-        Err(ReadError::Missing(self.path.clone()))
+        self.with(|connection| match key_of(connection, id)? {
+            None => Ok(None),
+            Some(key) => Ok(shown(connection, "e.key = ?1 LIMIT ?2", [key, 1])?.pop()),
+        })
     }
+
+    /// Runs a query on the connection, in one snapshot.
+    fn with<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, ReadError> {
+        let mut slot = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = match &mut *slot {
+            Some(connection) => connection,
+            empty => empty.insert(self.connect()?),
+        };
+        let snapshot = connection.transaction()?;
+        let answer = query(&snapshot)?;
+        snapshot.commit()?;
+        Ok(answer)
+    }
+
+    fn connect(&self) -> Result<Connection, ReadError> {
+        if !self.path.exists() {
+            return Err(ReadError::Missing(self.path.clone()));
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = match &self.vfs {
+            None => Connection::open_with_flags(&self.path, flags)?,
+            Some(vfs) => Connection::open_with_flags_and_vfs(&self.path, flags, vfs.as_str())?,
+        };
+        connection.busy_timeout(Duration::from_secs(2))?;
+        let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get(0));
+        if pragma("application_id")? != schema::APPLICATION_ID {
+            return Err(ReadError::Missing(self.path.clone()));
+        }
+        let (found, known) = (pragma("user_version")?, schema::NEWEST);
+        if found > known {
+            return Err(ReadError::NewerSchema { found, known });
+        }
+        Ok(connection)
+    }
+}
+
+fn count(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(at).map(|count| u64::try_from(count).unwrap_or(0))
+}
+
+fn key_of(connection: &Connection, id: EventId) -> rusqlite::Result<Option<i64>> {
+    let mut statement = connection.prepare_cached("SELECT key FROM events WHERE id = ?1")?;
+    statement.query_row([id.as_bytes()], |row| row.get(0)).optional()
+}
+
+/// The events that `which` selects, with their deliveries.
+fn shown(connection: &Connection, which: &str, with: [i64; 2]) -> rusqlite::Result<Vec<Shown>> {
+    let sql = format!(
+        "SELECT e.key, e.id, o.name, e.type, e.received_at, p.id, r.id, e.hops, length(e.body), d.count
+         FROM events AS e JOIN origins AS o ON o.key = e.origin
+         LEFT JOIN events AS p ON p.key = e.parent LEFT JOIN events AS r ON r.key = e.root
+         LEFT JOIN duplicates AS d ON d.event = e.key WHERE {which}"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(with, |row| {
+        let event = Summary {
+            id: EventId::from_bytes(row.get(1)?),
+            origin: parsed(row, 2)?,
+            event_type: parsed(row, 3)?,
+            received_at: Timestamp::from_millis(row.get(4)?),
+            parent: row.get::<_, Option<_>>(5)?.map(EventId::from_bytes),
+            root: row.get::<_, Option<_>>(6)?.map(EventId::from_bytes),
+            hops: Hops(row.get(7)?),
+            body_len: count(row, 8)?,
+        };
+        let duplicates = row.get::<_, Option<u32>>(9)?.unwrap_or(0);
+        Ok(Shown { event, deliveries: deliveries(connection, row.get(0)?)?, duplicates })
+    })?;
+    rows.collect()
+}
+
+fn deliveries(connection: &Connection, event: i64) -> rusqlite::Result<Vec<ShownDelivery>> {
+    let sql = "SELECT d.key, p.name, d.due_at, d.boot, d.lost_leases, d.settled_at, d.dead
+               FROM deliveries AS d JOIN plugins AS p ON p.key = d.plugin
+               WHERE d.key BETWEEN ?1 AND ?2 ORDER BY d.key";
+    let mut statement = connection.prepare_cached(sql)?;
+    let (first, last) = schema::child_keys(event);
+    let rows = statement.query_map([first, last], |row| {
+        let settled_at = row.get::<_, Option<_>>(5)?.map(Timestamp::from_millis);
+        let leased = row.get::<_, Option<i64>>(3)?.is_some();
+        let state = match (settled_at, leased) {
+            (Some(_), _) if row.get(6)? => DeliveryState::Dead,
+            (Some(_), _) => DeliveryState::Done,
+            (None, true) => DeliveryState::Leased,
+            (None, false) => DeliveryState::Due,
+        };
+        Ok(ShownDelivery {
+            plugin: parsed(row, 1)?,
+            state,
+            due_at: Timestamp::from_millis(row.get(2)?),
+            settled_at,
+            lost_leases: row.get(4)?,
+            attempts: attempts(connection, row.get(0)?)?,
+        })
+    })?;
+    rows.collect()
+}
+
+fn attempts(connection: &Connection, delivery: i64) -> rusqlite::Result<Vec<ShownAttempt>> {
+    let sql =
+        "SELECT a.key, a.started_at, a.outcome, a.message, v.name, a.wall_us, a.cpu_us, a.logs
+               FROM attempts AS a LEFT JOIN versions AS v ON v.key = a.version
+               WHERE a.key BETWEEN ?1 AND ?2 ORDER BY a.key";
+    let mut statement = connection.prepare_cached(sql)?;
+    let (first, last) = schema::child_keys(delivery);
+    let rows = statement.query_map([first, last], |row| {
+        let number = u32::try_from(row.get::<_, i64>(0)? - first).unwrap_or(0);
+        let logs = match row.get_ref(7)?.as_blob_or_null()? {
+            None => Vec::new(),
+            Some(blob) => codec::read_logs(blob).ok_or_else(|| unreadable(7))?,
+        };
+        let outcome = Outcome::from_word(row.get_ref(2)?.as_str()?).ok_or_else(|| unreadable(2))?;
+        let attempt = Attempt {
+            outcome,
+            message: row.get(3)?,
+            version: row.get::<_, Option<_>>(4)?.map(Digest::from_bytes),
+            wall: Duration::from_micros(count(row, 5)?),
+            cpu: Duration::from_micros(count(row, 6)?),
+            logs,
+        };
+        Ok(ShownAttempt { number, started_at: Timestamp::from_millis(row.get(1)?), attempt })
+    })?;
+    rows.collect()
 }

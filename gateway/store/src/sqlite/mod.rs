@@ -1,1 +1,94 @@
-//! The SQLite engine.
+//! The SQLite engine. Its constraints and invariants:
+//!
+//! - One thread owns the one connection that writes; a lock file keeps other processes out.
+//! - What waits in the queue is taken together: one transaction, one sync of the log, then the answers.
+//!   Nothing is answered before that sync; if the commit fails, every operation in it fails.
+//! - An operation fails alone: only if one is itself at fault is its batch rolled back and run again
+//!   with a savepoint around each, since savepoints cost and such operations are rare.
+//! - A delivery is open while `settled_at` is null; an open one is leased while `boot` is not null.
+//!   The one index on deliveries covers open ones only, and no column that a lease changes.
+//! - Event, delivery and attempt share one key space (`schema`): their tables grow at the end.
+//! - Pages go from the log to the database file on another thread; the writer itself copies only the
+//!   short rest, after which the log starts anew. That bounds the log at 64 MiB.
+//! - After a failed sync nobody knows what is on disk: the engine is poisoned and touches nothing more.
+
+mod append;
+mod checkpoint;
+pub(crate) mod codec;
+pub(crate) mod deliver;
+mod fault;
+mod memory;
+mod open;
+pub(crate) mod schema;
+mod writer;
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    Health, LeaseKey, Leased, NewEvent, OpenError, Options, Receipt, Settled, Settlement,
+    StoreError, Want,
+};
+
+/// What the writer is asked to do. Applied by reference, so that it can be run again.
+#[derive(Debug)]
+pub(crate) enum Verb {
+    Append(NewEvent),
+    Lease(Vec<Want>),
+    Settle(Settlement),
+    GiveBack(Vec<LeaseKey>, Duration),
+}
+
+/// What came of it, one variant for each verb.
+#[derive(Debug)]
+pub(crate) enum Done {
+    Append(Receipt),
+    Lease(Leased),
+    Settle(Settled),
+    GiveBack,
+}
+
+/// The answer goes to whoever asked, if that one still waits.
+pub(crate) type Reply = oneshot::Sender<Result<Done, StoreError>>;
+
+/// What travels to the writer.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are `Do`")]
+pub(crate) enum Op {
+    /// Apply a verb and answer.
+    Do(Verb, Reply),
+    /// Try whether commits work again.
+    Probe,
+    /// Finish what is queued, and take nothing more.
+    Close,
+}
+
+/// What the engine tells the handles without being asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Signals {
+    pub(crate) wakeups: watch::Sender<u64>,
+    pub(crate) health: watch::Sender<Health>,
+    /// Set when the writer has ended.
+    pub(crate) finished: watch::Sender<Option<Result<(), StoreError>>>,
+}
+
+/// Opens the database on a thread of its own, answers `opened`, then serves until the queue's last
+/// sender is gone or [`Op::Close`] arrives.
+pub(crate) fn run(
+    options: &Options,
+    queue: mpsc::Receiver<Op>,
+    back: mpsc::WeakSender<Op>,
+    signals: &Signals,
+    opened: oneshot::Sender<Result<(), OpenError>>,
+) {
+    let (database, checkpointer) = match open::open(options, back) {
+        Ok(ready) => ready,
+        Err(error) => {
+            let _ = opened.send(Err(error));
+            return;
+        }
+    };
+    let _ = opened.send(Ok(()));
+    writer::Writer::new(options.clock.clone(), database, checkpointer, signals).serve(queue);
+}

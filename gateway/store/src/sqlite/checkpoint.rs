@@ -1,0 +1,201 @@
+//! Checkpoints: pages travel from the log into the database file off the writer's path.
+//!
+//! A passive checkpoint copies what was in the log when it began. While commits go on it never
+//! reaches the log's end, and a log that is not copied to its end can't start anew. So a thread does
+//! the long pass, and right after it the writer, between two batches, copies the short rest: the next
+//! commit then writes from the log's beginning.
+
+use std::{
+    sync::{Arc, Condvar, Mutex, PoisonError, mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use rusqlite::{Connection, MAIN_DB, wal::CheckpointMode};
+use tokio::sync::mpsc::WeakSender;
+
+use super::{Op, fault::Fault};
+
+/// A pass starts at 8 MiB of log (frames of 4 KiB): long enough that a page written again and again
+/// is copied once, short enough that a pass takes some 10 ms.
+const PASS_FRAMES: u32 = 2048;
+/// The writer copies a rest of up to 4 MiB itself; a longer one gets another pass.
+const REST_FRAMES: u32 = 1024;
+/// At 48 MiB the writer waits for the pass that runs and copies the rest whatever its length. With the
+/// largest batch on top, the log stays below 64 MiB, unless a reader holds an old snapshot.
+const HARD_FRAMES: u32 = 12_288;
+/// How long after a failed commit the writer is asked to try another.
+const PROBE_AFTER: Duration = Duration::from_secs(1);
+
+enum Job {
+    Pass,
+    Probe,
+}
+
+#[derive(Debug, Default)]
+struct Pass {
+    running: bool,
+    /// How many frames of the log are known to be in the database file.
+    copied: u32,
+    poison: Option<String>,
+}
+
+type Shared = Arc<(Mutex<Pass>, Condvar)>;
+
+/// The writer's side of the checkpointer. Dropping it ends the thread.
+pub(super) struct Checkpointer {
+    jobs: Option<mpsc::SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    shared: Shared,
+    frames_seen: u32,
+    /// Below this many frames there is no use in trying again: a reader was in the way.
+    next_try: u32,
+}
+
+impl Checkpointer {
+    /// Starts the thread, which owns `connection`, and sends probes to the writer through `back`.
+    pub(super) fn start(connection: Connection, back: WeakSender<Op>) -> std::io::Result<Self> {
+        // A pass and a probe can be under way at once; more are never asked for.
+        let (jobs, queue) = mpsc::sync_channel(2);
+        let shared = Shared::default();
+        let state = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("store-checkpoint".into())
+            .spawn(move || work(&connection, &queue, &back, &state))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), shared, frames_seen: 0, next_try: 0 })
+    }
+
+    /// Why the thread found that the store is poisoned, if it did.
+    pub(super) fn poison(&self) -> Option<String> {
+        lock(&self.shared).poison.clone()
+    }
+
+    /// Asks for a probe in a while.
+    pub(super) fn probe_later(&self) {
+        if let Some(jobs) = &self.jobs {
+            let _ = jobs.try_send(Job::Probe);
+        }
+    }
+
+    /// After each commit: `frames` is the length of the log. The writer calls it between batches, on
+    /// its own connection.
+    pub(super) fn after_commit(&mut self, writer: &Connection, frames: u32) -> Result<(), Fault> {
+        if frames < self.frames_seen {
+            lock(&self.shared).copied = 0;
+            self.next_try = 0;
+        }
+        self.frames_seen = frames;
+        if frames < PASS_FRAMES.max(self.next_try) {
+            return Ok(());
+        }
+        let pass = self.idle_pass(frames >= HARD_FRAMES);
+        let Some(copied) = pass else {
+            return Ok(());
+        };
+        if frames.saturating_sub(copied) > REST_FRAMES && frames < HARD_FRAMES {
+            self.start_pass();
+            return Ok(());
+        }
+        let copied = copy(writer)?;
+        lock(&self.shared).copied = copied;
+        self.next_try = if copied >= frames { 0 } else { frames + REST_FRAMES };
+        Ok(())
+    }
+
+    /// How far the last pass came; `None` while one runs, unless `wait` says to wait for it.
+    fn idle_pass(&self, wait: bool) -> Option<u32> {
+        let mut pass = lock(&self.shared);
+        while pass.running && wait {
+            pass = self.shared.1.wait(pass).unwrap_or_else(PoisonError::into_inner);
+        }
+        (!pass.running).then_some(pass.copied)
+    }
+
+    fn start_pass(&self) {
+        let Some(jobs) = &self.jobs else { return };
+        lock(&self.shared).running = true;
+        if jobs.try_send(Job::Pass).is_err() {
+            lock(&self.shared).running = false;
+        }
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn lock(shared: &Shared) -> std::sync::MutexGuard<'_, Pass> {
+    shared.0.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn work(
+    connection: &Connection,
+    jobs: &mpsc::Receiver<Job>,
+    back: &WeakSender<Op>,
+    shared: &Shared,
+) {
+    let mut probe = false;
+    loop {
+        let job = if probe {
+            match jobs.recv_timeout(PROBE_AFTER) {
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    probe = false;
+                    // A full queue is a probe in itself.
+                    if let Some(back) = back.upgrade() {
+                        let _ = back.try_send(Op::Probe);
+                    }
+                    continue;
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                Ok(job) => job,
+            }
+        } else {
+            match jobs.recv() {
+                Err(mpsc::RecvError) => return,
+                Ok(job) => job,
+            }
+        };
+        match job {
+            Job::Probe => probe = true,
+            Job::Pass => finish_pass(copy(connection), shared),
+        }
+    }
+}
+
+fn finish_pass(copied: Result<u32, Fault>, shared: &Shared) {
+    let mut pass = lock(shared);
+    pass.running = false;
+    match copied {
+        Ok(frames) => pass.copied = frames,
+        Err(Fault::Poison(reason)) => pass.poison = Some(reason),
+        // Nothing is lost: the log keeps the pages, and the next pass tries again.
+        Err(fault) => tracing::warn!(?fault, "a checkpoint failed"),
+    }
+    drop(pass);
+    shared.1.notify_all();
+}
+
+/// Copies what it can without waiting for anybody; says how much of the log is copied now.
+fn copy(connection: &Connection) -> Result<u32, Fault> {
+    match checkpoint(connection, CheckpointMode::PASSIVE) {
+        Ok((_, copied)) => Ok(copied),
+        Err(Fault::Passing(crate::StoreError::Busy)) => Ok(0),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Copies the whole log, syncs, and cuts it to nothing. Fails if a reader is in the way for longer
+/// than the busy timeout.
+pub(super) fn truncate(connection: &Connection) -> Result<(), Fault> {
+    checkpoint(connection, CheckpointMode::TRUNCATE).map(|_| ())
+}
+
+fn checkpoint(connection: &Connection, mode: CheckpointMode) -> Result<(u32, u32), Fault> {
+    let (log, copied) = connection.wal_checkpoint_v2(Some(MAIN_DB), mode)?;
+    Ok((u32::try_from(log).unwrap_or(0), u32::try_from(copied).unwrap_or(0)))
+}

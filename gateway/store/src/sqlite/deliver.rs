@@ -1,0 +1,312 @@
+//! Deliveries: leasing, settling, giving back, and freeing what another process held when it ended.
+
+use std::{sync::Arc, time::Duration};
+
+use hookweir_event::{
+    Attempt, Event, EventId, EventType, Fate, Hops, Origin, Outcome, PluginName, Timestamp,
+};
+use rusqlite::{Connection, Row, params, types::Type};
+
+use super::{
+    append::{Batch, nothing_ran},
+    codec,
+    fault::Fault,
+    schema::{ORDINAL_MAX, child_key, parent_key},
+};
+use crate::{Lease, LeaseKey, Leased, Settled, Settlement, Want};
+
+/// A delivery whose process died this often is dead: it may be the event that kills it.
+const LOST_LEASES_MAX: u32 = 3;
+
+/// The columns that make an [`Event`], in the order that [`event`] reads them.
+pub(crate) const EVENT_COLUMNS: &str =
+    "e.id, o.name, e.type, e.received_at, e.hops, e.envelope, e.body";
+
+/// An event from [`EVENT_COLUMNS`], the first of which is at `at`.
+pub(crate) fn event(row: &Row<'_>, at: usize) -> rusqlite::Result<Event> {
+    let blob = row.get_ref(at + 5)?.as_blob()?;
+    let envelope = codec::read_envelope(blob).ok_or_else(|| unreadable(at + 5))?;
+    Ok(Event {
+        id: EventId::from_bytes(row.get(at)?),
+        origin: parsed::<Origin>(row, at + 1)?,
+        event_type: parsed::<EventType>(row, at + 2)?,
+        received_at: Timestamp::from_millis(row.get(at + 3)?),
+        method: envelope.method,
+        path: envelope.path,
+        query: envelope.query,
+        headers: envelope.headers,
+        body: row.get(at + 6)?,
+        attributes: envelope.attributes,
+        hops: Hops(row.get(at + 4)?),
+    })
+}
+
+/// A column's text as what it stands for.
+pub(crate) fn parsed<T: std::str::FromStr>(row: &Row<'_>, at: usize) -> rusqlite::Result<T> {
+    row.get_ref(at)?.as_str()?.parse().map_err(|_| unreadable(at))
+}
+
+/// The error for a value that this code never wrote.
+pub(crate) fn unreadable(at: usize) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(at, Type::Blob, "not written by Hookweir".into())
+}
+
+impl Batch<'_> {
+    pub(super) fn lease(&mut self, wants: &[Want]) -> Result<Leased, Fault> {
+        let mut leases = Vec::new();
+        let mut next_due: Option<i64> = None;
+        for want in wants {
+            let Some(plugin) = self.memory.known_plugin(self.connection, &want.plugin)? else {
+                continue;
+            };
+            let before = leases.len();
+            self.take(plugin, want, &mut leases)?;
+            for lease in &leases[before..] {
+                self.mark(&lease.key)?;
+            }
+            let sql = "SELECT min(due_at) FROM deliveries
+                       WHERE plugin = ?1 AND settled_at IS NULL AND due_at > ?2 AND boot IS NULL";
+            let later: Option<i64> = self
+                .connection
+                .prepare_cached(sql)?
+                .query_row([plugin, self.now.as_millis()], |row| row.get(0))?;
+            next_due = next_due.into_iter().chain(later).min();
+        }
+        let next_due = next_due.map(|at| Timestamp::from_millis(at).since(self.now));
+        Ok(Leased { leases, next_due })
+    }
+
+    /// Finds the deliveries of one plugin that are due and free.
+    fn take(&mut self, plugin: i64, want: &Want, leases: &mut Vec<Lease>) -> Result<(), Fault> {
+        let now = self.now.as_millis();
+        let sql = format!(
+            "SELECT d.key, d.due_at, d.turn, d.attempts, d.lost_leases, e.root, {EVENT_COLUMNS}
+             FROM deliveries AS d CROSS JOIN events AS e ON e.key = d.key >> 10
+             CROSS JOIN origins AS o ON o.key = e.origin
+             WHERE d.plugin = ?1 AND d.settled_at IS NULL
+             AND d.due_at BETWEEN ?2 AND ?3 AND d.boot IS NULL
+             ORDER BY d.due_at, d.key LIMIT ?4"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let limit = i64::try_from(want.max).unwrap_or(i64::MAX);
+        let mut rows = statement.query([plugin, self.memory.frontier(plugin), now, limit])?;
+        let (mut found, mut last_due) = (0, now);
+        while let Some(row) = rows.next()? {
+            last_due = row.get(1)?;
+            found += 1;
+            leases.push(self.lease_of(row, &want.plugin)?);
+        }
+        let frontier = if found == want.max { last_due } else { now };
+        if want.max > 0 {
+            self.memory.advance_frontier(plugin, frontier);
+        }
+        Ok(())
+    }
+
+    fn lease_of(&self, row: &Row<'_>, plugin: &PluginName) -> rusqlite::Result<Lease> {
+        let delivery: i64 = row.get(0)?;
+        let turn: i64 = row.get(2)?;
+        let attempts: u32 = row.get(3)?;
+        let root: Option<i64> = row.get(5)?;
+        let event = event(row, 6)?;
+        let key = LeaseKey {
+            delivery,
+            event: parent_key(delivery),
+            root: root.unwrap_or(parent_key(delivery)),
+            hops: event.hops.0,
+            boot: self.memory.boot,
+            turn: turn + 1,
+            attempt: attempts + 1,
+            leased_at: self.now,
+        };
+        Ok(Lease {
+            attempt: key.attempt,
+            key,
+            plugin: plugin.clone(),
+            event: Arc::new(event),
+            lost_leases: row.get(4)?,
+        })
+    }
+
+    /// Writes a lease down. Touches no index.
+    fn mark(&mut self, key: &LeaseKey) -> Result<(), Fault> {
+        let sql = "UPDATE deliveries SET boot = ?2, turn = ?3, leased_at = ?4 WHERE key = ?1";
+        self.connection.prepare_cached(sql)?.execute(params![
+            key.delivery,
+            key.boot,
+            key.turn,
+            key.leased_at.as_millis()
+        ])?;
+        self.memory.totals.due -= 1;
+        self.memory.totals.leased += 1;
+        Ok(())
+    }
+
+    pub(super) fn settle(&mut self, settlement: &Settlement) -> Result<Settled, Fault> {
+        let key = &settlement.key;
+        let fate = match settlement.fate {
+            // The key space ends here; no limit on attempts comes near.
+            Fate::Due { .. } if key.attempt >= ORDINAL_MAX => Fate::Dead,
+            fate => fate,
+        };
+        if !self.close_lease(key, fate)? {
+            return Ok(Settled::LeaseLost);
+        }
+        self.record(key.delivery, key.attempt, key.leased_at, &settlement.attempt)?;
+        for output in &settlement.outputs {
+            self.append_output(output, key)?;
+        }
+        self.memory.totals.leased -= 1;
+        match fate {
+            Fate::Done => self.memory.totals.done += 1,
+            Fate::Dead => self.memory.totals.dead += 1,
+            Fate::Due { .. } => self.memory.totals.due += 1,
+        }
+        Ok(Settled::Committed)
+    }
+
+    /// Ends a lease with a fate; false if it is not held any more.
+    fn close_lease(&mut self, key: &LeaseKey, fate: Fate) -> Result<bool, Fault> {
+        let ended = match fate {
+            Fate::Due { after } => {
+                return self.free(key, self.now + after, key.attempt);
+            }
+            Fate::Done | Fate::Dead => {
+                let sql = "UPDATE deliveries
+                    SET boot = NULL, leased_at = NULL, attempts = ?4, settled_at = ?5, dead = ?6
+                    WHERE key = ?1 AND boot = ?2 AND turn = ?3";
+                self.connection.prepare_cached(sql)?.execute(params![
+                    key.delivery,
+                    key.boot,
+                    key.turn,
+                    key.attempt,
+                    self.now.as_millis(),
+                    fate == Fate::Dead
+                ])?
+            }
+        };
+        Ok(ended == 1)
+    }
+
+    /// Ends a lease and leaves the delivery open; false if it is not held any more.
+    fn free(&mut self, key: &LeaseKey, due_at: Timestamp, attempts: u32) -> Result<bool, Fault> {
+        let sql = "UPDATE deliveries
+            SET boot = NULL, leased_at = NULL, attempts = ?4, due_at = ?5
+            WHERE key = ?1 AND boot = ?2 AND turn = ?3 RETURNING plugin";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query(params![
+            key.delivery,
+            key.boot,
+            key.turn,
+            attempts,
+            due_at.as_millis()
+        ])?;
+        let Some(row) = rows.next()? else {
+            return Ok(false);
+        };
+        self.memory.note_due(row.get(0)?, due_at);
+        self.work_due = true;
+        Ok(true)
+    }
+
+    pub(super) fn give_back(&mut self, leases: &[LeaseKey], after: Duration) -> Result<(), Fault> {
+        for key in leases {
+            if self.free(key, self.now + after, key.attempt - 1)? {
+                self.memory.totals.leased -= 1;
+                self.memory.totals.due += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the record of an attempt.
+    pub(super) fn record(
+        &mut self,
+        delivery: i64,
+        number: u32,
+        started_at: Timestamp,
+        attempt: &Attempt,
+    ) -> Result<(), Fault> {
+        let version = match &attempt.version {
+            Some(version) => Some(self.memory.version(self.connection, version)?),
+            None => None,
+        };
+        let sql = "INSERT INTO attempts
+            (key, started_at, outcome, message, version, wall_us, cpu_us, logs)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        self.connection.prepare_cached(sql)?.execute(params![
+            child_key(delivery, number),
+            started_at.as_millis(),
+            attempt.outcome.as_str(),
+            attempt.message,
+            version,
+            micros(attempt.wall),
+            micros(attempt.cpu),
+            codec::write_logs(&attempt.logs)
+        ])?;
+        Ok(())
+    }
+
+    /// Frees the leases of other boots: each one is a lost attempt, and the last straw is death. There
+    /// are either only foreign leases or none, since every boot begins with this.
+    pub(super) fn free_foreign_leases(&mut self) -> Result<(), Fault> {
+        for lost in self.foreign_leases()? {
+            let number = lost.attempts + 1;
+            let lost_leases = lost.lost_leases + 1;
+            let dead = lost_leases >= LOST_LEASES_MAX || number >= ORDINAL_MAX;
+            let attempt = nothing_ran(Outcome::Lost, "the process ended during the attempt");
+            self.record(lost.delivery, number, lost.leased_at, &attempt)?;
+            let sql = "UPDATE deliveries SET boot = NULL, leased_at = NULL, attempts = ?2,
+                       lost_leases = ?3, settled_at = ?4, dead = ?5 WHERE key = ?1";
+            self.connection.prepare_cached(sql)?.execute(params![
+                lost.delivery,
+                number,
+                lost_leases,
+                dead.then_some(self.now.as_millis()),
+                dead
+            ])?;
+            self.memory.totals.leased -= 1;
+            if dead {
+                self.memory.totals.dead += 1;
+            } else {
+                self.memory.totals.due += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// `totals` tells how many leases there are, so a long backlog is not searched to its end.
+    fn foreign_leases(&self) -> Result<Vec<Lost>, Fault> {
+        let sql = "SELECT key, attempts, lost_leases, leased_at FROM deliveries
+                   WHERE settled_at IS NULL AND boot <> ?1 LIMIT ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map([self.memory.boot, self.memory.totals.leased], |row| {
+            Ok(Lost {
+                delivery: row.get(0)?,
+                attempts: row.get(1)?,
+                lost_leases: row.get(2)?,
+                leased_at: Timestamp::from_millis(row.get(3)?),
+            })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+/// A lease that another boot held when it ended.
+struct Lost {
+    delivery: i64,
+    attempts: u32,
+    lost_leases: u32,
+    leased_at: Timestamp,
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Our key in `boots`.
+pub(super) fn boot_key(connection: &Connection, owner: &[u8; 16]) -> rusqlite::Result<i64> {
+    let sql = "INSERT INTO boots (name) VALUES (?1) ON CONFLICT (name) DO NOTHING";
+    connection.execute(sql, [owner])?;
+    connection.query_row("SELECT key FROM boots WHERE name = ?1", [owner], |row| row.get(0))
+}

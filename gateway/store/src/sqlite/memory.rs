@@ -1,0 +1,196 @@
+//! What the writer remembers so as not to ask the database: totals, the keys of names, and where each
+//! plugin's due deliveries begin. All of it can be read again, and is after a rollback.
+
+use std::{borrow::Borrow, collections::HashMap, hash::Hash};
+
+use hookweir_event::{Digest, Origin, PluginName, Timestamp};
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
+
+/// The one row of `totals`. Kept by the writer: each commit that changes them writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Totals {
+    pub(super) next_event: i64,
+    pub(super) events: i64,
+    pub(super) outputs: i64,
+    pub(super) unrouted: i64,
+    pub(super) due: i64,
+    pub(super) leased: i64,
+    pub(super) done: i64,
+    pub(super) dead: i64,
+    pub(super) duplicates: i64,
+}
+
+impl Totals {
+    pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        let sql =
+            "SELECT next_event, events, outputs, unrouted, due, leased, done, dead, duplicates
+                   FROM totals";
+        connection.prepare_cached(sql)?.query_row([], |row| {
+            Ok(Self {
+                next_event: row.get(0)?,
+                events: row.get(1)?,
+                outputs: row.get(2)?,
+                unrouted: row.get(3)?,
+                due: row.get(4)?,
+                leased: row.get(5)?,
+                done: row.get(6)?,
+                dead: row.get(7)?,
+                duplicates: row.get(8)?,
+            })
+        })
+    }
+
+    pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let sql = "UPDATE totals SET next_event = ?1, events = ?2, outputs = ?3, unrouted = ?4,
+                   due = ?5, leased = ?6, done = ?7, dead = ?8, duplicates = ?9";
+        connection.prepare_cached(sql)?.execute(params![
+            self.next_event,
+            self.events,
+            self.outputs,
+            self.unrouted,
+            self.due,
+            self.leased,
+            self.done,
+            self.dead,
+            self.duplicates
+        ])?;
+        Ok(())
+    }
+}
+
+/// Keys of names that are stored once. Few: plugins, sources, versions.
+#[derive(Debug)]
+struct Keys<N> {
+    table: &'static str,
+    known: HashMap<N, i64>,
+}
+
+impl<N: Eq + Hash + Clone> Keys<N> {
+    fn new(table: &'static str) -> Self {
+        Self { table, known: HashMap::new() }
+    }
+
+    /// The key of a name if it has one.
+    fn find<Q>(
+        &mut self,
+        connection: &Connection,
+        name: &Q,
+        text: &dyn ToSql,
+    ) -> rusqlite::Result<Option<i64>>
+    where
+        N: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned = N> + ?Sized,
+    {
+        if let Some(&key) = self.known.get(name) {
+            return Ok(Some(key));
+        }
+        let sql = format!("SELECT key FROM {} WHERE name = ?1", self.table);
+        let key = connection.query_row(&sql, [text], |row| row.get(0)).optional()?;
+        if let Some(key) = key {
+            self.known.insert(name.to_owned(), key);
+        }
+        Ok(key)
+    }
+
+    /// The key of a name, which is given one if it has none.
+    fn intern(
+        &mut self,
+        connection: &Connection,
+        name: &N,
+        text: &dyn ToSql,
+    ) -> rusqlite::Result<i64> {
+        if let Some(key) = self.find(connection, name, text)? {
+            return Ok(key);
+        }
+        let sql = format!("INSERT INTO {} (name) VALUES (?1)", self.table);
+        connection.execute(&sql, [text])?;
+        let key = connection.last_insert_rowid();
+        self.known.insert(name.clone(), key);
+        Ok(key)
+    }
+}
+
+/// The writer's memory.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// Our key in `boots`.
+    pub(super) boot: i64,
+    pub(super) totals: Totals,
+    origins: Keys<Origin>,
+    plugins: Keys<PluginName>,
+    versions: Keys<Digest>,
+    /// By plugin: no delivery that is free and open is due before this. Else each lease would have to
+    /// step over those that are leased already, which stand at the front of the index.
+    frontiers: HashMap<i64, i64>,
+}
+
+impl Memory {
+    pub(super) fn read(connection: &Connection, boot: i64) -> rusqlite::Result<Self> {
+        Ok(Self::with(boot, Totals::read(connection)?))
+    }
+
+    /// As after a rollback to where `totals` were these.
+    pub(super) fn with(boot: i64, totals: Totals) -> Self {
+        Self {
+            boot,
+            totals,
+            origins: Keys::new("origins"),
+            plugins: Keys::new("plugins"),
+            versions: Keys::new("versions"),
+            frontiers: HashMap::new(),
+        }
+    }
+
+    pub(super) fn origin(
+        &mut self,
+        connection: &Connection,
+        origin: &Origin,
+    ) -> rusqlite::Result<i64> {
+        match self.origins.known.get(origin) {
+            Some(&key) => Ok(key),
+            None => self.origins.intern(connection, origin, &origin.to_string()),
+        }
+    }
+
+    pub(super) fn plugin(
+        &mut self,
+        connection: &Connection,
+        name: &PluginName,
+    ) -> rusqlite::Result<i64> {
+        self.plugins.intern(connection, name, &name.as_str())
+    }
+
+    /// `None` if nothing was ever routed to it.
+    pub(super) fn known_plugin(
+        &mut self,
+        connection: &Connection,
+        name: &PluginName,
+    ) -> rusqlite::Result<Option<i64>> {
+        self.plugins.find(connection, name, &name.as_str())
+    }
+
+    pub(super) fn version(
+        &mut self,
+        connection: &Connection,
+        version: &Digest,
+    ) -> rusqlite::Result<i64> {
+        self.versions.intern(connection, version, version.as_bytes())
+    }
+
+    /// Where to begin to look for a plugin's due deliveries.
+    pub(super) fn frontier(&self, plugin: i64) -> i64 {
+        self.frontiers.get(&plugin).copied().unwrap_or(i64::MIN)
+    }
+
+    /// Everything before `due_at` was looked at.
+    pub(super) fn advance_frontier(&mut self, plugin: i64, due_at: i64) {
+        self.frontiers.insert(plugin, due_at);
+    }
+
+    /// A delivery is free now and due then.
+    pub(super) fn note_due(&mut self, plugin: i64, due_at: Timestamp) {
+        if let Some(frontier) = self.frontiers.get_mut(&plugin) {
+            *frontier = (*frontier).min(due_at.as_millis());
+        }
+    }
+}

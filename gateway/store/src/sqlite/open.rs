@@ -1,0 +1,182 @@
+//! Opening: the lock, the file, its version; then what a crash left behind is made durable and free.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
+use tokio::sync::mpsc::WeakSender;
+
+use super::{
+    Op,
+    append::{Batch, Scratch},
+    checkpoint::{self, Checkpointer},
+    deliver,
+    fault::Fault,
+    memory::Memory,
+    schema,
+};
+use crate::{OpenError, Options};
+
+/// The first SQLite without the WAL-reset bug, by which a checkpoint from another thread or process
+/// could corrupt the database (https://sqlite.org/wal.html#walresetbug).
+const OLDEST_SQLITE: i32 = 3_051_003;
+
+/// How long to wait for another process's lock: a person with the `sqlite3` shell, a backup. Short,
+/// since all else waits as well.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The writer's page cache in KiB: 64 MiB holds the leaves of two million claims, the one table that
+/// is written at random.
+const CACHE_KIB: i64 = 64 * 1024;
+
+/// The writer's connection and what belongs to it. Dropped in this order: the lock last.
+pub(super) struct Database {
+    pub(super) connection: Connection,
+    pub(super) memory: Memory,
+    pub(super) scratch: Scratch,
+    /// The length of the log after the last commit, in frames.
+    pub(super) frames: Arc<AtomicU32>,
+    _lock: File,
+}
+
+/// Opens the database and starts its checkpointer. All that was ever acknowledged is in the database
+/// file and synced when this returns, and the leases of other boots are free.
+pub(super) fn open(
+    options: &Options,
+    back: WeakSender<Op>,
+) -> Result<(Database, Checkpointer), OpenError> {
+    let path = &options.path;
+    if rusqlite::version_number() < OLDEST_SQLITE {
+        return Err(OpenError::OldSqlite { found: rusqlite::version().to_owned() });
+    }
+    let lock = prepare_files(path)?;
+    let mut connection = connect(options).map_err(|source| failed(path, &source))?;
+    let found = recognise(&connection, path)?;
+    let frames = Arc::default();
+    let (memory, scratch) = bring_up(&mut connection, found, options, &frames)
+        .map_err(|fault| OpenError::Engine { path: path.clone(), reason: reason(fault) })?;
+    let second = connect(options).map_err(|source| failed(path, &source))?;
+    let checkpointer = Checkpointer::start(second, back)
+        .map_err(|source| OpenError::File { path: path.clone(), source })?;
+    Ok((Database { connection, memory, scratch, frames, _lock: lock }, checkpointer))
+}
+
+/// Makes the folder and the file if they are missing, readable by nobody else, and takes the lock.
+fn prepare_files(path: &Path) -> Result<File, OpenError> {
+    let in_file = |path: &Path| {
+        let path = path.to_owned();
+        move |source| OpenError::File { path, source }
+    };
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(in_file(folder))?;
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
+    let lock_path = PathBuf::from(lock_path);
+    let lock = private(&lock_path).map_err(in_file(&lock_path))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path.to_owned())),
+        Err(TryLockError::Error(source)) => return Err(in_file(&lock_path)(source)),
+    }
+    // SQLite gives its log and its index the mode of this file. Made, not opened: closing any handle
+    // of a database file drops the locks that SQLite holds on it (POSIX).
+    if !path.exists() {
+        private(path).map_err(in_file(path))?;
+        // Its name must survive a power cut as well as its content.
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(in_file(folder))?;
+    }
+    Ok(lock)
+}
+
+fn private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+fn connect(options: &Options) -> rusqlite::Result<Connection> {
+    // Without SQLite's own mutex: each connection stays on one thread.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = match &options.vfs {
+        None => Connection::open_with_flags(&options.path, flags)?,
+        Some(vfs) => Connection::open_with_flags_and_vfs(&options.path, flags, vfs.as_str())?,
+    };
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Closing must not checkpoint: after a failed sync nothing may be written.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// Which schema the file has, if it is ours. Changes nothing.
+fn recognise(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let application = pragma("application_id").map_err(|source| failed(path, &source))?;
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(|source| failed(path, &source))?;
+    if application != schema::APPLICATION_ID && (application != 0 || tables != 0) {
+        return Err(OpenError::Foreign(path.to_owned()));
+    }
+    let found = pragma("user_version").map_err(|source| failed(path, &source))?;
+    if found > schema::NEWEST {
+        return Err(OpenError::NewerSchema { path: path.to_owned(), found, known: schema::NEWEST });
+    }
+    Ok(found)
+}
+
+fn bring_up(
+    connection: &mut Connection,
+    schema_found: i64,
+    options: &Options,
+    frames: &Arc<AtomicU32>,
+) -> Result<(Memory, Scratch), Fault> {
+    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.pragma_update(None, "foreign_keys", false)?;
+    // In place of SQLite's own hook, which would checkpoint inside a commit.
+    let seen = Arc::clone(frames);
+    connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
+        seen.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+        Ok(())
+    }))?;
+    // What a crash left in the log may exist in the page cache alone. Sync it before anyone relies
+    // on it, and before anything is written on top.
+    checkpoint::truncate(connection)?;
+    schema::migrate(connection, schema_found)?;
+
+    let mut scratch = Scratch::default();
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let boot = deliver::boot_key(connection, &options.owner)?;
+    let mut memory = Memory::read(connection, boot)?;
+    let now = options.clock.now();
+    let mut batch =
+        Batch { connection, now, memory: &mut memory, scratch: &mut scratch, work_due: false };
+    batch.free_foreign_leases()?;
+    memory.totals.write(connection)?;
+    connection.execute_batch("COMMIT")?;
+    Ok((memory, scratch))
+}
+
+fn failed(path: &Path, source: &rusqlite::Error) -> OpenError {
+    match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => OpenError::Foreign(path.to_owned()),
+        _ => OpenError::Engine { path: path.to_owned(), reason: source.to_string() },
+    }
+}
+
+fn reason(fault: Fault) -> String {
+    fault.into_answer().to_string()
+}

@@ -1,0 +1,134 @@
+//! The tables, their versions, and the keys.
+//!
+//! One key space: a delivery's key is its event's key and an ordinal, an attempt's key is its
+//! delivery's and its number. So what belongs together lies together and is found by a range of keys
+//! without an index, and all three tables grow at their end. 63 bits: 43 for events (at 10,000 a
+//! second, 27 years), 10 for an event's deliveries, 10 for a delivery's attempts.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// `HKWR`, so that `file` and other programs can tell whose the database is.
+pub(crate) const APPLICATION_ID: i64 = 0x484b_5752;
+
+/// Schema N is made by the first N migrations. A released one never changes: add another.
+const MIGRATIONS: [&str; 1] = [V1];
+
+/// The newest schema that this version knows.
+pub(crate) const NEWEST: i64 = MIGRATIONS.len() as i64;
+
+/// Bits of a key for the ordinal below its parent.
+const ORDINAL_BITS: u32 = 10;
+/// The most deliveries an event can have, and the most attempts a delivery can have.
+pub(crate) const ORDINAL_MAX: u32 = (1 << ORDINAL_BITS) - 1;
+
+/// The key of a parent's n-th child.
+pub(crate) fn child_key(parent: i64, ordinal: u32) -> i64 {
+    (parent << ORDINAL_BITS) | i64::from(ordinal.min(ORDINAL_MAX))
+}
+
+/// The key of a child's parent.
+pub(crate) fn parent_key(child: i64) -> i64 {
+    child >> ORDINAL_BITS
+}
+
+/// The first and the last key that a parent's children can have.
+pub(crate) fn child_keys(parent: i64) -> (i64, i64) {
+    (child_key(parent, 0), child_key(parent, ORDINAL_MAX))
+}
+
+/// - `claims` is keyed by the first 16 bytes of a SHA-256: as many as a UUID, and a third of the
+///   table less than with 32.
+/// - `duplicates` is a table of its own: a counter in `events` would rewrite the body each time.
+/// - `totals` is one row, written once per commit, so that nobody ever has to count.
+const V1: &str = "
+CREATE TABLE origins(key INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE plugins(key INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE versions(key INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE) STRICT;
+CREATE TABLE boots(key INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE) STRICT;
+
+CREATE TABLE events(
+    key INTEGER PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE,
+    origin INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    received_at INTEGER NOT NULL,
+    hops INTEGER NOT NULL,
+    parent INTEGER,                       -- for outputs: the event whose delivery made it
+    root INTEGER,                         -- for outputs: the first event of the chain
+    envelope BLOB NOT NULL,
+    body BLOB NOT NULL
+) STRICT;
+CREATE TABLE duplicates(event INTEGER PRIMARY KEY, count INTEGER NOT NULL) STRICT;
+CREATE TABLE claims(
+    claim BLOB PRIMARY KEY,
+    expires_at INTEGER NOT NULL,
+    event INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE deliveries(
+    key INTEGER PRIMARY KEY,              -- event << 10 | ordinal
+    plugin INTEGER NOT NULL,
+    due_at INTEGER NOT NULL,
+    boot INTEGER,                         -- who leased it; null: nobody
+    turn INTEGER NOT NULL DEFAULT 0,      -- how often it was leased
+    leased_at INTEGER,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    lost_leases INTEGER NOT NULL DEFAULT 0,
+    settled_at INTEGER,                   -- null: open
+    dead INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX deliveries_open ON deliveries(plugin, due_at) WHERE settled_at IS NULL;
+CREATE TABLE attempts(
+    key INTEGER PRIMARY KEY,              -- delivery << 10 | number
+    started_at INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    message TEXT,
+    version INTEGER,
+    wall_us INTEGER NOT NULL,
+    cpu_us INTEGER NOT NULL,
+    logs BLOB
+) STRICT;
+
+CREATE TABLE totals(
+    key INTEGER PRIMARY KEY CHECK (key = 1),
+    next_event INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    outputs INTEGER NOT NULL,
+    unrouted INTEGER NOT NULL,
+    due INTEGER NOT NULL,
+    leased INTEGER NOT NULL,
+    done INTEGER NOT NULL,
+    dead INTEGER NOT NULL,
+    duplicates INTEGER NOT NULL
+) STRICT;
+INSERT INTO totals VALUES (1, 1, 0, 0, 0, 0, 0, 0, 0, 0);
+";
+
+/// Brings a database of ours, or an empty one, to the newest schema: all in one transaction.
+pub(crate) fn migrate(connection: &mut Connection, from: i64) -> rusqlite::Result<()> {
+    let steps = MIGRATIONS.iter().skip(usize::try_from(from).unwrap_or(0));
+    if steps.len() == 0 {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for step in steps {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", NEWEST)?;
+    transaction.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_lie_between_their_parents_keys() {
+        let (first, last) = child_keys(7);
+        assert_eq!(parent_key(first), 7);
+        assert_eq!(parent_key(last), 7);
+        assert_eq!(last + 1, child_keys(8).0);
+        assert_eq!(child_key(7, 5), first + 5);
+    }
+}

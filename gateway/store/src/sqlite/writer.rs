@@ -1,0 +1,262 @@
+//! The writer: takes what waits, makes one transaction of it, syncs, answers.
+//!
+//! A batch runs without savepoints. Only when one of its operations is itself at fault, which honest
+//! use never is, the batch is rolled back and run again with a savepoint around each.
+
+use std::sync::atomic::Ordering;
+
+use hookweir_event::Clock;
+use rusqlite::Connection;
+use tokio::sync::mpsc;
+
+use super::{
+    Done, Op, Reply, Signals, Verb,
+    append::Batch,
+    checkpoint::{self, Checkpointer},
+    fault::Fault,
+    memory::{Memory, Totals},
+    open::Database,
+};
+use crate::{Health, StoreError};
+
+/// The most operations in one transaction. 64 senders make batches of 32 to 64; a flood is cut here,
+/// so that an answer waits for 30 ms of work at most.
+const BATCH_MAX: usize = 1024;
+
+/// An operation's own result; the batch's failure is the `Err` around a list of these.
+type Results = Vec<Result<Done, StoreError>>;
+
+pub(super) struct Writer<'s> {
+    clock: Clock,
+    database: Database,
+    checkpointer: Checkpointer,
+    signals: &'s Signals,
+    poison: Option<String>,
+}
+
+impl<'s> Writer<'s> {
+    pub(super) fn new(
+        clock: Clock,
+        database: Database,
+        checkpointer: Checkpointer,
+        signals: &'s Signals,
+    ) -> Self {
+        Self { clock, database, checkpointer, signals, poison: None }
+    }
+
+    /// Serves until nobody can ask any more, then leaves an empty log behind.
+    pub(super) fn serve(mut self, mut queue: mpsc::Receiver<Op>) {
+        let mut ops = Vec::with_capacity(BATCH_MAX);
+        while queue.blocking_recv_many(&mut ops, BATCH_MAX) > 0 {
+            let mut verbs = Vec::with_capacity(ops.len());
+            let mut replies = Vec::with_capacity(ops.len());
+            let mut probe = false;
+            for op in ops.drain(..) {
+                match op {
+                    Op::Do(verb, reply) => {
+                        verbs.push(verb);
+                        replies.push(reply);
+                    }
+                    Op::Probe => probe = true,
+                    Op::Close => queue.close(),
+                }
+            }
+            self.batch(&verbs, replies, probe);
+        }
+        let finished = &self.signals.finished;
+        let ended = self.end();
+        finished.send_replace(Some(ended));
+    }
+
+    /// One batch from the transaction to the answers, then the log's upkeep.
+    fn batch(&mut self, verbs: &[Verb], replies: Vec<Reply>, probe: bool) {
+        let outcome = self.poisoned().and_then(|()| {
+            let made = self.commit(verbs, probe)?;
+            // The checkpointer may have found out meanwhile that syncs fail.
+            self.poisoned()?;
+            Ok(made)
+        });
+        match outcome {
+            Ok((results, work_due)) => {
+                for (reply, result) in replies.into_iter().zip(results) {
+                    let _ = reply.send(result);
+                }
+                self.recovered();
+                if work_due {
+                    self.signals.wakeups.send_modify(|count| *count = count.wrapping_add(1));
+                }
+                self.keep_log_short();
+            }
+            Err(fault) => {
+                self.failed(&fault);
+                let answer = fault.into_answer();
+                for reply in replies {
+                    let _ = reply.send(Err(answer.clone()));
+                }
+            }
+        }
+    }
+
+    fn poisoned(&mut self) -> Result<(), Fault> {
+        if self.poison.is_none() {
+            self.poison = self.checkpointer.poison();
+        }
+        self.poison.clone().map_or(Ok(()), |reason| Err(Fault::Poison(reason)))
+    }
+
+    /// Applies and commits. When this returns `Ok`, the log is synced.
+    fn commit(&mut self, verbs: &[Verb], probe: bool) -> Result<(Results, bool), Fault> {
+        let totals = self.database.memory.totals;
+        let made = match self.transact(verbs, totals, probe, Care::Fast) {
+            Err(Fault::Operation(_)) => {
+                self.roll_back(totals)?;
+                self.transact(verbs, totals, probe, Care::EachAlone)
+            }
+            made => made,
+        };
+        if made.is_err() {
+            self.roll_back(totals)?;
+        }
+        made
+    }
+
+    fn transact(
+        &mut self,
+        verbs: &[Verb],
+        before: Totals,
+        probe: bool,
+        care: Care,
+    ) -> Result<(Results, bool), Fault> {
+        let database = &mut self.database;
+        let connection = &database.connection;
+        // Immediate: what is read here is still so when it is written.
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let mut batch = Batch {
+            connection,
+            now: self.clock.now(),
+            memory: &mut database.memory,
+            scratch: &mut database.scratch,
+            work_due: false,
+        };
+        let mut results = Vec::with_capacity(verbs.len());
+        for verb in verbs {
+            results.push(match care {
+                Care::Fast => Ok(batch.apply(verb)?),
+                Care::EachAlone => batch.apply_alone(verb)?,
+            });
+        }
+        batch.purge_claims()?;
+        let work_due = batch.work_due;
+        if probe || database.memory.totals != before {
+            database.memory.totals.write(connection)?;
+        }
+        connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok((results, work_due))
+    }
+
+    /// Undoes a batch. A failed commit may leave its transaction open, or may have closed it.
+    fn roll_back(&mut self, totals: Totals) -> Result<(), Fault> {
+        let database = &mut self.database;
+        database.memory = Memory::with(database.memory.boot, totals);
+        if database.connection.is_autocommit() {
+            return Ok(());
+        }
+        let undone = database.connection.execute_batch("ROLLBACK");
+        if database.connection.is_autocommit() {
+            return Ok(());
+        }
+        Err(Fault::Poison(format!("a transaction could not be rolled back ({undone:?})")))
+    }
+
+    fn recovered(&self) {
+        self.signals.health.send_if_modified(|health| {
+            let refusing = matches!(health, Health::Refusing(_));
+            if refusing {
+                tracing::info!("the store takes work again");
+                *health = Health::Ready;
+            }
+            refusing
+        });
+    }
+
+    fn failed(&mut self, fault: &Fault) {
+        let answer = fault.clone().into_answer();
+        let health = match fault {
+            Fault::Poison(reason) => {
+                self.poison = Some(reason.clone());
+                Health::Poisoned(reason.clone())
+            }
+            Fault::Passing(_) | Fault::Operation(_) => {
+                self.checkpointer.probe_later();
+                Health::Refusing(answer.to_string())
+            }
+        };
+        if self.signals.health.send_if_modified(|was| {
+            let changed = *was != health;
+            *was = health;
+            changed
+        }) {
+            tracing::error!(%answer, "the store refuses work");
+        }
+    }
+
+    fn keep_log_short(&mut self) {
+        let frames = self.database.frames.load(Ordering::Relaxed);
+        match self.checkpointer.after_commit(&self.database.connection, frames) {
+            Ok(()) => {}
+            Err(fault @ Fault::Poison(_)) => self.failed(&fault),
+            Err(fault) => tracing::warn!(?fault, "a checkpoint failed"),
+        }
+    }
+
+    /// The last checkpoint. The log alone would do; without one the next start is quicker.
+    fn end(mut self) -> Result<(), StoreError> {
+        self.poisoned().map_err(Fault::into_answer)?;
+        let Self { database, checkpointer, .. } = self;
+        drop(checkpointer);
+        match checkpoint::truncate(&database.connection) {
+            // A reader is in the way, or the disk is full: the log keeps it all.
+            Ok(()) | Err(Fault::Passing(_)) => Ok(()),
+            Err(fault) => Err(fault.into_answer()),
+        }
+    }
+}
+
+/// How a batch is applied.
+#[derive(Debug, Clone, Copy)]
+enum Care {
+    /// An operation's fault is the batch's.
+    Fast,
+    /// An operation's fault is its own.
+    EachAlone,
+}
+
+impl Batch<'_> {
+    fn apply(&mut self, verb: &Verb) -> Result<Done, Fault> {
+        match verb {
+            Verb::Append(new) => self.append(new).map(Done::Append),
+            Verb::Lease(wants) => self.lease(wants).map(Done::Lease),
+            Verb::Settle(settlement) => self.settle(settlement).map(Done::Settle),
+            Verb::GiveBack(leases, after) => {
+                self.give_back(leases, *after).map(|()| Done::GiveBack)
+            }
+        }
+    }
+
+    fn apply_alone(&mut self, verb: &Verb) -> Result<Result<Done, StoreError>, Fault> {
+        let run = |connection: &Connection, sql| connection.prepare_cached(sql)?.execute([]);
+        let totals = self.memory.totals;
+        run(self.connection, "SAVEPOINT operation")?;
+        let done = match self.apply(verb) {
+            Ok(done) => Ok(done),
+            Err(Fault::Operation(reason)) => {
+                run(self.connection, "ROLLBACK TO operation")?;
+                *self.memory = Memory::with(self.memory.boot, totals);
+                Err(StoreError::Failed(reason))
+            }
+            Err(fault) => return Err(fault),
+        };
+        run(self.connection, "RELEASE operation")?;
+        Ok(done)
+    }
+}

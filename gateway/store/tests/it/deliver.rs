@@ -1,0 +1,239 @@
+//! Leasing, settling and giving back.
+
+use std::time::Duration;
+
+use hookweir_event::{Fate, Hops, Outcome};
+use hookweir_store::{DeliveryState, Settled, Want};
+
+use crate::support::{Bed, START, Verbs, attempt, event, new, output, plugin, recount};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_lease_carries_the_event_and_is_handed_out_once() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let sent = event("push");
+    store.keep(new(sent.clone(), &[], &["a"])).await;
+    let lease = store.lease_one("a").await;
+    assert_eq!(*lease.event, sent);
+    assert_eq!((lease.attempt, lease.lost_leases), (1, 0));
+    assert_eq!(lease.plugin, plugin("a"));
+    assert!(store.lease_up_to("a", 9).await.is_empty());
+    assert!(store.lease_up_to("b", 9).await.is_empty(), "a plugin nothing was ever routed to");
+    assert_eq!(store.shown(sent.id).deliveries[0].state, DeliveryState::Leased);
+}
+
+#[tokio::test]
+async fn the_longest_due_comes_first_and_max_is_kept() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.push(store.keep(new(event("push"), &[], &["a", "b"])).await);
+    }
+    let first: Vec<_> = store.lease_up_to("a", 2).await.iter().map(|l| l.event.id).collect();
+    let rest: Vec<_> = store.lease_up_to("a", 9).await.iter().map(|l| l.event.id).collect();
+    assert_eq!(first, ids[..2]);
+    assert_eq!(rest, ids[2..]);
+    let wants = vec![Want { plugin: plugin("b"), max: 3 }, Want { plugin: plugin("a"), max: 3 }];
+    assert_eq!(store.lease(wants).await.unwrap().leases.len(), 3);
+}
+
+#[tokio::test]
+async fn an_attempt_is_kept_with_all_its_parts() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let id = store.keep(new(event("push"), &[], &["a"])).await;
+    let lease = store.lease_one("a").await;
+    bed.time.advance(MINUTE);
+    assert_eq!(store.end(&lease, Outcome::Reject, Fate::Dead).await, Settled::Committed);
+
+    let delivery = &store.shown(id).deliveries[0];
+    assert_eq!(delivery.state, DeliveryState::Dead);
+    assert_eq!(delivery.settled_at, Some(START + MINUTE));
+    let [ended] = &delivery.attempts[..] else { panic!("{delivery:?}") };
+    assert_eq!((ended.number, ended.started_at), (1, START));
+    assert_eq!(ended.attempt, attempt(Outcome::Reject));
+}
+
+#[tokio::test]
+async fn a_retry_is_due_when_its_wait_is_over_and_survives_a_restart() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let id = store.keep(new(event("push"), &[], &["a"])).await;
+    let lease = store.lease_one("a").await;
+    let mut wakeups = store.wakeups();
+    wakeups.mark_unchanged();
+    let _ = store.end(&lease, Outcome::Retry, Fate::Due { after: MINUTE }).await;
+    assert!(wakeups.has_changed().unwrap(), "the dispatcher must learn of the new due time");
+
+    let wants = || vec![Want { plugin: plugin("a"), max: 1 }];
+    let leased = store.lease(wants()).await.unwrap();
+    assert!(leased.leases.is_empty());
+    assert_eq!(leased.next_due, Some(MINUTE));
+
+    store.close().await.unwrap();
+    let store = bed.boot().await;
+    bed.time.advance(MINUTE - Duration::from_millis(1));
+    let leased = store.lease(wants()).await.unwrap();
+    assert_eq!((leased.leases.len(), leased.next_due), (0, Some(Duration::from_millis(1))));
+    bed.time.advance(Duration::from_millis(1));
+    let lease = store.lease_one("a").await;
+    assert_eq!((lease.attempt, lease.lost_leases), (2, 0));
+    let _ = store.end(&lease, Outcome::Done, Fate::Done).await;
+    let numbers: Vec<_> = store.shown(id).deliveries[0].attempts.iter().map(|a| a.number).collect();
+    assert_eq!(numbers, [1, 2]);
+}
+
+#[tokio::test]
+async fn outputs_are_kept_with_the_settlement() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let first = store.keep(new(event("push"), &[], &["a"])).await;
+    let lease = store.lease_one("a").await;
+    let (one, two) = (output("built", &["b"]), output("noted", &[]));
+    let (one_id, two_id) = (one.event.id, two.event.id);
+    assert_eq!(store.end_with(&lease, vec![one, two]).await, Settled::Committed);
+
+    let shown = store.shown(one_id).event;
+    assert_eq!((shown.parent, shown.root, shown.hops), (Some(first), Some(first), Hops(1)));
+    assert!(store.shown(two_id).deliveries.is_empty());
+
+    let lease = store.lease_one("b").await;
+    assert_eq!(lease.event.hops, Hops(1));
+    let next = output("deployed", &["a"]);
+    let next_id = next.event.id;
+    let _ = store.end_with(&lease, vec![next]).await;
+    let shown = store.shown(next_id).event;
+    assert_eq!((shown.parent, shown.root, shown.hops), (Some(one_id), Some(first), Hops(2)));
+    let counts = store.reader().counts().unwrap();
+    assert_eq!((counts.events, counts.outputs, counts.unrouted), (4, 3, 1));
+    assert_eq!(counts, recount(&store.reader()));
+}
+
+#[tokio::test]
+async fn a_settlement_fails_whole_when_an_output_can_not_be_kept() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let id = store.keep(new(event("push"), &[], &["a"])).await;
+    let lease = store.lease_one("a").await;
+    let mut bad = output("built", &["b"]);
+    bad.event.id = id;
+    let settlement = hookweir_store::Settlement {
+        key: lease.key.clone(),
+        attempt: attempt(Outcome::Done),
+        fate: Fate::Done,
+        outputs: vec![output("fine", &["b"]), bad],
+    };
+    assert!(store.settle(settlement).await.is_err());
+    assert_eq!(store.reader().counts().unwrap().events, 1);
+    assert_eq!(store.shown(id).deliveries[0].state, DeliveryState::Leased);
+    // The lease is held still.
+    assert_eq!(store.end(&lease, Outcome::Done, Fate::Done).await, Settled::Committed);
+    assert_eq!(store.reader().counts().unwrap(), recount(&store.reader()));
+}
+
+#[tokio::test]
+async fn beyond_the_hop_limit_outputs_are_kept_but_dead() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let mut far = event("push");
+    far.hops = Hops::LIMIT;
+    store.keep(new(far, &[], &["a"])).await;
+    let lease = store.lease_one("a").await;
+    let ninth = output("again", &["a", "b"]);
+    let id = ninth.event.id;
+    let _ = store.end_with(&lease, vec![ninth]).await;
+    let shown = store.shown(id);
+    assert_eq!(shown.event.hops, Hops::LIMIT.next());
+    for delivery in &shown.deliveries {
+        assert_eq!(delivery.state, DeliveryState::Dead);
+        assert_eq!(delivery.attempts[0].attempt.outcome, Outcome::HopLimit);
+    }
+    assert!(store.lease_up_to("a", 9).await.is_empty());
+    assert_eq!(store.reader().counts().unwrap(), recount(&store.reader()));
+}
+
+#[tokio::test]
+async fn a_settled_lease_settles_nothing_more() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    store.keep(new(event("push"), &[], &["a"])).await;
+    let lease = store.lease_one("a").await;
+    let _ = store.end(&lease, Outcome::Done, Fate::Done).await;
+    let again = store.end_with(&lease, vec![output("late", &["b"])]).await;
+    assert_eq!(again, Settled::LeaseLost);
+    assert_eq!(store.reader().counts().unwrap().outputs, 0);
+}
+
+#[tokio::test]
+async fn giving_back_counts_no_attempt_and_the_old_key_is_void() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    store.keep(new(event("push"), &[], &["a"])).await;
+    let old = store.lease_one("a").await;
+    store.give_back(vec![old.key.clone()], Duration::ZERO).await.unwrap();
+    let lease = store.lease_one("a").await;
+    assert_eq!((lease.attempt, lease.lost_leases), (1, 0));
+    assert_eq!(store.end(&old, Outcome::Done, Fate::Done).await, Settled::LeaseLost);
+    store.give_back(vec![old.key], Duration::ZERO).await.unwrap();
+    assert!(store.lease_up_to("a", 1).await.is_empty(), "a void key gives nothing back");
+    store.give_back(vec![lease.key], MINUTE).await.unwrap();
+    assert!(store.lease_up_to("a", 1).await.is_empty());
+    bed.time.advance(MINUTE);
+    assert_eq!(store.lease_one("a").await.attempt, 1);
+}
+
+#[tokio::test]
+async fn a_lease_outlives_its_store_but_not_its_boot() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    store.keep(new(event("push"), &[], &["a"])).await;
+    let lease = store.lease_one("a").await;
+    drop(store);
+    // The same boot opens the store again: its leases are its own.
+    let store = hookweir_store::Store::open(bed.options()).await.unwrap();
+    bed.time.advance(MINUTE * 60 * 24 * 365);
+    assert!(store.lease_up_to("a", 1).await.is_empty(), "no lease expires by the clock");
+    assert_eq!(store.end(&lease, Outcome::Done, Fate::Done).await, Settled::Committed);
+}
+
+#[tokio::test]
+async fn three_lost_leases_are_death() {
+    let mut bed = Bed::new();
+    let mut store = bed.boot().await;
+    let id = store.keep(new(event("push"), &[], &["a"])).await;
+    let mut lost = None;
+    for lost_leases in 0..3 {
+        let lease = store.lease_one("a").await;
+        assert_eq!((lease.attempt, lease.lost_leases), (lost_leases + 1, lost_leases));
+        bed.crash();
+        store = bed.boot().await;
+        lost = Some(lease);
+    }
+    assert!(store.lease_up_to("a", 1).await.is_empty());
+    let late = store.end(&lost.unwrap(), Outcome::Done, Fate::Done).await;
+    assert_eq!(late, Settled::LeaseLost);
+    let delivery = &store.shown(id).deliveries[0];
+    assert_eq!((delivery.state, delivery.lost_leases), (DeliveryState::Dead, 3));
+    assert_eq!(delivery.attempts.len(), 3);
+    assert!(delivery.attempts.iter().all(|ended| ended.attempt.outcome == Outcome::Lost));
+    assert_eq!(store.reader().counts().unwrap(), recount(&store.reader()));
+}
+
+#[tokio::test]
+async fn each_commit_that_makes_work_due_wakes() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let mut wakeups = store.wakeups();
+    store.keep(new(event("push"), &[], &[])).await;
+    // The answer comes before the wake-up, so this one would have come before the next answer.
+    store.keep(new(event("push"), &[], &[])).await;
+    assert!(!wakeups.has_changed().unwrap(), "an unrouted event is no work");
+    store.keep(new(event("push"), &[], &["a"])).await;
+    wakeups.changed().await.unwrap();
+    let lease = store.lease_one("a").await;
+    let _ = store.end_with(&lease, vec![output("built", &["b"])]).await;
+    wakeups.changed().await.unwrap();
+}

@@ -1,0 +1,210 @@
+//! Builders that read aloud, a clock that moves when told, and a store in a temporary folder.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use hookweir_event::{
+    Attempt, Clock, Digest, Event, EventId, EventType, Fate, Hops, LogLevel, LogLine, Outcome,
+    PluginName, Timestamp,
+};
+use hookweir_store::{
+    Lease, NewEvent, Options, Output, Reader, Settled, Settlement, Shown, Store, Want,
+};
+use tempfile::TempDir;
+
+pub(crate) const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+pub(crate) const WINDOW: Duration = Duration::from_secs(72 * 3600);
+
+/// A clock that moves when told.
+#[derive(Clone)]
+pub(crate) struct ManualClock(Arc<AtomicI64>);
+
+impl ManualClock {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(AtomicI64::new(START.as_millis())))
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        self.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        let this = self.clone();
+        Clock::new(move || this.now())
+    }
+}
+
+/// A folder with a store in it, which can be closed, dropped or crashed, and opened again.
+pub(crate) struct Bed {
+    folder: TempDir,
+    pub(crate) time: ManualClock,
+    boots: u8,
+}
+
+impl Bed {
+    pub(crate) fn new() -> Self {
+        Self { folder: TempDir::new().unwrap(), time: ManualClock::new(), boots: 0 }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("data/hookweir.db")
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        Options::new(self.path(), [self.boots; 16], self.time.clock())
+    }
+
+    /// Opens with a new boot id.
+    pub(crate) async fn boot(&mut self) -> Store {
+        self.boots += 1;
+        Store::open(self.options()).await.unwrap()
+    }
+
+    /// What a crash of the process would leave: the files as they are now. The running store goes on
+    /// in the old folder, unseen.
+    pub(crate) fn crash(&mut self) {
+        let copy = TempDir::new().unwrap();
+        let (from, to) = (self.path(), copy.path().join("data"));
+        std::fs::create_dir(&to).unwrap();
+        for suffix in ["", "-wal"] {
+            let mut file = from.clone().into_os_string();
+            file.push(suffix);
+            let file = PathBuf::from(file);
+            if file.exists() {
+                std::fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
+            }
+        }
+        self.folder = copy;
+    }
+}
+
+pub(crate) fn plugin(name: &str) -> PluginName {
+    name.parse().unwrap()
+}
+
+pub(crate) fn plugins(names: &[&str]) -> Vec<PluginName> {
+    names.iter().map(|name| plugin(name)).collect()
+}
+
+/// An event with something in every field, and an id of its own.
+pub(crate) fn event(event_type: &str) -> Event {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let mut chance = [0; 10];
+    chance[2..].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    Event {
+        id: EventId::new(START, chance),
+        origin: "github".parse().unwrap(),
+        event_type: event_type.parse::<EventType>().unwrap(),
+        received_at: START,
+        method: "POST".into(),
+        path: "/webhooks/github".into(),
+        query: Some("a=1".into()),
+        headers: vec![("x-odd".into(), vec![0xff, 0]), ("x-odd".into(), b"again".to_vec())],
+        body: format!("{{\"type\":\"{event_type}\"}}").into_bytes(),
+        attributes: vec![("traceparent".into(), "00-1".into())],
+        hops: Hops::default(),
+    }
+}
+
+pub(crate) fn claim(text: &str) -> Digest {
+    Digest::of(text.as_bytes())
+}
+
+pub(crate) fn new(event: Event, claims: &[&str], routes: &[&str]) -> NewEvent {
+    NewEvent {
+        event,
+        claims: claims.iter().map(|text| claim(text)).collect(),
+        dedupe_window: WINDOW,
+        routes: plugins(routes),
+    }
+}
+
+pub(crate) fn attempt(outcome: Outcome) -> Attempt {
+    Attempt {
+        outcome,
+        message: (outcome != Outcome::Done).then(|| "no luck".to_owned()),
+        version: Some(Digest::of(b"version 1")),
+        wall: Duration::from_micros(1500),
+        cpu: Duration::from_micros(900),
+        logs: vec![LogLine { level: LogLevel::Warn, text: "hm".into() }],
+    }
+}
+
+pub(crate) fn output(event_type: &str, routes: &[&str]) -> Output {
+    let mut event = event(event_type);
+    event.origin = "plugin.a".parse().unwrap();
+    Output { event, routes: plugins(routes) }
+}
+
+/// The verbs, as tests say them.
+pub(crate) trait Verbs {
+    async fn keep(&self, new: NewEvent) -> EventId;
+    async fn lease_up_to(&self, name: &str, max: usize) -> Vec<Lease>;
+    async fn lease_one(&self, name: &str) -> Lease;
+    async fn end(&self, lease: &Lease, outcome: Outcome, fate: Fate) -> Settled;
+    async fn end_with(&self, lease: &Lease, outputs: Vec<Output>) -> Settled;
+    fn shown(&self, id: EventId) -> Shown;
+}
+
+impl Verbs for Store {
+    async fn keep(&self, new: NewEvent) -> EventId {
+        self.append(new).await.unwrap().id()
+    }
+
+    async fn lease_up_to(&self, name: &str, max: usize) -> Vec<Lease> {
+        self.lease(vec![Want { plugin: plugin(name), max }]).await.unwrap().leases
+    }
+
+    async fn lease_one(&self, name: &str) -> Lease {
+        self.lease_up_to(name, 1).await.pop().expect("something to lease")
+    }
+
+    async fn end(&self, lease: &Lease, outcome: Outcome, fate: Fate) -> Settled {
+        let (key, attempt) = (lease.key.clone(), attempt(outcome));
+        self.settle(Settlement { key, attempt, fate, outputs: vec![] }).await.unwrap()
+    }
+
+    async fn end_with(&self, lease: &Lease, outputs: Vec<Output>) -> Settled {
+        let (key, attempt) = (lease.key.clone(), attempt(Outcome::Done));
+        self.settle(Settlement { key, attempt, fate: Fate::Done, outputs }).await.unwrap()
+    }
+
+    fn shown(&self, id: EventId) -> Shown {
+        self.reader().show(id).unwrap().expect("the event is kept")
+    }
+}
+
+/// Counts by looking at each event: what the totals must agree with.
+pub(crate) fn recount(reader: &Reader) -> hookweir_store::Counts {
+    let mut counts = hookweir_store::Counts::default();
+    let mut after = None;
+    loop {
+        let page = reader.events(after, 100).unwrap();
+        let Some(last) = page.last() else { return counts };
+        after = Some(last.event.id);
+        for shown in page {
+            counts.events += 1;
+            counts.outputs += u64::from(shown.event.parent.is_some());
+            counts.unrouted += u64::from(shown.deliveries.is_empty());
+            counts.duplicates += u64::from(shown.duplicates);
+            for delivery in shown.deliveries {
+                match delivery.state {
+                    hookweir_store::DeliveryState::Due => counts.due += 1,
+                    hookweir_store::DeliveryState::Leased => counts.leased += 1,
+                    hookweir_store::DeliveryState::Done => counts.done += 1,
+                    hookweir_store::DeliveryState::Dead => counts.dead += 1,
+                }
+            }
+        }
+    }
+}
