@@ -1,0 +1,101 @@
+//! The rules, as tables. A line added here is a decision; each exception says its reason.
+
+/// Where sources are.
+pub(crate) const FOLDERS: &[&str] = &["gateway", "plugin-sdk", "plugins", "tests"];
+
+/// Folders below them that hold none of ours.
+pub(crate) const SKIPPED: &[&str] = &["target", "node_modules"];
+
+/// Which of the workspace's crates each may depend on. Bottom-up: a crate may name only crates above
+/// its line, so the table can't describe a cycle.
+pub(crate) const CRATES: &[(&str, &[&str])] = &[
+    ("hookweir-event", &[]),
+    ("hookweir-verify", &["hookweir-event"]),
+    ("hookweir-store", &["hookweir-event"]),
+    ("hookweir-host", &["hookweir-event"]),
+    ("hookweir", &["hookweir-event", "hookweir-verify", "hookweir-store", "hookweir-host"]),
+    ("hookweir-sdk-macros", &[]),
+    ("hookweir-sdk", &["hookweir-sdk-macros"]),
+    ("hookweir-ci", &[]),
+    (
+        "hookweir-tests",
+        &["hookweir", "hookweir-event", "hookweir-verify", "hookweir-store", "hookweir-host"],
+    ),
+];
+
+/// Folders of which every crate is a plugin: it knows the SDK and no crate of the gateway.
+pub(crate) const PLUGIN_FOLDERS: &[&str] = &["plugins", "tests/guests"];
+pub(crate) const PLUGINS_MAY_USE: &[&str] = &["hookweir-sdk"];
+
+/// Outside crates that only some of ours may depend on. A `*` at the end stands for any ending.
+pub(crate) const FENCES: &[(&str, &[&str])] = &[
+    ("wasmtime*", &["hookweir-host"]),
+    ("hmac", &["hookweir-verify"]),
+    ("subtle", &["hookweir-verify"]),
+    ("sha1", &["hookweir-verify"]),
+    ("sha2", &["hookweir-verify", "hookweir-event"]),
+    ("rusqlite", &["hookweir-store"]),
+    ("tokio-postgres", &["hookweir-store"]),
+    ("axum*", &["hookweir"]),
+    ("notify", &["hookweir"]),
+];
+
+/// Crates whose dependencies are free of fences: tests speak to every room.
+pub(crate) const UNFENCED: &[&str] = &["hookweir-tests"];
+
+/// Outside crates that only some modules of the gateway's own crate may name.
+pub(crate) const MODULE_FENCES: &[(&str, &[&str])] =
+    &[("axum", &["intake", "admin"]), ("notify", &["reload"])];
+
+/// Modules of the gateway's own crate that never name one another: the store is between them.
+pub(crate) const STRANGERS: &[(&str, &str)] = &[("intake", "dispatch"), ("dispatch", "intake")];
+
+/// The one file of the gateway's crate that calls the store's `append`: a 2xx is made from what it
+/// returns, so nothing else may make one.
+pub(crate) const APPEND: &str = "gateway/src/intake/append.rs";
+
+/// Where the gateway's crate may start a task or a thread.
+pub(crate) const SPAWNS: &[(&str, &str)] = &[
+    ("gateway/src/tasks.rs", "the one place: what ends early stops the process with its name"),
+    (
+        "gateway/src/toolchain/command.rs",
+        "two readers of a child's pipes, which end when it does; no part of the running gateway",
+    ),
+];
+
+/// Where shipped code may read a clock. Everything else is told the time.
+pub(crate) const CLOCKS: &[(&str, &str)] = &[
+    ("gateway/event/src/time.rs", "the system's clock, made once and passed on"),
+    ("gateway/host/src/attempt.rs", "measures an attempt's wall time"),
+    ("gateway/host/src/guest.rs", "the guest's own monotonic clock"),
+    ("gateway/src/dispatch/mod.rs", "the driver of the back half"),
+    ("gateway/src/intake/receive.rs", "the driver of the front half: how long a request took"),
+    ("gateway/src/reload/mod.rs", "the driver of reloads: waits until files rest"),
+    ("gateway/src/toolchain/rustup.rs", "the age of a note; no part of the running gateway"),
+];
+
+/// Where the system's clock may be made: where a process starts.
+pub(crate) const SYSTEM_CLOCKS: &[(&str, &str)] =
+    &[("gateway/src/main.rs", "the process"), ("gateway/src/cli", "its commands")];
+
+/// The only files with `unsafe`.
+pub(crate) const UNSAFE: &[&str] =
+    &["plugin-sdk/src/export.rs", "gateway/host/src/deserialize.rs", "tests/src/fault_vfs.rs"];
+
+/// Longer files and functions are where calm code turns into the other kind.
+pub(crate) const FILE_LINES_MAX: usize = 600;
+pub(crate) const FN_LINES_MAX: usize = 80;
+
+/// Notes to oneself that must not stay. Written apart, so that this file has none.
+pub(crate) const LEFTOVERS: &[&str] =
+    &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("HA", "CK")];
+
+#[test]
+fn the_table_of_crates_is_layered() {
+    for (i, (name, below)) in CRATES.iter().enumerate() {
+        for other in *below {
+            let is_above = CRATES[..i].iter().any(|(name, _)| name == other);
+            assert!(is_above, "`{name}` may use `{other}`, which is not above it in the table");
+        }
+    }
+}
