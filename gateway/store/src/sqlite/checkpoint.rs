@@ -21,8 +21,10 @@ use super::{Op, fault::Fault};
 const PASS_FRAMES: u32 = 2048;
 /// The writer copies a rest of up to 4 MiB itself; a longer one gets another pass.
 const REST_FRAMES: u32 = 1024;
-/// At 48 MiB the writer waits for the pass that runs and copies the rest whatever its length. With the
-/// largest batch on top, the log stays below 64 MiB, unless a reader holds an old snapshot.
+/// At 48 MiB the writer waits: for the pass that runs, and for readers that keep the log from starting
+/// anew. New readers are no hindrance once all is copied, so that takes as long as one query. With the
+/// largest batch on top the log stays below 64 MiB, unless someone reads for longer than the busy
+/// timeout; then it grows by as much again before the next wait.
 const HARD_FRAMES: u32 = 12_288;
 /// How long after a failed commit the writer is asked to try another.
 const PROBE_AFTER: Duration = Duration::from_secs(1);
@@ -48,7 +50,7 @@ pub(super) struct Checkpointer {
     thread: Option<JoinHandle<()>>,
     shared: Shared,
     frames_seen: u32,
-    /// Below this many frames there is no use in trying again: a reader was in the way.
+    /// Below this many frames there is no use in trying again.
     next_try: u32,
 }
 
@@ -96,9 +98,13 @@ impl Checkpointer {
             self.start_pass();
             return Ok(());
         }
-        let copied = copy(writer)?;
+        let (copied, pause) = match frames >= HARD_FRAMES {
+            false => (copy(writer, CheckpointMode::PASSIVE)?, REST_FRAMES),
+            true => (copy(writer, CheckpointMode::RESTART)?, HARD_FRAMES),
+        };
         lock(&self.shared).copied = copied;
-        self.next_try = if copied >= frames { 0 } else { frames + REST_FRAMES };
+        // Unless the next commit starts the log anew, a reader is in the way.
+        self.next_try = frames + pause;
         Ok(())
     }
 
@@ -162,7 +168,7 @@ fn work(
         };
         match job {
             Job::Probe => probe = true,
-            Job::Pass => finish_pass(copy(connection), shared),
+            Job::Pass => finish_pass(copy(connection, CheckpointMode::PASSIVE), shared),
         }
     }
 }
@@ -180,9 +186,9 @@ fn finish_pass(copied: Result<u32, Fault>, shared: &Shared) {
     shared.1.notify_all();
 }
 
-/// Copies what it can without waiting for anybody; says how much of the log is copied now.
-fn copy(connection: &Connection) -> Result<u32, Fault> {
-    match checkpoint(connection, CheckpointMode::PASSIVE) {
+/// Copies what it can; says how much of the log is known to be copied now.
+fn copy(connection: &Connection, mode: CheckpointMode) -> Result<u32, Fault> {
+    match checkpoint(connection, mode) {
         Ok((_, copied)) => Ok(copied),
         Err(Fault::Passing(crate::StoreError::Busy)) => Ok(0),
         Err(fault) => Err(fault),

@@ -23,6 +23,10 @@ use crate::{Health, StoreError};
 /// so that an answer waits for 30 ms of work at most.
 const BATCH_MAX: usize = 1024;
 
+/// The most bytes of bodies in one transaction, give or take the last event: what the log may grow by
+/// between two looks at its length.
+const BATCH_BYTES: usize = 8 << 20;
+
 /// An operation's own result; the batch's failure is the `Err` around a list of these.
 type Results = Vec<Result<Done, StoreError>>;
 
@@ -48,20 +52,18 @@ impl<'s> Writer<'s> {
     pub(super) fn serve(mut self, mut queue: mpsc::Receiver<Op>) {
         let mut ops = Vec::with_capacity(BATCH_MAX);
         while queue.blocking_recv_many(&mut ops, BATCH_MAX) > 0 {
-            let mut verbs = Vec::with_capacity(ops.len());
-            let mut replies = Vec::with_capacity(ops.len());
-            let mut probe = false;
+            let mut work = Work::default();
             for op in ops.drain(..) {
                 match op {
-                    Op::Do(verb, reply) => {
-                        verbs.push(verb);
-                        replies.push(reply);
-                    }
-                    Op::Probe => probe = true,
+                    Op::Do(verb, reply) => work.push(verb, reply),
+                    Op::Probe => work.probe = true,
                     Op::Close => queue.close(),
                 }
+                if work.bytes >= BATCH_BYTES {
+                    self.batch(std::mem::take(&mut work));
+                }
             }
-            self.batch(&verbs, replies, probe);
+            self.batch(work);
         }
         let finished = &self.signals.finished;
         let ended = self.end();
@@ -69,9 +71,13 @@ impl<'s> Writer<'s> {
     }
 
     /// One batch from the transaction to the answers, then the log's upkeep.
-    fn batch(&mut self, verbs: &[Verb], replies: Vec<Reply>, probe: bool) {
+    fn batch(&mut self, work: Work) {
+        let Work { verbs, replies, probe, .. } = work;
+        if verbs.is_empty() && !probe {
+            return;
+        }
         let outcome = self.poisoned().and_then(|()| {
-            let made = self.commit(verbs, probe)?;
+            let made = self.commit(&verbs, probe)?;
             // The checkpointer may have found out meanwhile that syncs fail.
             self.poisoned()?;
             Ok(made)
@@ -219,6 +225,31 @@ impl<'s> Writer<'s> {
             Ok(()) | Err(Fault::Passing(_)) => Ok(()),
             Err(fault) => Err(fault.into_answer()),
         }
+    }
+}
+
+/// What goes into one transaction.
+#[derive(Default)]
+struct Work {
+    verbs: Vec<Verb>,
+    /// One for each verb.
+    replies: Vec<Reply>,
+    bytes: usize,
+    /// Whether to commit even if there is nothing to.
+    probe: bool,
+}
+
+impl Work {
+    fn push(&mut self, verb: Verb, reply: Reply) {
+        self.bytes += match &verb {
+            Verb::Append(new) => new.event.body.len(),
+            Verb::Settle(settlement) => {
+                settlement.outputs.iter().map(|output| output.event.body.len()).sum()
+            }
+            Verb::Lease(_) | Verb::GiveBack(..) => 0,
+        };
+        self.verbs.push(verb);
+        self.replies.push(reply);
     }
 }
 

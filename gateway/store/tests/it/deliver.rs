@@ -66,7 +66,7 @@ async fn a_retry_is_due_when_its_wait_is_over_and_survives_a_restart() {
     let mut wakeups = store.wakeups();
     wakeups.mark_unchanged();
     let _ = store.end(&lease, Outcome::Retry, Fate::Due { after: MINUTE }).await;
-    assert!(wakeups.has_changed().unwrap(), "the dispatcher must learn of the new due time");
+    wakeups.changed().await.expect("the dispatcher must learn of the new due time");
 
     let wants = || vec![Want { plugin: plugin("a"), max: 1 }];
     let leased = store.lease(wants()).await.unwrap();
