@@ -43,6 +43,10 @@ pub(crate) fn trapped(error: &wasmtime::Error, guest: &Guest, limits: &Limits) -
             None => "it aborted without a word".to_owned(),
         },
         Some(Trap::StackOverflow) => "stack overflow: its calls nest too deep".to_owned(),
+        // Languages that keep a stack in memory let it grow towards address 0, and beyond.
+        Some(Trap::MemoryOutOfBounds) => {
+            "out of bounds memory access: its calls nest too deep, or a pointer is wrong".to_owned()
+        }
         Some(trap) => trap.to_string(),
         None => match error.downcast_ref::<I32Exit>() {
             Some(I32Exit(code)) => format!("it ended itself with exit code {code}"),

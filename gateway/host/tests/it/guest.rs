@@ -1,0 +1,70 @@
+//! Guests written as text: a core module with the contract's types embedded, as an SDK builds one.
+
+use wit_component::{StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+const CONTRACT: &str = include_str!("../../../../plugin-sdk/wit/hookweir.wit");
+
+/// What a handler returns that is done and has no outputs: at 64, `ok` and an empty list.
+pub(crate) const DONE: &str = "(i32.const 64)";
+
+/// A core module with a handler of this body, `init` if it has one, and whatever else.
+pub(crate) fn core(handler: &str, init: Option<&str>, more: &str) -> Vec<u8> {
+    let init = init.map_or_else(String::new, |body| {
+        format!(
+            r#"(func (export "hookweir:plugin/lifecycle@1.0.0#init")
+                (param i32 i32) (result i32) {body})"#
+        )
+    });
+    let world = if init.is_empty() { "" } else { "include hookweir:plugin/with-lifecycle@1.0.0;" };
+    let text = format!(
+        r#"(module
+            (memory (export "memory") 1)
+            (global $free (mut i32) (i32.const 1024))
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+                (global.get $free)
+                (global.set $free (i32.add (global.get $free)
+                    (i32.and (i32.add (local.get 3) (i32.const 15)) (i32.const -16)))))
+            (func $handle (export "hookweir:plugin/handler@1.0.0#handle")
+                (param i32) (result i32) {handler})
+            {init}
+            {more})"#
+    );
+    embed(&text, &format!("include hookweir:plugin/plugin@1.0.0; {world}"))
+}
+
+/// The module that `text` is, said to be a component of a world with these items.
+pub(crate) fn embed(text: &str, items: &str) -> Vec<u8> {
+    let mut resolve = Resolve::default();
+    resolve.push_str("hookweir.wit", CONTRACT).unwrap();
+    let world = format!("package tested:guests; world tested {{ {items} }}");
+    let package = resolve.push_str("tested.wit", &world).unwrap();
+    let world = resolve.select_world(&[package], Some("tested")).unwrap();
+    let mut module = wat::parse_str(text).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
+    module
+}
+
+/// A component whose handler takes and returns nothing, around a core module with these items.
+pub(crate) fn wrong_handler(core: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component
+            (core module $m {core} (func (export "handle")))
+            (core instance $i (instantiate $m))
+            (func $handle (canon lift (core func $i "handle")))
+            (instance $handler (export "handle" (func $handle)))
+            (export "hookweir:plugin/handler@1.0.0" (instance $handler)))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+/// `module` with a custom section more.
+pub(crate) fn with_section(mut module: Vec<u8>, name: &str, data: &[u8]) -> Vec<u8> {
+    let small = |len: usize| u8::try_from(len).ok().filter(|len| *len < 128).unwrap();
+    module.push(0);
+    module.push(small(1 + name.len() + data.len()));
+    module.push(small(name.len()));
+    module.extend_from_slice(name.as_bytes());
+    module.extend_from_slice(data);
+    module
+}

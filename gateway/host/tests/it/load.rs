@@ -1,0 +1,150 @@
+//! What is refused at load, and in which words.
+
+use hookweir_host::{Grant, LoadFault, Settings, inspect};
+
+use crate::{
+    guest::{DONE, core, embed, with_section, wrong_handler},
+    host, prepare,
+};
+
+fn refused(bytes: &[u8]) -> String {
+    inspect(bytes).unwrap_err().to_string()
+}
+
+fn module(text: &str) -> Vec<u8> {
+    wat::parse_str(text).unwrap()
+}
+
+#[test]
+fn files_of_other_kinds_are_told_apart() {
+    assert_eq!(inspect(b""), Err(LoadFault::Empty));
+    assert_eq!(inspect(b"\x7fELF\x02\x01"), Err(LoadFault::Native));
+    assert_eq!(inspect(b"MZ\x90"), Err(LoadFault::Native));
+    assert_eq!(inspect(b"\x1f\x8b\x08"), Err(LoadFault::Gzip));
+    assert_eq!(inspect(b"\n(module)"), Err(LoadFault::Text));
+    assert_eq!(inspect(b"#!/bin/sh"), Err(LoadFault::NotWasm));
+    let cut = &core(DONE, None, "")[..100];
+    assert!(matches!(inspect(cut), Err(LoadFault::Malformed(_))), "{:?}", inspect(cut));
+    assert!(refused(b"\0asm\x07\0\0\0").starts_with("the file is not valid WebAssembly"));
+}
+
+#[test]
+fn wrong_targets_and_stray_imports_are_named() {
+    let preview1 = r#"(module (import "wasi_snapshot_preview1" "fd_write" (func)))"#;
+    assert!(refused(&module(preview1)).starts_with("it was built for wasm32-wasip1"));
+    let browser = r#"(module (import "__wbindgen_placeholder__" "__wbindgen_describe" (func)))"#;
+    let fault = refused(&module(browser));
+    assert!(fault.contains("wasm-bindgen") && fault.contains("chrono"), "{fault}");
+    let open = r#"(module (import "env" "sqlite3_open" (func)))"#;
+    assert!(refused(&module(open)).contains("`sqlite3_open`"));
+    assert_eq!(inspect(&module("(module)")), Err(LoadFault::NoComponentType));
+}
+
+#[test]
+fn the_contract_is_checked_by_name() {
+    let handler = embed("(module)", "export hookweir:plugin/handler@1.0.0;");
+    assert!(matches!(inspect(&handler), Err(LoadFault::Unfit(_))), "{:?}", inspect(&handler));
+    assert_eq!(inspect(&module("(component)")), Err(LoadFault::NoHandler));
+    let component = |import: &str| module(&format!("(component (import \"{import}\" (instance)))"));
+    let state = "hookweir:plugin/state@1.0.0";
+    assert_eq!(inspect(&component(state)), Err(LoadFault::NotOffered(state.into())));
+    assert_eq!(
+        refused(&component("hookweir:plugin/http@1.2.0")),
+        "it uses `hookweir:plugin/http@1.2.0`, which this gateway does not offer yet"
+    );
+    for unknown in ["hookweir:plugin/dreams@1.0.0", "wasi:http/types@0.2.0", "a:b/c"] {
+        assert_eq!(inspect(&component(unknown)), Err(LoadFault::UnknownImport(unknown.into())));
+    }
+    let other =
+        r#"(component (instance $i) (export "hookweir:plugin/handler@2.0.0" (instance $i)))"#;
+    assert!(refused(&module(other)).contains("this gateway calls"), "{}", refused(&module(other)));
+}
+
+#[test]
+fn what_would_choke_the_compiler_is_refused() {
+    let body = "(drop (i32.const 0))".repeat(400_000);
+    let large = module(&format!("(module (func {body}))"));
+    assert!(matches!(
+        inspect(&large),
+        Err(LoadFault::Cap { what: "bytes of code in one function", .. })
+    ));
+    let nested = (0..17).fold(String::new(), |inner, _| format!("(component {inner})"));
+    let nested = module(&format!("(component {nested})"));
+    assert!(
+        matches!(inspect(&nested), Err(LoadFault::Cap { max: 16, .. })),
+        "{:?}",
+        inspect(&nested)
+    );
+    let many = format!("(component {})", "(core module)".repeat(101));
+    assert!(matches!(inspect(&module(&many)), Err(LoadFault::Cap { what: "modules", .. })));
+}
+
+#[test]
+fn wants_are_read_and_their_faults_told() {
+    let plain = core(DONE, None, "");
+    assert_eq!(inspect(&plain).unwrap().wants.subscribe, []);
+    let wants = |json: &str| with_section(plain.clone(), "hookweir:wants", json.as_bytes());
+    let said = inspect(&wants(r#"{"sdk":"1","subscribe":["stripe/*"],"http":["https://a"]}"#));
+    let said = said.unwrap().wants;
+    assert_eq!(said.subscribe, ["stripe/*".parse().unwrap()]);
+    assert_eq!(said.http, ["https://a"]);
+    assert_eq!(
+        refused(&wants(r#"{"subscribe":["stripe"]}"#)),
+        "its section `hookweir:wants` can't be read: a subscription is `source/type`, such as \
+         `github/push` or `stripe/payment_intent.*`"
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_type_passes_the_linker_and_fails_the_trial() {
+    let bytes = wrong_handler("");
+    assert!(inspect(&bytes).is_ok(), "the names are right");
+    let fault = prepare(bytes).await.unwrap_err();
+    assert!(matches!(fault, LoadFault::WrongExport { .. }), "{fault:?}");
+    assert!(fault.to_string().starts_with(
+        "its `hookweir:plugin/handler@1.0.0` does not have the types of hookweir:plugin@1.0.0"
+    ));
+}
+
+#[tokio::test]
+async fn what_fails_when_started_is_refused() {
+    let start = async |core: &str| prepare(wrong_handler(core)).await.unwrap_err().to_string();
+    let failed = "it failed when it was started:";
+    assert_eq!(
+        start("(func $s unreachable) (start $s)").await,
+        format!("{failed} it aborted without a word")
+    );
+    assert_eq!(
+        start("(func $s (loop br 0)) (start $s)").await,
+        format!("{failed} it used more than 500ms of CPU time")
+    );
+    assert_eq!(
+        start("(memory 1100)").await,
+        format!("{failed} it asked for 72089600 bytes of memory; its limit is 67108864")
+    );
+}
+
+#[tokio::test]
+async fn init_has_the_last_word() {
+    // At 64: `err`, and a text of 2 bytes at 80.
+    let refusal = r#"(data (i32.const 64) "\01\00\00\00\50\00\00\00\02\00\00\00\00\00\00\00no")"#;
+    let fault = prepare(core(DONE, Some("(i32.const 64)"), refusal)).await.unwrap_err();
+    assert_eq!(fault, LoadFault::Init("no".into()));
+    let fault = prepare(core(DONE, Some("unreachable"), "")).await.unwrap_err();
+    assert!(matches!(fault, LoadFault::Start(_)), "{fault:?}");
+    assert!(prepare(core(DONE, Some("(i32.const 64)"), "")).await.is_ok());
+}
+
+#[tokio::test]
+async fn sizes_are_checked_before_anything_is_read() {
+    let grant = Grant::default();
+    let name = || "tested".parse().unwrap();
+    let max = Settings::default().file_max;
+    let large = vec![0; usize::try_from(max).unwrap() + 1];
+    let fault = host().prepare(name(), large, grant.clone()).await.unwrap_err();
+    assert_eq!(fault, LoadFault::TooLarge { size: max + 1, max });
+    let mut greedy = grant;
+    greedy.limits.memory = 1 << 40;
+    let fault = host().prepare(name(), core(DONE, None, ""), greedy).await.unwrap_err();
+    assert!(matches!(fault, LoadFault::MemoryGrant { .. }), "{fault:?}");
+}

@@ -1,0 +1,38 @@
+//! Files that are not plugins, or bad ones: each is refused with words that help. Modules are made
+//! from text here; tests with built guests are in the end-to-end crate.
+
+mod guest;
+mod load;
+mod run;
+mod settings;
+
+use std::sync::OnceLock;
+
+use hookweir_event::{Clock, Event, EventId, Hops, Timestamp};
+use hookweir_host::{Grant, Host, LoadFault, Settings, Version};
+
+/// One engine for the whole process, as in the gateway.
+fn host() -> &'static Host {
+    static HOST: OnceLock<Host> = OnceLock::new();
+    HOST.get_or_init(|| Host::new(Settings::default(), Clock::system()).unwrap())
+}
+
+async fn prepare(bytes: impl Into<Vec<u8>>) -> Result<Version, LoadFault> {
+    host().prepare("tested".parse().unwrap(), bytes.into(), Grant::default()).await
+}
+
+fn event() -> Event {
+    Event {
+        id: EventId::new(Timestamp::from_secs(1_700_000_000), [7; 10]),
+        origin: "test".parse().unwrap(),
+        event_type: "tested".parse().unwrap(),
+        received_at: Timestamp::from_secs(1_700_000_000),
+        method: "POST".into(),
+        path: "/".into(),
+        query: None,
+        headers: vec![],
+        body: b"{}".to_vec(),
+        attributes: vec![],
+        hops: Hops::default(),
+    }
+}

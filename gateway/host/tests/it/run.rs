@@ -1,0 +1,51 @@
+//! What a guest made from text does at run time: the cases that no compiler of a language makes.
+
+use hookweir_event::Outcome;
+
+use crate::{
+    event,
+    guest::{DONE, core},
+    host, prepare,
+};
+
+#[tokio::test]
+async fn the_smallest_plugin_is_done() {
+    let version = prepare(core(DONE, None, "")).await.unwrap();
+    let ran = host().call(&version, &event(), 1).await.unwrap();
+    assert_eq!(ran.result, Ok(vec![]));
+    assert_eq!(ran.memory_peak, 65536);
+    assert!(ran.logs.is_empty());
+}
+
+#[tokio::test]
+async fn endless_recursion_is_a_stack_overflow() {
+    let version = prepare(core("(call $handle (local.get 0)) drop unreachable", None, "")).await;
+    let ran = host().call(&version.unwrap(), &event(), 1).await.unwrap();
+    let failure = ran.result.unwrap_err();
+    assert_eq!(failure.outcome, Outcome::Trap);
+    assert_eq!(failure.message, "stack overflow: its calls nest too deep");
+}
+
+#[tokio::test]
+async fn a_refused_memory_is_remembered_when_the_guest_aborts() {
+    let grow = "(memory.grow (i32.const 2000)) drop unreachable";
+    let version = prepare(core(grow, None, "")).await.unwrap();
+    let failure = host().call(&version, &event(), 1).await.unwrap().result.unwrap_err();
+    assert_eq!(failure.outcome, Outcome::MemoryLimit, "{failure:?}");
+    // One that can live without it may.
+    let grow = format!("(memory.grow (i32.const 2000)) drop {DONE}");
+    let version = prepare(core(&grow, None, "")).await.unwrap();
+    assert!(host().call(&version, &event(), 1).await.unwrap().result.is_ok());
+}
+
+#[tokio::test]
+async fn a_result_that_points_nowhere_is_a_trap() {
+    let version = prepare(core("(i32.const -16)", None, "")).await.unwrap();
+    let failure = host().call(&version, &event(), 1).await.unwrap().result.unwrap_err();
+    assert_eq!(failure.outcome, Outcome::Trap, "{failure:?}");
+    // At 64: `ok`, and a list of 2^27 outputs.
+    let list = r#"(data (i32.const 64) "\00\00\00\00\00\00\00\00\00\00\00\08")"#;
+    let version = prepare(core(DONE, None, list)).await.unwrap();
+    let failure = host().call(&version, &event(), 1).await.unwrap().result.unwrap_err();
+    assert!(matches!(failure.outcome, Outcome::Trap | Outcome::Invalid), "{failure:?}");
+}

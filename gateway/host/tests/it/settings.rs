@@ -1,0 +1,49 @@
+//! The cache of compiled code, and loads at the same time.
+
+use hookweir_event::{Clock, Digest};
+use hookweir_host::{Grant, Host, HostError, Settings};
+
+use crate::{
+    guest::{DONE, core},
+    prepare,
+};
+
+#[tokio::test]
+async fn compiled_code_is_kept_where_nobody_else_can_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("new").join("cache");
+    let settings = Settings { cache: Some(cache.clone()), ..Settings::default() };
+    for _ in 0..2 {
+        let host = Host::new(settings.clone(), Clock::system()).unwrap();
+        let bytes = core(DONE, None, "");
+        let digest = Digest::of(&bytes);
+        let version = host.prepare("tested".parse().unwrap(), bytes, Grant::default()).await;
+        assert_eq!(version.unwrap().digest(), digest);
+    }
+    assert!(std::fs::read_dir(&cache).unwrap().next().is_some(), "nothing was kept");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(&cache).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+}
+
+#[test]
+fn a_cache_that_can_not_be_is_a_fault_that_names_it() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let settings = Settings { cache: Some(file.path().join("x")), ..Settings::default() };
+    let fault = Host::new(settings, Clock::system()).unwrap_err();
+    assert!(matches!(fault, HostError::Cache { .. }), "{fault:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn loads_at_the_same_time_do_not_meet() {
+    let loads = (0..8).map(|n| {
+        let bytes = core(DONE, None, &format!("(global i32 (i32.const {n}))"));
+        tokio::spawn(prepare(bytes))
+    });
+    for load in loads.collect::<Vec<_>>() {
+        assert!(load.await.unwrap().is_ok());
+    }
+}
