@@ -65,6 +65,10 @@ pub(super) fn open(
     let (memory, scratch) = bring_up(&mut connection, found, options, &frames)
         .map_err(|fault| OpenError::Engine { path: path.clone(), reason: reason(fault) })?;
     let second = connect(options).map_err(|source| failed(path, &source))?;
+    // A connection that has read nothing does not know that there is a log, and would copy none of it.
+    second
+        .query_row("SELECT count(*) FROM totals", [], |_| Ok(()))
+        .map_err(|source| failed(path, &source))?;
     let checkpointer = Checkpointer::start(second, back)
         .map_err(|source| OpenError::File { path: path.clone(), source })?;
     Ok((Database { connection, memory, scratch, frames, _lock: lock }, checkpointer))
@@ -112,6 +116,7 @@ fn connect(options: &Options) -> rusqlite::Result<Connection> {
         Some(vfs) => Connection::open_with_flags_and_vfs(&options.path, flags, vfs.as_str())?,
     };
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "synchronous", "full")?;
     // Closing must not checkpoint: after a failed sync nothing may be written.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.set_prepared_statement_cache_capacity(64);
@@ -142,7 +147,6 @@ fn bring_up(
     frames: &Arc<AtomicU32>,
 ) -> Result<(Memory, Scratch), Fault> {
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.pragma_update(None, "foreign_keys", false)?;
