@@ -1,1 +1,21 @@
-//! Placeholder.
+//! The gateway: a line from a signed request to a plugin's settled outcome.
+//!
+//! [`intake`] is the front half, [`dispatch`] the back half; the store is the only thing between
+//! them. [`live`] is what both look up, and [`reload`] is who writes it. [`gateway`] puts them
+//! together, [`cli`] is how people start them.
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod chance;
+pub mod cli;
+pub mod config;
+pub mod dispatch;
+pub mod gateway;
+pub mod intake;
+pub mod live;
+pub mod log;
+pub mod readiness;
+pub mod reload;
+pub mod serve;
+pub mod tasks;
+pub mod toolchain;

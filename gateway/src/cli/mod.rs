@@ -1,0 +1,107 @@
+//! The command line: one file for each command, and the exit codes they share.
+
+mod check;
+mod demo;
+mod plugin;
+mod run;
+mod send;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{config::ConfigError, log::Format};
+
+/// A webhook gateway: it proves who sent a webhook, makes it durable, answers, and runs it through
+/// WebAssembly plugins.
+#[derive(Debug, Parser)]
+#[command(name = "hookweir", version, propagate_version = true)]
+pub struct Cli {
+    /// How log lines are written.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, env = "HOOKWEIR_LOG_FORMAT")]
+    log: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway until SIGTERM or Ctrl-C.
+    Run(ConfigArg),
+    /// Read the config and report every fault in it.
+    Check(ConfigArg),
+    /// Build the example plugins, start a gateway, send it signed webhooks and show what happened.
+    Demo(demo::Args),
+    /// Sign a webhook as a source's sender would, and post it to the running gateway.
+    Send(send::Args),
+    /// Make, build and check plugins.
+    #[command(subcommand)]
+    Plugin(plugin::Command),
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigArg {
+    /// The config file.
+    #[arg(long, default_value = "gateway.toml")]
+    config: PathBuf,
+}
+
+/// How a command ended, as the shell sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It did what was asked.
+    Ok,
+    /// It did not.
+    Failed,
+    /// The config is bad (EX_USAGE of sysexits.h).
+    Config,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Ok => 0,
+            Exit::Failed => 1,
+            Exit::Config => 64,
+        })
+    }
+}
+
+impl Cli {
+    /// Runs the command.
+    pub fn run(self) -> Exit {
+        match self.command {
+            Command::Run(arg) => run::run(&arg.config, self.log),
+            Command::Check(arg) => check::run(&arg.config),
+            Command::Demo(args) => demo::run(&args),
+            Command::Send(args) => send::run(args),
+            Command::Plugin(command) => plugin::run(command),
+        }
+    }
+}
+
+/// Prints to standard output. A reader that went away ends the command quietly.
+fn say(line: impl std::fmt::Display) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Prints to standard error: progress and faults, which are not what a pipe is for.
+fn tell(line: impl std::fmt::Display) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Says what is wrong with the config.
+fn config_fault(error: &ConfigError) -> Exit {
+    tell(error);
+    if let ConfigError::Faulty { faults, .. } = error {
+        tell(format_args!("{} fault{}", faults.len(), if faults.len() == 1 { "" } else { "s" }));
+    }
+    Exit::Config
+}
+
+/// A runtime for a command that talks to a gateway.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
+}

@@ -1,0 +1,84 @@
+//! `hookweir plugin build`: finds a standard library for wasm32, builds, and puts the module where
+//! the gateway looks for it.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    cli::{Exit, say, tell},
+    toolchain::{self, Install},
+};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// The plugins' folders.
+    #[arg(default_value = ".")]
+    plugins: Vec<PathBuf>,
+    /// Where the modules go. Without it, beside the plugin's folder if that is in a folder named
+    /// `plugins`, else into the plugin's folder.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// As root, install a compiler for wasm32 through apt if none is found.
+    #[arg(long)]
+    install: bool,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    let install = if args.install { Install::IfNeeded } else { Install::Never };
+    match build(&args.plugins, args.out.as_deref(), install) {
+        Ok(modules) => {
+            for module in modules {
+                say(module.display());
+            }
+            Exit::Ok
+        }
+        Err(reason) => {
+            tell(format_args!("failed to build: {reason}"));
+            Exit::Failed
+        }
+    }
+}
+
+/// Builds the plugins in these folders and answers where their modules are.
+pub(in crate::cli) fn build(
+    plugins: &[PathBuf],
+    out: Option<&Path>,
+    install: Install,
+) -> Result<Vec<PathBuf>, String> {
+    let progress = |line: &str| tell(line);
+    let toolchain = toolchain::find(install, &progress).map_err(|error| error.to_string())?;
+    tell(format_args!("building with {}", toolchain.which()));
+    let mut modules = Vec::new();
+    for plugin in plugins {
+        let built = toolchain.build(plugin, None, &progress).map_err(|error| error.to_string())?;
+        let folder = out.map_or_else(|| place(plugin), Path::to_owned);
+        // The file's stem is the plugin's name, and names have no underscores.
+        let module = folder.join(format!("{}.wasm", built.name.replace('_', "-")));
+        put(&built.wasm, &module).map_err(|error| format!("{}: {error}", module.display()))?;
+        modules.push(module);
+    }
+    Ok(modules)
+}
+
+/// Where a plugin's module goes if nobody says.
+fn place(plugin: &Path) -> PathBuf {
+    let folder = fs::canonicalize(plugin).unwrap_or_else(|_| plugin.to_owned());
+    match folder.parent() {
+        Some(parent) if parent.file_name().is_some_and(|name| name == "plugins") => {
+            parent.to_owned()
+        }
+        _ => folder,
+    }
+}
+
+/// Copies beside the place and renames, so that a gateway that watches never sees half a file.
+fn put(from: &Path, to: &Path) -> io::Result<()> {
+    let folder = to.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let aside = tempfile::NamedTempFile::with_prefix_in(".hookweir-", folder)?;
+    fs::copy(from, aside.path())?;
+    aside.persist(to)?;
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! `hookweir run`: a timeline. Logging, config, runtime, build, say every address, run, stop.
+
+use std::path::Path;
+
+use hookweir_event::Clock;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Exit, config_fault, tell};
+use crate::{
+    chance::Chance,
+    config::{Config, Surroundings},
+    gateway::{Ended, Gateway, Surrounds},
+    log::{self, Format},
+    tasks::{Stop, Stopper},
+};
+
+pub(super) fn run(config_path: &Path, format: Format) -> Exit {
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into());
+    log::start(format, &filter);
+    let config = match Config::load(config_path, &Surroundings::real()) {
+        Ok(config) => config,
+        Err(error) => return config_fault(&error),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tell(format_args!("failed to start threads: {error}"));
+            return Exit::Failed;
+        }
+    };
+    let exit = runtime.block_on(serve(config, config_path));
+    // Whatever is left has had its grace time.
+    runtime.shutdown_background();
+    exit
+}
+
+async fn serve(config: Config, config_path: &Path) -> Exit {
+    let around = Surrounds {
+        config_path: config_path.to_owned(),
+        clock: Clock::system(),
+        chance: Chance::system(),
+        vfs: None,
+    };
+    let stop = on_signal();
+    let gateway = match Gateway::build(config, around).await {
+        Ok(gateway) => gateway,
+        Err(error) => {
+            tracing::error!("{error}");
+            return Exit::Failed;
+        }
+    };
+    if let (Ok(public), Ok(admin)) = (gateway.public_address(), gateway.admin_address()) {
+        tracing::info!(%public, %admin, "listening");
+    }
+    for source in gateway.board().load().sources() {
+        let scheme = &source.config.scheme;
+        tracing::info!(source = %source.name, path = source.config.path, scheme = scheme.name(), "source");
+        if scheme.is_insecure() {
+            tracing::warn!(source = %source.name, "takes anything from anyone: insecure = true");
+        }
+    }
+    match gateway.run(stop).await {
+        Ended::Stopped { cut_off } => {
+            tracing::info!(cut_off, "stopped");
+            Exit::Ok
+        }
+        Ended::Failed(reason) => {
+            tracing::error!(reason, "stopped: a part of the gateway failed");
+            Exit::Failed
+        }
+    }
+}
+
+/// Asks to stop at the first SIGTERM or SIGINT. The second ends the process at once, which loses
+/// nothing either: what was acknowledged is on disk.
+fn on_signal() -> Stop {
+    let (stopper, stop) = Stopper::new();
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        tracing::warn!("failed to listen for signals; stop the process with SIGKILL");
+        return stop;
+    };
+    crate::tasks::watch_signals(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tracing::info!("stopping; a second signal stops at once");
+        stopper.stop();
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tracing::warn!("stopped at once");
+        std::process::exit(130);
+    });
+    stop
+}

@@ -1,0 +1,154 @@
+//! `gateway.toml`: what it may say, what it says, and every fault in it at once.
+//!
+//! Parsing is pure: the text, the environment and the reading of secret files are parameters. What
+//! comes out is valid and is never checked again.
+
+mod plugin;
+mod read;
+mod secret;
+mod server;
+mod source;
+mod units;
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+use hookweir_event::{PluginName, SourceName};
+use thiserror::Error;
+use toml::de::DeTable;
+
+pub use self::{
+    plugin::{PluginConfig, Policy},
+    read::Fault,
+    server::{AdminConfig, HostConfig, ServerConfig, StoreConfig, Subscriptions},
+    source::{Reply, SourceConfig},
+    units::Rate,
+};
+use self::{
+    read::{Faults, Section},
+    secret::Secrets,
+};
+
+/// All of `gateway.toml`, valid.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The public listener.
+    pub server: ServerConfig,
+    /// The operators' listener.
+    pub admin: AdminConfig,
+    /// Where events are kept.
+    pub store: StoreConfig,
+    /// How plugins are run.
+    pub host: HostConfig,
+    /// The ingress endpoints.
+    pub sources: BTreeMap<SourceName, SourceConfig>,
+    /// What the operator says of plugins; a plugin may also have no entry.
+    pub plugins: BTreeMap<PluginName, PluginConfig>,
+    /// The files that secrets were read from: a change in one is a change of the config.
+    pub secret_files: Vec<PathBuf>,
+}
+
+/// Why there is no config.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("failed to read {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file can be read, but not followed.
+    #[error("{}", listing(path, faults))]
+    Faulty {
+        /// The file.
+        path: PathBuf,
+        /// All of its faults, in its order.
+        faults: Vec<Fault>,
+    },
+}
+
+fn listing(path: &Path, faults: &[Fault]) -> String {
+    let lines: Vec<_> = faults.iter().map(|fault| format!("{}:{fault}", path.display())).collect();
+    lines.join("\n")
+}
+
+/// What a config may ask of the world it is read in.
+pub struct Surroundings<'a> {
+    /// The value of an environment variable.
+    pub env: &'a (dyn Fn(&str) -> Option<String> + Sync),
+    /// The text of a file.
+    pub file: &'a (dyn Fn(&Path) -> io::Result<String> + Sync),
+}
+
+impl Surroundings<'static> {
+    /// This process's environment and the machine's files.
+    pub fn real() -> Self {
+        Self { env: &|name| std::env::var(name).ok(), file: &|path| std::fs::read_to_string(path) }
+    }
+}
+
+impl fmt::Debug for Surroundings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Surroundings")
+    }
+}
+
+impl Config {
+    /// Reads the file at `path`. Relative paths in it start at its folder.
+    ///
+    /// # Errors
+    /// If the file can't be read, or has faults.
+    pub fn load(path: &Path, around: &Surroundings<'_>) -> Result<Self, ConfigError> {
+        let text = (around.file)(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&text, folder, around)
+            .map_err(|faults| ConfigError::Faulty { path: path.to_owned(), faults })
+    }
+
+    /// Reads the text of a config. `folder` is where relative paths in it start.
+    ///
+    /// # Errors
+    /// All faults, in the order of the text.
+    pub fn parse(text: &str, folder: &Path, around: &Surroundings<'_>) -> Result<Self, Vec<Fault>> {
+        let faults = Faults::new(text);
+        let (table, syntax) = DeTable::parse_recoverable(text);
+        for error in &syntax {
+            faults.add(error.span().map_or(0, |span| span.start), error.message());
+        }
+        if !syntax.is_empty() {
+            return Err(faults.into_vec());
+        }
+        let root = Section::root(&table, &faults);
+        let secrets = Secrets::new(folder, around);
+        let config = Self {
+            server: ServerConfig::read(root.sub("server")),
+            admin: AdminConfig::read(root.sub("admin")),
+            store: StoreConfig::read(root.sub("store"), folder),
+            host: HostConfig::read(root.sub("host"), folder),
+            sources: source::read_all(root.sub("sources").as_ref(), &secrets),
+            plugins: plugin::read_all(root.sub("plugins").as_ref()),
+            secret_files: secrets.into_files(),
+        };
+        root.finish();
+        let found = faults.into_vec();
+        if found.is_empty() { Ok(config) } else { Err(found) }
+    }
+
+    /// What differs from `new` in a way that only a restart can follow.
+    pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
+        let differences = [
+            ("server.listen", self.server.listen != new.server.listen),
+            ("server.connections", self.server.connections != new.server.connections),
+            ("admin.listen", self.admin.listen != new.admin.listen),
+            ("store.url", self.store != new.store),
+            ("host", self.host.needs_restart(&new.host)),
+        ];
+        differences.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+    }
+}

@@ -1,0 +1,118 @@
+//! `[plugins.NAME]`: what the operator allows a plugin and how its deliveries are run.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use hookweir_event::{Backoff, Pattern, PluginName};
+use hookweir_host::{Grant, Limits};
+
+use super::{
+    read::Section,
+    server::set,
+    units::{self, Rate},
+};
+
+/// What the operator says of one plugin.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PluginConfig {
+    /// Replaces the module's own list.
+    pub subscribe: Option<Vec<Pattern>>,
+    /// How its deliveries are run.
+    pub policy: Policy,
+    /// Limits of an attempt, and the plugin's own settings.
+    pub grant: Grant,
+}
+
+/// How a plugin's deliveries are run (DESIGN §6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Attempts at the same time.
+    pub concurrency: u32,
+    /// Attempts begun in a time.
+    pub rate: Option<Rate>,
+    /// Attempts before a delivery is dead.
+    pub max_attempts: u32,
+    /// The wait between attempts.
+    pub backoff: Backoff,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            concurrency: 100,
+            rate: Some(Rate { count: 1000, per: Duration::from_secs(60) }),
+            max_attempts: 5,
+            backoff: Backoff::default(),
+        }
+    }
+}
+
+pub(super) fn read_all(section: Option<&Section<'_, '_>>) -> BTreeMap<PluginName, PluginConfig> {
+    let entries = section.map(Section::entries).unwrap_or_default();
+    let read = |(name, node): &(String, super::read::Node<'_, '_>)| {
+        let plugin = node.section().map(|section| PluginConfig::read(&section));
+        let name = name.parse().map_err(|error| node.fault(error)).ok()?;
+        Some((name, plugin?))
+    };
+    entries.iter().filter_map(read).collect()
+}
+
+impl PluginConfig {
+    fn read(section: &Section<'_, '_>) -> Self {
+        let subscribe = section.get("subscribe").and_then(|node| node.items()).map(|items| {
+            items.iter().filter_map(|item| item.parsed(str::parse::<Pattern>)).collect()
+        });
+        let mut config = Self { subscribe, ..Self::default() };
+        config.policy.read(section);
+        read_limits(&mut config.grant.limits, section);
+        if let Some(node) = section.get("config") {
+            match node.is_table().then(|| node.json()).flatten() {
+                Some(serde_json::Value::Object(settings)) => config.grant.config = settings,
+                _ => node.fault("expected a table of settings"),
+            }
+        }
+        section.later(&[
+            "order_by",
+            "order_on_dead",
+            "http",
+            "secrets",
+            "api",
+            "verifier",
+            "state",
+        ]);
+        section.finish();
+        config
+    }
+}
+
+impl Policy {
+    fn read(&mut self, section: &Section<'_, '_>) {
+        let count = |key, most| {
+            section
+                .get(key)
+                .and_then(|node| node.number(1..most))
+                .and_then(|n| u32::try_from(n).ok())
+        };
+        set(&mut self.concurrency, count("concurrency", 10_001));
+        set(&mut self.max_attempts, count("max_attempts", 101));
+        set(&mut self.rate, section.get("rate").and_then(|node| node.parsed(units::rate)));
+        let wait = |key| section.get(key).and_then(|node| node.parsed(units::duration));
+        set(&mut self.backoff.base, wait("backoff"));
+        set(&mut self.backoff.max, wait("backoff_max"));
+        set(&mut self.backoff.retry_after_max, wait("retry_after_max"));
+    }
+}
+
+fn read_limits(limits: &mut Limits, section: &Section<'_, '_>) {
+    // A linear memory is 64 KiB at least and, being 32-bit, 4 GiB at most.
+    let memory = section.get("memory").and_then(|node| {
+        let size = node.parsed(units::size)?;
+        let fits = (64 << 10..=4 << 30).contains(&size);
+        if !fits {
+            node.fault("is between 64KiB and 4GiB");
+        }
+        fits.then_some(size)
+    });
+    set(&mut limits.memory, memory);
+    set(&mut limits.wall, section.get("timeout").and_then(|node| node.parsed(units::duration)));
+    set(&mut limits.cpu, section.get("cpu").and_then(|node| node.parsed(units::duration)));
+}

@@ -1,0 +1,78 @@
+//! Secrets come from the environment or from files, never from the config's own text.
+
+use std::{
+    cell::RefCell,
+    path::{Path, PathBuf},
+};
+
+use hookweir_event::Timestamp;
+use hookweir_verify::{Key, KeyFault, Secret};
+
+use super::{Surroundings, read::Node};
+
+/// Resolves secrets while a config is read, and remembers the files.
+pub(super) struct Secrets<'a> {
+    folder: &'a Path,
+    around: &'a Surroundings<'a>,
+    files: RefCell<Vec<PathBuf>>,
+}
+
+impl<'a> Secrets<'a> {
+    pub(super) fn new(folder: &'a Path, around: &'a Surroundings<'a>) -> Self {
+        Self { folder, around, files: RefCell::default() }
+    }
+
+    pub(super) fn into_files(self) -> Vec<PathBuf> {
+        self.files.into_inner()
+    }
+
+    /// One entry of a list of secrets: `{ env = "NAME" }` or `{ file = "path" }`, with an optional
+    /// `from` and `until`.
+    pub(super) fn read(
+        &self,
+        node: &Node<'_, '_>,
+        decode: impl Fn(&str) -> Result<Key, KeyFault>,
+    ) -> Option<Secret> {
+        let section = node.section()?;
+        let time = |key| section.get(key).and_then(|node| node.parsed(timestamp));
+        let (from, until) = (time("from"), time("until"));
+        let text = match (section.get("env"), section.get("file")) {
+            (Some(env), None) => self.variable(&env),
+            (None, Some(file)) => self.file(&file),
+            _ => {
+                section.fault("a secret is { env = \"NAME\" } or { file = \"path\" }");
+                None
+            }
+        };
+        section.finish();
+        let key = decode(&text?).map_err(|fault| node.fault(fault)).ok()?;
+        Some(Secret { key, from, until })
+    }
+
+    fn variable(&self, node: &Node<'_, '_>) -> Option<String> {
+        let name = node.text()?;
+        let value = (self.around.env)(name).filter(|value| !value.is_empty());
+        if value.is_none() {
+            node.fault(format_args!("the environment variable {name} is not set"));
+        }
+        value
+    }
+
+    /// A file's text without the one newline that editors and `echo` leave at its end.
+    fn file(&self, node: &Node<'_, '_>) -> Option<String> {
+        let path = self.folder.join(node.text()?);
+        let text = (self.around.file)(&path);
+        self.files.borrow_mut().push(path.clone());
+        let text = text
+            .map_err(|error| node.fault(format_args!("failed to read {}: {error}", path.display())))
+            .ok()?;
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        Some(text.strip_suffix('\r').unwrap_or(text).to_owned())
+    }
+}
+
+fn timestamp(text: &str) -> Result<Timestamp, &'static str> {
+    text.parse::<jiff::Timestamp>()
+        .map(|time| Timestamp::from_millis(time.as_millisecond()))
+        .map_err(|_| "expected a time such as \"2026-12-31T00:00:00Z\"")
+}

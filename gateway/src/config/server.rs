@@ -1,0 +1,219 @@
+//! `[server]`, `[admin]`, `[store]` and `[host]`.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use ipnet::IpNet;
+
+use super::{
+    read::{Node, Section},
+    units::{self, Rate},
+};
+
+/// The public listener and what it grants to strangers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// Where senders post.
+    pub listen: SocketAddr,
+    /// Open connections at most; more wait in the system's backlog.
+    pub connections: usize,
+    /// From the first byte of a request to the last of its headers.
+    pub header_timeout: Duration,
+    /// From the headers to the last byte of the body.
+    pub body_timeout: Duration,
+    /// How long requests and attempts may go on after a stop was asked for.
+    pub grace: Duration,
+    /// Proxies whose `Forwarded` and `X-Forwarded-For` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Requests a client address may make, whatever comes of them.
+    pub address_rate: Option<Rate>,
+    /// Requests a client address may have refused before it is refused unread.
+    pub refused_rate: Option<Rate>,
+}
+
+impl ServerConfig {
+    pub(super) fn read(section: Option<Section<'_, '_>>) -> Self {
+        let minute = Duration::from_secs(60);
+        let mut config = Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            connections: 4096,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            grace: Duration::from_secs(20),
+            trusted_proxies: Vec::new(),
+            // Generous for one sender's whole fleet behind one address, and far below what one
+            // flooding address would need to fill the machine.
+            address_rate: Some(Rate { count: 60_000, per: minute }),
+            refused_rate: Some(Rate { count: 600, per: minute }),
+        };
+        let Some(section) = section else { return config };
+        set(&mut config.listen, section.get("listen").and_then(|node| node.parsed(address)));
+        let connections = section.get("connections").and_then(|node| node.number(1..1_000_001));
+        set(&mut config.connections, connections.and_then(|n| usize::try_from(n).ok()));
+        for (key, field) in [
+            ("header_timeout", &mut config.header_timeout),
+            ("body_timeout", &mut config.body_timeout),
+            ("grace", &mut config.grace),
+        ] {
+            set(field, section.get(key).and_then(|node| node.parsed(units::duration)));
+        }
+        set(
+            &mut config.trusted_proxies,
+            section.get("trusted_proxies").map(|node| networks(&node)),
+        );
+        set(
+            &mut config.address_rate,
+            section.get("address_rate").and_then(|n| n.parsed(units::rate)),
+        );
+        set(
+            &mut config.refused_rate,
+            section.get("refused_rate").and_then(|n| n.parsed(units::rate)),
+        );
+        section.finish();
+        config
+    }
+}
+
+/// The operators' listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// Where health is asked for.
+    pub listen: SocketAddr,
+}
+
+impl AdminConfig {
+    pub(super) fn read(section: Option<Section<'_, '_>>) -> Self {
+        let mut config = Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)) };
+        let Some(section) = section else { return config };
+        set(&mut config.listen, section.get("listen").and_then(|node| node.parsed(address)));
+        section.later(&["token", "insecure"]);
+        section.finish();
+        config
+    }
+}
+
+/// Where events are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// The database file; its folder is the data folder.
+    pub path: PathBuf,
+}
+
+impl StoreConfig {
+    pub(super) fn read(section: Option<Section<'_, '_>>, folder: &Path) -> Self {
+        let mut config = Self { path: folder.join("data/hookweir.db") };
+        let Some(section) = section else { return config };
+        set(
+            &mut config.path,
+            section
+                .get("url")
+                .and_then(|node| node.parsed(sqlite_path))
+                .map(|path| folder.join(path)),
+        );
+        section.finish();
+        config
+    }
+
+    /// The folder that holds everything the gateway writes.
+    pub fn data_folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+}
+
+/// Whose word decides which events a plugin gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subscriptions {
+    /// The module's own, unless the operator lists others: the folder is trusted to subscribe.
+    Module,
+    /// Only what the operator lists in `[plugins.NAME]`.
+    Granted,
+}
+
+/// How plugins are run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostConfig {
+    /// The folder of the plugins.
+    pub dir: PathBuf,
+    /// Whose subscriptions are in force.
+    pub subscriptions: Subscriptions,
+    /// Attempts that may run at the same time, over all plugins.
+    pub instances: u32,
+    /// Memory that all running attempts together may be granted, in bytes.
+    pub memory: u64,
+    /// Threads that run plugins. Ingress has its own.
+    pub threads: usize,
+}
+
+impl HostConfig {
+    pub(super) fn read(section: Option<Section<'_, '_>>, folder: &Path) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut config = Self {
+            dir: folder.join("plugins"),
+            subscriptions: Subscriptions::Module,
+            instances: 128,
+            memory: 8 << 30,
+            // One core is left for ingress and the store, where there is one to leave.
+            threads: cores.saturating_sub(1).max(1),
+        };
+        let Some(section) = section else { return config };
+        set(
+            &mut config.dir,
+            section.get("dir").and_then(|node| node.text()).map(|dir| folder.join(dir)),
+        );
+        set(
+            &mut config.subscriptions,
+            section.get("subscriptions").and_then(|node| node.parsed(subscriptions)),
+        );
+        let instances = section.get("instances").and_then(|node| node.number(1..10_001));
+        set(&mut config.instances, instances.and_then(|n| u32::try_from(n).ok()));
+        set(&mut config.memory, section.get("memory").and_then(|node| node.parsed(units::size)));
+        let threads = section.get("threads").and_then(|node| node.number(1..1025));
+        set(&mut config.threads, threads.and_then(|n| usize::try_from(n).ok()));
+        section.finish();
+        config
+    }
+
+    /// Whether more than the subscriptions differs: the pool is made once.
+    pub(super) fn needs_restart(&self, new: &Self) -> bool {
+        *self != Self { subscriptions: self.subscriptions, ..new.clone() }
+    }
+}
+
+/// Puts a value that was read without fault in the default's place.
+pub(super) fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
+}
+
+/// A list of CIDR blocks or single addresses.
+pub(super) fn networks(node: &Node<'_, '_>) -> Vec<IpNet> {
+    let network = |text: &str| {
+        text.parse::<IpNet>()
+            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+            .map_err(|_| "expected an address block such as \"10.0.0.0/8\"")
+    };
+    node.items().unwrap_or_default().iter().filter_map(|item| item.parsed(network)).collect()
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "expected an address and port such as \"127.0.0.1:8080\"")
+}
+
+fn sqlite_path(url: &str) -> Result<PathBuf, &'static str> {
+    match url.strip_prefix("sqlite:") {
+        Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
+        _ => Err("expected \"sqlite:\" and a path, such as \"sqlite:data/hookweir.db\""),
+    }
+}
+
+fn subscriptions(text: &str) -> Result<Subscriptions, &'static str> {
+    match text {
+        "module" => Ok(Subscriptions::Module),
+        "granted" => Ok(Subscriptions::Granted),
+        _ => Err("expected \"module\" or \"granted\""),
+    }
+}

@@ -1,0 +1,196 @@
+//! `[sources.NAME]`: the ingress endpoints.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use hookweir_event::SourceName;
+use hookweir_verify::{Declaration, ReplayGuard, Scheme, Secret};
+use ipnet::IpNet;
+
+use super::{
+    read::{Node, Section, near},
+    secret::Secrets,
+    server::{networks, set},
+    units::{self, Rate},
+};
+
+/// One configured ingress endpoint.
+#[derive(Debug, Clone)]
+pub struct SourceConfig {
+    /// Where senders post; unique.
+    pub path: String,
+    /// How a sender proves itself.
+    pub scheme: Scheme,
+    /// Any of them will do while it is valid.
+    pub secrets: Vec<Secret>,
+    /// The URL that the sender signs, where its scheme signs one.
+    pub public_url: Option<String>,
+    /// Verified requests in a time.
+    pub rate: Option<Rate>,
+    /// Addresses that may post; empty means any.
+    pub allow: Vec<IpNet>,
+    /// The largest body, in bytes.
+    pub body_max: u64,
+    /// How long a duplicate is told from a new event.
+    pub dedupe_window: Duration,
+    /// What an accepted request is answered with.
+    pub reply: Reply,
+}
+
+/// What an accepted request is answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// A 2xx status.
+    pub status: u16,
+    /// Replaces the JSON body with the event's id.
+    pub body: Option<String>,
+}
+
+pub(super) fn read_all(
+    section: Option<&Section<'_, '_>>,
+    secrets: &Secrets<'_>,
+) -> BTreeMap<SourceName, SourceConfig> {
+    let entries = section.map(Section::entries).unwrap_or_default();
+    let mut paths: BTreeMap<String, String> = BTreeMap::new();
+    let mut sources = BTreeMap::new();
+    for (name, node) in entries {
+        let source = node.section().and_then(|section| SourceConfig::read(&section, secrets));
+        let parsed: Option<SourceName> = name.parse().map_err(|error| node.fault(error)).ok();
+        let (Some(parsed), Some(source)) = (parsed, source) else { continue };
+        if let Some(other) = paths.insert(source.path.clone(), name) {
+            node.fault(format_args!("the path {} is already taken by {other}", source.path));
+        }
+        sources.insert(parsed, source);
+    }
+    sources
+}
+
+impl SourceConfig {
+    fn read(section: &Section<'_, '_>, secrets: &Secrets<'_>) -> Option<Self> {
+        let path = match section.get("path") {
+            Some(node) => node.parsed(checked_path),
+            None => {
+                section.fault("needs a path, such as path = \"/webhooks/github\"");
+                None
+            }
+        };
+        let insecure = section.get("insecure").and_then(|node| node.flag()).unwrap_or(false);
+        let scheme = read_scheme(section, insecure);
+        let keys = read_secrets(section, secrets, scheme.as_ref(), insecure);
+        let mut reply = Reply { status: 202, body: None };
+        if let Some(answer) = section.sub("reply") {
+            let status = answer.get("status").and_then(|node| node.number(200..300));
+            set(&mut reply.status, status.and_then(|status| u16::try_from(status).ok()));
+            reply.body = answer.get("body").and_then(|node| node.text()).map(str::to_owned);
+            answer.finish();
+        }
+        let mut source = Self {
+            path: path.unwrap_or_default(),
+            scheme: scheme?,
+            secrets: keys,
+            public_url: section.get("public_url").and_then(|node| node.text()).map(str::to_owned),
+            rate: Some(Rate { count: 1000, per: Duration::from_secs(60) }),
+            allow: section.get("allow").map(|node| networks(&node)).unwrap_or_default(),
+            body_max: 1 << 20,
+            dedupe_window: Duration::from_secs(72 * 3600),
+            reply,
+        };
+        set(&mut source.rate, section.get("rate").and_then(|node| node.parsed(units::rate)));
+        set(
+            &mut source.body_max,
+            section.get("body_max").and_then(|node| node.parsed(units::size)),
+        );
+        let window = section.get("dedupe_window").and_then(|node| node.parsed(units::duration));
+        set(&mut source.dedupe_window, window);
+        if source.scheme.needs_url() && source.public_url.is_none() {
+            section.fault("needs public_url: its scheme signs the URL that the sender calls");
+        }
+        section.finish();
+        Some(source)
+    }
+}
+
+fn read_secrets(
+    section: &Section<'_, '_>,
+    secrets: &Secrets<'_>,
+    scheme: Option<&Scheme>,
+    insecure: bool,
+) -> Vec<Secret> {
+    let Some(node) = section.get("secrets") else {
+        if !insecure {
+            section.fault("needs secrets, such as secrets = [{ env = \"GITHUB_SECRET\" }]");
+        }
+        return Vec::new();
+    };
+    let items = node.items().unwrap_or_default();
+    if items.is_empty() && !insecure {
+        node.fault("needs at least one secret");
+    }
+    let Some(scheme) = scheme else { return Vec::new() };
+    items.iter().filter_map(|item| secrets.read(item, |text| scheme.secret(text))).collect()
+}
+
+/// A preset's name, or a table that declares a scheme. Without either a source does not start,
+/// unless it says `insecure = true`.
+fn read_scheme(section: &Section<'_, '_>, insecure: bool) -> Option<Scheme> {
+    let Some(node) = section.get("scheme") else {
+        section.fault(
+            "needs a scheme: a preset such as scheme = \"github\", or a table that declares one. \
+             To take anything from anyone, say insecure = true and scheme = { type = .., id = .. }",
+        );
+        return None;
+    };
+    let replay_guard = section.get("replay_guard");
+    let scheme = if node.is_table() {
+        read_declaration(&node, insecure)
+    } else {
+        let name = node.text()?;
+        Scheme::preset(name).or_else(|| {
+            let hint = near(name, Scheme::preset_names())
+                .map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
+            let names: Vec<_> = Scheme::preset_names().collect();
+            node.fault(format_args!("no preset \"{name}\"{hint} There are: {}", names.join(", ")));
+            None
+        })
+    };
+    let Some(guard) = replay_guard else { return scheme };
+    let word =
+        guard.parsed(|word| ReplayGuard::from_word(word).ok_or("expected \"content\" or \"none\""));
+    scheme?.with_replay_guard(word?).map_err(|fault| guard.fault(fault.message)).ok()
+}
+
+fn read_declaration(node: &Node<'_, '_>, insecure: bool) -> Option<Scheme> {
+    let section = node.section()?;
+    let mut declaration = Declaration::default();
+    for key in Declaration::KEYS {
+        if let Some(value) = section.get(key) {
+            let text = value.text()?.to_owned();
+            if let Some(place) = declaration.value_mut(key) {
+                *place = Some(text);
+            }
+        }
+    }
+    section.finish();
+    let scheme =
+        if insecure { Scheme::insecure(&declaration) } else { Scheme::declare(&declaration) };
+    let faults = match scheme {
+        Ok(scheme) => return Some(scheme),
+        Err(faults) => faults,
+    };
+    for fault in faults {
+        match section.get(fault.field) {
+            Some(at) => at.fault(fault.message),
+            None => node.fault(format_args!("{}: {}", fault.field, fault.message)),
+        }
+    }
+    None
+}
+
+fn checked_path(path: &str) -> Result<String, &'static str> {
+    if !path.starts_with('/') || path.contains(['?', '#', '*', ' ']) {
+        return Err("expected a path such as \"/webhooks/github\"");
+    }
+    if path == "/api" || path.starts_with("/api/") {
+        return Err("/api/ belongs to plugins; choose another path");
+    }
+    Ok(path.to_owned())
+}

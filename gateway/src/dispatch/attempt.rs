@@ -1,0 +1,133 @@
+//! One attempt: call, decide, settle. Runs on the guests' runtime, in a task of its own.
+
+use std::{sync::Arc, time::Duration};
+
+use hookweir_event::{Attempt, Clock, Event, EventId, Hops, NewOutput, Origin, PluginName};
+use hookweir_host::{Host, NotRun, Ran, Version};
+use hookweir_store::{Lease, Output, Settled, Settlement, Store, StoreError};
+
+use super::decide::decide;
+use crate::{chance::Chance, config::Policy, live::Board};
+
+/// How long a delivery waits that the gateway itself could not run. No attempt is counted.
+const REQUEUE: Duration = Duration::from_millis(100);
+/// How long a settlement waits for a store that refuses, at first and at most.
+const SETTLE_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// What every attempt stands on.
+#[derive(Clone)]
+pub(super) struct Bench {
+    pub(super) board: Arc<Board>,
+    pub(super) store: Store,
+    pub(super) host: Host,
+    pub(super) clock: Clock,
+    pub(super) chance: Chance,
+}
+
+/// Runs a lease to its end, whatever that is.
+pub(super) async fn run(bench: Bench, lease: Lease, version: Version, policy: Policy) {
+    match bench.host.call(&version, &lease.event, lease.attempt).await {
+        Ok(ran) => bench.settle(lease, &version, &policy, ran).await,
+        Err(fault) => bench.give_back(lease, fault).await,
+    }
+}
+
+impl Bench {
+    async fn settle(&self, lease: Lease, version: &Version, policy: &Policy, ran: Ran) {
+        let Ran { result, wall, cpu, logs, .. } = ran;
+        let chance = self.chance.number();
+        let verdict = result.as_ref().map(|_| ());
+        let fate = decide(verdict, lease.attempt, lease.lost_leases, policy, chance);
+        report(&lease, result.as_ref().err(), fate, wall);
+        let (outcome, message) = match &result {
+            Ok(_) => (hookweir_event::Outcome::Done, None),
+            Err(failure) => (failure.outcome, Some(failure.message.clone())),
+        };
+        let outputs = result.unwrap_or_default();
+        let settlement = Settlement {
+            key: lease.key.clone(),
+            attempt: Attempt { outcome, message, version: Some(version.digest()), wall, cpu, logs },
+            fate,
+            outputs: outputs.into_iter().map(|output| self.output(&lease.plugin, output)).collect(),
+        };
+        self.commit(&lease, settlement).await;
+    }
+
+    /// An output becomes an event: it gets an id and a route. Its origin says who made it, so it
+    /// can't pass for a verified webhook.
+    fn output(&self, plugin: &PluginName, output: NewOutput) -> Output {
+        let now = self.clock.now();
+        let event = Event {
+            id: EventId::new(now, self.chance.bytes()),
+            origin: Origin::Plugin(plugin.clone()),
+            event_type: output.event_type,
+            received_at: now,
+            method: "POST".into(),
+            path: String::new(),
+            query: None,
+            headers: output.headers,
+            body: output.body,
+            attributes: output.attributes,
+            hops: Hops::default(),
+        };
+        let routes = self.board.load().route(&event.origin, &event.event_type);
+        Output { event, routes }
+    }
+
+    /// Settles until the store takes it or never will. A full disk must not make the gateway forget
+    /// what a plugin did: the lease is kept, and with it the slot, so nothing piles up.
+    async fn commit(&self, lease: &Lease, settlement: Settlement) {
+        let (mut pause, longest) = SETTLE_PAUSE;
+        loop {
+            match self.store.settle(settlement.clone()).await {
+                Ok(Settled::Committed) => return,
+                Ok(Settled::LeaseLost) => {
+                    tracing::warn!(event_id = %lease.event.id, plugin = %lease.plugin, "lease was lost; its outcome is dropped");
+                    return;
+                }
+                Err(StoreError::Poisoned(_) | StoreError::Closed) => return,
+                Err(error) => {
+                    tracing::warn!(event_id = %lease.event.id, plugin = %lease.plugin, %error, "failed to settle; trying again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(longest);
+                }
+            }
+        }
+    }
+
+    async fn give_back(&self, lease: Lease, fault: NotRun) {
+        tracing::warn!(event_id = %lease.event.id, plugin = %lease.plugin, %fault, "not run; will be");
+        give_back(&self.store, lease, REQUEUE).await;
+    }
+}
+
+/// Returns a lease unused. If even that fails, the lease is freed when the store is next opened.
+pub(super) async fn give_back(store: &Store, lease: Lease, after: Duration) {
+    if let Err(error) = store.give_back(vec![lease.key], after).await {
+        tracing::warn!(event_id = %lease.event.id, plugin = %lease.plugin, %error, "failed to give a lease back");
+    }
+}
+
+/// One line for an attempt: quiet for what went well.
+fn report(
+    lease: &Lease,
+    failure: Option<&hookweir_event::Failure>,
+    fate: hookweir_event::Fate,
+    wall: Duration,
+) {
+    let Lease { event, plugin, attempt, .. } = lease;
+    let wall_us = u64::try_from(wall.as_micros()).unwrap_or(u64::MAX);
+    match (failure, fate) {
+        (None, _) => {
+            tracing::debug!(event_id = %event.id, %plugin, attempt, wall_us, "done");
+        }
+        (Some(failure), hookweir_event::Fate::Due { after }) => tracing::info!(
+            event_id = %event.id, %plugin, attempt, wall_us, outcome = %failure.outcome,
+            message = failure.message, due_in_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX), "will be tried again"
+        ),
+        (Some(failure), _) => tracing::warn!(
+            event_id = %event.id, %plugin, attempt, wall_us, outcome = %failure.outcome,
+            message = failure.message, "dead letter"
+        ),
+    }
+}

@@ -1,0 +1,193 @@
+//! The back half of the line: lease, call, decide, settle.
+//!
+//! The driver sleeps until something can have changed: a commit that made work due, a slot that came
+//! free, a retry's time, a rate's refill, a swapped plugin. It looks after it has registered for the
+//! change, so that none is missed. Knows nothing of where events come from.
+
+mod attempt;
+mod bucket;
+mod decide;
+mod slots;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use hookweir_event::{Clock, PluginName};
+use hookweir_host::Host;
+use hookweir_store::{Lease, Leased, Store, StoreError};
+use tokio::sync::Notify;
+
+use self::{attempt::Bench, slots::Slots};
+use crate::{
+    chance::Chance,
+    live::{Board, Live},
+    tasks::{Spawner, Stop},
+};
+
+/// The longest sleep, so that a change that nobody announced is found at all.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// How long the driver waits after the store refused.
+const STORE_PAUSE: Duration = Duration::from_millis(500);
+
+/// The back half over a store.
+pub struct Dispatch {
+    bench: Bench,
+    spawner: Spawner,
+    changed: Arc<Notify>,
+    slots: Arc<Mutex<Slots>>,
+    freed: Arc<Notify>,
+}
+
+/// What made the driver look again.
+enum Cause {
+    Stop,
+    Look,
+}
+
+/// How much may run at the same time, whatever the plugins are.
+#[derive(Debug, Clone, Copy)]
+pub struct Capacity {
+    /// Attempts.
+    pub instances: usize,
+    /// Memory granted to them, in bytes.
+    pub memory: u64,
+}
+
+impl Dispatch {
+    /// A driver over these. `changed` is notified when what is in force was swapped.
+    pub fn new(
+        board: Arc<Board>,
+        store: Store,
+        host: Host,
+        (clock, chance): (Clock, Chance),
+        capacity: Capacity,
+        spawner: Spawner,
+        changed: Arc<Notify>,
+    ) -> Self {
+        let slots = Slots::new(capacity.instances, capacity.memory);
+        Self {
+            bench: Bench { board, store, host, clock, chance },
+            spawner,
+            changed,
+            slots: Arc::new(Mutex::new(slots)),
+            freed: Arc::new(Notify::new()),
+        }
+    }
+
+    /// Runs until `stop`, then waits up to `grace` for what runs. What is left after that keeps its
+    /// lease until the store is opened again. Returns how many those are.
+    pub async fn run(self, mut stop: Stop, grace: Duration) -> usize {
+        let mut wakeups = self.bench.store.wakeups();
+        loop {
+            if stop.is_asked() {
+                break;
+            }
+            // Registered before looking: what happens from here on wakes the driver.
+            wakeups.mark_unchanged();
+            let (changed, freed) = (self.changed.notified(), self.freed.notified());
+            tokio::pin!(changed, freed);
+            changed.as_mut().enable();
+            freed.as_mut().enable();
+            let sleep = match self.look().await {
+                Ok(Some(sleep)) => sleep,
+                Ok(None) => continue,
+                Err(StoreError::Closed | StoreError::Poisoned(_)) => LONGEST_SLEEP,
+                Err(error) => {
+                    tracing::warn!(%error, "failed to lease; trying again");
+                    STORE_PAUSE
+                }
+            };
+            let cause = tokio::select! {
+                biased;
+                () = stop.asked() => Cause::Stop,
+                woken = wakeups.changed() => if woken.is_ok() { Cause::Look } else { Cause::Stop },
+                () = &mut freed => Cause::Look,
+                () = &mut changed => Cause::Look,
+                () = tokio::time::sleep(sleep) => Cause::Look,
+            };
+            if matches!(cause, Cause::Stop) {
+                break;
+            }
+        }
+        self.drain(grace).await
+    }
+
+    /// Leases what may start and starts it. Answers how long nothing will change by itself, or
+    /// nothing if there is more to do at once.
+    async fn look(&self) -> Result<Option<Duration>, StoreError> {
+        let live = self.bench.board.load_full();
+        let plan = self.slots().plan(&live, Instant::now());
+        if plan.wants.is_empty() {
+            return Ok(Some(plan.refill.unwrap_or(LONGEST_SLEEP)));
+        }
+        let Leased { leases, next_due } = self.bench.store.lease(plan.wants.clone()).await?;
+        let mut taken: BTreeMap<PluginName, usize> = BTreeMap::new();
+        for lease in leases {
+            *taken.entry(lease.plugin.clone()).or_default() += 1;
+            self.start(&live, lease).await;
+        }
+        // A plugin that took all it was dealt may have more, and others may have left their share.
+        if plan.wants.iter().any(|want| taken.get(&want.plugin) == Some(&want.max)) {
+            return Ok(None);
+        }
+        let soonest = [plan.refill, next_due, Some(LONGEST_SLEEP)].into_iter().flatten().min();
+        Ok(soonest)
+    }
+
+    async fn start(&self, live: &Live, lease: Lease) {
+        let plugin = live.plugins().get(&lease.plugin);
+        let Some((plugin, version)) = plugin.and_then(|p| Some((p, p.version.clone()?))) else {
+            attempt::give_back(&self.bench.store, lease, Duration::ZERO).await;
+            return;
+        };
+        self.slots().start(&lease.plugin, plugin.memory);
+        let place = Place {
+            slots: self.slots.clone(),
+            freed: self.freed.clone(),
+            plugin: lease.plugin.clone(),
+            memory: plugin.memory,
+        };
+        let attempt = attempt::run(self.bench.clone(), lease, version, plugin.policy);
+        self.spawner.guest(async move {
+            let _place = place;
+            attempt.await;
+        });
+    }
+
+    fn slots(&self) -> std::sync::MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn drain(&self, grace: Duration) -> usize {
+        let deadline = tokio::time::Instant::now() + grace;
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            let running = self.slots().running();
+            if running == 0 || tokio::time::timeout_at(deadline, freed).await.is_err() {
+                return running;
+            }
+        }
+    }
+}
+
+/// A running attempt's place. Dropping it, in whatever way the attempt ended, frees the slot.
+struct Place {
+    slots: Arc<Mutex<Slots>>,
+    freed: Arc<Notify>,
+    plugin: PluginName,
+    memory: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.end(&self.plugin, self.memory);
+        drop(slots);
+        self.freed.notify_one();
+    }
+}

@@ -1,0 +1,240 @@
+//! The whole house: builds every part, runs them, and takes them down in order.
+//!
+//! Shutdown is ownership: stop accepting, let requests and attempts finish within the grace time,
+//! close the store, which syncs. What an attempt left unfinished is leased again after the restart.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use hookweir_event::Clock;
+use hookweir_host::{Host, HostError, Settings};
+use hookweir_store::{OpenError, Options, Store};
+use thiserror::Error;
+use tokio::{net::TcpListener, sync::Notify};
+
+use crate::{
+    admin::Admin,
+    chance::Chance,
+    config::{Config, ServerConfig},
+    dispatch::{Capacity, Dispatch},
+    intake::Intake,
+    live::Board,
+    readiness::Readiness,
+    reload::Reload,
+    serve::{Bounds, serve},
+    tasks::{GuestRuntime, Stop, Stopper, Tasks},
+};
+
+/// What the gateway is told beside its config.
+#[derive(Debug, Clone)]
+pub struct Surrounds {
+    /// The file that the config was read from, followed while the gateway runs.
+    pub config_path: PathBuf,
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub chance: Chance,
+    /// The SQLite VFS, for tests that make the disk fail.
+    pub vfs: Option<String>,
+}
+
+/// Why the gateway did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The store can't be opened.
+    #[error("failed to open the store: {0}")]
+    Store(#[from] OpenError),
+    /// The plugin host can't start.
+    #[error("failed to start the plugin host: {0}")]
+    Host(#[from] HostError),
+    /// An address can't be listened on.
+    #[error("failed to listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A folder can't be made or written.
+    #[error("failed to use {path}: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system gives no threads.
+    #[error("failed to start the plugins' threads: {0}")]
+    Threads(#[source] io::Error),
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// As asked; with this many attempts and connections cut off by the end of the grace time.
+    Stopped {
+        /// What was still running.
+        cut_off: usize,
+    },
+    /// A part ended by itself, which it must not.
+    Failed(String),
+}
+
+/// A gateway that is built and listens, but answers nobody yet.
+pub struct Gateway {
+    server: ServerConfig,
+    store: Store,
+    board: Arc<Board>,
+    reload: Reload,
+    dispatch: Dispatch,
+    intake: Arc<Intake>,
+    guests: GuestRuntime,
+    public: TcpListener,
+    admin: TcpListener,
+}
+
+impl Gateway {
+    /// Builds every part. Nothing is accepted before all of them stand.
+    ///
+    /// # Errors
+    /// If a part can't be built. A plugin that can't be loaded is no error: its deliveries wait.
+    pub async fn build(config: Config, around: Surrounds) -> Result<Self, StartError> {
+        let Surrounds { config_path, clock, chance, vfs } = around;
+        let public = listen(config.server.listen).await?;
+        let admin = listen(config.admin.listen).await?;
+        folder(&config.host.dir)?;
+        let guests = GuestRuntime::start(config.host.threads).map_err(StartError::Threads)?;
+        let options = Options::new(&config.store.path, chance.bytes(), clock.clone());
+        let store = Store::open(Options { vfs, ..options }).await?;
+        let data = config.store.data_folder().to_owned();
+        let settings = Settings {
+            cache: Some(data.join("compiled")),
+            instances: config.host.instances,
+            ..Settings::default()
+        };
+        let host = Host::new(settings, clock.clone())?;
+        let changed = Arc::new(Notify::new());
+        let server = config.server.clone();
+        let capacity = Capacity {
+            instances: usize::try_from(config.host.instances).unwrap_or(usize::MAX),
+            memory: config.host.memory,
+        };
+        let reload = Reload::start(config_path, config, host.clone(), changed.clone())
+            .await
+            .map_err(|source| StartError::Folder { path: data, source })?;
+        let board = reload.board();
+        let drawn = (clock.clone(), chance.clone());
+        let spawner = guests.spawner();
+        let dispatch =
+            Dispatch::new(board.clone(), store.clone(), host, drawn, capacity, spawner, changed);
+        let intake = Arc::new(Intake::new(board.clone(), store.clone(), clock, chance));
+        Ok(Self { server, store, board, reload, dispatch, intake, guests, public, admin })
+    }
+
+    /// Where senders post.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn public_address(&self) -> io::Result<SocketAddr> {
+        self.public.local_addr()
+    }
+
+    /// Where health is asked for.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn admin_address(&self) -> io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+
+    /// What is in force.
+    pub fn board(&self) -> Arc<Board> {
+        self.board.clone()
+    }
+
+    /// Runs until `stop` is asked for or a part fails, then takes everything down in order.
+    pub async fn run(self, mut stop: Stop) -> Ended {
+        let Self { server, store, reload, dispatch, intake, guests, public, admin, .. } = self;
+        let readiness = Readiness::new(store.health(), stop.clone());
+        let starting = readiness.latch();
+        let (stopper, asked) = Stopper::new();
+        let bounds = Bounds {
+            connections: server.connections,
+            header_timeout: server.header_timeout,
+            grace: server.grace,
+        };
+        let cut_off = CutOff::default();
+        let mut line = Tasks::default();
+        let (counted, spawner) = (cut_off.clone(), guests.spawner());
+        let handler = move |request, peer: SocketAddr| {
+            let intake = intake.clone();
+            async move { intake.answer(request, peer.ip()).await }
+        };
+        let front = serve(public, bounds, handler, spawner, asked.clone());
+        line.run("intake", async move { counted.add(front.await) });
+        let (counted, back) = (cut_off.clone(), dispatch.run(asked.clone(), server.grace));
+        line.run("dispatch", async move { counted.add(back.await) });
+        line.run("reload", reload.run(asked));
+
+        // Health is answered to the last, so that a balancer sees the gateway go.
+        let (last, asked_last) = Stopper::new();
+        let mut health = Tasks::default();
+        let answers = Admin::new(readiness);
+        let handler = move |request, _| answers.clone().answer(request);
+        let bounds = Bounds { connections: ADMIN_CONNECTIONS, grace: Duration::ZERO, ..bounds };
+        let door = serve(admin, bounds, handler, guests.spawner(), asked_last);
+        health.run("admin", async move {
+            let _ = door.await;
+        });
+        drop(starting);
+
+        let failed = tokio::select! {
+            () = stop.asked() => None,
+            ended = line.first_to_end() => Some(ended),
+            ended = health.first_to_end() => Some(ended),
+        };
+        stopper.stop();
+        line.all().await;
+        last.stop();
+        health.all().await;
+        if let Err(error) = store.close().await {
+            tracing::error!(%error, "failed to close the store");
+        }
+        drop(guests);
+        failed.map_or_else(|| Ended::Stopped { cut_off: cut_off.get() }, Ended::Failed)
+    }
+}
+
+/// Connections that operators and their supervisors may have open.
+const ADMIN_CONNECTIONS: usize = 64;
+
+/// How much the end of the grace time cut off.
+#[derive(Debug, Clone, Default)]
+struct CutOff(Arc<AtomicUsize>);
+
+impl CutOff {
+    fn add(&self, left: usize) {
+        self.0.fetch_add(left, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+}
+
+fn folder(path: &Path) -> Result<(), StartError> {
+    std::fs::create_dir_all(path)
+        .map_err(|source| StartError::Folder { path: path.to_owned(), source })
+}

@@ -1,0 +1,72 @@
+//! What one request is checked against: the sources in force, and the limits that go with them.
+//!
+//! Limits outlive a reload as long as their rate is the same, so that a reload forgives nobody.
+
+use std::{collections::HashMap, sync::Arc};
+
+use arc_swap::ArcSwapOption;
+use hookweir_event::SourceName;
+
+use super::limits::{AddressLimit, RefusedLimit, SourceLimit};
+use crate::live::{Board, Live};
+
+/// The sources in force and their limits.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) live: Arc<Live>,
+    pub(super) address: Arc<AddressLimit>,
+    pub(super) refused: Arc<RefusedLimit>,
+    sources: HashMap<SourceName, Arc<SourceLimit>>,
+}
+
+impl Desk {
+    /// A desk for `live` that keeps the buckets of `before` whose rates are unchanged.
+    fn following(live: Arc<Live>, before: Option<&Self>) -> Self {
+        let server = &live.server;
+        let address = before.map(|desk| desk.address.clone());
+        let refused = before.map(|desk| desk.refused.clone());
+        let source = |source: &Arc<crate::live::Source>| {
+            let kept = before.and_then(|desk| desk.sources.get(&source.name)).cloned();
+            let rate = source.config.rate;
+            let limit = kept.filter(|kept| kept.rate() == rate);
+            (source.name.clone(), limit.unwrap_or_else(|| Arc::new(SourceLimit::new(rate))))
+        };
+        Self {
+            address: address
+                .filter(|kept| kept.rate() == server.address_rate)
+                .unwrap_or_else(|| Arc::new(AddressLimit::new("address", server.address_rate))),
+            refused: refused
+                .filter(|kept| kept.rate() == server.refused_rate)
+                .unwrap_or_else(|| Arc::new(RefusedLimit::new(server.refused_rate))),
+            sources: live.sources().map(source).collect(),
+            live,
+        }
+    }
+
+    /// The limit of a source of this desk.
+    pub(super) fn source(&self, name: &SourceName) -> &SourceLimit {
+        self.sources.get(name).expect("invariant: every source of a desk has a limit")
+    }
+}
+
+/// The desk that is in use, replaced when what is in force has been.
+#[derive(Debug, Default)]
+pub(super) struct Desks(ArcSwapOption<Desk>);
+
+impl Desks {
+    /// The desk for what is in force now.
+    pub(super) fn current(&self, board: &Board) -> Arc<Desk> {
+        let live = board.load();
+        let desk = self.0.load();
+        match desk.as_ref() {
+            Some(desk) if Arc::ptr_eq(&desk.live, &live) => desk.clone(),
+            before => {
+                // Two requests may both get here; either desk will do, since they share buckets
+                // with the one before.
+                let next = Arc::new(Desk::following(live.clone(), before.map(|desk| &**desk)));
+                self.0.store(Some(next.clone()));
+                next
+            }
+        }
+    }
+}

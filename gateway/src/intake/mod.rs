@@ -1,0 +1,92 @@
+//! The front half of the line: receive, verify, admit, append, ack.
+//!
+//! Each stage consumes the proof that the one before made, so the order can't be changed and no
+//! stage left out. Ends at the store; knows nothing of what is done with an event.
+
+mod ack;
+mod address;
+mod admit;
+mod append;
+mod desk;
+mod limits;
+mod receive;
+mod refusal;
+mod verify;
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{
+    body::Body,
+    http::{Request, Response},
+};
+use hookweir_event::Clock;
+use hookweir_store::Store;
+use hyper::body::Incoming;
+
+pub(crate) use self::refusal::Refusal;
+use self::{
+    desk::{Desk, Desks},
+    receive::{RequestId, Stopwatch},
+};
+use crate::{chance::Chance, live::Board};
+
+/// What the line stands on.
+pub struct Intake {
+    board: Arc<Board>,
+    store: Store,
+    clock: Clock,
+    chance: Chance,
+    desks: Desks,
+}
+
+impl Intake {
+    /// The front half over this store, with the sources on this board.
+    pub fn new(board: Arc<Board>, store: Store, clock: Clock, chance: Chance) -> Self {
+        Self { board, store, clock, chance, desks: Desks::default() }
+    }
+
+    /// Answers one request. This is the only road to the store from outside.
+    pub async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
+        let request = request.map(Body::new);
+        let watch = Stopwatch::start();
+        let id = RequestId::new(self.chance.bytes());
+        let desk = self.desks.current(&self.board);
+        let client = receive::client(&desk, peer, request.headers());
+        match self.line(&desk, request, client, id).await {
+            Ok(response) => response,
+            Err(refusal) => {
+                // Only what a sender did wrong counts against it.
+                if refusal.is_senders_fault() {
+                    desk.refused.count(client);
+                }
+                tracing::info!(
+                    target: "hookweir::audit",
+                    request_id = %id, %client, code = refusal.code(), elapsed_us = watch.micros(), "refused"
+                );
+                refusal.into_response(id)
+            }
+        }
+    }
+
+    /// The line itself.
+    async fn line(
+        &self,
+        desk: &Desk,
+        request: Request<Body>,
+        client: IpAddr,
+        id: RequestId,
+    ) -> Result<Response<Body>, Refusal> {
+        let head = receive::head(desk, request, client)?;
+        let source = head.source().clone();
+        let received = head.read(desk.live.server.body_timeout, || self.clock.now()).await?;
+        let proven = verify::verify(received, id)?;
+        let admitted = admit::admit(desk, proven)?;
+        let receipt =
+            append::append(&self.store, &desk.live, admitted, self.chance.bytes()).await?;
+        tracing::debug!(
+            request_id = %id, event_id = %receipt.id(), source = %source.name,
+            duplicate = receipt.is_duplicate(), "accepted"
+        );
+        Ok(ack::ack(&source, &receipt, id))
+    }
+}

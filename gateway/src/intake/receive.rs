@@ -1,0 +1,173 @@
+//! The first stage: route, method, address, limits, and then the body, bounded in size and time.
+
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue, Method, header, request::Parts},
+};
+use bytes::{Bytes, BytesMut};
+use hookweir_event::Timestamp;
+use hookweir_verify::Incoming;
+use http_body_util::BodyExt as _;
+
+use super::{Refusal, address, desk::Desk};
+use crate::live::Source;
+
+/// Names one request in its reply and in the logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RequestId(uuid::Uuid);
+
+impl RequestId {
+    #[cfg(test)]
+    pub(super) fn from_u128(bits: u128) -> Self {
+        Self(uuid::Uuid::from_u128(bits))
+    }
+
+    /// From sixteen random bytes: a UUID version 4.
+    pub(super) fn new(chance: [u8; 16]) -> Self {
+        Self(uuid::Builder::from_random_bytes(chance).into_uuid())
+    }
+
+    /// The id as a header's value.
+    pub(super) fn header(self) -> HeaderValue {
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        HeaderValue::from_str(self.0.hyphenated().encode_lower(&mut text))
+            .expect("invariant: a UUID is ASCII")
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+/// A request that may be read: it has a source, and its address is within its limits.
+pub(super) struct Head {
+    source: Arc<Source>,
+    client: IpAddr,
+    parts: Parts,
+    body: Body,
+}
+
+/// A request that was read whole, and is believed by nobody yet.
+pub(super) struct Received {
+    pub(super) source: Arc<Source>,
+    pub(super) incoming: Incoming,
+    pub(super) received_at: Timestamp,
+}
+
+/// Everything that can be said before a byte of the body is read. Cheap checks come first, so that
+/// what is going to be refused costs little.
+pub(super) fn head(
+    desk: &Desk,
+    request: axum::http::Request<Body>,
+    client: IpAddr,
+) -> Result<Head, Refusal> {
+    let (parts, body) = request.into_parts();
+    let source = desk.live.source_at(parts.uri.path()).ok_or(Refusal::NoSuchSource)?.clone();
+    if parts.method != Method::POST {
+        return Err(Refusal::MethodNotAllowed);
+    }
+    let allow = &source.config.allow;
+    if !allow.is_empty() && !allow.iter().any(|net| net.contains(&client)) {
+        return Err(Refusal::AddressNotAllowed);
+    }
+    desk.refused.check(client).map_err(Refusal::RateLimited)?;
+    desk.address.take(client).map_err(Refusal::RateLimited)?;
+    let coding = parts.headers.get(header::CONTENT_ENCODING);
+    if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Refusal::CompressedBody);
+    }
+    Ok(Head { source, client, parts, body })
+}
+
+/// The client's address, as far as it can be believed.
+pub(super) fn client(desk: &Desk, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    address::client(peer, headers, &desk.live.server.trusted_proxies)
+}
+
+impl Head {
+    pub(super) fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
+
+    /// Reads the body, which makes the request whole.
+    pub(super) async fn read(
+        self,
+        patience: Duration,
+        now: impl Fn() -> Timestamp,
+    ) -> Result<Received, Refusal> {
+        let max = self.source.config.body_max;
+        let body = tokio::time::timeout(patience, collect(self.body, max))
+            .await
+            .map_err(|_| Refusal::BodyTooSlow)??;
+        let uri = &self.parts.uri;
+        let incoming = Incoming {
+            method: self.parts.method.to_string(),
+            path: uri.path().to_owned(),
+            query: uri.query().map(str::to_owned),
+            url: self.source.config.public_url.clone(),
+            headers: headers(&self.parts.headers),
+            body,
+        };
+        tracing::trace!(source = %self.source.name, client = %self.client, "received");
+        Ok(Received { source: self.source, incoming, received_at: now() })
+    }
+}
+
+fn headers(map: &HeaderMap) -> Vec<(String, Vec<u8>)> {
+    map.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
+}
+
+/// The whole body, refused as soon as it is known to be larger than `max` bytes: by its announced
+/// length, or by what has come in so far.
+async fn collect(mut body: Body, max: u64) -> Result<Bytes, Refusal> {
+    use axum::body::HttpBody as _;
+    let announced = body.size_hint().lower();
+    if announced > max {
+        return Err(Refusal::BodyTooLarge(max));
+    }
+    let mut first: Option<Bytes> = None;
+    let mut rest = BytesMut::new();
+    let mut size = 0_u64;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Refusal::Malformed("the body broke off".into()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        size += data.len() as u64;
+        if size > max {
+            return Err(Refusal::BodyTooLarge(max));
+        }
+        match &first {
+            // Most bodies come in one piece, which is then never copied.
+            None => first = Some(data),
+            Some(head) => {
+                if rest.is_empty() {
+                    rest.reserve(usize::try_from(announced).unwrap_or(0).max(head.len() * 2));
+                    rest.extend_from_slice(head);
+                }
+                rest.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() })
+}
+
+/// Measures how long a request took, for its log line.
+pub(super) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    pub(super) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(super) fn micros(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,39 @@
+//! The second stage: proves who sent the request. What fails here is neither stored nor shown to
+//! anyone; the reason goes to the audit log alone.
+
+use std::sync::Arc;
+
+use hookweir_event::Timestamp;
+use hookweir_verify::Verified;
+
+use super::{
+    Refusal,
+    receive::{Received, RequestId},
+};
+use crate::live::Source;
+
+/// A request whose sender is proven.
+pub(super) struct Proven {
+    pub(super) source: Arc<Source>,
+    pub(super) verified: Verified,
+    pub(super) received_at: Timestamp,
+}
+
+pub(super) fn verify(received: Received, request: RequestId) -> Result<Proven, Refusal> {
+    let Received { source, incoming, received_at } = received;
+    let config = &source.config;
+    match config.scheme.verify(&source.name, &config.secrets, incoming, received_at) {
+        Ok(verified) => Ok(Proven { source, verified, received_at }),
+        Err(rejection) => {
+            tracing::warn!(
+                target: "hookweir::audit",
+                request_id = %request, source = %source.name, reason = %rejection, "not verified"
+            );
+            Err(if rejection.is_authentic() {
+                Refusal::Malformed(rejection.to_string())
+            } else {
+                Refusal::Unauthenticated
+            })
+        }
+    }
+}
