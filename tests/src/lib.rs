@@ -1,1 +1,10 @@
-//! Placeholder.
+//! What the end-to-end tests and the benchmarks stand on: a gateway in a house of its own, senders,
+//! and plugins built on first use.
+//!
+//! A gateway under test is a real process: it can be killed and started again. Its books are read
+//! from the store, as any other process would.
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that can't go on has failed")]
+
+pub mod guests;
+pub mod house;
+pub mod sender;

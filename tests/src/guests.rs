@@ -1,0 +1,45 @@
+//! Plugins for tests: the examples and the hostile ones, built once and kept.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Mutex, OnceLock},
+};
+
+use hookweir::toolchain::{Install, Toolchain, find};
+
+/// The workspace's root.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// The core module of a plugin: `github` and `payments` are examples, the others are test guests.
+pub fn wasm(name: &str) -> Vec<u8> {
+    static BUILT: Mutex<Option<HashMap<String, Vec<u8>>>> = Mutex::new(None);
+    let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let built = built.get_or_insert_default();
+    built.entry(name.to_owned()).or_insert_with(|| build(name)).clone()
+}
+
+/// The same behaviour under another digest: a custom section is appended.
+pub fn with_section(mut module: Vec<u8>, content: u64) -> Vec<u8> {
+    // WebAssembly core specification, 5.5.3: id 0, size, then a name with its length, then anything.
+    module.extend([0, 1 + 4 + 8, 4]);
+    module.extend(b"test");
+    module.extend(content.to_le_bytes());
+    module
+}
+
+fn build(name: &str) -> Vec<u8> {
+    static TOOLCHAIN: OnceLock<Toolchain> = OnceLock::new();
+    let say = |line: &str| println!("{line}");
+    let toolchain = TOOLCHAIN.get_or_init(|| find(Install::IfNeeded, &say).unwrap());
+    let built = toolchain.build(&folder(name), None, &say).unwrap();
+    fs::read(built.wasm).unwrap()
+}
+
+fn folder(name: &str) -> PathBuf {
+    let example = root().join("plugins").join(name);
+    if example.is_dir() { example } else { root().join("tests/guests").join(name) }
+}

@@ -1,0 +1,272 @@
+//! A house: a temporary folder with a config, plugins and a data folder, and gateways run in it.
+
+use std::{
+    fs::{self, File},
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use hookweir_store::{Counts, Reader, Shown};
+use hookweir_verify::{Declaration, Scheme};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::{guests, sender::Sender};
+
+/// How long anything may take before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(10);
+/// The secret of every source of a house.
+pub const SECRET: &str = "test-secret-of-at-least-32-bytes!";
+
+/// A folder in which gateways run, one at a time.
+pub struct House {
+    dir: TempDir,
+    program: PathBuf,
+    /// Where senders post.
+    pub public: SocketAddr,
+    /// Where health is asked for.
+    pub admin: SocketAddr,
+}
+
+/// A running gateway. Dropped, it is killed.
+pub struct Gateway {
+    child: Child,
+}
+
+impl House {
+    /// A house whose gateway is `program`. `sections` is added to the config, which has the sources
+    /// `github` and `stripe` by preset and `test`, declared, without rates.
+    pub fn new(program: &str, sections: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("hookweir-test-").tempdir().unwrap();
+        let (public, admin) = (free_port(), free_port());
+        let house = Self { dir, program: program.into(), public, admin };
+        fs::create_dir(house.plugins()).unwrap();
+        house.write_config(sections);
+        house
+    }
+
+    /// Replaces the config. A line `server.KEY = …` at the head of `sections` goes into `[server]`.
+    pub fn write_config(&self, sections: &str) {
+        let (server, sections): (Vec<_>, Vec<_>) =
+            sections.lines().partition(|line| line.starts_with("server."));
+        let server: Vec<_> = server.iter().map(|line| &line["server.".len()..]).collect();
+        let Self { public, admin, .. } = self;
+        let declared = TEST_SCHEME;
+        let config = format!(
+            r#"[server]
+listen = "{public}"
+{}
+{}
+
+[admin]
+listen = "{admin}"
+
+[sources.github]
+path = "/webhooks/github"
+scheme = "github"
+secrets = [{{ env = "TEST_SECRET" }}]
+rate = "off"
+
+[sources.stripe]
+path = "/webhooks/stripe"
+scheme = "stripe"
+secrets = [{{ env = "TEST_SECRET" }}]
+rate = "off"
+
+[sources.test]
+path = "/webhooks/test"
+scheme = {declared}
+secrets = [{{ env = "TEST_SECRET" }}]
+rate = "off"
+
+{}
+"#,
+            // Tests load the gateway from one address.
+            if server.iter().any(|line| line.starts_with("address_rate")) { "" } else { "address_rate = \"off\"\nrefused_rate = \"off\"" },
+            server.join("\n"),
+            sections.join("\n"),
+        );
+        let aside = self.dir.path().join(".gateway.toml");
+        fs::write(&aside, config).unwrap();
+        fs::rename(aside, self.config()).unwrap();
+    }
+
+    /// The config file.
+    pub fn config(&self) -> PathBuf {
+        self.dir.path().join("gateway.toml")
+    }
+
+    /// The plugins folder.
+    pub fn plugins(&self) -> PathBuf {
+        self.dir.path().join("plugins")
+    }
+
+    /// The database.
+    pub fn database(&self) -> PathBuf {
+        self.dir.path().join("data/hookweir.db")
+    }
+
+    /// What all gateways of this house have logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("gateway.log")).unwrap_or_default()
+    }
+
+    /// Puts a plugin into the folder by a rename.
+    pub fn put(&self, name: &str, module: &[u8]) {
+        let aside = self.plugins().join(format!(".{name}.tmp"));
+        fs::write(&aside, module).unwrap();
+        fs::rename(aside, self.plugins().join(format!("{name}.wasm"))).unwrap();
+    }
+
+    /// Puts a plugin that is built from this workspace into the folder, under its own name.
+    pub fn put_guest(&self, name: &str) {
+        self.put(name, &guests::wasm(name));
+    }
+
+    /// Starts a gateway and waits until it is ready.
+    pub async fn start(&self) -> Gateway {
+        let mut gateway = self.spawn();
+        self.ready(&mut gateway).await;
+        gateway
+    }
+
+    /// Starts a gateway and does not wait.
+    pub fn spawn(&self) -> Gateway {
+        let log = File::options().create(true).append(true);
+        let log = log.open(self.dir.path().join("gateway.log")).unwrap();
+        let child = Command::new(&self.program)
+            .args(["run", "--config"])
+            .arg(self.config())
+            .env("TEST_SECRET", SECRET)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Gateway { child }
+    }
+
+    async fn ready(&self, gateway: &mut Gateway) {
+        let url = format!("http://{}/readyz", self.admin);
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while !client.get(&url).send().await.is_ok_and(|reply| reply.status() == 200) {
+            let ended = gateway.child.try_wait().unwrap();
+            assert!(ended.is_none(), "the gateway ended: {ended:?}\n{}", self.log());
+            assert!(Instant::now() < deadline, "the gateway did not get ready\n{}", self.log());
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// The sender of a source of this house.
+    pub fn sender(&self, source: &str) -> Sender {
+        let scheme = Scheme::preset(source).unwrap_or_else(test_scheme);
+        Sender::new(self.public, &format!("/webhooks/{source}"), scheme, SECRET)
+    }
+
+    /// The store, read beside the gateway.
+    pub fn reader(&self) -> Reader {
+        Reader::open(self.database()).unwrap()
+    }
+
+    /// Waits until `enough` says so.
+    pub async fn until(&self, what: &str, mut enough: impl FnMut(&Counts) -> bool) -> Counts {
+        let reader = self.reader();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let counts = reader.counts().unwrap();
+            if enough(&counts) {
+                return counts;
+            }
+            assert!(Instant::now() < deadline, "waited in vain for {what}: {counts:?}\n{}", self.log());
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Waits until nothing is due or leased, and then audits the books: each delivery is exactly one
+    /// of done and dead.
+    pub async fn settled(&self) -> Vec<Shown> {
+        self.until("settlement", |counts| counts.due + counts.leased == 0).await;
+        self.events()
+    }
+
+    /// All events.
+    pub fn events(&self) -> Vec<Shown> {
+        let reader = self.reader();
+        let mut all: Vec<Shown> = Vec::new();
+        loop {
+            let page = reader.events(all.last().map(|shown| shown.event.id), 1000).unwrap();
+            if page.is_empty() {
+                return all;
+            }
+            all.extend(page);
+        }
+    }
+}
+
+impl Gateway {
+    /// Ends the process as a power cut would, as far as a process can tell.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks for a calm end and waits for it.
+    pub async fn stop(mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the gateway did not stop");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Resident memory in bytes.
+    pub fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The declared scheme of the source `test`: the generic one of the README.
+const TEST_SCHEME: &str = r#"{ signature = "header:x-signature", algorithm = "hmac-sha256", encoding = "hex", signed = "{body}", type = "header:x-webhook-type", id = "header:x-webhook-id", replay_guard = "none" }"#;
+
+fn test_scheme() -> Scheme {
+    let text = |text: &str| Some(text.to_owned());
+    Scheme::declare(&Declaration {
+        signature: text("header:x-signature"),
+        algorithm: text("hmac-sha256"),
+        encoding: text("hex"),
+        signed: text("{body}"),
+        event_type: text("header:x-webhook-type"),
+        id: text("header:x-webhook-id"),
+        replay_guard: text("none"),
+        ..Declaration::default()
+    })
+    .unwrap()
+}
+
+fn free_port() -> SocketAddr {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
+}
