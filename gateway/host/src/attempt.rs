@@ -9,7 +9,7 @@ use hookweir_event::{Clock, Event, Failure, LogLine, NewOutput};
 use wasmtime::{Engine, Store, UpdateDeadline};
 
 use crate::{
-    Limits,
+    Limits, NotRun,
     bindings::plugin::exports::hookweir::plugin::handler,
     guest::Guest,
     meter::{Meter, metered},
@@ -75,7 +75,7 @@ pub(crate) async fn run(
     version: &Arc<Inner>,
     event: &Event,
     attempt: u32,
-) -> Ran {
+) -> Result<Ran, NotRun> {
     let started = Instant::now();
     let limits = &version.limits;
     let mut store = store(engine, version, clock);
@@ -90,15 +90,18 @@ pub(crate) async fn run(
     });
     let result = match ended.await {
         Ok(Ok(Ok(outputs))) => outcome::outputs(outputs, limits),
-        Ok(Ok(Err(said))) => Err(outcome::failed(said)),
-        Ok(Err(error)) => Err(outcome::trapped(&error, store.data(), limits)),
+        Ok(Ok(Err(said))) => Err(outcome::failed(&said)),
+        Ok(Err(error)) => match outcome::not_run(&error) {
+            Some(fault) => return Err(fault),
+            None => Err(outcome::trapped(&error, store.data(), limits)),
+        },
         Err(timed_out) => Err(timed_out),
     };
     let memory_peak = store.data().limiter.peak();
     // A line without an end is written when its stream goes.
     drop(store);
     let logs = logs.lock().finish();
-    Ran { result, wall: started.elapsed(), cpu: meter.spent(), memory_peak, logs }
+    Ok(Ran { result, wall: started.elapsed(), cpu: meter.spent(), memory_peak, logs })
 }
 
 type Lists<'a> = (Vec<(&'a str, &'a [u8])>, Vec<(&'a str, &'a str)>);

@@ -60,6 +60,9 @@ pub(crate) async fn fly(
     match trial.await {
         Ok(Ok(verdict)) => verdict,
         Ok(Err(error)) => {
+            if let Some(fault) = outcome::not_run(&error) {
+                return Err(fault.into());
+            }
             let why = outcome::trapped(&error, store.data(), &version.limits);
             Err(LoadFault::Start(why.message))
         }

@@ -34,6 +34,9 @@ pub enum NotRun {
     /// All instances are taken.
     #[error("all plugin instances are in use")]
     PoolExhausted,
+    /// The system gave no memory for an instance.
+    #[error("the system has no memory for a plugin instance")]
+    NoMemory,
     /// The host is shutting down.
     #[error("the gateway is shutting down")]
     ShuttingDown,

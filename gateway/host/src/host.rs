@@ -15,6 +15,7 @@ use crate::{
     compile::{Compiled, Compiler},
     engine::{self, CANARIES},
     guest::{self, Guest},
+    ticker::Ticker,
     version::Inner,
 };
 
@@ -26,6 +27,7 @@ struct Shared {
     engine: Engine,
     linker: Linker<Guest>,
     compiler: Compiler,
+    ticker: Ticker,
     clock: Clock,
     settings: Settings,
     /// The gate in front of the pool, which has room for more: one permit is one attempt.
@@ -46,7 +48,7 @@ impl Host {
     /// Starts the engine, its ticking clock and its compile threads.
     pub fn new(settings: Settings, clock: Clock) -> Result<Self, HostError> {
         let engine = engine::start(&settings)?;
-        engine::tick(&engine)?;
+        let ticker = Ticker::start(&engine)?;
         let mut linker = Linker::new(&engine);
         guest::link(&mut linker).map_err(|error| HostError::Engine(format!("{error:#}")))?;
         let threads = settings.compile_threads;
@@ -57,6 +59,7 @@ impl Host {
             engine,
             linker,
             compiler,
+            ticker,
             clock,
             settings,
         })))
@@ -86,6 +89,7 @@ impl Host {
         let lifecycle = canary::has_lifecycle(&compiled.component);
         let version = self.link(name, compiled, grant)?;
         let _turn = self.0.canaries.acquire().await.map_err(|_| NotRun::ShuttingDown)?;
+        let _ticking = self.0.ticker.ticking();
         canary::fly(&self.0.engine, &self.0.clock, &version.0, lifecycle).await?;
         Ok(version)
     }
@@ -125,8 +129,9 @@ impl Host {
             TryAcquireError::NoPermits => NotRun::PoolExhausted,
             TryAcquireError::Closed => NotRun::ShuttingDown,
         })?;
-        let Shared { engine, clock, .. } = &*self.0;
-        Ok(attempt::run(engine, clock, &version.0, event, attempt).await)
+        let Shared { engine, clock, ticker, .. } = &*self.0;
+        let _ticking = ticker.ticking();
+        attempt::run(engine, clock, &version.0, event, attempt).await
     }
 
     /// Starts no attempt and tries no version any more; what runs goes on.

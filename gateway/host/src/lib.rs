@@ -22,6 +22,7 @@ mod outcome;
 mod parse;
 mod settings;
 mod stdio;
+mod ticker;
 mod version;
 mod wants;
 

@@ -1,12 +1,13 @@
 //! From what the engine and the guest say to the words of the gateway: outputs or a failure.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use hookweir_event::{Failure, NewOutput, Outcome};
-use wasmtime::Trap;
+use rustix::io::Errno;
+use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 
-use crate::{Limits, bindings::plugin::hookweir::plugin::types, guest::Guest, logs::clean};
+use crate::{Limits, NotRun, bindings::plugin::hookweir::plugin::types, guest::Guest, logs::clean};
 
 /// A failure's message is one line in a listing.
 const MESSAGE_MAX: usize = 1000;
@@ -18,6 +19,17 @@ pub(crate) struct OverCpu;
 
 fn failure(outcome: Outcome, message: &str) -> Failure {
     Failure { outcome, message: clean(message, MESSAGE_MAX), retry_after: None }
+}
+
+/// Whether it was the host that could not, whatever the guest did: a guest can't bring this about by
+/// itself, so it can't have its attempts uncounted.
+pub(crate) fn not_run(error: &wasmtime::Error) -> Option<NotRun> {
+    if error.is::<PoolConcurrencyLimitError>() {
+        return Some(NotRun::PoolExhausted);
+    }
+    let no_memory = error.downcast_ref::<Errno>() == Some(&Errno::NOMEM)
+        || error.downcast_ref::<io::Error>().and_then(Errno::from_io_error) == Some(Errno::NOMEM);
+    no_memory.then_some(NotRun::NoMemory)
 }
 
 pub(crate) fn timed_out(limits: &Limits) -> Failure {
@@ -62,7 +74,7 @@ pub(crate) fn trapped(error: &wasmtime::Error, guest: &Guest, limits: &Limits) -
 }
 
 /// The failure that the plugin itself returned.
-pub(crate) fn failed(said: types::Failure) -> Failure {
+pub(crate) fn failed(said: &types::Failure) -> Failure {
     match said.kind {
         types::FailureKind::Retry => Failure {
             retry_after: said.retry_after_ms.map(Duration::from_millis),
@@ -153,10 +165,10 @@ mod tests {
             retry_after_ms: Some(1500),
             attributes: vec![],
         };
-        let retry = failed(said(types::FailureKind::Retry));
+        let retry = failed(&said(types::FailureKind::Retry));
         assert_eq!(retry.outcome, Outcome::Retry);
         assert_eq!(retry.retry_after, Some(Duration::from_millis(1500)));
         assert_eq!(retry.message, r"later\n");
-        assert_eq!(failed(said(types::FailureKind::Reject)).retry_after, None);
+        assert_eq!(failed(&said(types::FailureKind::Reject)).retry_after, None);
     }
 }

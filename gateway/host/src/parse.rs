@@ -151,7 +151,7 @@ fn survey(bytes: &[u8]) -> Result<Survey<'_>, LoadFault> {
             }
             Payload::CodeSectionEntry(body) => {
                 let range = body.range();
-                let size = (range.end - range.start) as u64;
+                let size = range.end - range.start;
                 cap("bytes of code in one function", size, FUNCTION_BYTES_MAX)?;
             }
             Payload::CustomSection(section) => {

@@ -1,5 +1,6 @@
 //! Files that are not plugins, or bad ones: each is refused with words that help. Modules are made
 //! from text here; tests with built guests are in the end-to-end crate.
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
 mod guest;
 mod load;

@@ -1,7 +1,9 @@
 //! The cache of compiled code, and loads at the same time.
 
+use std::time::Duration;
+
 use hookweir_event::{Clock, Digest};
-use hookweir_host::{Grant, Host, HostError, Settings};
+use hookweir_host::{Grant, Host, HostError, LoadFault, Settings};
 
 use crate::{
     guest::{DONE, core},
@@ -35,6 +37,20 @@ fn a_cache_that_can_not_be_is_a_fault_that_names_it() {
     let settings = Settings { cache: Some(file.path().join("x")), ..Settings::default() };
     let fault = Host::new(settings, Clock::system()).unwrap_err();
     assert!(matches!(fault, HostError::Cache { .. }), "{fault:?}");
+}
+
+#[tokio::test]
+async fn a_compilation_that_takes_too_long_is_left_behind() {
+    let settings = Settings { compile_time_max: Duration::ZERO, ..Settings::default() };
+    let host = Host::new(settings, Clock::system()).unwrap();
+    // Some 100 ms of work, so that no thread is done before the clock is looked at.
+    let functions = "(func (param i32) (result i32) (i32.mul (local.get 0) (local.get 0)))";
+    let large = core(DONE, None, &functions.repeat(5000));
+    for _ in 0..3 {
+        let bytes = large.clone();
+        let fault = host.prepare("tested".parse().unwrap(), bytes, Grant::default()).await;
+        assert_eq!(fault.unwrap_err(), LoadFault::CompileTime(Duration::ZERO));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
