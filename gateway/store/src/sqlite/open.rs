@@ -64,6 +64,7 @@ pub(super) fn open(
     let frames = Arc::default();
     let (memory, scratch) = bring_up(&mut connection, found, options, &frames)
         .map_err(|fault| OpenError::Engine { path: path.clone(), reason: reason(fault) })?;
+    sync_folder(path)?;
     let second = connect(options).map_err(|source| failed(path, &source))?;
     // A connection that has read nothing does not know that there is a log, and would copy none of it.
     second
@@ -80,10 +81,7 @@ fn prepare_files(path: &Path) -> Result<File, OpenError> {
         let path = path.to_owned();
         move |source| OpenError::File { path, source }
     };
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(in_file(folder))?;
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");
@@ -98,10 +96,22 @@ fn prepare_files(path: &Path) -> Result<File, OpenError> {
     // of a database file drops the locks that SQLite holds on it (POSIX).
     if !path.exists() {
         private(path).map_err(in_file(path))?;
-        // Its name must survive a power cut as well as its content.
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(in_file(folder))?;
     }
     Ok(lock)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes the names of the database and its log survive a power cut, and the journal of the switch to
+/// WAL stay deleted: were it found again, it would undo the switch, and the log with it. SQLite leaves
+/// that to `synchronous = EXTRA`.
+fn sync_folder(path: &Path) -> Result<(), OpenError> {
+    let folder = folder_of(path);
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| OpenError::File { path: folder.to_owned(), source })
 }
 
 fn private(path: &Path) -> io::Result<File> {
@@ -149,7 +159,7 @@ fn bring_up(
     options: &Options,
     frames: &Arc<AtomicU32>,
 ) -> Result<(Memory, Scratch), Fault> {
-    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    enter_wal_mode(connection)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.pragma_update(None, "foreign_keys", false)?;
@@ -175,6 +185,18 @@ fn bring_up(
     memory.totals.write(connection)?;
     connection.execute_batch("COMMIT")?;
     Ok((memory, scratch))
+}
+
+/// Taken to its end, since the pragma commits after its only row, where a failed sync would go
+/// unnoticed; and other failures it reports by naming the mode that stays.
+fn enter_wal_mode(connection: &Connection) -> Result<(), Fault> {
+    let mut statement = connection.prepare("PRAGMA journal_mode = wal")?;
+    let modes = statement.query_map([], |row| row.get(0))?;
+    let modes: Vec<String> = modes.collect::<rusqlite::Result<_>>()?;
+    if modes != ["wal"] {
+        return Err(Fault::Operation(format!("the journal mode stays {modes:?}")));
+    }
+    Ok(())
 }
 
 fn failed(path: &Path, source: &rusqlite::Error) -> OpenError {
