@@ -149,7 +149,7 @@ impl FaultVfs {
     /// Puts into `folder` what a power cut would leave: of each file, what was synced, and no more.
     pub fn cut_power(&self, folder: &Path) -> std::io::Result<()> {
         for (path, content) in self.disk().synced.iter().flatten() {
-            eprintln!("{path:?} {}", content.len());std::fs::write(folder.join(path.file_name().unwrap_or_default()), content)?;
+            std::fs::write(folder.join(path.file_name().unwrap_or_default()), content)?;
         }
         Ok(())
     }
@@ -241,9 +241,15 @@ unsafe extern "C" fn open(
 }
 
 unsafe extern "C" fn delete(vfs: *mut sqlite3_vfs, name: *const c_char, sync: c_int) -> c_int {
+    let shim = unsafe { shim(vfs) };
+    // As if the folder were synced: the store does that itself, past this VFS, before it is open.
+    if let Some(synced) = &mut shim.disk.lock().unwrap_or_else(PoisonError::into_inner).synced {
+        let path = unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned();
+        synced.remove(Path::new(&path));
+    }
     unsafe {
-        let real = shim(vfs).real;
-        (*real).xDelete.expect("invariant: the platform's VFS deletes files")(real, name, sync)
+        let delete = (*shim.real).xDelete.expect("invariant: the platform's VFS deletes files");
+        delete(shim.real, name, sync)
     }
 }
 

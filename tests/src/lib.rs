@@ -5,6 +5,7 @@
 //! from the store, as any other process would.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that can't go on has failed")]
 
+pub mod fault_vfs;
 pub mod guests;
 pub mod house;
 pub mod sender;

@@ -2,4 +2,5 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod layering;
+mod store_faults;
 mod wit;
