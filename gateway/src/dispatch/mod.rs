@@ -20,7 +20,10 @@ use hookweir_host::Host;
 use hookweir_store::{Lease, Leased, Store, StoreError};
 use tokio::sync::Notify;
 
-use self::{attempt::Bench, slots::Slots};
+use self::{
+    attempt::Bench,
+    slots::{Runnable, Slots},
+};
 use crate::{
     chance::Chance,
     live::{Board, Live},
@@ -119,7 +122,7 @@ impl Dispatch {
     /// nothing if there is more to do at once.
     async fn look(&self) -> Result<Option<Duration>, StoreError> {
         let live = self.bench.board.load_full();
-        let plan = self.slots().plan(&live, Instant::now());
+        let plan = self.slots().plan(runnable(&live), Instant::now());
         if plan.wants.is_empty() {
             return Ok(Some(plan.refill.unwrap_or(LONGEST_SLEEP)));
         }
@@ -173,6 +176,12 @@ impl Dispatch {
             }
         }
     }
+}
+
+/// The plugins that can run: deliveries of the others wait.
+fn runnable(live: &Live) -> impl Iterator<Item = Runnable<'_>> {
+    let plugins = live.plugins().iter().filter(|(_, plugin)| plugin.version.is_some());
+    plugins.map(|(name, plugin)| Runnable { name, policy: &plugin.policy, memory: plugin.memory })
 }
 
 /// A running attempt's place. Dropping it, in whatever way the attempt ended, frees the slot.

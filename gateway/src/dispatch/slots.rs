@@ -1,6 +1,6 @@
 //! Who may start how much: slots and rates for each plugin, and the pool that all share.
 //!
-//! Fair between plugins: what is free is dealt in equal shares, so a plugin with a long queue takes
+//! Fair between plugins: what is free is dealt round and round, so a plugin with a long queue takes
 //! what others leave and never what they need. Plain data; the driver hands in the time.
 
 use std::{
@@ -12,7 +12,7 @@ use hookweir_event::PluginName;
 use hookweir_store::Want;
 
 use super::bucket::Bucket;
-use crate::live::Live;
+use crate::config::Policy;
 
 /// What runs now, and what may.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) struct Slots {
     memory: u64,
     running: usize,
     granted: u64,
+    /// Who was dealt to first the last time.
+    first: usize,
     plugins: BTreeMap<PluginName, PluginSlots>,
 }
 
@@ -41,56 +43,77 @@ pub(super) struct Plan {
     pub(super) refill: Option<Duration>,
 }
 
+/// A plugin that can run: it has a version.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Runnable<'a> {
+    pub(super) name: &'a PluginName,
+    pub(super) policy: &'a Policy,
+    /// What one attempt may take, in bytes.
+    pub(super) memory: u64,
+}
+
+/// How much one plugin can take, and what it is dealt.
+struct Hand<'a> {
+    plugin: Runnable<'a>,
+    room: usize,
+    dealt: usize,
+}
+
 impl Slots {
     pub(super) fn new(pool: usize, memory: u64) -> Self {
-        Self { pool, memory, running: 0, granted: 0, plugins: BTreeMap::new() }
+        Self { pool, memory, running: 0, granted: 0, first: 0, plugins: BTreeMap::new() }
     }
 
     /// Deals what is free to the plugins that can run.
-    pub(super) fn plan(&mut self, live: &Live, now: Instant) -> Plan {
-        let mut plan = Plan::default();
-        let mut rooms = Vec::new();
-        for (name, plugin) in live.plugins().iter().filter(|(_, plugin)| plugin.version.is_some()) {
+    pub(super) fn plan<'a>(
+        &mut self,
+        plugins: impl Iterator<Item = Runnable<'a>>,
+        now: Instant,
+    ) -> Plan {
+        let mut refill = None;
+        let mut hands = Vec::new();
+        for plugin in plugins {
             let rate = plugin.policy.rate;
-            let slots = self.plugins.entry(name.clone());
-            let slots =
-                slots.or_insert_with(|| PluginSlots { running: 0, bucket: Bucket::new(rate, now) });
+            let new = || PluginSlots { running: 0, bucket: Bucket::new(rate, now) };
+            let slots = self.plugins.entry(plugin.name.clone()).or_insert_with(new);
             if slots.bucket.rate() != rate {
                 slots.bucket = Bucket::new(rate, now);
             }
             let tokens = slots.bucket.available(now);
+            if tokens == 0 {
+                refill = [refill, slots.bucket.wait()].into_iter().flatten().min();
+            }
             let concurrency = usize::try_from(plugin.policy.concurrency).unwrap_or(usize::MAX);
             let room = concurrency.saturating_sub(slots.running).min(tokens);
-            if tokens == 0 {
-                plan.refill = [plan.refill, slots.bucket.wait()].into_iter().flatten().min();
-            }
-            if room > 0 {
-                rooms.push((name, room, plugin.memory.max(1)));
-            }
+            hands.push(Hand { plugin, room, dealt: 0 });
         }
-        self.deal(rooms, &mut plan);
-        plan
+        self.deal(&mut hands);
+        let want = |hand: &Hand<'_>| Want { plugin: hand.plugin.name.clone(), max: hand.dealt };
+        Plan { wants: hands.iter().filter(|hand| hand.dealt > 0).map(want).collect(), refill }
     }
 
-    /// Equal shares of the pool and of the memory. One attempt may always run, however much memory
-    /// it wants: a budget that is too small slows a plugin, it does not stop it.
-    fn deal(&self, rooms: Vec<(&PluginName, usize, u64)>, plan: &mut Plan) {
+    /// One at a time, round and round, beginning with another plugin each time, so that none is
+    /// last for ever where there are more plugins than slots. An attempt may always run alone,
+    /// however much memory it wants: a budget that is too small slows a plugin, it does not stop it.
+    fn deal(&mut self, hands: &mut [Hand<'_>]) {
         let mut slots = self.pool.saturating_sub(self.running);
         let mut memory = self.memory.saturating_sub(self.granted);
-        let mut left = rooms.len();
-        let mut rooms = rooms;
-        // Whoever can take least is dealt first, so that what it leaves goes to the others.
-        rooms.sort_by_key(|(_, room, _)| *room);
-        for (name, room, each) in rooms {
-            let share = slots.div_ceil(left);
-            let by_memory = usize::try_from(memory / left as u64 / each).unwrap_or(usize::MAX);
-            let by_memory = if self.running == 0 { by_memory.max(1) } else { by_memory };
-            let max = room.min(share).min(by_memory);
-            left -= 1;
-            slots -= max.min(slots);
-            memory = memory.saturating_sub(each.saturating_mul(max as u64));
-            if max > 0 {
-                plan.wants.push(Want { plugin: name.clone(), max });
+        let mut alone = self.running == 0;
+        if hands.is_empty() {
+            return;
+        }
+        self.first = (self.first + 1) % hands.len();
+        hands.rotate_left(self.first);
+        let mut dealt = true;
+        while std::mem::take(&mut dealt) {
+            for hand in &mut *hands {
+                let fits = memory >= hand.plugin.memory || alone;
+                if slots > 0 && hand.dealt < hand.room && fits {
+                    hand.dealt += 1;
+                    slots -= 1;
+                    memory = memory.saturating_sub(hand.plugin.memory);
+                    (alone, dealt) = (false, true);
+                }
             }
         }
     }
@@ -116,5 +139,104 @@ impl Slots {
 
     pub(super) fn running(&self) -> usize {
         self.running
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Rate;
+
+    const FREE: Policy = Policy {
+        concurrency: 100,
+        rate: None,
+        max_attempts: 5,
+        backoff: hookweir_event::Backoff {
+            base: Duration::from_secs(1),
+            max: Duration::from_secs(1),
+            retry_after_max: Duration::from_secs(1),
+        },
+    };
+
+    /// What each plugin is dealt, by name.
+    fn deal(slots: &mut Slots, plugins: &[(&str, Policy, u64)]) -> Vec<(String, usize)> {
+        let names: Vec<PluginName> =
+            plugins.iter().map(|(name, ..)| name.parse().unwrap()).collect();
+        let runnable = names.iter().zip(plugins);
+        let runnable =
+            runnable.map(|(name, (_, policy, memory))| Runnable { name, policy, memory: *memory });
+        let plan = slots.plan(runnable, Instant::now());
+        let mut dealt: Vec<_> =
+            plan.wants.iter().map(|want| (want.plugin.to_string(), want.max)).collect();
+        dealt.sort();
+        dealt
+    }
+
+    fn dealt(pairs: &[(&str, usize)]) -> Vec<(String, usize)> {
+        pairs.iter().map(|(name, max)| ((*name).to_owned(), *max)).collect()
+    }
+
+    #[test]
+    fn what_is_free_is_dealt_evenly_and_what_one_leaves_goes_to_others() {
+        let few = Policy { concurrency: 2, ..FREE };
+        let mut slots = Slots::new(10, u64::MAX);
+        assert_eq!(
+            deal(&mut slots, &[("a", FREE, 1), ("b", FREE, 1)]),
+            dealt(&[("a", 5), ("b", 5)])
+        );
+        assert_eq!(
+            deal(&mut slots, &[("a", few, 1), ("b", FREE, 1)]),
+            dealt(&[("a", 2), ("b", 8)])
+        );
+    }
+
+    #[test]
+    fn nobody_is_last_for_ever() {
+        let mut slots = Slots::new(1, u64::MAX);
+        let plugins = [("a", FREE, 1), ("b", FREE, 1), ("c", FREE, 1)];
+        let first: Vec<_> = (0..6).map(|_| deal(&mut slots, &plugins)[0].0.clone()).collect();
+        for name in ["a", "b", "c"] {
+            assert_eq!(first.iter().filter(|dealt| *dealt == name).count(), 2, "{first:?}");
+        }
+    }
+
+    #[test]
+    fn what_runs_takes_its_place() {
+        let name: PluginName = "a".parse().unwrap();
+        let three = Policy { concurrency: 3, ..FREE };
+        let mut slots = Slots::new(10, u64::MAX);
+        assert_eq!(deal(&mut slots, &[("a", three, 1)]), dealt(&[("a", 3)]));
+        slots.start(&name, 1);
+        slots.start(&name, 1);
+        assert_eq!(deal(&mut slots, &[("a", three, 1)]), dealt(&[("a", 1)]));
+        slots.end(&name, 1);
+        assert_eq!(deal(&mut slots, &[("a", three, 1)]), dealt(&[("a", 2)]));
+    }
+
+    #[test]
+    fn memory_is_a_budget_and_never_a_wall() {
+        let mut slots = Slots::new(10, 100);
+        assert_eq!(deal(&mut slots, &[("a", FREE, 30)]), dealt(&[("a", 3)]));
+        assert_eq!(deal(&mut slots, &[("a", FREE, 1000)]), dealt(&[("a", 1)]));
+        slots.start(&"a".parse().unwrap(), 1000);
+        assert_eq!(deal(&mut slots, &[("a", FREE, 1000)]), dealt(&[]));
+    }
+
+    #[test]
+    fn a_rate_that_is_used_up_says_when_to_look_again() {
+        let name: PluginName = "a".parse().unwrap();
+        let rate = Some(Rate { count: 2, per: Duration::from_secs(60) });
+        let limited = Policy { rate, ..FREE };
+        let mut slots = Slots::new(10, u64::MAX);
+        let now = Instant::now();
+        let mut plan =
+            || slots.plan([Runnable { name: &name, policy: &limited, memory: 1 }].into_iter(), now);
+        assert_eq!(plan().wants[0].max, 2);
+        slots.start(&name, 1);
+        slots.start(&name, 1);
+        let plan =
+            slots.plan([Runnable { name: &name, policy: &limited, memory: 1 }].into_iter(), now);
+        assert!(plan.wants.is_empty());
+        assert_eq!(plan.refill, Some(Duration::from_secs(30)));
     }
 }

@@ -27,7 +27,8 @@ pub(super) fn verify(received: Received, request: RequestId) -> Result<Proven, R
         Err(rejection) => {
             tracing::warn!(
                 target: "hookweir::audit",
-                request_id = %request, source = %source.name, reason = %rejection, "not verified"
+                request_id = %request, source = %source.name, scheme = config.scheme.name(),
+                reason = rejection.reason(), "not verified: {rejection}"
             );
             Err(if rejection.is_authentic() {
                 Refusal::Malformed(rejection.to_string())

@@ -1,0 +1,330 @@
+//! The plugin host against built guests: what a plugin does to itself, and that it does it to nobody
+//! else. Guarantee 6.
+
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use hookweir_event::{
+    Clock, Digest, Event, EventId, Failure, Hops, LogLevel, Origin, Outcome, Timestamp,
+};
+use hookweir_host::{
+    Grant, Host, Kind, Limits, LoadFault, NotRun, Ran, Settings, Version, inspect,
+};
+use hookweir_tests::guests;
+
+/// One engine for the whole process, as in the gateway.
+fn host() -> &'static Host {
+    static HOST: OnceLock<Host> = OnceLock::new();
+    HOST.get_or_init(|| Host::new(Settings::default(), Clock::system()).unwrap())
+}
+
+async fn version(guest: &str, grant: Grant) -> Version {
+    host().prepare(guest.parse().unwrap(), guests::wasm(guest), grant).await.unwrap()
+}
+
+async fn hostile() -> Version {
+    version("hostile", Grant::default()).await
+}
+
+fn limits(limits: Limits) -> Grant {
+    Grant { limits, ..Grant::default() }
+}
+
+fn event(event_type: &str, body: &str) -> Event {
+    Event {
+        id: EventId::new(Timestamp::from_secs(1_700_000_000), [7; 10]),
+        origin: "test".parse().unwrap(),
+        event_type: event_type.parse().unwrap(),
+        received_at: Timestamp::from_millis(1_700_000_000_123),
+        method: "POST".into(),
+        path: "/webhooks/test".into(),
+        query: Some("a=b".into()),
+        headers: vec![("content-type".into(), b"application/json".to_vec())],
+        body: body.into(),
+        attributes: vec![("traceparent".into(), "00-1".into())],
+        hops: Hops::default(),
+    }
+}
+
+async fn call(version: &Version, event_type: &str, body: &str) -> Ran {
+    host().call(version, &event(event_type, body), 1).await.unwrap()
+}
+
+async fn failure(version: &Version, event_type: &str, body: &str) -> Failure {
+    let ran = call(version, event_type, body).await;
+    ran.result.expect_err("the guest should have failed")
+}
+
+/// Runs on threads of its own, as guests do in the gateway.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_reaches_the_guest_whole() {
+    let hostile = hostile().await;
+    let event = event("echo", "{\"a\":1}");
+    let ran = host().call(&hostile, &event, 3).await.unwrap();
+    let outputs = ran.result.unwrap();
+    assert_eq!(outputs.len(), 1);
+    assert_eq!(outputs[0].event_type.as_str(), "echoed");
+    assert_eq!(outputs[0].body, event.body);
+    assert_eq!(outputs[0].headers, [("x-source".to_owned(), b"test".to_vec())]);
+    let attribute = |name: &str| {
+        let found = outputs[0].attributes.iter().find(|(found, _)| found == name);
+        found.map(|(_, value)| value.as_str())
+    };
+    assert_eq!(attribute("attempt"), Some("3"));
+    assert_eq!(attribute("event"), Some(event.id.to_string().as_str()));
+    assert_eq!(attribute("received-at-ms"), Some("1700000000123"));
+    assert!(ran.memory_peak >= 1 << 20, "{}", ran.memory_peak);
+    assert!(ran.cpu > Duration::ZERO && ran.wall >= ran.cpu / 2, "{:?} {:?}", ran.cpu, ran.wall);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failures_and_their_waits_are_told_apart() {
+    let hostile = hostile().await;
+    let retry = failure(&hostile, "retry-after", "60000").await;
+    assert_eq!(retry.outcome, Outcome::Retry);
+    assert_eq!(retry.retry_after, Some(Duration::from_secs(60)));
+    assert_eq!(retry.message, "as asked");
+    assert_eq!(failure(&hostile, "retry", "").await.retry_after, None);
+    assert_eq!(failure(&hostile, "reject", "").await.outcome, Outcome::Reject);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn config_and_logs_pass_the_border() {
+    let config = serde_json::json!({ "currency": "eur", "steps": [1, 2] });
+    let config = config.as_object().unwrap().clone();
+    let grant = Grant { config: config.clone(), ..Grant::default() };
+    let hostile = version("hostile", grant).await;
+    let outputs = call(&hostile, "config", "").await.result.unwrap();
+    let seen: serde_json::Value = serde_json::from_slice(&outputs[0].body).unwrap();
+    assert_eq!(seen, serde_json::Value::Object(config));
+
+    let logs = call(&hostile, "log", "").await.logs;
+    let levels: Vec<_> = logs.iter().map(|line| line.level).collect();
+    use LogLevel::{Debug, Error, Info, Trace, Warn};
+    assert_eq!(levels, [Trace, Debug, Info, Warn, Error]);
+    assert!(logs[2].text.contains("field=value") && logs[2].text.contains("number=7"), "{logs:?}");
+    assert_eq!(logs[3].text, r"a warning\nwith a line break and \u{1b}[31mcolour");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_loop_ends_at_its_cpu_limit_while_neighbours_go_on() {
+    let hostile = hostile().await;
+    let started = Instant::now();
+    let ticks = async {
+        let mut ticks = 0;
+        loop {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            ticks += 1;
+            if started.elapsed() > Duration::from_millis(300) {
+                return ticks;
+            }
+        }
+    };
+    let (ran, ticks) = tokio::join!(call(&hostile, "loop", ""), ticks);
+    let failure = ran.result.unwrap_err();
+    assert_eq!(failure.outcome, Outcome::CpuLimit, "{failure:?}");
+    assert!(ran.cpu >= Duration::from_millis(500), "{:?}", ran.cpu);
+    assert!(ran.cpu < Duration::from_millis(600), "{:?}", ran.cpu);
+    assert!(ticks >= 10, "a neighbour on the same thread ran {ticks} times");
+
+    let failure = self::failure(&hostile, "host-calls", "").await;
+    assert_eq!(failure.outcome, Outcome::CpuLimit, "time in host calls counts: {failure:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wall_clock_ends_what_the_cpu_limit_lets_pass() {
+    let wall = Duration::from_millis(100);
+    let grant = limits(Limits { wall, cpu: Duration::from_secs(60), ..Limits::default() });
+    let hostile = version("hostile", grant).await;
+    let ran = call(&hostile, "loop", "").await;
+    let failure = ran.result.unwrap_err();
+    assert_eq!(failure.outcome, Outcome::Timeout);
+    assert_eq!(failure.message, "it took longer than 100ms");
+    assert!(ran.wall >= wall && ran.wall < wall * 5, "{:?}", ran.wall);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_ends_at_its_limit() {
+    let hostile = hostile().await;
+    let ran = call(&hostile, "allocate", "").await;
+    let failure = ran.result.unwrap_err();
+    assert_eq!(failure.outcome, Outcome::MemoryLimit, "{failure:?}");
+    assert!(failure.message.contains("its limit is 67108864"), "{failure:?}");
+    assert!(ran.memory_peak <= 64 << 20 && ran.memory_peak > 32 << 20, "{}", ran.memory_peak);
+    assert!(call(&hostile, "echo", "").await.result.is_ok(), "the next instance starts afresh");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traps_say_what_happened() {
+    let hostile = hostile().await;
+    let recursion = failure(&hostile, "recurse", "").await;
+    assert_eq!(recursion.outcome, Outcome::Trap);
+    assert!(recursion.message.contains("calls nest too deep"), "{recursion:?}");
+    let panic = failure(&hostile, "panic", "").await;
+    assert_eq!(panic.outcome, Outcome::Trap);
+    assert!(panic.message.starts_with("panicked at "), "{panic:?}");
+    assert!(panic.message.ends_with("on purpose"), "{panic:?}");
+    assert_eq!(failure(&hostile, "trap", "").await.message, "it aborted without a word");
+    let random = failure(&hostile, "random-huge", "").await;
+    assert_eq!(random.outcome, Outcome::Trap);
+    assert!(random.message.contains("at most 65536"), "{random:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_out_is_bounded() {
+    let hostile = hostile().await;
+    for event_type in ["garbage-type", "empty-type", "many-outputs", "huge-output"] {
+        let failure = failure(&hostile, event_type, "").await;
+        assert_eq!(failure.outcome, Outcome::Invalid, "{event_type}: {failure:?}");
+    }
+    let just_over = failure(&hostile, "huge-output", "5000000").await;
+    assert!(just_over.message.contains("more than the 4194304 allowed"), "{just_over:?}");
+    let huge = failure(&hostile, "huge-failure", "").await;
+    assert_eq!(huge.outcome, Outcome::Retry);
+    assert!(huge.message.len() < 2000, "{}", huge.message.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_flood_is_cut_and_counted() {
+    let hostile = hostile().await;
+    let ran = call(&hostile, "log-flood", "10000").await;
+    assert!(ran.result.is_ok(), "{:?}", ran.result);
+    let bytes: usize = ran.logs.iter().map(|line| line.text.len()).sum();
+    assert!(ran.logs.len() <= 1001 && bytes <= 65 << 10, "{} lines, {bytes}", ran.logs.len());
+    let last = ran.logs.last().unwrap();
+    assert!(last.text.contains("9000 more log lines were dropped"), "{last:?}");
+    let ran = call(&hostile, "log-huge", "").await;
+    assert!(ran.result.is_ok(), "{:?}", ran.result);
+    assert!(ran.logs[0].text.len() < 5000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_call_leaves_nothing_behind() {
+    let hostile = hostile().await;
+    for _ in 0..20 {
+        let event = event("loop", "");
+        let call = host().call(&hostile, &event, 1);
+        let cut = tokio::time::timeout(Duration::from_millis(5), call).await;
+        assert!(cut.is_err(), "the call should still have been running");
+    }
+    assert!(call(&hostile, "echo", "").await.result.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_spinning_guests_do_not_stop_the_clock() {
+    let grant = limits(Limits { cpu: Duration::from_millis(20), ..Limits::default() });
+    let hostile = version("hostile", grant).await;
+    let event = event("loop", "");
+    let calls = (0..64).map(|_| {
+        let (version, event) = (hostile.clone(), event.clone());
+        tokio::spawn(async move { host().call(&version, &event, 1).await.unwrap() })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        let failure = call.await.unwrap().result.unwrap_err();
+        assert_eq!(failure.outcome, Outcome::CpuLimit, "{failure:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_pool_runs_nothing_and_recovers() {
+    let settings = Settings { instances: 2, ..Settings::default() };
+    let small = Host::new(settings, Clock::system()).unwrap();
+    let name = || "hostile".parse().unwrap();
+    let bytes = guests::wasm("hostile");
+    let grant = limits(Limits { cpu: Duration::from_secs(60), ..Limits::default() });
+    let version = small.prepare(name(), bytes.clone(), grant).await.unwrap();
+    let event = event("loop", "");
+    {
+        let mut busy = [(); 2].map(|()| Box::pin(small.call(&version, &event, 1)));
+        for call in &mut busy {
+            assert!(tokio::time::timeout(Duration::from_millis(5), call).await.is_err());
+        }
+        assert_eq!(small.gauges().instances_in_use, 2);
+        let refused = small.call(&version, &event, 1).await;
+        assert_eq!(refused.unwrap_err(), NotRun::PoolExhausted);
+        let tried = small.prepare(name(), bytes.clone(), Grant::default()).await;
+        assert!(tried.is_ok(), "a reload has instances of its own: {tried:?}");
+    }
+    assert_eq!(small.gauges().instances_in_use, 0);
+    let echo = self::event("echo", "");
+    assert!(small.call(&version, &echo, 1).await.unwrap().result.is_ok());
+    small.stop();
+    assert_eq!(small.call(&version, &echo, 1).await.unwrap_err(), NotRun::ShuttingDown);
+    let tried = small.prepare(name(), bytes, Grant::default()).await;
+    assert_eq!(tried.unwrap_err(), LoadFault::NotRun(NotRun::ShuttingDown));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_stays_flat_over_ten_thousand_calls() {
+    let hostile = hostile().await;
+    let event = event("echo", &"x".repeat(1024));
+    let run = async |calls: u32| {
+        for _ in 0..calls {
+            let ran = host().call(&hostile, &event, 1).await.unwrap();
+            assert!(ran.result.is_ok());
+        }
+    };
+    run(500).await;
+    let before = resident();
+    run(10_000).await;
+    // Other tests run beside this one in the same process, hence the room.
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 64 << 20, "{grown} bytes more than after 500 calls");
+}
+
+/// This process's resident memory in bytes.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_core_module_and_its_component_are_the_same_to_us() {
+    let core = guests::wasm("hostile");
+    let component = wit_component::ComponentEncoder::default()
+        .validate(true)
+        .module(&core)
+        .and_then(|encoder| encoder.encode())
+        .unwrap();
+    assert_eq!(inspect(&core).unwrap().kind, Kind::Core);
+    assert_eq!(inspect(&component).unwrap().kind, Kind::Component);
+    let mut results = Vec::new();
+    for bytes in [core, component] {
+        let digest = Digest::of(&bytes);
+        let name = "hostile".parse().unwrap();
+        let version = host().prepare(name, bytes, Grant::default()).await.unwrap();
+        assert_eq!(version.digest(), digest, "a version is the digest of the file");
+        let wants: Vec<_> = version.wants().subscribe.iter().map(ToString::to_string).collect();
+        results.push((wants, call(&version, "echo", "{}").await.result.unwrap()));
+    }
+    assert_eq!(results[0].0, ["test/*", "plugin.hostile/hops"]);
+    assert_eq!(results[0], results[1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wasi_is_there_and_powerless() {
+    let powerless = version("powerless", Grant::default()).await;
+    let outputs = call(&powerless, "powerless", "").await.result.unwrap();
+    let seen: serde_json::Value = serde_json::from_slice(&outputs[0].body).unwrap();
+    assert_eq!(seen["environment"], serde_json::json!([]));
+    assert_eq!(seen["arguments"], serde_json::json!([]));
+    assert_eq!(seen["cwd"], serde_json::Value::Null);
+    assert!(seen["unix_seconds"].as_u64().unwrap() > 1_700_000_000);
+    assert_eq!(seen["random_bytes"], 16);
+    let inspection = inspect(&guests::wasm("powerless")).unwrap();
+    assert!(inspection.imports.iter().any(|name| name.starts_with("wasi:cli/environment")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_example_plugins_load_and_say_what_they_want() {
+    for (guest, source) in [("payments", "stripe"), ("github", "github")] {
+        let version = version(guest, Grant::default()).await;
+        let subscribe = &version.wants().subscribe;
+        let source = Origin::Source(source.parse().unwrap());
+        let own = subscribe.iter().any(|pattern| pattern.origin() == Some(&source));
+        assert!(own, "{guest}: {subscribe:?}");
+        assert!(version.wants().sdk.is_some(), "{guest}");
+    }
+}
