@@ -68,6 +68,7 @@ pub(crate) const CLOCKS: &[(&str, &str)] = &[
     ("gateway/event/src/time.rs", "the system's clock, made once and passed on"),
     ("gateway/host/src/attempt.rs", "measures an attempt's wall time"),
     ("gateway/host/src/guest.rs", "the guest's own monotonic clock"),
+    ("gateway/src/cli/demo/story.rs", "a deadline for what the demo waits to see"),
     ("gateway/src/dispatch/mod.rs", "the driver of the back half"),
     ("gateway/src/intake/receive.rs", "the driver of the front half: how long a request took"),
     ("gateway/src/reload/mod.rs", "the driver of reloads: waits until files rest"),
