@@ -135,8 +135,8 @@ rate = "off"
 
     /// Starts a gateway and does not wait.
     pub fn spawn(&self) -> Gateway {
-        let log = File::options().create(true).append(true);
-        let log = log.open(self.dir.path().join("gateway.log")).unwrap();
+        let log = self.dir.path().join("gateway.log");
+        let log = File::options().create(true).append(true).open(log).unwrap();
         let child = Command::new(&self.program)
             .args(["run", "--config"])
             .arg(self.config())
@@ -233,9 +233,14 @@ impl Gateway {
         kill_process(pid, signal).unwrap();
     }
 
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Resident memory in bytes.
     pub fn resident(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }

@@ -3,5 +3,6 @@
 
 mod host;
 mod layering;
+mod patterns;
 mod store_faults;
 mod wit;
