@@ -8,6 +8,8 @@ mod read;
 mod secret;
 mod server;
 mod source;
+#[cfg(test)]
+mod tests;
 mod units;
 
 use std::{

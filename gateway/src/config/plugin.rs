@@ -65,9 +65,10 @@ impl PluginConfig {
         config.policy.read(section);
         read_limits(&mut config.grant.limits, section);
         if let Some(node) = section.get("config") {
-            match node.is_table().then(|| node.json()).flatten() {
-                Some(serde_json::Value::Object(settings)) => config.grant.config = settings,
-                _ => node.fault("expected a table of settings"),
+            if !node.is_table() {
+                node.fault("expected a table of settings");
+            } else if let Some(serde_json::Value::Object(settings)) = node.json() {
+                config.grant.config = settings;
             }
         }
         section.later(&[

@@ -105,17 +105,14 @@ impl<'t, 'a> Node<'t, 'a> {
     pub(super) fn number(&self, range: Range<u64>) -> Option<u64> {
         let number = self.expect("a whole number", |value| {
             let digits = value.as_integer()?;
-            u64::from_str_radix(&digits.as_str().replace('_', ""), digits.radix()).ok()
+            i128::from_str_radix(&digits.as_str().replace('_', ""), digits.radix()).ok()
         })?;
-        if !range.contains(&number) {
-            self.fault(format_args!(
-                "{number} is not between {} and {}",
-                range.start,
-                range.end - 1
-            ));
-            return None;
+        let within = u64::try_from(number).ok().filter(|number| range.contains(number));
+        if within.is_none() {
+            let (least, most) = (range.start, range.end - 1);
+            self.fault(format_args!("{number} is not between {least} and {most}"));
         }
-        Some(number)
+        within
     }
 
     pub(super) fn items(&self) -> Option<Vec<Self>> {
@@ -148,24 +145,39 @@ impl<'t, 'a> Node<'t, 'a> {
         parse(self.text()?).map_err(|error| self.fault(error)).ok()
     }
 
+    /// A number that JSON can hold; one that it can't is a fault.
+    fn kept(&self, number: Option<Json>) -> Option<Json> {
+        if number.is_none() {
+            self.fault("JSON has no such number");
+        }
+        number
+    }
+
     /// The value as JSON, for what is handed on as it is.
     pub(super) fn json(&self) -> Option<Json> {
         match self.value.get_ref() {
             DeValue::String(text) => Some(Json::from(&**text)),
             DeValue::Boolean(flag) => Some(Json::from(*flag)),
-            DeValue::Integer(_) => self.number(0..u64::MAX).map(Json::from),
+            DeValue::Integer(digits) => {
+                let text = digits.as_str().replace('_', "");
+                let number = i64::from_str_radix(&text, digits.radix()).ok();
+                self.kept(number.map(Json::from))
+            }
             DeValue::Float(float) => {
-                float.as_str().replace('_', "").parse::<f64>().ok().map(Json::from)
+                let number = float.as_str().replace('_', "").parse().ok();
+                self.kept(number.and_then(serde_json::Number::from_f64).map(Json::from))
             }
             DeValue::Datetime(time) => Some(Json::from(time.to_string())),
-            DeValue::Array(_) => self.items()?.iter().map(Self::json).collect(),
+            // Every value is looked at before one is missed, so that all faults are found.
+            DeValue::Array(_) => {
+                let items: Vec<_> = self.items()?.iter().map(Self::json).collect();
+                items.into_iter().collect()
+            }
             DeValue::Table(_) => {
-                let section = self.section()?;
-                section
-                    .entries()
-                    .iter()
-                    .map(|(key, node)| Some((key.clone(), node.json()?)))
-                    .collect()
+                let entries = self.section()?.entries();
+                let read: Vec<_> =
+                    entries.into_iter().map(|(key, node)| Some((key, node.json()?))).collect();
+                read.into_iter().collect()
             }
         }
     }

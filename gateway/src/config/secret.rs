@@ -6,7 +6,7 @@ use std::{
 };
 
 use hookweir_event::Timestamp;
-use hookweir_verify::{Key, KeyFault, Secret};
+use hookweir_verify::{Scheme, Secret};
 
 use super::{Surroundings, read::Node};
 
@@ -27,12 +27,8 @@ impl<'a> Secrets<'a> {
     }
 
     /// One entry of a list of secrets: `{ env = "NAME" }` or `{ file = "path" }`, with an optional
-    /// `from` and `until`.
-    pub(super) fn read(
-        &self,
-        node: &Node<'_, '_>,
-        decode: impl Fn(&str) -> Result<Key, KeyFault>,
-    ) -> Option<Secret> {
+    /// `from` and `until`. Without a scheme it can't be used, but its faults are found.
+    pub(super) fn read(&self, node: &Node<'_, '_>, scheme: Option<&Scheme>) -> Option<Secret> {
         let section = node.section()?;
         let time = |key| section.get(key).and_then(|node| node.parsed(timestamp));
         let (from, until) = (time("from"), time("until"));
@@ -45,7 +41,8 @@ impl<'a> Secrets<'a> {
             }
         };
         section.finish();
-        let key = decode(&text?).map_err(|fault| node.fault(fault)).ok()?;
+        let text = text?;
+        let key = scheme?.secret(&text).map_err(|fault| node.fault(fault)).ok()?;
         Some(Secret { key, from, until })
     }
 

@@ -50,24 +50,42 @@ pub(super) fn read_all(
     secrets: &Secrets<'_>,
 ) -> BTreeMap<SourceName, SourceConfig> {
     let entries = section.map(Section::entries).unwrap_or_default();
-    let mut paths: BTreeMap<String, String> = BTreeMap::new();
+    let mut paths = BTreeMap::new();
     let mut sources = BTreeMap::new();
-    for (name, node) in entries {
-        let source = node.section().and_then(|section| SourceConfig::read(&section, secrets));
+    for (name, node) in &entries {
+        let taken = |path: &Node<'_, '_>| path.parsed(|path| claimed(&mut paths, path, name));
+        let source =
+            node.section().and_then(|section| SourceConfig::read(&section, secrets, taken));
         let parsed: Option<SourceName> = name.parse().map_err(|error| node.fault(error)).ok();
-        let (Some(parsed), Some(source)) = (parsed, source) else { continue };
-        if let Some(other) = paths.insert(source.path.clone(), name) {
-            node.fault(format_args!("the path {} is already taken by {other}", source.path));
+        if let (Some(parsed), Some(source)) = (parsed, source) {
+            sources.insert(parsed, source);
         }
-        sources.insert(parsed, source);
     }
     sources
 }
 
+/// A path that is well formed and no other source's.
+fn claimed<'n>(
+    paths: &mut BTreeMap<String, &'n str>,
+    path: &str,
+    name: &'n str,
+) -> Result<String, String> {
+    let path = checked_path(path)?;
+    match paths.insert(path.clone(), name) {
+        Some(other) => Err(format!("the path {path} is already taken by {other}")),
+        None => Ok(path),
+    }
+}
+
 impl SourceConfig {
-    fn read(section: &Section<'_, '_>, secrets: &Secrets<'_>) -> Option<Self> {
+    /// Reads every key before it gives up, so that one fault does not hide the others.
+    fn read(
+        section: &Section<'_, '_>,
+        secrets: &Secrets<'_>,
+        claim: impl FnOnce(&Node<'_, '_>) -> Option<String>,
+    ) -> Option<Self> {
         let path = match section.get("path") {
-            Some(node) => node.parsed(checked_path),
+            Some(node) => claim(&node),
             None => {
                 section.fault("needs a path, such as path = \"/webhooks/github\"");
                 None
@@ -75,7 +93,9 @@ impl SourceConfig {
         };
         let insecure = section.get("insecure").and_then(|node| node.flag()).unwrap_or(false);
         let scheme = read_scheme(section, insecure);
-        let keys = read_secrets(section, secrets, scheme.as_ref(), insecure);
+        // A preset checks, whatever else is said: without secrets it would refuse everything.
+        let unchecked = scheme.as_ref().map_or(insecure, Scheme::is_insecure);
+        let keys = read_secrets(section, secrets, scheme.as_ref(), unchecked);
         let mut reply = Reply { status: 202, body: None };
         if let Some(answer) = section.sub("reply") {
             let status = answer.get("status").and_then(|node| node.number(200..300));
@@ -83,29 +103,27 @@ impl SourceConfig {
             reply.body = answer.get("body").and_then(|node| node.text()).map(str::to_owned);
             answer.finish();
         }
-        let mut source = Self {
-            path: path.unwrap_or_default(),
-            scheme: scheme?,
-            secrets: keys,
-            public_url: section.get("public_url").and_then(|node| node.text()).map(str::to_owned),
-            rate: Some(Rate { count: 1000, per: Duration::from_secs(60) }),
-            allow: section.get("allow").map(|node| networks(&node)).unwrap_or_default(),
-            body_max: 1 << 20,
-            dedupe_window: Duration::from_secs(72 * 3600),
-            reply,
-        };
-        set(&mut source.rate, section.get("rate").and_then(|node| node.parsed(units::rate)));
-        set(
-            &mut source.body_max,
-            section.get("body_max").and_then(|node| node.parsed(units::size)),
-        );
+        let rate = section.get("rate").and_then(|node| node.parsed(units::rate));
+        let body_max = section.get("body_max").and_then(|node| node.parsed(units::size));
         let window = section.get("dedupe_window").and_then(|node| node.parsed(units::duration));
-        set(&mut source.dedupe_window, window);
-        if source.scheme.needs_url() && source.public_url.is_none() {
+        let public_url = section.get("public_url").and_then(|node| node.text()).map(str::to_owned);
+        let allow = section.get("allow").map(|node| networks(&node)).unwrap_or_default();
+        section.finish();
+        let scheme = scheme?;
+        if scheme.needs_url() && public_url.is_none() {
             section.fault("needs public_url: its scheme signs the URL that the sender calls");
         }
-        section.finish();
-        Some(source)
+        Some(Self {
+            path: path?,
+            scheme,
+            secrets: keys,
+            public_url,
+            rate: rate.unwrap_or(Some(Rate { count: 1000, per: Duration::from_secs(60) })),
+            allow,
+            body_max: body_max.unwrap_or(1 << 20),
+            dedupe_window: window.unwrap_or(Duration::from_secs(72 * 3600)),
+            reply,
+        })
     }
 }
 
@@ -113,20 +131,19 @@ fn read_secrets(
     section: &Section<'_, '_>,
     secrets: &Secrets<'_>,
     scheme: Option<&Scheme>,
-    insecure: bool,
+    unchecked: bool,
 ) -> Vec<Secret> {
     let Some(node) = section.get("secrets") else {
-        if !insecure {
+        if !unchecked {
             section.fault("needs secrets, such as secrets = [{ env = \"GITHUB_SECRET\" }]");
         }
         return Vec::new();
     };
-    let items = node.items().unwrap_or_default();
-    if items.is_empty() && !insecure {
+    let items = node.items();
+    if items.as_ref().is_some_and(Vec::is_empty) && !unchecked {
         node.fault("needs at least one secret");
     }
-    let Some(scheme) = scheme else { return Vec::new() };
-    items.iter().filter_map(|item| secrets.read(item, |text| scheme.secret(text))).collect()
+    items.iter().flatten().filter_map(|item| secrets.read(item, scheme)).collect()
 }
 
 /// A preset's name, or a table that declares a scheme. Without either a source does not start,
@@ -148,7 +165,7 @@ fn read_scheme(section: &Section<'_, '_>, insecure: bool) -> Option<Scheme> {
             let hint = near(name, Scheme::preset_names())
                 .map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
             let names: Vec<_> = Scheme::preset_names().collect();
-            node.fault(format_args!("no preset \"{name}\"{hint} There are: {}", names.join(", ")));
+            node.fault(format_args!("no preset \"{name}\"{hint} (there are {})", names.join(", ")));
             None
         })
     };
@@ -161,15 +178,19 @@ fn read_scheme(section: &Section<'_, '_>, insecure: bool) -> Option<Scheme> {
 fn read_declaration(node: &Node<'_, '_>, insecure: bool) -> Option<Scheme> {
     let section = node.section()?;
     let mut declaration = Declaration::default();
+    let mut typed = true;
     for key in Declaration::KEYS {
-        if let Some(value) = section.get(key) {
-            let text = value.text()?.to_owned();
-            if let Some(place) = declaration.value_mut(key) {
-                *place = Some(text);
-            }
+        let text = section.get(key).map(|value| value.text().map(str::to_owned));
+        typed &= text != Some(None);
+        if let Some(place) = declaration.value_mut(key) {
+            *place = text.flatten();
         }
     }
     section.finish();
+    if !typed {
+        // A key of the wrong type would be reported once more, as one that is left out.
+        return None;
+    }
     let scheme =
         if insecure { Scheme::insecure(&declaration) } else { Scheme::declare(&declaration) };
     let faults = match scheme {

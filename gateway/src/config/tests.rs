@@ -1,0 +1,344 @@
+//! The whole file as an operator writes it: what it means, and what is said of its faults.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const GITHUB_SECRET: &str = "it-is-a-secret-to-everybody-of-32-bytes";
+
+/// A world with two variables, and files whose names are their contents' keys.
+fn parse(text: &str) -> Result<Config, Vec<Fault>> {
+    let env = |name: &str| match name {
+        "GITHUB_SECRET" | "ERP_SECRET" => Some(GITHUB_SECRET.to_owned()),
+        "EMPTY" => Some(String::new()),
+        _ => None,
+    };
+    let file = |path: &Path| match path.to_str() {
+        Some("/etc/hookweir/plain") => Ok(GITHUB_SECRET.to_owned()),
+        Some("/etc/hookweir/newline") => Ok(format!("{GITHUB_SECRET}\n")),
+        Some("/etc/hookweir/crlf") => Ok(format!("{GITHUB_SECRET}\r\n")),
+        Some("/etc/hookweir/newlines") => Ok(format!("{GITHUB_SECRET}\n\n")),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    };
+    Config::parse(text, Path::new("/etc/hookweir"), &Surroundings { env: &env, file: &file })
+}
+
+fn faults(text: &str) -> String {
+    let faults = parse(text).expect_err("the text has faults");
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn github(lines: &str) -> String {
+    let head = "[sources.github]\npath = \"/webhooks/github\"\nscheme = \"github\"\n";
+    format!("{head}{lines}\n")
+}
+
+fn source(text: &str) -> SourceConfig {
+    let config = parse(text).expect("the text has no faults");
+    config.sources.into_values().next().expect("the text has a source")
+}
+
+#[test]
+fn every_fault_is_found_in_one_run_with_its_place_and_a_hint() {
+    let text = r#"
+[server]
+listen = "localhost"
+grace = 20
+trusted_proxies = ["10.0.0.0/40"]
+
+[sources.github]
+path = "/webhooks/github"
+sceme = "github"
+secrets = [{ env = "UNSET" }]
+rate = "1000 per minute"
+
+[sources.gateway]
+path = "/api/github"
+scheme = "gitub"
+secrets = "hunter2"
+
+[sources.erp]
+path = "/webhooks/github"
+scheme = { signature = "header:x-signature", algorithm = "hmac-sha265", signed = "{body}", type = "header:x-type" }
+secrets = [{ env = "EMPTY" }, { file = "missing" }, {}]
+body_max = "1MB"
+
+[plugins.payments]
+subscribe = ["stripe/payment_intent.*", "stripe"]
+memory = "1KiB"
+max_attempts = -1
+order_by = "/data/object/customer"
+tiemout = "10s"
+
+[pluggins]
+"#;
+    insta::assert_snapshot!(faults(text), @r#"
+    3:10: server.listen: expected an address and port such as "127.0.0.1:8080"
+    4:9: server.grace: expected a string, found integer
+    5:20: server.trusted_proxies[0]: expected an address block such as "10.0.0.0/8"
+    7:1: sources.github: needs a scheme: a preset such as scheme = "github", or a table that declares one. To take anything from anyone, say insecure = true and scheme = { type = .., id = .. }
+    8:8: sources.github.path: the path /webhooks/github is already taken by erp
+    9:1: unknown key "sceme" at sources.github; did you mean "scheme"?
+    10:20: sources.github.secrets[0].env: the environment variable UNSET is not set
+    11:8: sources.github.rate: expected a rate such as "100/second", "1000/minute", "5000/hour", or "off"
+    13:1: sources.gateway: 'gateway' and 'plugin' are reserved
+    14:8: sources.gateway.path: /api/ belongs to plugins; choose another path
+    15:10: sources.gateway.scheme: no preset "gitub"; did you mean "github"? (there are github, stripe, slack, shopify, standard-webhooks)
+    16:11: sources.gateway.secrets: expected a list, found string
+    20:10: sources.erp.scheme: encoding: missing: one of `hex`, `hex-lower`, `base64`, `base64url`
+    20:10: sources.erp.scheme: id: missing: what makes an event a duplicate. Name the place of an id, such as `header:x-id` or `json:/id`; write `content` if events with equal type and body are one, `none` if they are not
+    20:58: sources.erp.scheme.algorithm: unknown `hmac-sha265`: one of `hmac-sha1`, `hmac-sha256`, `hmac-sha512`, `equal`
+    21:20: sources.erp.secrets[0].env: the environment variable EMPTY is not set
+    21:40: sources.erp.secrets[1].file: failed to read /etc/hookweir/missing: entity not found
+    21:53: sources.erp.secrets[2]: a secret is { env = "NAME" } or { file = "path" }
+    22:12: sources.erp.body_max: expected a size such as "512B", "64KiB", "64MiB" or "1GiB"
+    25:41: plugins.payments.subscribe[1]: a subscription is `source/type`, such as `github/push` or `stripe/payment_intent.*`
+    26:10: plugins.payments.memory: is between 64KiB and 4GiB
+    27:16: plugins.payments.max_attempts: -1 is not between 1 and 100
+    28:12: plugins.payments.order_by: is not offered by this version
+    29:1: unknown key "tiemout" at plugins.payments; did you mean "timeout"?
+    31:2: unknown key "pluggins" at the top; did you mean "plugins"?
+    "#);
+}
+
+#[test]
+fn a_syntax_error_has_its_place() {
+    insta::assert_snapshot!(faults("[server]\nlisten = \"127.0.0.1:8080\ngrace = \"20s\"\n"), @r#"2:25: invalid basic string, expected `"`"#);
+}
+
+#[test]
+fn a_key_that_is_missing_is_asked_for_where_it_belongs() {
+    insta::assert_snapshot!(faults("[sources.a]\n[sources.b]\n"), @r#"
+    1:1: sources.a: needs a path, such as path = "/webhooks/github"
+    1:1: sources.a: needs a scheme: a preset such as scheme = "github", or a table that declares one. To take anything from anyone, say insecure = true and scheme = { type = .., id = .. }
+    1:1: sources.a: needs secrets, such as secrets = [{ env = "GITHUB_SECRET" }]
+    2:1: sources.b: needs a path, such as path = "/webhooks/github"
+    2:1: sources.b: needs a scheme: a preset such as scheme = "github", or a table that declares one. To take anything from anyone, say insecure = true and scheme = { type = .., id = .. }
+    2:1: sources.b: needs secrets, such as secrets = [{ env = "GITHUB_SECRET" }]
+    "#);
+}
+
+/// The example of the README and of the design.
+const EXAMPLE: &str = r#"
+[server]
+listen = "127.0.0.1:8080"
+
+[admin]
+listen = "127.0.0.1:8081"
+token = { env = "HOOKWEIR_ADMIN_TOKEN" }
+
+[store]
+url = "sqlite:data/hookweir.db"
+
+[host]
+dir = "plugins"
+subscriptions = "module"
+
+[sources.github]
+path = "/webhooks/github"
+scheme = "github"
+secrets = [{ env = "GITHUB_SECRET" }, { file = "plain", until = "2026-12-31T00:00:00Z" }]
+rate = "1000/minute"
+
+[sources.erp]
+path = "/webhooks/erp"
+scheme = { signature = "header:x-signature", algorithm = "hmac-sha256", encoding = "hex", signed = "{body}", type = "header:x-webhook-type", id = "content" }
+secrets = [{ env = "ERP_SECRET" }]
+
+[plugins.payments]
+subscribe = ["stripe/payment_intent.*"]
+order_by = "/data/object/customer"
+http = ["https://api.example.com"]
+secrets = { API_KEY = { env = "PAYMENTS_API_KEY", hosts = ["https://api.example.com"] } }
+config = { currency = "eur" }
+memory = "64MiB"
+timeout = "10s"
+"#;
+
+#[test]
+fn each_key_of_the_example_is_taken_or_refused_as_not_offered() {
+    // Nobody may believe that a key is in force when it is not.
+    let later = match parse(EXAMPLE) {
+        Ok(_) => Vec::new(),
+        Err(faults) => faults,
+    };
+    for fault in &later {
+        assert!(fault.message.ends_with(": is not offered by this version"), "{fault}");
+    }
+    let offered: Vec<&str> = EXAMPLE
+        .lines()
+        .enumerate()
+        .filter(|(i, _)| later.iter().all(|fault| fault.line != i + 1))
+        .map(|(_, line)| line)
+        .collect();
+    let config = parse(&offered.join("\n")).expect("the rest is taken");
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.store.path, Path::new("/etc/hookweir/data/hookweir.db"));
+    assert_eq!(config.host.dir, Path::new("/etc/hookweir/plugins"));
+    let names: Vec<_> = config.sources.keys().map(ToString::to_string).collect();
+    assert_eq!(names, ["erp", "github"]);
+    let payments = config.plugins.values().next().expect("there is one");
+    assert_eq!(payments.subscribe.as_ref().map(Vec::len), Some(1));
+    assert_eq!(payments.grant.config["currency"], "eur");
+    assert_eq!(payments.grant.limits.memory, 64 << 20);
+    assert_eq!(payments.grant.limits.wall, Duration::from_secs(10));
+}
+
+#[test]
+fn what_is_left_out_is_as_documented() {
+    let config = parse(&github("secrets = [{ env = \"GITHUB_SECRET\" }]")).expect("it is enough");
+    let minute = |count| Some(Rate { count, per: Duration::from_secs(60) });
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.admin.listen.to_string(), "127.0.0.1:8081");
+    assert_eq!(config.server.grace, Duration::from_secs(20));
+    assert_eq!(config.server.address_rate, minute(60_000));
+    assert_eq!(config.server.refused_rate, minute(600));
+    assert!(config.server.trusted_proxies.is_empty());
+    assert_eq!(config.host.subscriptions, Subscriptions::Module);
+    assert_eq!(config.store.path, Path::new("/etc/hookweir/data/hookweir.db"));
+    let source = config.sources.values().next().expect("there is one");
+    assert_eq!(source.rate, minute(1000));
+    assert_eq!(source.body_max, 1 << 20);
+    assert_eq!(source.dedupe_window, Duration::from_secs(72 * 3600));
+    assert_eq!(source.reply, Reply { status: 202, body: None });
+    assert!(source.allow.is_empty());
+
+    let plugin = PluginConfig::default();
+    assert_eq!(plugin.policy.max_attempts, 5);
+    assert_eq!(plugin.policy.concurrency, 100);
+    assert_eq!(plugin.policy.rate, minute(1000));
+    assert_eq!(plugin.policy.backoff.base, Duration::from_secs(1));
+    assert_eq!(plugin.policy.backoff.max, Duration::from_secs(3600));
+    assert_eq!(plugin.policy.backoff.retry_after_max, Duration::from_secs(24 * 3600));
+    assert_eq!(plugin.grant.limits.memory, 64 << 20);
+    assert_eq!(plugin.grant.limits.wall, Duration::from_secs(10));
+    assert_eq!(plugin.grant.limits.cpu, Duration::from_millis(500));
+}
+
+#[test]
+fn a_source_without_a_scheme_starts_only_if_it_says_insecure() {
+    let open = "[sources.open]\npath = \"/open\"\n";
+    assert!(faults(open).contains("needs a scheme"));
+    let declared = r#"scheme = { type = "header:x-type", id = "none" }"#;
+    assert!(parse(&format!("{open}{declared}\n")).is_err(), "nothing is checked");
+    assert!(parse(&format!("{open}{declared}\ninsecure = false\n")).is_err());
+    let source = source(&format!("{open}{declared}\ninsecure = true\n"));
+    assert!(source.scheme.is_insecure() && source.secrets.is_empty());
+    let faults = faults(&github("insecure = true"));
+    assert!(faults.contains("needs secrets"), "a preset checks, whatever else is said: {faults}");
+}
+
+#[test]
+fn a_secret_in_a_file_may_end_with_one_newline() {
+    use hookweir_event::{SourceName, Timestamp};
+    use hookweir_verify::{Incoming, Outgoing};
+
+    let scheme = hookweir_verify::Scheme::preset("github").expect("there is one");
+    let mut request = Outgoing::post("/webhooks/github", "{}");
+    request.event_type = "push".parse().ok();
+    request.id = Some("1".into());
+    let key = scheme.secret(GITHUB_SECRET).expect("a good one");
+    let now = Timestamp::from_secs(1);
+    let headers = scheme.sign(&key, &request, now).expect("signed");
+    let incoming = Incoming {
+        method: "POST".into(),
+        path: request.path.clone(),
+        headers: headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect(),
+        body: request.body.clone(),
+        ..Incoming::default()
+    };
+    let github_name: SourceName = "github".parse().expect("a name");
+    for file in ["plain", "newline", "crlf"] {
+        let source = source(&github(&format!("secrets = [{{ file = \"{file}\" }}]")));
+        let verified = source.scheme.verify(&github_name, &source.secrets, incoming.clone(), now);
+        assert!(verified.is_ok(), "{file}: {:?}", verified.err());
+    }
+    let found = faults(&github("secrets = [{ file = \"newlines\" }]"));
+    assert!(found.contains("sources.github.secrets[0]: "), "a second one is part of it: {found}");
+}
+
+#[test]
+fn a_secret_is_valid_in_its_window() {
+    let entry = r#"{ env = "GITHUB_SECRET", from = "2026-01-01T00:00:00Z", until = "2026-12-31T02:00:00+02:00" }"#;
+    let source = source(&github(&format!("secrets = [{entry}]")));
+    let millis = |time: Option<hookweir_event::Timestamp>| time.map(|time| time.as_millis());
+    assert_eq!(millis(source.secrets[0].from), Some(1_767_225_600_000));
+    assert_eq!(millis(source.secrets[0].until), Some(1_798_675_200_000));
+    let bad = r#"secrets = [{ env = "GITHUB_SECRET", until = "next year" }]"#;
+    assert!(faults(&github(bad)).contains("secrets[0].until: expected a time such as"));
+    let both = r#"secrets = [{ env = "GITHUB_SECRET", file = "plain" }]"#;
+    assert!(faults(&github(both)).contains("secrets[0]: a secret is { env = "));
+}
+
+#[test]
+fn secret_files_are_remembered_good_or_bad() {
+    let config = parse(&github("secrets = [{ file = \"plain\" }, { env = \"GITHUB_SECRET\" }]"));
+    assert_eq!(config.expect("good").secret_files, [Path::new("/etc/hookweir/plain")]);
+}
+
+#[test]
+fn secrets_are_in_no_message_and_no_debug_output() {
+    let config = parse(&github("secrets = [{ env = \"GITHUB_SECRET\" }, { file = \"newline\" }]"));
+    assert!(!format!("{:?}", config.expect("good")).contains(GITHUB_SECRET));
+    // Where an operator writes the secret itself, where its name belongs, or white space into it.
+    for lines in [
+        format!("secrets = [\"{GITHUB_SECRET}\"]"),
+        format!("secrets = \"{GITHUB_SECRET}\""),
+        format!("secrets = [{{ value = \"{GITHUB_SECRET}\" }}]"),
+        "secrets = [{ file = \"newlines\" }]".to_owned(),
+    ] {
+        let found = faults(&github(&lines));
+        assert!(!found.contains(GITHUB_SECRET), "{found}");
+    }
+}
+
+#[test]
+fn settings_reach_the_plugin_as_they_were_written() {
+    let text = "[plugins.a]\nconfig = { n = -5, big = 9007199254740993, hex = 0xff, x = 0.5, deep = { list = [1, \"two\", true] }, at = 2026-01-01 }\n";
+    let config = parse(text).expect("good");
+    let settings = &config.plugins.values().next().expect("there is one").grant.config;
+    insta::assert_snapshot!(serde_json::to_string(settings).expect("JSON"), @r#"{"at":"2026-01-01","big":9007199254740993,"deep":{"list":[1,"two",true]},"hex":255,"n":-5,"x":0.5}"#);
+    let found = faults("[plugins.a]\nconfig = { x = nan, y = -inf }\n");
+    insta::assert_snapshot!(found, @r"
+    2:16: plugins.a.config.x: JSON has no such number
+    2:25: plugins.a.config.y: JSON has no such number
+    ");
+}
+
+#[test]
+fn what_a_restart_is_needed_for_is_named() {
+    let old = parse(EXAMPLE_OFFERED).expect("good");
+    let new = parse(&EXAMPLE_OFFERED.replace("8080", "8090").replace("h.db", "i.db"));
+    let new = new.expect("good");
+    assert_eq!(old.needs_restart(&new), ["server.listen", "store.url"]);
+    assert!(old.needs_restart(&old.clone()).is_empty());
+}
+
+const EXAMPLE_OFFERED: &str =
+    "[server]\nlisten = \"127.0.0.1:8080\"\n[store]\nurl = \"sqlite:h.db\"\n";
+
+/// Text that looks like a config, with faults of any kind.
+fn mangled() -> impl Strategy<Value = String> {
+    let at = 0..EXAMPLE.len();
+    (at, 0_usize..40, "[\\x00-\\x7fäß€😀]{0,12}").prop_map(|(at, cut, put)| {
+        let end = (at + cut).min(EXAMPLE.len());
+        format!("{}{put}{}", &EXAMPLE[..at], &EXAMPLE[end..])
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "\\PC{0,80}") {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn no_damage_makes_the_parser_panic_and_each_fault_has_a_place_in_the_text(text in mangled()) {
+        let lines = text.matches('\n').count() + 1;
+        for fault in parse(&text).err().into_iter().flatten() {
+            prop_assert!(fault.line >= 1 && fault.line <= lines && fault.column >= 1, "{fault}");
+        }
+    }
+}
