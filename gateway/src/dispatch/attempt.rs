@@ -7,7 +7,7 @@ use hookweir_host::{Host, NotRun, Ran, Version};
 use hookweir_store::{Lease, Output, Settled, Settlement, Store, StoreError};
 
 use super::decide::decide;
-use crate::{chance::Chance, config::Policy, live::Board};
+use crate::{chance::Chance, config::Policy, live::Board, tasks::Stop};
 
 /// How long a delivery waits that the gateway itself could not run. No attempt is counted.
 const REQUEUE: Duration = Duration::from_millis(100);
@@ -22,11 +22,19 @@ pub(super) struct Bench {
     pub(super) host: Host,
     pub(super) clock: Clock,
     pub(super) chance: Chance,
+    /// Asked when the grace time is over.
+    pub(super) cut: Stop,
 }
 
 /// Runs a lease to its end, whatever that is.
 pub(super) async fn run(bench: Bench, lease: Lease, version: Version, policy: Policy) {
-    match bench.host.call(&version, &lease.event, lease.attempt).await {
+    let mut cut = bench.cut.clone();
+    // Cutting it off drops the call, and with it the instance.
+    let called = tokio::select! {
+        called = bench.host.call(&version, &lease.event, lease.attempt) => called,
+        () = cut.asked() => Err(NotRun::ShuttingDown),
+    };
+    match called {
         Ok(ran) => bench.settle(lease, &version, &policy, ran).await,
         Err(fault) => bench.give_back(lease, fault).await,
     }

@@ -27,11 +27,13 @@ use self::{
 use crate::{
     chance::Chance,
     live::{Board, Live},
-    tasks::{Spawner, Stop},
+    tasks::{Spawner, Stop, Stopper},
 };
 
 /// The longest sleep, so that a change that nobody announced is found at all.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// How long the store may take to take back what the end of the grace time cut off.
+const GIVE_BACK: Duration = Duration::from_secs(5);
 /// How long the driver waits after the store refused.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -42,6 +44,7 @@ pub struct Dispatch {
     changed: Arc<Notify>,
     slots: Arc<Mutex<Slots>>,
     freed: Arc<Notify>,
+    cut: Stopper,
 }
 
 /// What made the driver look again.
@@ -71,17 +74,19 @@ impl Dispatch {
         changed: Arc<Notify>,
     ) -> Self {
         let slots = Slots::new(capacity.instances, capacity.memory);
+        let (cut, asked) = Stopper::new();
         Self {
-            bench: Bench { board, store, host, clock, chance },
+            bench: Bench { board, store, host, clock, chance, cut: asked },
             spawner,
             changed,
             slots: Arc::new(Mutex::new(slots)),
             freed: Arc::new(Notify::new()),
+            cut,
         }
     }
 
-    /// Runs until `stop`, then waits up to `grace` for what runs. What is left after that keeps its
-    /// lease until the store is opened again. Returns how many those are.
+    /// Runs until `stop`, then waits up to `grace` for what runs. What is left after that is given
+    /// back. Returns how many those are.
     pub async fn run(self, mut stop: Stop, grace: Duration) -> usize {
         let mut wakeups = self.bench.store.wakeups();
         loop {
@@ -164,8 +169,19 @@ impl Dispatch {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits for what runs, then cuts the rest off: it is given back and counts no attempt.
     async fn drain(&self, grace: Duration) -> usize {
-        let deadline = tokio::time::Instant::now() + grace;
+        let left = self.idle(grace).await;
+        if left > 0 {
+            self.cut.stop();
+            self.idle(GIVE_BACK).await;
+        }
+        left
+    }
+
+    /// Waits until nothing runs, for so long. Returns what still does.
+    async fn idle(&self, patience: Duration) -> usize {
+        let deadline = tokio::time::Instant::now() + patience;
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);

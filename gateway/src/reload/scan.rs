@@ -76,7 +76,9 @@ pub(super) async fn list(dir: &Path, now: SystemTime) -> io::Result<Listing> {
             continue;
         };
         let age = metadata.modified().ok().and_then(|then| now.duration_since(then).ok());
-        let found = Found { key: FileKey::of(&metadata), age: age.unwrap_or_default(), path };
+        // A time in the future says nothing: such a file is not waited for.
+        let age = age.unwrap_or(Duration::MAX);
+        let found = Found { key: FileKey::of(&metadata), age, path };
         listing.plugins.insert(name, found);
     }
     Ok(listing)
