@@ -168,7 +168,14 @@ fn work(
         };
         match job {
             Job::Probe => probe = true,
-            Job::Pass => finish_pass(copy(connection, CheckpointMode::PASSIVE), shared),
+            Job::Pass => {
+                finish_pass(copy(connection, CheckpointMode::PASSIVE), shared);
+                let poisoned = lock(shared).poison.is_some();
+                if let Some(back) = back.upgrade().filter(|_| poisoned) {
+                    // So that the writer says so, even if nobody asks it for anything.
+                    let _ = back.try_send(Op::Probe);
+                }
+            }
         }
     }
 }

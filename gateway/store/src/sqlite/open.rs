@@ -27,7 +27,7 @@ use super::{
 use crate::{OpenError, Options};
 
 /// The first SQLite without the WAL-reset bug, by which a checkpoint from another thread or process
-/// could corrupt the database (https://sqlite.org/wal.html#walresetbug).
+/// could corrupt the database (<https://sqlite.org/wal.html#walresetbug>).
 const OLDEST_SQLITE: i32 = 3_051_003;
 
 /// How long to wait for another process's lock: a person with the `sqlite3` shell, a backup. Short,
