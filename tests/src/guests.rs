@@ -33,7 +33,8 @@ pub fn with_section(mut module: Vec<u8>, content: u64) -> Vec<u8> {
 
 fn build(name: &str) -> Vec<u8> {
     static TOOLCHAIN: OnceLock<Toolchain> = OnceLock::new();
-    let say = |line: &str| println!("{line}");
+    // Captured with the test's output, so that it is seen only where something went wrong.
+    let say = |line: &str| eprintln!("{line}");
     let toolchain = TOOLCHAIN.get_or_init(|| find(Install::IfNeeded, &say).unwrap());
     let built = toolchain.build(&folder(name), None, &say).unwrap();
     fs::read(built.wasm).unwrap()

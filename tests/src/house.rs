@@ -5,9 +5,14 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU16, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use hookweir_event::EventId;
 use hookweir_store::{Counts, Reader, Shown};
 use hookweir_verify::{Declaration, Scheme};
 use rustix::process::{Pid, Signal, kill_process};
@@ -85,7 +90,11 @@ rate = "off"
 {}
 "#,
             // Tests load the gateway from one address.
-            if server.iter().any(|line| line.starts_with("address_rate")) { "" } else { "address_rate = \"off\"\nrefused_rate = \"off\"" },
+            if server.iter().any(|line| line.starts_with("address_rate")) {
+                ""
+            } else {
+                "address_rate = \"off\"\nrefused_rate = \"off\""
+            },
             server.join("\n"),
             sections.join("\n"),
         );
@@ -181,7 +190,46 @@ rate = "off"
             if enough(&counts) {
                 return counts;
             }
-            assert!(Instant::now() < deadline, "waited in vain for {what}: {counts:?}\n{}", self.log());
+            assert!(
+                Instant::now() < deadline,
+                "waited in vain for {what}: {counts:?}\n{}",
+                self.log()
+            );
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Waits until an event stands as `enough` says.
+    pub async fn until_event(
+        &self,
+        id: EventId,
+        what: &str,
+        enough: impl Fn(&Shown) -> bool,
+    ) -> Shown {
+        let reader = self.reader();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let shown = reader.show(id).unwrap();
+            if shown.as_ref().is_some_and(&enough) {
+                return shown.unwrap();
+            }
+            let late = Instant::now() >= deadline;
+            assert!(!late, "waited in vain for {what}: {shown:#?}\n{}", self.log());
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Waits until a line of the log, after the first `skip` bytes, has all of these words in it.
+    /// Answers that line.
+    pub async fn until_log(&self, skip: usize, words: &[&str]) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let log = self.log();
+            let said = |line: &&str| words.iter().all(|word| line.contains(word));
+            if let Some(line) = log[skip..].lines().find(said) {
+                return line.to_owned();
+            }
+            assert!(Instant::now() < deadline, "waited in vain for {words:?} in\n{log}");
             tokio::time::sleep(POLL).await;
         }
     }
@@ -215,8 +263,13 @@ impl Gateway {
     }
 
     /// Asks for a calm end and waits for it.
-    pub async fn stop(mut self) -> ExitStatus {
+    pub async fn stop(self) -> ExitStatus {
         self.signal(Signal::TERM);
+        self.ended().await
+    }
+
+    /// Waits for an end that was asked for already: a second signal would hurry it.
+    pub async fn ended(mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -272,6 +325,15 @@ fn test_scheme() -> Scheme {
     .unwrap()
 }
 
+/// A port below those that the system gives to outgoing connections (32768 on): else, while a gateway
+/// is down, somebody's connection may take its port, or a sender be connected with itself.
 fn free_port() -> SocketAddr {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
+    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
+    // Test processes that run side by side start apart from one another.
+    let start = || AtomicU16::new(u16::try_from(std::process::id() % 199).unwrap() * 100);
+    let free = |_| {
+        let at = NEXT.get_or_init(start).fetch_add(1, Ordering::Relaxed) % 20_000;
+        TcpListener::bind(("127.0.0.1", 10_000 + at)).ok()?.local_addr().ok()
+    };
+    (0..20_000).find_map(free).unwrap()
 }

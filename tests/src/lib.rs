@@ -3,9 +3,14 @@
 //!
 //! A gateway under test is a real process: it can be killed and started again. Its books are read
 //! from the store, as any other process would.
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that can't go on has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that can't go on has failed, and says why"
+)]
 
 pub mod fault_vfs;
 pub mod guests;
 pub mod house;
+pub mod load;
 pub mod sender;

@@ -88,7 +88,8 @@ impl Sender {
         }
         let response = posting.send().await?;
         let status = response.status().as_u16();
-        let text = |value: &reqwest::header::HeaderValue| value.to_str().unwrap_or_default().to_owned();
+        let text =
+            |value: &reqwest::header::HeaderValue| value.to_str().unwrap_or_default().to_owned();
         let headers = response.headers().iter().map(|(n, v)| (n.to_string(), text(v))).collect();
         let body = serde_json::from_slice(&response.bytes().await?).unwrap_or_default();
         Ok(Reply { status, body, headers })

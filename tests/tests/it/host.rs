@@ -286,7 +286,7 @@ async fn a_core_module_and_its_component_are_the_same_to_us() {
     let component = wit_component::ComponentEncoder::default()
         .validate(true)
         .module(&core)
-        .and_then(|encoder| encoder.encode())
+        .and_then(wit_component::ComponentEncoder::encode)
         .unwrap();
     assert_eq!(inspect(&core).unwrap().kind, Kind::Core);
     assert_eq!(inspect(&component).unwrap().kind, Kind::Component);

@@ -1,0 +1,136 @@
+//! The line measured end to end, through the real HTTP port of the real gateway:
+//! `cargo bench -p hookweir-tests` (`-- --help` for its flags).
+//!
+//! Everything shares this machine's cores, so what counts are ratios between subjects that took turns
+//! in one run; the figures behind them move with the machine. Never run as a test: a busy machine
+//! would fail it.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
+#![allow(clippy::cast_precision_loss, reason = "no figure here needs more than three digits")]
+
+mod accepts;
+mod beside;
+mod figures;
+mod load;
+mod process;
+mod through;
+mod traffic;
+
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use serde_json::json;
+
+use self::{figures::Section, load::Plan};
+
+/// Measures the line: ratios first, then what they were made of, as median [least-most] of the rounds.
+#[derive(Debug, Parser)]
+#[command(name = "cargo bench -p hookweir-tests --", max_term_width = 100)]
+struct Flags {
+    /// What to measure; everything, if nothing is named
+    parts: Vec<Part>,
+    /// Length of one round
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+    /// Rounds; the subjects take turns in each
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Connections of the load generator
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// Also measures what a team would build today (tests/peers/README.md says what that needs)
+    #[arg(long)]
+    peers: bool,
+    /// One JSON object in place of the tables
+    #[arg(long)]
+    json: bool,
+    /// Cargo says so
+    #[arg(long, hide = true)]
+    bench: bool,
+    /// Is the bare server, for another process of this benchmark
+    #[arg(long, hide = true)]
+    serve_bare: bool,
+}
+
+/// A part of the benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Durable accepts, beside a bare server that keeps nothing
+    Accepts,
+    /// Events through a plugin, from the signature to done; with --peers, beside the peer
+    Through,
+    /// Answers beside a plugin that spins, beside a quiet gateway
+    Beside,
+}
+
+impl Flags {
+    fn measures(&self, part: Part) -> bool {
+        self.parts.is_empty() || self.parts.contains(&part)
+    }
+
+    fn time(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+
+    /// As fast as answers come.
+    fn plan(&self) -> Plan {
+        Plan { connections: self.connections, time: self.time(), pace: None }
+    }
+}
+
+fn main() {
+    let flags = Flags::parse();
+    if flags.serve_bare {
+        return process::serve_bare();
+    }
+    // One thread: the load generator must not take more of the machine than it needs.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(measure(&flags));
+}
+
+async fn measure(flags: &Flags) {
+    let configuration = configuration(flags);
+    if !flags.json {
+        println!("{configuration}");
+    }
+    let mut sections = Vec::new();
+    let mut show = |section: Section| {
+        if !flags.json {
+            print!("{section}");
+        }
+        sections.push(section.json());
+    };
+    if flags.measures(Part::Accepts) {
+        show(accepts::measure(flags).await);
+    }
+    if flags.measures(Part::Through) {
+        show(through::measure(flags).await);
+    }
+    if flags.measures(Part::Beside) {
+        show(beside::measure(flags).await);
+    }
+    if flags.json {
+        println!("{}", json!({ "configuration": configuration, "sections": sections }));
+    }
+}
+
+fn configuration(flags: &Flags) -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let folder = std::env::temp_dir();
+    let disk = match rustix::fs::statfs(&folder) {
+        Ok(found) if found.f_type == TMPFS => "MEMORY, so nothing is durable: set TMPDIR",
+        _ => "a disk",
+    };
+    let log = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into());
+    let Flags { rounds, seconds, connections, .. } = flags;
+    format!(
+        "{cores} cores, shared by all subjects and the load generator; store in {} ({disk}); log level {log}\n\
+         bodies of 1 KiB, every id and body unique; {connections} connections, each waits for its answer; \
+         {rounds} rounds of {seconds} s in turns\n\
+         figures: median [least-most] of the rounds",
+        folder.display(),
+    )
+}
+
+/// statfs(2): a folder in memory.
+const TMPFS: rustix::fs::FsWord = 0x0102_1994;
