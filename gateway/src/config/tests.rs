@@ -263,7 +263,8 @@ fn a_secret_in_a_file_may_end_with_one_newline() {
 fn a_secret_is_valid_in_its_window() {
     let entry = r#"{ env = "GITHUB_SECRET", from = "2026-01-01T00:00:00Z", until = "2026-12-31T02:00:00+02:00" }"#;
     let source = source(&github(&format!("secrets = [{entry}]")));
-    let millis = |time: Option<hookweir_event::Timestamp>| time.map(hookweir_event::Timestamp::as_millis);
+    let millis =
+        |time: Option<hookweir_event::Timestamp>| time.map(hookweir_event::Timestamp::as_millis);
     assert_eq!(millis(source.secrets[0].from), Some(1_767_225_600_000));
     assert_eq!(millis(source.secrets[0].until), Some(1_798_675_200_000));
     let bad = r#"secrets = [{ env = "GITHUB_SECRET", until = "next year" }]"#;

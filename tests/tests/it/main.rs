@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod crash;
+mod door;
 mod host;
 mod layering;
+mod neighbours;
 mod patterns;
 mod store_faults;
+mod swap;
 mod wit;

@@ -1,0 +1,169 @@
+//! A reload loses nothing (guarantee 7): plugins and config are replaced while webhooks come in.
+
+use std::{collections::BTreeSet, io::Write as _};
+
+use hookweir_store::{DeliveryState, Shown};
+use hookweir_tests::{
+    guests,
+    house::House,
+    load::{ECHO, Load, PAYMENT},
+};
+
+/// Swaps of one run: the long one is `HOOKWEIR_SWAPS=1000`.
+fn swaps() -> u64 {
+    std::env::var("HOOKWEIR_SWAPS").ok().and_then(|text| text.parse().ok()).unwrap_or(30)
+}
+
+fn house() -> House {
+    let house = House::new(
+        env!("CARGO_BIN_EXE_hookweir-under-test"),
+        "[plugins.hostile]\nrate = \"off\"\n[plugins.payments]\nrate = \"off\"",
+    );
+    house.put_guest("hostile");
+    house.put_guest("payments");
+    house
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn swaps_under_load_lose_nothing_and_memory_stays_flat() {
+    let house = house();
+    let gateway = house.start().await;
+    let load = Load::start(&house, &[ECHO, PAYMENT]);
+    let module = guests::wasm("hostile");
+    let (all, mut resident) = (swaps(), Vec::new());
+    for number in 1..=all {
+        let log = house.log().len();
+        house.put("hostile", &guests::with_section(module.clone(), number));
+        house.until_log(log, &["plugin is live", "hostile"]).await;
+        resident.push(gateway.resident());
+    }
+    let accepted = load.end().await;
+    let events = house.settled().await;
+    assert!(accepted.len() as u64 >= all, "there was load: {}", accepted.len());
+    let mut versions = BTreeSet::new();
+    for sent in &accepted {
+        let shown = events.iter().find(|shown| shown.event.id == sent.id).unwrap();
+        let delivery = &shown.deliveries[0];
+        assert_eq!(
+            (delivery.state, delivery.attempts.len()),
+            (DeliveryState::Done, 1),
+            "{shown:#?}"
+        );
+        versions.extend(delivery.attempts[0].attempt.version);
+        let outputs = events.iter().filter(|s| s.event.parent == Some(sent.id)).count();
+        assert_eq!(outputs, sent.kind.outputs);
+    }
+    assert!(versions.len() as u64 > all / 2, "{} versions ran", versions.len());
+    // What grows once and stays, such as SQLite's cache, grows in the first fifth of a long run; a
+    // short one is given 24 MiB for it.
+    let early = resident[resident.len() / 5];
+    let late = resident[resident.len() - 1];
+    let slack = if all >= 1000 { 0 } else { 24 << 20 };
+    assert!(late <= early + early / 20 + slack, "{early} became {late} bytes: {resident:?}");
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_file_leaves_the_last_good_version_serving() {
+    let house = house();
+    let gateway = house.start().await;
+    let sender = house.sender("test");
+    let module = guests::wasm("hostile");
+    let truncated = module[..module.len() / 2].to_vec();
+    // An empty module: valid, and no plugin.
+    let empty = b"\0asm\x01\0\0\0".to_vec();
+    for (number, (bad, word)) in [
+        (truncated, "not valid WebAssembly"),
+        (b"(module)".to_vec(), "WebAssembly text"),
+        (empty, "#[plugin]"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let log = house.log().len();
+        house.put("hostile", &bad);
+        house.until_log(log, &["last good version keeps serving", word]).await;
+        sender.send("echo", &number.to_string(), b"x").await.unwrap();
+    }
+    assert!(house.settled().await.iter().all(|shown| {
+        shown.deliveries.iter().all(|delivery| delivery.state == DeliveryState::Done)
+    }));
+    assert!(gateway.stop().await.success());
+    // The bad file is still there at the next start.
+    let gateway = house.start().await;
+    sender.send("echo", "after", b"x").await.unwrap();
+    house.until("the last good version", |counts| counts.done == 4).await;
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_plugins_deliveries_wait_until_it_comes_back() {
+    let house = house();
+    let gateway = house.start().await;
+    let sender = house.sender("test");
+    let later = sender.send("retry-after", "1", b"3000").await.unwrap().id().unwrap();
+    let failed = |shown: &Shown| shown.deliveries[0].attempts.len() == 1;
+    house.until_event(later, "the first attempt", failed).await;
+    let log = house.log().len();
+    std::fs::remove_file(house.plugins().join("hostile.wasm")).unwrap();
+    house.until_log(log, &["plugin was removed"]).await;
+    // Nobody subscribes any more: kept, unrouted.
+    let orphan = sender.send("echo", "2", b"x").await.unwrap().id().unwrap();
+    assert!(house.reader().show(orphan).unwrap().unwrap().deliveries.is_empty());
+    house.put_guest("hostile");
+    house
+        .until_event(later, "the second attempt", |shown| shown.deliveries[0].attempts.len() > 1)
+        .await;
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_written_slowly_is_taken_whole() {
+    let house = house();
+    let gateway = house.start().await;
+    let log = house.log().len();
+    let module = guests::with_section(guests::wasm("hostile"), 7);
+    let mut file = std::fs::File::create(house.plugins().join("hostile.wasm")).unwrap();
+    for piece in module.chunks(module.len() / 10 + 1) {
+        file.write_all(piece).unwrap();
+        // A writer at its own pace; nothing is waited for here.
+        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    }
+    drop(file);
+    let said = house.until_log(log, &["plugin is live", "hostile"]).await;
+    assert!(!said.contains("failed to load"), "{said}");
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_config_reloads_whole_or_not_at_all() {
+    let house = house();
+    let gateway = house.start().await;
+    let source = "[sources.late]\npath = \"/webhooks/late\"\nscheme = \"github\"\n\
+                  secrets = [{ env = \"TEST_SECRET\" }]\n";
+    let scheme = hookweir_verify::Scheme::preset("github").unwrap();
+    let late = hookweir_tests::sender::Sender::new(
+        house.public,
+        "/webhooks/late",
+        scheme,
+        hookweir_tests::house::SECRET,
+    );
+    assert_eq!(late.send("push", "1", b"{}").await.unwrap().status, 404);
+
+    let log = house.log().len();
+    house.write_config(&format!("{source}[plugins.hostile]\nconcurency = 5\n"));
+    let said = house.until_log(log, &["unknown key \"concurency\""]).await;
+    assert!(said.contains("did you mean \"concurrency\"?"), "{said}");
+    assert_eq!(late.send("push", "2", b"{}").await.unwrap().status, 404);
+
+    let log = house.log().len();
+    house.write_config(&format!("{source}[store]\nurl = \"sqlite:elsewhere/x.db\"\n"));
+    house.until_log(log, &["store.url needs a restart"]).await;
+    assert_eq!(late.send("push", "3", b"{}").await.unwrap().status, 404);
+
+    let log = house.log().len();
+    house.write_config(source);
+    house.until_log(log, &["config reloaded"]).await;
+    assert_eq!(late.send("push", "4", b"{}").await.unwrap().status, 202);
+    assert!(gateway.stop().await.success());
+}
