@@ -3,10 +3,12 @@
 
 mod crash;
 mod door;
+mod full_disk;
 mod host;
 mod layering;
 mod neighbours;
 mod patterns;
+mod readme;
 mod store_faults;
 mod swap;
 mod wit;

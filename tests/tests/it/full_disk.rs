@@ -1,0 +1,99 @@
+//! What senders are told by a gateway whose disk fails: 503 and when to come back, and nothing that
+//! was not kept. The gateway runs in this process, over a disk that fails when told; senders still
+//! come in by HTTP. Guarantee 1 and "failures of the store".
+
+use hookweir::{
+    chance::Chance,
+    config::{Config, Surroundings},
+    gateway::{Ended, Gateway, Surrounds},
+    tasks::Stopper,
+};
+use hookweir_event::Clock;
+use hookweir_tests::{
+    fault_vfs::{Call, FaultVfs},
+    house::{House, SECRET},
+    sender::{Reply, Sender},
+};
+use rusqlite::ffi;
+use tokio::task::JoinHandle;
+
+fn house() -> House {
+    House::new(env!("CARGO_BIN_EXE_hookweir-under-test"), "")
+}
+
+/// A gateway of this house in this process, over this disk.
+async fn start(house: &House, disk: &FaultVfs) -> (Stopper, JoinHandle<Ended>) {
+    let env = |_: &str| Some(SECRET.to_owned());
+    let around = Surroundings { env: &env, ..Surroundings::real() };
+    let config = Config::load(&house.config(), &around).unwrap();
+    let surrounds = Surrounds {
+        config_path: house.config(),
+        clock: Clock::system(),
+        chance: Chance::system(),
+        vfs: Some(disk.name()),
+    };
+    let gateway = Gateway::build(config, surrounds).await.unwrap();
+    let (stopper, stop) = Stopper::new();
+    (stopper, tokio::spawn(gateway.run(stop)))
+}
+
+async fn send(sender: &Sender, number: u32) -> Reply {
+    sender
+        .send("push", &number.to_string(), format!("{{\"n\":{number}}}").as_bytes())
+        .await
+        .unwrap()
+}
+
+async fn probe(house: &House, path: &str) -> u16 {
+    reqwest::get(format!("http://{}/{path}", house.admin)).await.unwrap().status().as_u16()
+}
+
+#[track_caller]
+fn assert_unavailable(reply: &Reply, code: &str) {
+    assert_eq!((reply.status, reply.code()), (503, code), "{reply:?}");
+    assert_eq!(reply.body["retryable"], true);
+    assert!(reply.header("retry-after").is_some(), "{reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_503_and_comes_back_by_itself() {
+    let (house, disk) = (house(), FaultVfs::register("full-disk-http"));
+    let (stopper, gateway) = start(&house, &disk).await;
+    let sender = house.sender("github");
+    assert_eq!(send(&sender, 1).await.status, 202);
+    disk.fail_from(Call::Write, 1, ffi::SQLITE_FULL);
+    let refused = send(&sender, 2).await;
+    assert!(disk.fired() > 0, "the fault did not fire");
+    assert_unavailable(&refused, "store_refuses");
+    assert_eq!(probe(&house, "healthz").await, 200, "a restart would not help");
+    assert_eq!(house.reader().counts().unwrap().events, 1);
+    disk.heal();
+    let accepted = send(&sender, 2).await;
+    assert_eq!((accepted.status, accepted.duplicate()), (202, false), "{accepted:?}");
+    assert_eq!(house.reader().counts().unwrap().events, 2);
+    stopper.stop();
+    assert_eq!(gateway.await.unwrap(), Ended::Stopped { cut_off: 0 });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_sync_is_503_until_the_process_is_restarted() {
+    let (house, disk) = (house(), FaultVfs::register("failed-sync-http"));
+    let (stopper, gateway) = start(&house, &disk).await;
+    let sender = house.sender("github");
+    assert_eq!(send(&sender, 1).await.status, 202);
+    disk.fail_once(Call::Sync, 1, ffi::SQLITE_IOERR_FSYNC);
+    let refused = send(&sender, 2).await;
+    assert_eq!(disk.fired(), 1, "the fault did not fire");
+    assert_unavailable(&refused, "store_poisoned");
+    // The disk works again, but what it holds is in doubt: no ack any more.
+    assert_unavailable(&send(&sender, 3).await, "store_poisoned");
+    assert_eq!((probe(&house, "healthz").await, probe(&house, "readyz").await), (503, 503));
+    stopper.stop();
+    gateway.await.unwrap();
+    // A supervisor restarts it: what was acknowledged is there, and work goes on.
+    let gateway = house.start().await;
+    let again = send(&sender, 1).await;
+    assert!(again.duplicate(), "{again:?}");
+    assert_eq!(send(&sender, 3).await.status, 202);
+    assert!(gateway.stop().await.success());
+}
