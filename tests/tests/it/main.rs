@@ -9,6 +9,7 @@ mod layering;
 mod neighbours;
 mod patterns;
 mod readme;
+mod released;
 mod store_faults;
 mod swap;
 mod wit;

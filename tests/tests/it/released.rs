@@ -1,0 +1,45 @@
+//! Plugins that were built by earlier versions keep loading and running: modules in
+//! `tests/fixtures/released` are never rebuilt.
+
+use std::fs;
+
+use hookweir_event::{Clock, Event, EventId, Hops, Timestamp};
+use hookweir_host::{Grant, Host, Settings};
+use hookweir_tests::{guests::root, load::payment};
+
+fn event(origin: &str, event_type: &str, body: &str) -> Event {
+    Event {
+        id: EventId::new(Timestamp::from_secs(1_700_000_000), [7; 10]),
+        origin: origin.parse().unwrap(),
+        event_type: event_type.parse().unwrap(),
+        received_at: Timestamp::from_secs(1_700_000_000),
+        method: "POST".into(),
+        path: "/".into(),
+        query: None,
+        headers: Vec::new(),
+        body: body.as_bytes().to_vec(),
+        attributes: Vec::new(),
+        hops: Hops::default(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn released_plugins_still_load_and_run() {
+    let host =
+        Host::new(Settings { instances: 1, ..Settings::default() }, Clock::system()).unwrap();
+    let folder = root().join("tests/fixtures/released");
+    let paid = event("stripe", "payment_intent.succeeded", &payment("evt_1", "{}"));
+    let push = fs::read_to_string(root().join("plugins/github/samples/push.json")).unwrap();
+    let push = event("github", "push", &push);
+    for (file, event, outputs) in [
+        ("payments-0-1-0", &paid, ["order.paid"].as_slice()),
+        ("github-0-1-0", &push, &["ci.trigger", "board.update", "team.notify"]),
+    ] {
+        let module = fs::read(folder.join(file).with_extension("wasm")).unwrap();
+        let version = host.prepare(file.parse().unwrap(), module, Grant::default()).await.unwrap();
+        let ran = host.call(&version, event, 1).await.unwrap();
+        let made = ran.result.unwrap();
+        let types: Vec<_> = made.iter().map(|output| output.event_type.as_str()).collect();
+        assert_eq!(types, outputs, "{file}");
+    }
+}
