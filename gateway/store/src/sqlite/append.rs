@@ -1,9 +1,10 @@
 //! Appending: an event with its claims and deliveries, or a duplicate counted.
 
-use hookweir_event::{Attempt, Digest, Event, EventId, Outcome, PluginName, Timestamp};
-use rusqlite::{Connection, OptionalExtension, params};
+use hookweir_event::{Attempt, Event, EventId, Outcome, PluginName, Timestamp};
+use rusqlite::{Connection, params};
 
 use super::{
+    claims::Claims,
     codec,
     fault::Fault,
     memory::Memory,
@@ -11,29 +12,16 @@ use super::{
 };
 use crate::{NewEvent, Output, Receipt};
 
-/// After so many new claims the purge takes another step.
-const PURGE_EVERY: u32 = 512;
-/// So many claims a step looks at: twice what came in, so that the purge overtakes the arrivals. About
-/// 0.2 ms.
-const PURGE_STEP: i64 = 2 * PURGE_EVERY as i64;
-
 /// One transaction in the making. All its operations happen at one time.
 pub(super) struct Batch<'a> {
     pub(super) connection: &'a Connection,
     pub(super) now: Timestamp,
     pub(super) memory: &'a mut Memory,
-    pub(super) scratch: &'a mut Scratch,
+    pub(super) claims: &'a mut Claims,
+    /// Room for envelopes, kept between batches.
+    pub(super) envelope: &'a mut Vec<u8>,
     /// Whether it makes work due, or changes when the next work is.
     pub(super) work_due: bool,
-}
-
-/// What a batch needs besides, kept between batches.
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    envelope: Vec<u8>,
-    claims_since_purge: u32,
-    /// Where the purge goes on.
-    purged_to: Vec<u8>,
 }
 
 /// Where an event comes from, if a plugin made it.
@@ -73,45 +61,15 @@ impl Batch<'_> {
 
     /// Takes all claims for the event with this key, or none and returns the event that holds one.
     fn claim(&mut self, new: &NewEvent, key: i64) -> Result<Option<i64>, Fault> {
-        if new.claims.len() > 1 {
-            for claim in &new.claims {
-                if let Some(first) = self.holder(claim)? {
-                    return Ok(Some(first));
-                }
+        for claim in &new.claims {
+            if let Some(first) = self.claims.holder(self.connection, claim, self.now)? {
+                return Ok(Some(first));
             }
         }
-        let expires_at = self.now + new.dedupe_window;
         for claim in &new.claims {
-            // One descent into the tree for the common case, a claim that is new.
-            let sql = "INSERT INTO claims (claim, expires_at, event) VALUES (?1, ?2, ?3)
-                       ON CONFLICT (claim) DO UPDATE SET expires_at = ?2, event = ?3
-                       WHERE expires_at <= ?4";
-            let taken = self.connection.prepare_cached(sql)?.execute(params![
-                short(claim),
-                expires_at.as_millis(),
-                key,
-                self.now.as_millis()
-            ])?;
-            if taken == 0 {
-                // The same claim twice in one event is no duplicate of itself.
-                match self.holder(claim)? {
-                    Some(first) if first != key => return Ok(Some(first)),
-                    _ => {}
-                }
-            }
-            self.scratch.claims_since_purge += 1;
+            self.claims.take(claim, key, self.now + new.dedupe_window);
         }
         Ok(None)
-    }
-
-    /// The event that holds a claim now.
-    fn holder(&self, claim: &Digest) -> Result<Option<i64>, Fault> {
-        let sql = "SELECT event FROM claims WHERE claim = ?1 AND expires_at > ?2";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let found = statement
-            .query_row(params![short(claim), self.now.as_millis()], |row| row.get(0))
-            .optional()?;
-        Ok(found)
     }
 
     fn count_duplicate(&mut self, first: i64) -> Result<Receipt, Fault> {
@@ -127,7 +85,7 @@ impl Batch<'_> {
     fn insert(&mut self, event: &Event, hops: u8, from: Option<Lineage>) -> Result<i64, Fault> {
         let key = self.memory.totals.next_event;
         let origin = self.memory.origin(self.connection, &event.origin)?;
-        codec::write_envelope(event, &mut self.scratch.envelope);
+        codec::write_envelope(event, self.envelope);
         let sql = "INSERT INTO events
             (key, id, origin, type, received_at, hops, parent, root, envelope, body)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
@@ -140,7 +98,7 @@ impl Batch<'_> {
             hops,
             from.map(|from| from.parent),
             from.map(|from| from.root),
-            self.scratch.envelope,
+            &*self.envelope,
             event.body,
         ])?;
         self.memory.totals.next_event += 1;
@@ -192,36 +150,6 @@ impl Batch<'_> {
         }
         Ok(())
     }
-
-    /// Deletes expired claims, a step at a time, in the order of their keys, so that each page is
-    /// touched once per round.
-    pub(super) fn purge_claims(&mut self) -> Result<(), Fault> {
-        if self.scratch.claims_since_purge < PURGE_EVERY {
-            return Ok(());
-        }
-        self.scratch.claims_since_purge = 0;
-        let sql = "SELECT claim FROM claims WHERE claim > ?1 ORDER BY claim LIMIT 1 OFFSET ?2";
-        let to: Option<Vec<u8>> = self
-            .connection
-            .prepare_cached(sql)?
-            .query_row(params![self.scratch.purged_to, PURGE_STEP], |row| row.get(0))
-            .optional()?;
-        // No claim is longer than 16 bytes, so these 17 are behind them all.
-        let end = to.clone().unwrap_or_else(|| vec![0xff; 17]);
-        let sql = "DELETE FROM claims WHERE claim > ?1 AND claim <= ?2 AND expires_at <= ?3";
-        self.connection.prepare_cached(sql)?.execute(params![
-            self.scratch.purged_to,
-            end,
-            self.now.as_millis()
-        ])?;
-        self.scratch.purged_to = to.unwrap_or_default();
-        Ok(())
-    }
-}
-
-/// The bytes of a claim that are kept.
-fn short(claim: &Digest) -> &[u8] {
-    &claim.as_bytes()[..16]
 }
 
 fn check_fan_out(routes: &[PluginName]) -> Result<(), Fault> {

@@ -8,12 +8,15 @@
 //! - A delivery is open while `settled_at` is null; an open one is leased while `boot` is not null.
 //!   The one index on deliveries covers open ones only, and no column that a lease changes.
 //! - Event, delivery and attempt share one key space (`schema`): their tables grow at the end.
+//! - A claim is one more random page. New ones are kept in memory and in a table that grows at its end,
+//!   and reach their table in the order of keys, many to a page (`claims`).
 //! - Pages go from the log to the database file on another thread; the writer itself copies only the
 //!   short rest, after which the log starts anew. That bounds the log at 64 MiB.
 //! - After a failed sync nobody knows what is on disk: the engine is poisoned and touches nothing more.
 
 mod append;
 mod checkpoint;
+mod claims;
 pub(crate) mod codec;
 pub(crate) mod deliver;
 mod fault;

@@ -17,8 +17,9 @@ use tokio::sync::mpsc::WeakSender;
 
 use super::{
     Op,
-    append::{Batch, Scratch},
+    append::Batch,
     checkpoint::{self, Checkpointer},
+    claims::Claims,
     deliver,
     fault::Fault,
     memory::Memory,
@@ -43,7 +44,9 @@ const CACHE_KIB: i64 = 16 * 1024;
 pub(super) struct Database {
     pub(super) connection: Connection,
     pub(super) memory: Memory,
-    pub(super) scratch: Scratch,
+    pub(super) claims: Claims,
+    /// Room for envelopes.
+    pub(super) envelope: Vec<u8>,
     /// The length of the log after the last commit, in frames.
     pub(super) frames: Arc<AtomicU32>,
     _lock: File,
@@ -63,7 +66,7 @@ pub(super) fn open(
     let mut connection = connect(options).map_err(|source| failed(path, &source))?;
     let found = recognise(&connection, path)?;
     let frames = Arc::default();
-    let (memory, scratch) = bring_up(&mut connection, found, options, &frames)
+    let (memory, claims) = bring_up(&mut connection, found, options, &frames)
         .map_err(|fault| OpenError::Engine { path: path.clone(), reason: reason(fault) })?;
     sync_folder(path)?;
     let second = connect(options).map_err(|source| failed(path, &source))?;
@@ -73,7 +76,8 @@ pub(super) fn open(
         .map_err(|source| failed(path, &source))?;
     let checkpointer = Checkpointer::start(second, back)
         .map_err(|source| OpenError::File { path: path.clone(), source })?;
-    Ok((Database { connection, memory, scratch, frames, _lock: lock }, checkpointer))
+    let envelope = Vec::new();
+    Ok((Database { connection, memory, claims, envelope, frames, _lock: lock }, checkpointer))
 }
 
 /// Makes the folder and the file if they are missing, readable by nobody else, and takes the lock.
@@ -159,7 +163,7 @@ fn bring_up(
     schema_found: i64,
     options: &Options,
     frames: &Arc<AtomicU32>,
-) -> Result<(Memory, Scratch), Fault> {
+) -> Result<(Memory, Claims), Fault> {
     enter_wal_mode(connection)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "temp_store", "memory")?;
@@ -175,17 +179,23 @@ fn bring_up(
     checkpoint::truncate(connection)?;
     schema::migrate(connection, schema_found)?;
 
-    let mut scratch = Scratch::default();
+    let mut claims = Claims::read(connection)?;
     connection.execute_batch("BEGIN IMMEDIATE")?;
     let boot = deliver::boot_key(connection, &options.owner)?;
     let mut memory = Memory::read(connection, boot)?;
     let now = options.clock.now();
-    let mut batch =
-        Batch { connection, now, memory: &mut memory, scratch: &mut scratch, work_due: false };
+    let mut batch = Batch {
+        connection,
+        now,
+        memory: &mut memory,
+        claims: &mut claims,
+        envelope: &mut Vec::new(),
+        work_due: false,
+    };
     batch.free_foreign_leases()?;
     memory.totals.write(connection)?;
     connection.execute_batch("COMMIT")?;
-    Ok((memory, scratch))
+    Ok((memory, claims))
 }
 
 /// Taken to its end, since the pragma commits after its only row, where a failed sync would go

@@ -11,7 +11,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION_ID: i64 = 0x484b_5752;
 
 /// Schema N is made by the first N migrations. A released one never changes: add another.
-const MIGRATIONS: [&str; 1] = [V1];
+const MIGRATIONS: [&str; 2] = [V1, V2];
 
 /// The newest schema that this version knows.
 pub(crate) const NEWEST: i64 = MIGRATIONS.len() as i64;
@@ -102,6 +102,12 @@ CREATE TABLE totals(
     duplicates INTEGER NOT NULL
 ) STRICT;
 INSERT INTO totals VALUES (1, 1, 0, 0, 0, 0, 0, 0, 0, 0);
+";
+
+/// Claims wait here until they are written into `claims`, those of one commit packed in one row (the
+/// module `claims`).
+const V2: &str = "
+CREATE TABLE fresh_claims(key INTEGER PRIMARY KEY, claims BLOB NOT NULL) STRICT;
 ";
 
 /// Brings a database of ours, or an empty one, to the newest schema: all in one transaction.

@@ -137,11 +137,13 @@ impl<'s> Writer<'s> {
         let connection = &database.connection;
         // Immediate: what is read here is still so when it is written.
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let now = self.clock.now();
         let mut batch = Batch {
             connection,
-            now: self.clock.now(),
+            now,
             memory: &mut database.memory,
-            scratch: &mut database.scratch,
+            claims: &mut database.claims,
+            envelope: &mut database.envelope,
             work_due: false,
         };
         let mut results = Vec::with_capacity(verbs.len());
@@ -151,12 +153,13 @@ impl<'s> Writer<'s> {
                 Care::EachAlone => batch.apply_alone(verb)?,
             });
         }
-        batch.purge_claims()?;
         let work_due = batch.work_due;
+        database.claims.write(connection, now)?;
         if probe || database.memory.totals != before {
             database.memory.totals.write(connection)?;
         }
         connection.prepare_cached("COMMIT")?.execute([])?;
+        database.claims.committed();
         Ok((results, work_due))
     }
 
@@ -164,6 +167,7 @@ impl<'s> Writer<'s> {
     fn roll_back(&mut self, totals: Totals) -> Result<(), Fault> {
         let database = &mut self.database;
         database.memory = Memory::with(database.memory.boot, totals);
+        database.claims.rolled_back();
         if database.connection.is_autocommit() {
             return Ok(());
         }
@@ -276,13 +280,14 @@ impl Batch<'_> {
 
     fn apply_alone(&mut self, verb: &Verb) -> Result<Result<Done, StoreError>, Fault> {
         let run = |connection: &Connection, sql| connection.prepare_cached(sql)?.execute([]);
-        let totals = self.memory.totals;
+        let (totals, mark) = (self.memory.totals, self.claims.mark());
         run(self.connection, "SAVEPOINT operation")?;
         let done = match self.apply(verb) {
             Ok(done) => Ok(done),
             Err(Fault::Operation(reason)) => {
                 run(self.connection, "ROLLBACK TO operation")?;
                 *self.memory = Memory::with(self.memory.boot, totals);
+                self.claims.back_to(mark);
                 Err(StoreError::Failed(reason))
             }
             Err(fault) => return Err(fault),

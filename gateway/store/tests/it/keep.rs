@@ -91,28 +91,6 @@ async fn a_claim_expires_with_its_window() {
 }
 
 #[tokio::test]
-async fn expired_claims_are_purged_while_new_ones_come() {
-    let mut bed = Bed::new();
-    let store = bed.boot().await;
-    for round in 0..4 {
-        let mut tasks = JoinSet::new();
-        for n in 0..1000 {
-            let store = store.clone();
-            let claim = format!("{round} {n}");
-            tasks.spawn(async move { store.keep(new(event("push"), &[&claim], &[])).await });
-        }
-        tasks.join_all().await;
-        bed.time.advance(WINDOW);
-    }
-    store.close().await.unwrap();
-    let left: i64 = rusqlite::Connection::open(bed.path())
-        .unwrap()
-        .query_row("SELECT count(*) FROM claims", [], |row| row.get(0))
-        .unwrap();
-    assert!(left < 3000, "{left} of 4000 claims are left, of which 1000 may have their time");
-}
-
-#[tokio::test]
 async fn an_impossible_event_fails_alone() {
     let mut bed = Bed::new();
     let store = bed.boot().await;
