@@ -16,6 +16,13 @@ compile_error!(
 // The generated code names this crate as plugins do: its export macro expands in theirs.
 extern crate self as hookweir_sdk;
 
+/// Growing the memory costs the gateway more than most calls do: pages are made accessible for each
+/// event and inaccessible behind it, which stops the other cores. `hookweir plugin build` has the
+/// linker lay out a heap, and this allocator, unlike the older one in the standard library, uses it.
+#[cfg(all(target_family = "wasm", feature = "allocator"))]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 pub mod clock;
 pub mod config;
 mod event;
