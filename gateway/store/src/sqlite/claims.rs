@@ -7,7 +7,9 @@
 //!    that an ack still has its claims on disk.
 //! 2. **aging**: a full fresh map, which takes no more and is written into `claims` in the order of
 //!    its keys, a step at a time: neighbours share pages.
-//! 3. **`claims`**: all the others, found by their key. Expired ones are purged a step at a time.
+//! 3. **`claims`**: all the others, found by their key. A sweep goes round the table a step at a time:
+//!    it deletes expired ones and notes the others in a filter, so that most keys that are new are not
+//!    looked for in vain. Until it has gone round once after a start, all are looked for.
 //!
 //! A key is looked for in this order, and the first that knows it is right. After a restart, all rows
 //! of `fresh_claims` are fresh: writing a claim twice does no harm.
@@ -20,7 +22,7 @@ use std::{
 use hookweir_event::{Digest, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{deliver::unreadable, fault::Fault};
+use super::{deliver::unreadable, fault::Fault, filter::Filter};
 
 /// The first bytes of a SHA-256: as many as a UUID has.
 type Key = [u8; 16];
@@ -47,9 +49,8 @@ struct Pace {
     moved: usize,
     /// Or erases so many rows of a generation that was moved.
     erased: i64,
-    /// And looks for expired ones among so many. More than `every`, so that the purge overtakes the
-    /// arrivals.
-    purged: i64,
+    /// And sweeps over so many. More than `every`, so that the sweep overtakes the arrivals.
+    swept: usize,
 }
 
 impl Pace {
@@ -57,7 +58,7 @@ impl Pace {
     /// claims lie on 9,000 pages, so a claim of a generation writes a seventh of one. A step takes
     /// 0.5 ms.
     const USUAL: Self =
-        Self { generation: 65_536, every: 256, moved: 512, erased: 1024, purged: 512 };
+        Self { generation: 65_536, every: 256, moved: 512, erased: 1024, swept: 320 };
 }
 
 /// The writer's view of the claims. What a transaction changes is taken back by
@@ -72,9 +73,28 @@ pub(super) struct Claims {
     erased: i64,
     /// New claims since the last step.
     arrived: usize,
-    /// Where the purge goes on.
-    purged_to: Key,
+    /// Has all of `claims`, if it is there.
+    filter: Option<Filter>,
+    sweep: Sweep,
     pending: Pending,
+}
+
+/// A way round `claims`.
+#[derive(Debug)]
+struct Sweep {
+    /// Up to here.
+    at: Option<Key>,
+    seen: usize,
+    /// The next filter: has what was seen, and what came since the sweep began.
+    filter: Filter,
+}
+
+impl Sweep {
+    /// From the beginning, over about so many. With room for as many again, which come meanwhile.
+    fn over(claims: usize) -> Self {
+        let filter = Filter::with_room_for(claims.max(Pace::USUAL.generation).saturating_mul(2));
+        Self { at: None, seen: 0, filter }
+    }
 }
 
 /// A generation on its way into `claims`.
@@ -99,7 +119,8 @@ struct Pending {
 struct Step {
     moved_to: Option<Key>,
     erased: i64,
-    purged_to: Key,
+    /// Where the sweep is; none: it has gone round.
+    swept_to: Option<Key>,
 }
 
 impl Claims {
@@ -109,6 +130,8 @@ impl Claims {
     }
 
     fn read_at(connection: &Connection, pace: Pace) -> Result<Self, Fault> {
+        let sql = "SELECT events - outputs FROM totals";
+        let events: i64 = connection.query_row(sql, [], |row| row.get(0))?;
         let mut claims = Self {
             pace,
             fresh: BTreeMap::new(),
@@ -116,7 +139,9 @@ impl Claims {
             written: 0,
             erased: 0,
             arrived: 0,
-            purged_to: Key::default(),
+            filter: None,
+            // A guess: what was purged is in it, and events with two claims count once.
+            sweep: Sweep::over(usize::try_from(events).unwrap_or(0)),
             pending: Pending::default(),
         };
         let mut statement =
@@ -144,6 +169,9 @@ impl Claims {
         let young = self.fresh.get(&key).or_else(|| self.aging.as_ref()?.claims.get(&key));
         if let Some(held) = young {
             return Ok((held.expires_at > now).then_some(held.event));
+        }
+        if self.filter.as_ref().is_some_and(|filter| !filter.may_contain(&key)) {
+            return Ok(None);
         }
         let sql = "SELECT event FROM claims WHERE claim = ?1 AND expires_at > ?2";
         let found = connection
@@ -187,23 +215,23 @@ impl Claims {
                 .execute(params![self.written + 1, packed])?;
         }
         if self.arrived + taken.len() >= self.pace.every {
-            let purged_to = self.purge(connection, now)?;
-            let (moved_to, erased) = match &self.aging {
-                None => (None, self.erased),
-                Some(aging) => self.age(aging, connection, now)?,
-            };
-            self.pending.step = Some(Step { moved_to, erased, purged_to });
+            let swept_to = self.sweep(connection, now)?;
+            let (moved_to, erased) = self.age(connection, now)?;
+            self.pending.step = Some(Step { moved_to, erased, swept_to });
         }
         Ok(())
     }
 
-    /// Moves the next claims of a generation, or erases their rows if all are moved.
+    /// Moves the next claims of a generation, or erases their rows if all are moved. Returns how far
+    /// it came with both.
     fn age(
-        &self,
-        aging: &Aging,
+        &mut self,
         connection: &Connection,
         now: Timestamp,
     ) -> Result<(Option<Key>, i64), Fault> {
+        let Some(aging) = &self.aging else {
+            return Ok((None, self.erased));
+        };
         let after = aging.moved_to.map_or(Bound::Unbounded, Bound::Excluded);
         let next = aging.claims.range((after, Bound::Unbounded)).take(self.pace.moved);
         // What is there already has expired, or is this very claim, moved before a restart.
@@ -212,10 +240,15 @@ impl Claims {
         let mut insert = connection.prepare_cached(sql)?;
         let mut moved_to = None;
         for (key, held) in next {
+            moved_to = Some(*key);
             if held.expires_at > now {
                 insert.execute(params![key, held.expires_at.as_millis(), held.event])?;
+                // Should the transaction fail, they are in the filters for nothing, which is no harm.
+                self.sweep.filter.insert(key);
+                if let Some(filter) = &mut self.filter {
+                    filter.insert(key);
+                }
             }
-            moved_to = Some(*key);
         }
         if moved_to.is_some() {
             return Ok((moved_to, self.erased));
@@ -225,22 +258,32 @@ impl Claims {
         Ok((aging.moved_to, erased))
     }
 
-    /// Deletes expired claims in the order of their keys, so that each page is touched once in a
-    /// round. Returns where the next step begins.
-    fn purge(&self, connection: &Connection, now: Timestamp) -> Result<Key, Fault> {
-        let sql = "SELECT claim FROM claims WHERE claim >= ?1 ORDER BY claim LIMIT 1 OFFSET ?2";
-        let end: Option<Key> = connection
-            .prepare_cached(sql)?
-            .query_row(params![self.purged_to, self.pace.purged], |row| row.get(0))
-            .optional()?;
-        // The highest key of all may stay until the next round.
-        let sql = "DELETE FROM claims WHERE claim >= ?1 AND claim < ?2 AND expires_at <= ?3";
-        connection.prepare_cached(sql)?.execute(params![
-            self.purged_to,
-            end.unwrap_or([0xff; 16]),
-            now.as_millis()
-        ])?;
-        Ok(end.unwrap_or_default())
+    /// Goes on in the order of keys, so that each page is touched once in a round. Returns how far it
+    /// came; none: to the end.
+    fn sweep(&mut self, connection: &Connection, now: Timestamp) -> Result<Option<Key>, Fault> {
+        let from = self.sweep.at.as_ref().map_or(&[][..], |key| key);
+        let sql = "SELECT claim, expires_at FROM claims WHERE claim > ?1 ORDER BY claim LIMIT ?2";
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut rows =
+            statement.query(params![from, i64::try_from(self.pace.swept).unwrap_or(1)])?;
+        let (mut last, mut seen, mut expired) = (None, 0, false);
+        while let Some(row) = rows.next()? {
+            let key: Key = row.get(0)?;
+            if Timestamp::from_millis(row.get(1)?) > now {
+                self.sweep.filter.insert(&key);
+            } else {
+                expired = true;
+            }
+            seen += 1;
+            last = Some(key);
+        }
+        drop(rows);
+        if expired {
+            let sql = "DELETE FROM claims WHERE claim > ?1 AND claim <= ?2 AND expires_at <= ?3";
+            connection.prepare_cached(sql)?.execute(params![from, last, now.as_millis()])?;
+        }
+        self.sweep.seen += seen;
+        Ok(last.filter(|_| seen == self.pace.swept))
     }
 
     /// The transaction is on disk.
@@ -251,7 +294,11 @@ impl Claims {
         taken.clear();
         if let Some(step) = step.take() {
             self.arrived = 0;
-            self.purged_to = step.purged_to;
+            self.sweep.at = step.swept_to;
+            if step.swept_to.is_none() {
+                let next = Sweep::over(self.sweep.seen);
+                self.filter = Some(std::mem::replace(&mut self.sweep, next).filter);
+            }
             self.erased = step.erased;
             if let Some(aging) = &mut self.aging {
                 aging.moved_to = step.moved_to;
@@ -314,7 +361,7 @@ mod tests {
 
     const WINDOW: Duration = Duration::from_secs(100);
     /// Small enough that a history of some dozens of claims goes through all three ages.
-    const QUICK: Pace = Pace { generation: 8, every: 2, moved: 4, erased: 8, purged: 4 };
+    const QUICK: Pace = Pace { generation: 8, every: 2, moved: 4, erased: 8, swept: 4 };
 
     struct Bench {
         connection: Connection,

@@ -20,6 +20,7 @@ mod claims;
 pub(crate) mod codec;
 pub(crate) mod deliver;
 mod fault;
+mod filter;
 mod memory;
 mod open;
 pub(crate) mod schema;
