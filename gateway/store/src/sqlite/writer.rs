@@ -50,20 +50,10 @@ impl<'s> Writer<'s> {
 
     /// Serves until nobody can ask any more, then leaves an empty log behind.
     pub(super) fn serve(mut self, mut queue: mpsc::Receiver<Op>) {
-        let mut ops = Vec::with_capacity(BATCH_MAX);
-        while queue.blocking_recv_many(&mut ops, BATCH_MAX) > 0 {
+        while let Some(first) = queue.blocking_recv() {
             let mut work = Work::default();
-            for op in ops.drain(..) {
-                match op {
-                    Op::Do(verb, reply) => work.push(verb, reply),
-                    Op::Probe => work.probe = true,
-                    Op::Close => queue.close(),
-                }
-                if work.bytes >= BATCH_BYTES {
-                    self.batch(std::mem::take(&mut work));
-                }
-            }
-            self.batch(work);
+            work.push(first, &mut queue);
+            self.batch(work, &mut queue);
         }
         let finished = &self.signals.finished;
         let ended = self.end();
@@ -71,20 +61,19 @@ impl<'s> Writer<'s> {
     }
 
     /// One batch from the transaction to the answers, then the log's upkeep.
-    fn batch(&mut self, work: Work) {
-        let Work { verbs, replies, probe, .. } = work;
-        if verbs.is_empty() && !probe {
+    fn batch(&mut self, mut work: Work, queue: &mut mpsc::Receiver<Op>) {
+        if work.verbs.is_empty() && !work.probe {
             return;
         }
         let outcome = self.poisoned().and_then(|()| {
-            let made = self.commit(&verbs, probe)?;
+            let made = self.commit(&mut work, queue)?;
             // The checkpointer may have found out meanwhile that syncs fail.
             self.poisoned()?;
             Ok(made)
         });
         match outcome {
             Ok((results, work_due)) => {
-                for (reply, result) in replies.into_iter().zip(results) {
+                for (reply, result) in work.replies.into_iter().zip(results) {
                     let _ = reply.send(result);
                 }
                 self.recovered();
@@ -96,7 +85,7 @@ impl<'s> Writer<'s> {
             Err(fault) => {
                 self.failed(&fault);
                 let answer = fault.into_answer();
-                for reply in replies {
+                for reply in work.replies {
                     let _ = reply.send(Err(answer.clone()));
                 }
             }
@@ -111,12 +100,16 @@ impl<'s> Writer<'s> {
     }
 
     /// Applies and commits. When this returns `Ok`, the log is synced.
-    fn commit(&mut self, verbs: &[Verb], probe: bool) -> Result<(Results, bool), Fault> {
+    fn commit(
+        &mut self,
+        work: &mut Work,
+        queue: &mut mpsc::Receiver<Op>,
+    ) -> Result<(Results, bool), Fault> {
         let totals = self.database.memory.totals;
-        let made = match self.transact(verbs, totals, probe, Care::Fast) {
+        let made = match self.transact(work, queue, totals, Care::Fast) {
             Err(Fault::Operation(_)) => {
                 self.roll_back(totals)?;
-                self.transact(verbs, totals, probe, Care::EachAlone)
+                self.transact(work, queue, totals, Care::EachAlone)
             }
             made => made,
         };
@@ -128,9 +121,9 @@ impl<'s> Writer<'s> {
 
     fn transact(
         &mut self,
-        verbs: &[Verb],
+        work: &mut Work,
+        queue: &mut mpsc::Receiver<Op>,
         before: Totals,
-        probe: bool,
         care: Care,
     ) -> Result<(Results, bool), Fault> {
         let database = &mut self.database;
@@ -146,16 +139,19 @@ impl<'s> Writer<'s> {
             envelope: &mut database.envelope,
             work_due: false,
         };
-        let mut results = Vec::with_capacity(verbs.len());
-        for verb in verbs {
-            results.push(match care {
-                Care::Fast => Ok(batch.apply(verb)?),
-                Care::EachAlone => batch.apply_alone(verb)?,
-            });
+        let mut results = Vec::with_capacity(work.verbs.len());
+        // What comes while others are applied still joins them: the sync is what takes time.
+        while results.len() < work.verbs.len() || work.take(queue) {
+            for verb in &work.verbs[results.len()..] {
+                results.push(match care {
+                    Care::Fast => Ok(batch.apply(verb)?),
+                    Care::EachAlone => batch.apply_alone(verb)?,
+                });
+            }
         }
         let work_due = batch.work_due;
         database.claims.write(connection, now)?;
-        if probe || database.memory.totals != before {
+        if work.probe || database.memory.totals != before {
             database.memory.totals.write(connection)?;
         }
         connection.prepare_cached("COMMIT")?.execute([])?;
@@ -244,7 +240,30 @@ struct Work {
 }
 
 impl Work {
-    fn push(&mut self, verb: Verb, reply: Reply) {
+    /// Takes what waits, up to the limits; false if there is nothing to apply.
+    fn take(&mut self, queue: &mut mpsc::Receiver<Op>) -> bool {
+        let before = self.verbs.len();
+        while self.verbs.len() < BATCH_MAX && self.bytes < BATCH_BYTES {
+            match queue.try_recv() {
+                Ok(op) => self.push(op, queue),
+                Err(_) => break,
+            }
+        }
+        self.verbs.len() > before
+    }
+
+    fn push(&mut self, op: Op, queue: &mut mpsc::Receiver<Op>) {
+        let (verb, reply) = match op {
+            Op::Do(verb, reply) => (verb, reply),
+            Op::Probe => {
+                self.probe = true;
+                return;
+            }
+            Op::Close => {
+                queue.close();
+                return;
+            }
+        };
         self.bytes += match &verb {
             Verb::Append(new) => new.event.body.len(),
             Verb::Settle(settlement) => {
