@@ -40,6 +40,12 @@ impl Stock {
         self.ends.extend(other.ends.iter().map(|end| before + end));
     }
 
+    /// Each request, once.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let begins = std::iter::once(&0).chain(&self.ends);
+        begins.zip(&self.ends).map(|(begin, end)| &self.bytes[*begin..*end])
+    }
+
     fn get(&self, at: usize) -> Option<&[u8]> {
         let at = if self.endless { at % self.ends.len() } else { at };
         let begin = if at == 0 { 0 } else { self.ends[at - 1] };
@@ -66,8 +72,8 @@ pub(crate) struct Answered {
     pub(crate) refused: u64,
     /// From the first request to the last answer.
     pub(crate) elapsed: Duration,
-    /// Of each request, in microseconds, the quickest first.
-    latencies: Vec<u32>,
+    /// Of each request, or as many quantiles, in microseconds, the quickest first.
+    pub(crate) latencies: Vec<u32>,
 }
 
 impl Answered {

@@ -15,6 +15,7 @@ mod load;
 mod process;
 mod through;
 mod traffic;
+mod wrk;
 
 use std::time::Duration;
 
@@ -41,6 +42,9 @@ struct Flags {
     /// Also measures what a team would build today (tests/peers/README.md says what that needs)
     #[arg(long)]
     peers: bool,
+    /// Loads `accepts` with wrk, which must be installed
+    #[arg(long)]
+    wrk: bool,
     /// One JSON object in place of the tables
     #[arg(long)]
     json: bool,
