@@ -92,12 +92,12 @@ impl Store {
     /// [`StoreError::Overloaded`] at once if the queue is full; otherwise as the commit failed.
     pub async fn append(&self, event: NewEvent) -> Result<Receipt, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.queue()?.try_send(Op::Do(Verb::Append(event), reply)).map_err(
-            |error| match error {
+        self.queue()?.try_send(Op::Do(Verb::Append(event.into()), reply)).map_err(|error| {
+            match error {
                 TrySendError::Full(_) => StoreError::Overloaded,
                 TrySendError::Closed(_) => self.why_closed(),
-            },
-        )?;
+            }
+        })?;
         match self.answer(answer).await? {
             Done::Append(receipt) => Ok(receipt),
             _ => unreachable!("invariant: each verb is answered by its own variant"),

@@ -1,16 +1,17 @@
 //! Appending: an event with its claims and deliveries, or a duplicate counted.
 
-use hookweir_event::{Attempt, Event, EventId, Outcome, PluginName, Timestamp};
-use rusqlite::{Connection, params};
+use hookweir_event::{Attempt, EventId, EventType, Hops, Origin, Outcome, PluginName, Timestamp};
+use rusqlite::{CachedStatement, Connection, params};
 
 use super::{
+    Append,
     claims::Claims,
     codec,
     fault::Fault,
     memory::Memory,
     schema::{ORDINAL_MAX, child_key},
 };
-use crate::{NewEvent, Output, Receipt};
+use crate::{Output, Receipt};
 
 /// One transaction in the making. All its operations happen at one time.
 pub(super) struct Batch<'a> {
@@ -22,6 +23,37 @@ pub(super) struct Batch<'a> {
     pub(super) envelope: &'a mut Vec<u8>,
     /// Whether it makes work due, or changes when the next work is.
     pub(super) work_due: bool,
+    insert_event: Statement<'a>,
+    insert_delivery: Statement<'a>,
+}
+
+/// A statement that is looked up once in a batch.
+#[derive(Default)]
+struct Statement<'a>(Option<CachedStatement<'a>>);
+
+impl<'a> Statement<'a> {
+    fn get(
+        &mut self,
+        connection: &'a Connection,
+        sql: &str,
+    ) -> rusqlite::Result<&mut CachedStatement<'a>> {
+        match &mut self.0 {
+            Some(statement) => Ok(statement),
+            none => Ok(none.insert(connection.prepare_cached(sql)?)),
+        }
+    }
+}
+
+/// A row of `events`.
+struct Row<'a> {
+    id: EventId,
+    origin: &'a Origin,
+    event_type: &'a EventType,
+    received_at: Timestamp,
+    hops: Hops,
+    from: Option<Lineage>,
+    envelope: &'a [u8],
+    body: &'a [u8],
 }
 
 /// Where an event comes from, if a plugin made it.
@@ -31,15 +63,43 @@ struct Lineage {
     root: i64,
 }
 
-impl Batch<'_> {
-    pub(super) fn append(&mut self, new: &NewEvent) -> Result<Receipt, Fault> {
+impl<'a> Batch<'a> {
+    pub(super) fn new(
+        connection: &'a Connection,
+        now: Timestamp,
+        memory: &'a mut Memory,
+        claims: &'a mut Claims,
+        envelope: &'a mut Vec<u8>,
+    ) -> Self {
+        Self {
+            connection,
+            now,
+            memory,
+            claims,
+            envelope,
+            work_due: false,
+            insert_event: Statement::default(),
+            insert_delivery: Statement::default(),
+        }
+    }
+
+    pub(super) fn append(&mut self, new: &Append) -> Result<Receipt, Fault> {
         let key = self.memory.totals.next_event;
         if let Some(first) = self.claim(new, key)? {
             return self.count_duplicate(first);
         }
-        self.insert(&new.event, new.event.hops.0, None)?;
+        self.insert(&Row {
+            id: new.id,
+            origin: &new.origin,
+            event_type: &new.event_type,
+            received_at: new.received_at,
+            hops: new.hops,
+            from: None,
+            envelope: &new.envelope,
+            body: &new.body,
+        })?;
         self.route(key, &new.routes)?;
-        Ok(Receipt::new(new.event.id, false))
+        Ok(Receipt::new(new.id, false))
     }
 
     /// Keeps an output of the event with the key `parent`.
@@ -50,7 +110,21 @@ impl Batch<'_> {
     ) -> Result<(), Fault> {
         let hops = hookweir_event::Hops(parent.hops).next();
         let lineage = Lineage { parent: parent.event, root: parent.root };
-        let key = self.insert(&output.event, hops.0, Some(lineage))?;
+        let event = &output.event;
+        let mut envelope = std::mem::take(self.envelope);
+        codec::write_envelope(event, &mut envelope);
+        let inserted = self.insert(&Row {
+            id: event.id,
+            origin: &event.origin,
+            event_type: &event.event_type,
+            received_at: event.received_at,
+            hops,
+            from: Some(lineage),
+            envelope: &envelope,
+            body: &event.body,
+        });
+        *self.envelope = envelope;
+        let key = inserted?;
         self.memory.totals.outputs += 1;
         if hops.beyond_limit() {
             self.bury(key, &output.routes)
@@ -60,7 +134,7 @@ impl Batch<'_> {
     }
 
     /// Takes all claims for the event with this key, or none and returns the event that holds one.
-    fn claim(&mut self, new: &NewEvent, key: i64) -> Result<Option<i64>, Fault> {
+    fn claim(&mut self, new: &Append, key: i64) -> Result<Option<i64>, Fault> {
         for claim in &new.claims {
             if let Some(first) = self.claims.holder(self.connection, claim, self.now)? {
                 return Ok(Some(first));
@@ -82,24 +156,23 @@ impl Batch<'_> {
         Ok(Receipt::new(EventId::from_bytes(id), true))
     }
 
-    fn insert(&mut self, event: &Event, hops: u8, from: Option<Lineage>) -> Result<i64, Fault> {
+    fn insert(&mut self, row: &Row<'_>) -> Result<i64, Fault> {
         let key = self.memory.totals.next_event;
-        let origin = self.memory.origin(self.connection, &event.origin)?;
-        codec::write_envelope(event, self.envelope);
+        let origin = self.memory.origin(self.connection, row.origin)?;
         let sql = "INSERT INTO events
             (key, id, origin, type, received_at, hops, parent, root, envelope, body)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-        self.connection.prepare_cached(sql)?.execute(params![
+        self.insert_event.get(self.connection, sql)?.execute(params![
             key,
-            event.id.as_bytes(),
+            row.id.as_bytes(),
             origin,
-            event.event_type.as_str(),
-            event.received_at.as_millis(),
-            hops,
-            from.map(|from| from.parent),
-            from.map(|from| from.root),
-            &*self.envelope,
-            event.body,
+            row.event_type.as_str(),
+            row.received_at.as_millis(),
+            row.hops.0,
+            row.from.map(|from| from.parent),
+            row.from.map(|from| from.root),
+            row.envelope,
+            row.body,
         ])?;
         self.memory.totals.next_event += 1;
         self.memory.totals.events += 1;
@@ -115,7 +188,7 @@ impl Batch<'_> {
         for (ordinal, name) in (0..).zip(routes) {
             let plugin = self.memory.plugin(self.connection, name)?;
             let sql = "INSERT INTO deliveries (key, plugin, due_at) VALUES (?1, ?2, ?3)";
-            self.connection.prepare_cached(sql)?.execute(params![
+            self.insert_delivery.get(self.connection, sql)?.execute(params![
                 child_key(event, ordinal),
                 plugin,
                 self.now.as_millis()

@@ -28,6 +28,7 @@ mod writer;
 
 use std::time::Duration;
 
+use hookweir_event::{Digest, Event, EventId, EventType, Hops, Origin, PluginName, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
@@ -38,10 +39,47 @@ use crate::{
 /// What the writer is asked to do. Applied by reference, so that it can be run again.
 #[derive(Debug)]
 pub(crate) enum Verb {
-    Append(NewEvent),
+    Append(Append),
     Lease(Vec<Want>),
     Settle(Settlement),
     GiveBack(Vec<LeaseKey>, Duration),
+}
+
+/// A [`NewEvent`] as the writer needs it. Made by who appends: encoding an event and letting go of its
+/// parts is not for the one thread that all wait for.
+#[derive(Debug)]
+pub(crate) struct Append {
+    id: EventId,
+    origin: Origin,
+    event_type: EventType,
+    received_at: Timestamp,
+    hops: Hops,
+    envelope: Vec<u8>,
+    body: Vec<u8>,
+    claims: Vec<Digest>,
+    dedupe_window: Duration,
+    routes: Vec<PluginName>,
+}
+
+impl From<NewEvent> for Append {
+    fn from(new: NewEvent) -> Self {
+        let NewEvent { event, claims, dedupe_window, routes } = new;
+        let mut envelope = Vec::with_capacity(512);
+        codec::write_envelope(&event, &mut envelope);
+        let Event { id, origin, event_type, received_at, hops, body, .. } = event;
+        Self {
+            id,
+            origin,
+            event_type,
+            received_at,
+            hops,
+            envelope,
+            body,
+            claims,
+            dedupe_window,
+            routes,
+        }
+    }
 }
 
 /// What came of it, one variant for each verb.

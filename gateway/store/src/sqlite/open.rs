@@ -184,15 +184,10 @@ fn bring_up(
     let boot = deliver::boot_key(connection, &options.owner)?;
     let mut memory = Memory::read(connection, boot)?;
     let now = options.clock.now();
-    let mut batch = Batch {
-        connection,
-        now,
-        memory: &mut memory,
-        claims: &mut claims,
-        envelope: &mut Vec::new(),
-        work_due: false,
-    };
+    let mut envelope = Vec::new();
+    let mut batch = Batch::new(connection, now, &mut memory, &mut claims, &mut envelope);
     batch.free_foreign_leases()?;
+    drop(batch);
     memory.totals.write(connection)?;
     connection.execute_batch("COMMIT")?;
     Ok((memory, claims))

@@ -131,14 +131,8 @@ impl<'s> Writer<'s> {
         // Immediate: what is read here is still so when it is written.
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let now = self.clock.now();
-        let mut batch = Batch {
-            connection,
-            now,
-            memory: &mut database.memory,
-            claims: &mut database.claims,
-            envelope: &mut database.envelope,
-            work_due: false,
-        };
+        let Database { memory, claims, envelope, .. } = database;
+        let mut batch = Batch::new(connection, now, memory, claims, envelope);
         let mut results = Vec::with_capacity(work.verbs.len());
         // What comes while others are applied still joins them: the sync is what takes time.
         while results.len() < work.verbs.len() || work.take(queue) {
@@ -150,6 +144,7 @@ impl<'s> Writer<'s> {
             }
         }
         let work_due = batch.work_due;
+        drop(batch);
         database.claims.write(connection, now)?;
         if work.probe || database.memory.totals != before {
             database.memory.totals.write(connection)?;
@@ -265,7 +260,7 @@ impl Work {
             }
         };
         self.bytes += match &verb {
-            Verb::Append(new) => new.event.body.len(),
+            Verb::Append(new) => new.body.len(),
             Verb::Settle(settlement) => {
                 settlement.outputs.iter().map(|output| output.event.body.len()).sum()
             }
