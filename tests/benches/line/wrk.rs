@@ -52,7 +52,8 @@ pub(crate) fn drive(address: SocketAddr, stock: &Stock, plan: Plan) -> Answered 
             file.write_all(&u32::try_from(request.len()).unwrap().to_le_bytes()).unwrap();
             file.write_all(request).unwrap();
         }
-        file.flush().unwrap();
+        // Now, and not while the gateway syncs.
+        file.into_inner().unwrap().sync_all().unwrap();
     }
     let script = folder.path().join("line.lua");
     std::fs::write(&script, SCRIPT).unwrap();

@@ -16,22 +16,37 @@ use tokio::sync::mpsc::WeakSender;
 
 use super::{Op, fault::Fault};
 
-/// A pass starts at 8 MiB of log (frames of 4 KiB): long enough that a page written again and again
-/// is copied once, short enough that a pass takes some 10 ms.
-const PASS_FRAMES: u32 = 2048;
+/// A pass starts at 8 MiB of log: long enough that a page written again and again is copied once, short
+/// enough that a pass takes some 10 ms.
+const PASS_BYTES: u32 = 8 << 20;
 /// The writer copies a rest of up to 4 MiB itself; a longer one gets another pass.
-const REST_FRAMES: u32 = 1024;
+const REST_BYTES: u32 = 4 << 20;
 /// At 48 MiB the writer waits: for the pass that runs, and for readers that keep the log from starting
 /// anew. New readers are no hindrance once all is copied, so that takes as long as one query. With the
 /// largest batch on top the log stays below 64 MiB, unless someone reads for longer than the busy
 /// timeout; then it grows by as much again before the next wait.
-const HARD_FRAMES: u32 = 12_288;
+const HARD_BYTES: u32 = 48 << 20;
 /// How long after a failed commit the writer is asked to try another.
 const PROBE_AFTER: Duration = Duration::from_secs(1);
 
 enum Job {
     Pass,
     Probe,
+}
+
+/// The limits above, in frames of the log: pages, each.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    pass: u32,
+    rest: u32,
+    hard: u32,
+}
+
+impl Limits {
+    fn with_pages_of(bytes: u32) -> Self {
+        let [pass, rest, hard] = [PASS_BYTES, REST_BYTES, HARD_BYTES].map(|limit| limit / bytes);
+        Self { pass, rest, hard }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +64,7 @@ pub(super) struct Checkpointer {
     jobs: Option<mpsc::SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
     shared: Shared,
+    limits: Limits,
     frames_seen: u32,
     /// Below this many frames there is no use in trying again.
     next_try: u32,
@@ -56,15 +72,27 @@ pub(super) struct Checkpointer {
 
 impl Checkpointer {
     /// Starts the thread, which owns `connection`, and sends probes to the writer through `back`.
-    pub(super) fn start(connection: Connection, back: WeakSender<Op>) -> std::io::Result<Self> {
+    pub(super) fn start(
+        connection: Connection,
+        page_bytes: u32,
+        back: WeakSender<Op>,
+    ) -> std::io::Result<Self> {
         // A pass and a probe can be under way at once; more are never asked for.
         let (jobs, queue) = mpsc::sync_channel(2);
+        let limits = Limits::with_pages_of(page_bytes);
         let shared = Shared::default();
         let state = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("store-checkpoint".into())
             .spawn(move || work(&connection, &queue, &back, &state))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), shared, frames_seen: 0, next_try: 0 })
+        Ok(Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+            shared,
+            limits,
+            frames_seen: 0,
+            next_try: 0,
+        })
     }
 
     /// Why the thread found that the store is poisoned, if it did.
@@ -87,20 +115,20 @@ impl Checkpointer {
             self.next_try = 0;
         }
         self.frames_seen = frames;
-        if frames < PASS_FRAMES.max(self.next_try) {
+        let Limits { pass, rest, hard } = self.limits;
+        if frames < pass.max(self.next_try) {
             return Ok(());
         }
-        let pass = self.idle_pass(frames >= HARD_FRAMES);
-        let Some(copied) = pass else {
+        let Some(copied) = self.idle_pass(frames >= hard) else {
             return Ok(());
         };
-        if frames.saturating_sub(copied) > REST_FRAMES && frames < HARD_FRAMES {
+        if frames.saturating_sub(copied) > rest && frames < hard {
             self.start_pass();
             return Ok(());
         }
-        let (copied, pause) = match frames >= HARD_FRAMES {
-            false => (copy(writer, CheckpointMode::PASSIVE)?, REST_FRAMES),
-            true => (copy(writer, CheckpointMode::RESTART)?, HARD_FRAMES),
+        let (copied, pause) = match frames >= hard {
+            false => (copy(writer, CheckpointMode::PASSIVE)?, rest),
+            true => (copy(writer, CheckpointMode::RESTART)?, hard),
         };
         lock(&self.shared).copied = copied;
         // Unless the next commit starts the log anew, a reader is in the way.

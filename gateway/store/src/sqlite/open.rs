@@ -40,6 +40,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// (`pcache1TruncateUnsafe`); what is not in it is in the kernel's.
 const CACHE_KIB: i64 = 16 * 1024;
 
+/// Of a new database; an old one keeps what it has. Of the usual 4 KiB a third is wasted where two
+/// events of 1.4 KB fit and three do not: 39,700 accepts/s over HTTP became 44,400. 16 KiB was slower.
+const PAGE_BYTES: i64 = 8192;
+
 /// The writer's connection and what belongs to it. Dropped in this order: the lock last.
 pub(super) struct Database {
     pub(super) connection: Connection,
@@ -74,7 +78,10 @@ pub(super) fn open(
     second
         .query_row("SELECT count(*) FROM totals", [], |_| Ok(()))
         .map_err(|source| failed(path, &source))?;
-    let checkpointer = Checkpointer::start(second, back)
+    let page_bytes = second
+        .pragma_query_value(None, "page_size", |row| row.get(0))
+        .map_err(|source| failed(path, &source))?;
+    let checkpointer = Checkpointer::start(second, page_bytes, back)
         .map_err(|source| OpenError::File { path: path.clone(), source })?;
     let envelope = Vec::new();
     Ok((Database { connection, memory, claims, envelope, frames, _lock: lock }, checkpointer))
@@ -131,6 +138,7 @@ fn connect(options: &Options) -> rusqlite::Result<Connection> {
         Some(vfs) => Connection::open_with_flags_and_vfs(&options.path, flags, vfs.as_str())?,
     };
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update(None, "synchronous", "full")?;
     // Closing must not checkpoint: after a failed sync nothing may be written.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
