@@ -1,0 +1,208 @@
+//! The command line as a person meets it: what each command prints, where, and with which exit code.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use hookweir_tests::{
+    guests,
+    house::{House, SECRET},
+};
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_hookweir-under-test");
+
+/// What a command said, and how it ended.
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    fn by(command: &mut Command) -> Self {
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        let [out, err] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        Self { code: status.code().expect("it ended by itself"), out, err }
+    }
+
+    /// It ended so, and said all of these words on standard error.
+    #[track_caller]
+    fn fails(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, code, "{}\n{}", self.out, self.err);
+        for word in words {
+            assert!(self.err.contains(word), "no {word:?} in\n{}", self.err);
+        }
+    }
+
+    /// It ended well, and said all of these words on standard output.
+    #[track_caller]
+    fn succeeds(&self, words: &[&str]) {
+        assert_eq!(self.code, 0, "{}\n{}", self.out, self.err);
+        for word in words {
+            assert!(self.out.contains(word), "no {word:?} in\n{}", self.out);
+        }
+    }
+}
+
+/// `hookweir` with these arguments, in this folder.
+fn hookweir(folder: &Path, args: &[&str]) -> Said {
+    let mut command = Command::new(PROGRAM);
+    Said::by(command.args(args).current_dir(folder).env("TEST_SECRET", SECRET))
+}
+
+#[test]
+fn help_names_each_command_and_its_flags() {
+    let folder = TempDir::new().unwrap();
+    let help = |command: &[&str]| hookweir(folder.path(), &[command, &["--help"]].concat());
+    help(&[]).succeeds(&["run", "check", "demo", "send", "plugin", "--log", "--version"]);
+    for (command, flags) in [
+        (&["run"][..], &["--config"][..]),
+        (&["check"], &["--config"]),
+        (&["demo"], &["--once", "--json"]),
+        (&["send"], &["--type", "--body", "--id", "--content-type", "--url", "--config"]),
+        (&["plugin"], &["new", "build", "check"]),
+        (&["plugin", "new"], &["--sdk"]),
+        (&["plugin", "build"], &["--out", "--install"]),
+        (&["plugin", "check"], &["--config"]),
+    ] {
+        help(command).succeeds(flags);
+    }
+    hookweir(folder.path(), &["paly"]).fails(2, &["unrecognized subcommand 'paly'"]);
+}
+
+#[test]
+fn check_says_what_a_good_config_holds() {
+    let house = House::new(PROGRAM, "");
+    let said = hookweir(house.config().parent().unwrap(), &["check"]);
+    said.succeeds(&["gateway.toml is good", "github: POST /webhooks/github, github", "no limit"]);
+    assert!(!said.out.contains(SECRET), "{}", said.out);
+}
+
+#[test]
+fn check_and_run_report_all_faults_at_once() {
+    let folder = TempDir::new().unwrap();
+    let config = r#"
+[server]
+listen = "localhost"
+grace = 20
+[sources.github]
+path = "/webhooks/github"
+sceme = "github"
+secrets = [{ env = "NO_SUCH_VARIABLE" }]
+rate = "1000 per minute"
+"#;
+    fs::write(folder.path().join("gateway.toml"), config).unwrap();
+    for command in ["check", "run"] {
+        hookweir(folder.path(), &[command]).fails(
+            64,
+            &[
+                "3:10: server.listen: expected an address and port",
+                "4:9: server.grace: expected a string",
+                "unknown key \"sceme\" at sources.github; did you mean \"scheme\"?",
+                "NO_SUCH_VARIABLE",
+                "sources.github.rate: expected a rate such as",
+                "faults",
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_config_that_is_not_there_is_a_bad_config() {
+    let folder = TempDir::new().unwrap();
+    for command in ["check", "run"] {
+        let said = hookweir(folder.path(), &[command, "--config", "nowhere.toml"]);
+        said.fails(64, &["nowhere.toml"]);
+    }
+}
+
+#[tokio::test]
+async fn send_signs_as_the_sender_would_and_shows_the_reply() {
+    let house = House::new(PROGRAM, "");
+    let gateway = house.start().await;
+    let folder = house.config().parent().unwrap().to_owned();
+    fs::write(folder.join("push.json"), r#"{"ref":"refs/heads/main"}"#).unwrap();
+    let send = ["send", "github", "--type", "push", "--body", "push.json", "--id", "d-1"];
+    let send = |more: &[&str]| hookweir(&folder, &[&send[..], more].concat());
+
+    send(&[]).succeeds(&["202", "\"duplicate\":false"]);
+    send(&[]).succeeds(&["202", "\"duplicate\":true"]);
+    let counts = house.reader().counts().unwrap();
+    assert_eq!((counts.events, counts.duplicates), (1, 1));
+
+    let forged = Said::by(
+        Command::new(PROGRAM)
+            .args(["send", "github", "--type", "push", "--body", "push.json"])
+            .env("TEST_SECRET", "another-secret-of-at-least-32-bytes")
+            .current_dir(&folder),
+    );
+    assert_eq!(forged.code, 1);
+    assert!(forged.out.starts_with("401 "), "{}", forged.out);
+    assert_eq!(house.reader().counts().unwrap().events, 1);
+
+    let unknown = hookweir(&folder, &["send", "gitlab", "--body", "push.json"]);
+    unknown.fails(1, &["there is no source gitlab; there are: github, stripe, test"]);
+    let no_body = hookweir(&folder, &["send", "github", "--type", "push", "--body", "no.json"]);
+    no_body.fails(1, &["failed to send: no.json"]);
+    // Port 9 of this machine: nobody discards anything any more.
+    send(&["--url", "http://127.0.0.1:9"]).fails(1, &["failed to send", "refused"]);
+    gateway.stop().await;
+}
+
+#[test]
+fn a_new_plugin_tests_builds_and_checks_at_the_first_try() {
+    let folder = TempDir::new().unwrap();
+    let sdk = guests::root().join("plugin-sdk");
+    let sdk = sdk.to_str().unwrap();
+    hookweir(folder.path(), &["plugin", "new", "orders", "--sdk", sdk]).succeeds(&["cargo test"]);
+    let project = folder.path().join("orders");
+    // The versions that this workspace is tested with.
+    fs::copy(guests::root().join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
+
+    let mut cargo = Command::new("cargo");
+    cargo.args(["test", "--quiet"]).current_dir(&project);
+    cargo.env("CARGO_TARGET_DIR", project.join("target"));
+    Said::by(&mut cargo).succeeds(&["1 passed"]);
+
+    let mut build = Command::new(PROGRAM);
+    build.args(["plugin", "build", "--install"]).current_dir(&project);
+    build.env("CARGO_TARGET_DIR", project.join("target"));
+    Said::by(&mut build).succeeds(&["orders.wasm"]);
+    hookweir(&project, &["plugin", "check", "orders.wasm"]).succeeds(&[
+        "core module",
+        "subscribes erp/order.created",
+        "would go live",
+    ]);
+
+    let again = hookweir(folder.path(), &["plugin", "new", "orders", "--sdk", sdk]);
+    again.fails(1, &["failed to make orders", "exists"]);
+    hookweir(folder.path(), &["plugin", "new", "Orders"]).fails(2, &["Orders"]);
+    hookweir(folder.path(), &["plugin", "new", "lost"]).fails(1, &["--sdk"]);
+}
+
+#[test]
+fn what_is_no_plugin_is_refused_in_words() {
+    let folder = TempDir::new().unwrap();
+    let good = guests::wasm("payments");
+    let elf = fs::read(PROGRAM).unwrap();
+    for (name, content, words) in [
+        ("text.wasm", &b"no module at all"[..], &["text.wasm: failed to load"][..]),
+        ("half.wasm", &good[..good.len() / 2], &["half.wasm: failed to load"]),
+        ("native.wasm", &elf[..4096], &["native.wasm: failed to load"]),
+        ("empty.wasm", b"\0asm\x01\0\0\0", &["empty.wasm: failed to load", "#[plugin]"]),
+        ("Odd Name.wasm", &good, &["Odd Name.wasm: its name"]),
+    ] {
+        fs::write(folder.path().join(name), content).unwrap();
+        hookweir(folder.path(), &["plugin", "check", name]).fails(1, words);
+    }
+    let missing = hookweir(folder.path(), &["plugin", "check", "missing.wasm"]);
+    missing.fails(1, &["missing.wasm: failed to read it"]);
+    // One bad file hides no good one.
+    fs::write(folder.path().join("payments.wasm"), &good).unwrap();
+    let both = hookweir(folder.path(), &["plugin", "check", "text.wasm", "payments.wasm"]);
+    both.fails(1, &["text.wasm"]);
+    assert!(both.out.contains("would go live"), "{}", both.out);
+}
