@@ -1,18 +1,18 @@
 //! Claims: which event holds a dedupe key, and until when.
 //!
-//! Keys are hashes, so each one belongs on another page of `claims`. Written there at once, a batch of
-//! n claims dirties n pages; that was half of what a commit wrote. So they age first:
+//! Keys are hashes: in a table ordered by them, a batch of n claims dirties n pages, which was half of
+//! what a commit wrote. So they age in generations:
 //!
 //! 1. **fresh**: a map in memory, and beside it one row of `fresh_claims` for each commit, packed, so
 //!    that an ack still has its claims on disk.
-//! 2. **aging**: a full fresh map, which takes no more and is written into `claims` in the order of
-//!    its keys, a step at a time: neighbours share pages.
-//! 3. **`claims`**: all the others, found by their key. A sweep goes round the table a step at a time:
-//!    it deletes expired ones and notes the others in a filter, so that most keys that are new are not
-//!    looked for in vain. Until it has gone round once after a start, all are looked for.
+//! 2. **aging**: a full fresh map, which takes no more and is written to the end of `claims` in the
+//!    order of its keys, a step at a time: each page is written once.
+//! 3. **aged**: a generation that is all in `claims`. A filter in memory, kept beside it on disk, says
+//!    which generations may hold a key, so that few are looked in. When the last of its claims has
+//!    expired it is deleted, a step at a time.
 //!
-//! A key is looked for in this order, and the first that knows it is right. After a restart, all rows
-//! of `fresh_claims` are fresh: writing a claim twice does no harm.
+//! A key is looked for in this order. After a restart, all rows of `fresh_claims` are fresh: writing a
+//! claim twice does no harm.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -22,7 +22,11 @@ use std::{
 use hookweir_event::{Digest, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{deliver::unreadable, fault::Fault, filter::Filter};
+use super::{
+    deliver::unreadable,
+    fault::Fault,
+    filter::{Filters, Slot},
+};
 
 /// The first bytes of a SHA-256: as many as a UUID has.
 type Key = [u8; 16];
@@ -49,16 +53,16 @@ struct Pace {
     moved: usize,
     /// Or erases so many rows of a generation that was moved.
     erased: i64,
-    /// And sweeps over so many. More than `every`, so that the sweep overtakes the arrivals.
-    swept: usize,
+    /// And deletes so many of a generation that has expired. More than `every`, so that expired ones
+    /// go faster than new ones come.
+    purged: u16,
 }
 
 impl Pace {
-    /// Two generations are 26 MiB in memory at most, and 16 MiB to read at the next start. Two million
-    /// claims lie on 18,000 pages, so a claim of a generation writes a fourteenth of one; with a
-    /// quarter of that, 55,000 appends/s fell to 46,000 at two million. A step takes 0.5 ms.
+    /// Two generations are 7 MiB in memory at most, and 4 MiB to read at the next start. The filters
+    /// have 2 MiB for each million claims.
     const USUAL: Self =
-        Self { generation: 262_144, every: 256, moved: 512, erased: 1024, swept: 320 };
+        Self { generation: 65_536, every: 256, moved: 512, erased: 1024, purged: 320 };
 }
 
 /// The writer's view of the claims. What a transaction changes is taken back by
@@ -68,43 +72,43 @@ pub(super) struct Claims {
     pace: Pace,
     fresh: BTreeMap<Key, Held>,
     aging: Option<Aging>,
+    /// In the order they were made.
+    aged: Vec<Generation>,
+    filters: Filters,
     /// The last row of `fresh_claims` that was written, and the last that was erased.
     written: i64,
     erased: i64,
     /// New claims since the last step.
     arrived: usize,
-    /// Has all of `claims`, if it is there.
-    filter: Option<Filter>,
-    sweep: Sweep,
     pending: Pending,
 }
 
-/// A way round `claims`.
-#[derive(Debug)]
-struct Sweep {
-    /// Up to here.
-    at: Option<Key>,
-    seen: usize,
-    /// The next filter: has what was seen, and what came since the sweep began.
-    filter: Filter,
-}
-
-impl Sweep {
-    /// From the beginning, over about so many. With room for as many again, which come meanwhile.
-    fn over(claims: usize) -> Self {
-        let filter = Filter::with_room_for(claims.max(Pace::USUAL.generation).saturating_mul(2));
-        Self { at: None, seen: 0, filter }
-    }
+/// One that is in `claims`, or will be.
+#[derive(Debug, Clone, Copy)]
+struct Generation {
+    number: i64,
+    /// When the last of its claims does.
+    expires_at: Timestamp,
+    filter: Slot,
 }
 
 /// A generation on its way into `claims`.
 #[derive(Debug)]
 struct Aging {
+    generation: Generation,
     claims: BTreeMap<Key, Held>,
-    /// Up to here.
-    moved_to: Option<Key>,
+    at: Stage,
     /// The last row of `fresh_claims` that belongs to it.
     last_row: i64,
+}
+
+/// How far the aging generation has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// All up to this key are in `claims`.
+    Moved(Option<Key>),
+    /// All are there. Its rows of `fresh_claims` go next.
+    Aged,
 }
 
 /// What the transaction in the making has changed.
@@ -117,10 +121,11 @@ struct Pending {
 
 #[derive(Debug)]
 struct Step {
-    moved_to: Option<Key>,
+    /// Where the aging generation is now, if there is one.
+    at: Option<Stage>,
     erased: i64,
-    /// Where the sweep is; none: it has gone round.
-    swept_to: Option<Key>,
+    /// A generation of which nothing is left.
+    purged: Option<i64>,
 }
 
 impl Claims {
@@ -130,20 +135,31 @@ impl Claims {
     }
 
     fn read_at(connection: &Connection, pace: Pace) -> Result<Self, Fault> {
-        let sql = "SELECT events - outputs FROM totals";
-        let events: i64 = connection.query_row(sql, [], |row| row.get(0))?;
         let mut claims = Self {
             pace,
             fresh: BTreeMap::new(),
             aging: None,
+            aged: Vec::new(),
+            filters: Filters::each_for(pace.generation),
             written: 0,
             erased: 0,
             arrived: 0,
-            filter: None,
-            // A guess: what was purged is in it, and events with two claims count once.
-            sweep: Sweep::over(usize::try_from(events).unwrap_or(0)),
             pending: Pending::default(),
         };
+        let mut statement =
+            connection.prepare("SELECT key, expires_at, filter FROM generations ORDER BY key")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let saved = row.get_ref(2)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
+            claims.aged.push(Generation {
+                number: row.get(0)?,
+                expires_at: Timestamp::from_millis(row.get(1)?),
+                filter: claims.filters.restore(saved),
+            });
+        }
+        // One that was on its way is fresh again.
+        let last = claims.aged.last().map_or(-1, |generation| generation.number);
+        connection.execute("DELETE FROM claims WHERE generation > ?1", [last])?;
         let mut statement =
             connection.prepare("SELECT key, claims FROM fresh_claims ORDER BY key")?;
         let mut rows = statement.query([])?;
@@ -170,15 +186,20 @@ impl Claims {
         if let Some(held) = young {
             return Ok((held.expires_at > now).then_some(held.event));
         }
-        if self.filter.as_ref().is_some_and(|filter| !filter.may_contain(&key)) {
-            return Ok(None);
+        let sql = "SELECT event FROM claims
+                   WHERE generation = ?1 AND claim = ?2 AND expires_at > ?3";
+        for slot in self.filters.that_may_hold(&key) {
+            // The aging one has a filter as well; what it holds was found above.
+            let Some(aged) = self.aged.iter().find(|aged| aged.filter == slot) else { continue };
+            let found = connection
+                .prepare_cached(sql)?
+                .query_row(params![aged.number, key, now.as_millis()], |row| row.get(0))
+                .optional()?;
+            if found.is_some() {
+                return Ok(found);
+            }
         }
-        let sql = "SELECT event FROM claims WHERE claim = ?1 AND expires_at > ?2";
-        let found = connection
-            .prepare_cached(sql)?
-            .query_row(params![key, now.as_millis()], |row| row.get(0))
-            .optional()?;
-        Ok(found)
+        Ok(None)
     }
 
     /// Takes a claim that nobody holds.
@@ -215,75 +236,68 @@ impl Claims {
                 .execute(params![self.written + 1, packed])?;
         }
         if self.arrived + taken.len() >= self.pace.every {
-            let swept_to = self.sweep(connection, now)?;
-            let (moved_to, erased) = self.age(connection, now)?;
-            self.pending.step = Some(Step { moved_to, erased, swept_to });
+            let purged = self.purge(connection, now)?;
+            let (at, erased) = self.age(connection, now)?;
+            self.pending.step = Some(Step { at, erased, purged });
         }
         Ok(())
     }
 
-    /// Moves the next claims of a generation, or erases their rows if all are moved. Returns how far
-    /// it came with both.
+    /// Brings the aging generation on: its next claims into `claims`, then its filter to disk, then
+    /// its rows out of `fresh_claims`. Returns how far it came, and the last row that was erased.
     fn age(
         &mut self,
         connection: &Connection,
         now: Timestamp,
-    ) -> Result<(Option<Key>, i64), Fault> {
-        let Some(aging) = &self.aging else {
-            return Ok((None, self.erased));
+    ) -> Result<(Option<Stage>, i64), Fault> {
+        let Some(aging) = &self.aging else { return Ok((None, self.erased)) };
+        let generation = aging.generation;
+        let Stage::Moved(moved_to) = aging.at else {
+            let erased = aging.last_row.min(self.erased + self.pace.erased);
+            let sql = "DELETE FROM fresh_claims WHERE key <= ?1";
+            connection.prepare_cached(sql)?.execute([erased])?;
+            return Ok((Some(Stage::Aged), erased));
         };
-        let after = aging.moved_to.map_or(Bound::Unbounded, Bound::Excluded);
-        let next = aging.claims.range((after, Bound::Unbounded)).take(self.pace.moved);
-        // What is there already has expired, or is this very claim, moved before a restart.
-        let sql = "INSERT INTO claims (claim, expires_at, event) VALUES (?1, ?2, ?3)
-                   ON CONFLICT (claim) DO UPDATE SET expires_at = ?2, event = ?3";
+        let sql = "INSERT INTO claims (generation, claim, expires_at, event)
+                   VALUES (?1, ?2, ?3, ?4)";
         let mut insert = connection.prepare_cached(sql)?;
-        let mut moved_to = None;
-        for (key, held) in next {
-            moved_to = Some(*key);
+        let after = moved_to.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut last = None;
+        for (key, held) in aging.claims.range((after, Bound::Unbounded)).take(self.pace.moved) {
+            last = Some(*key);
             if held.expires_at > now {
-                insert.execute(params![key, held.expires_at.as_millis(), held.event])?;
-                // Should the transaction fail, they are in the filters for nothing, which is no harm.
-                self.sweep.filter.insert(key);
-                if let Some(filter) = &mut self.filter {
-                    filter.insert(key);
-                }
+                let (expires_at, event) = (held.expires_at.as_millis(), held.event);
+                insert.execute(params![generation.number, key, expires_at, event])?;
+                // Should the transaction fail, it is in the filter for nothing, which is no harm.
+                self.filters.insert(generation.filter, key);
             }
         }
-        if moved_to.is_some() {
-            return Ok((moved_to, self.erased));
+        if last.is_some() {
+            return Ok((Some(Stage::Moved(last)), self.erased));
         }
-        let erased = aging.last_row.min(self.erased + self.pace.erased);
-        connection.prepare_cached("DELETE FROM fresh_claims WHERE key <= ?1")?.execute([erased])?;
-        Ok((aging.moved_to, erased))
+        let filter = self.filters.saved(generation.filter);
+        connection
+            .prepare_cached("INSERT INTO generations (key, expires_at, filter) VALUES (?1, ?2, ?3)")?
+            .execute(params![generation.number, generation.expires_at.as_millis(), filter])?;
+        Ok((Some(Stage::Aged), self.erased))
     }
 
-    /// Goes on in the order of keys, so that each page is touched once in a round. Returns how far it
-    /// came; none: to the end.
-    fn sweep(&mut self, connection: &Connection, now: Timestamp) -> Result<Option<Key>, Fault> {
-        let from = self.sweep.at.as_ref().map_or(&[][..], |key| key);
-        let sql = "SELECT claim, expires_at FROM claims WHERE claim > ?1 ORDER BY claim LIMIT ?2";
-        let mut statement = connection.prepare_cached(sql)?;
-        let mut rows =
-            statement.query(params![from, i64::try_from(self.pace.swept).unwrap_or(1)])?;
-        let (mut last, mut seen, mut expired) = (None, 0, false);
-        while let Some(row) = rows.next()? {
-            let key: Key = row.get(0)?;
-            if Timestamp::from_millis(row.get(1)?) > now {
-                self.sweep.filter.insert(&key);
-            } else {
-                expired = true;
-            }
-            seen += 1;
-            last = Some(key);
+    /// Deletes the next claims of a generation that has expired. Returns it when none are left.
+    fn purge(&self, connection: &Connection, now: Timestamp) -> Result<Option<i64>, Fault> {
+        let Some(expired) = self.aged.iter().find(|aged| aged.expires_at <= now) else {
+            return Ok(None);
+        };
+        let sql = "DELETE FROM claims WHERE generation = ?1 AND claim <= coalesce(
+                       (SELECT claim FROM claims WHERE generation = ?1
+                        ORDER BY claim LIMIT 1 OFFSET ?2), ?3)";
+        let (number, skip) = (expired.number, self.pace.purged - 1);
+        let deleted =
+            connection.prepare_cached(sql)?.execute(params![number, skip, [u8::MAX; 16]])?;
+        if deleted == usize::from(self.pace.purged) {
+            return Ok(None);
         }
-        drop(rows);
-        if expired {
-            let sql = "DELETE FROM claims WHERE claim > ?1 AND claim <= ?2 AND expires_at <= ?3";
-            connection.prepare_cached(sql)?.execute(params![from, last, now.as_millis()])?;
-        }
-        self.sweep.seen += seen;
-        Ok(last.filter(|_| seen == self.pace.swept))
+        connection.prepare_cached("DELETE FROM generations WHERE key = ?1")?.execute([number])?;
+        Ok(Some(number))
     }
 
     /// The transaction is on disk.
@@ -292,23 +306,34 @@ impl Claims {
         self.arrived += taken.len();
         self.written += i64::from(!taken.is_empty());
         taken.clear();
-        if let Some(step) = step.take() {
+        if let Some(Step { at, erased, purged }) = step.take() {
             self.arrived = 0;
-            self.sweep.at = step.swept_to;
-            if step.swept_to.is_none() {
-                let next = Sweep::over(self.sweep.seen);
-                self.filter = Some(std::mem::replace(&mut self.sweep, next).filter);
+            self.erased = erased;
+            if let Some(at) = self.aged.iter().position(|aged| Some(aged.number) == purged) {
+                self.filters.remove(self.aged.remove(at).filter);
             }
-            self.erased = step.erased;
-            if let Some(aging) = &mut self.aging {
-                aging.moved_to = step.moved_to;
+            if let (Some(aging), Some(at)) = (&mut self.aging, at) {
+                if aging.at != at && at == Stage::Aged {
+                    self.aged.push(aging.generation);
+                }
+                aging.at = at;
             }
         }
-        self.aging.take_if(|aging| self.erased == aging.last_row);
+        self.aging.take_if(|aging| aging.at == Stage::Aged && self.erased == aging.last_row);
         if self.aging.is_none() && self.fresh.len() >= self.pace.generation {
-            let claims = std::mem::take(&mut self.fresh);
-            self.aging = Some(Aging { claims, moved_to: None, last_row: self.written });
+            self.begin_to_age();
         }
+    }
+
+    fn begin_to_age(&mut self) {
+        let claims = std::mem::take(&mut self.fresh);
+        let generation = Generation {
+            number: self.aged.last().map_or(0, |aged| aged.number + 1),
+            expires_at: claims.values().map(|held| held.expires_at).max().unwrap_or_default(),
+            filter: self.filters.add(),
+        };
+        let at = Stage::Moved(None);
+        self.aging = Some(Aging { generation, claims, at, last_row: self.written });
     }
 
     /// The transaction never was.
@@ -361,7 +386,7 @@ mod tests {
 
     const WINDOW: Duration = Duration::from_secs(100);
     /// Small enough that a history of some dozens of claims goes through all three ages.
-    const QUICK: Pace = Pace { generation: 8, every: 2, moved: 4, erased: 8, swept: 4 };
+    const QUICK: Pace = Pace { generation: 8, every: 2, moved: 4, erased: 8, purged: 4 };
 
     struct Bench {
         connection: Connection,

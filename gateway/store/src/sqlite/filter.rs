@@ -1,65 +1,118 @@
-//! A Bloom filter: tells of a key that it was certainly not put in, or that it may have been.
+//! Bloom filters, one for each generation of claims: which generations may hold a key, asked of 16 at
+//! once.
 //!
-//! All bits of a key are in one block of the size of a cache line, so that a question is one miss
-//! (Putze, Sanders and Singler, "Cache-, Hash- and Space-Efficient Bloom Filters", 2007). The keys
-//! are hashes already, so their own bits choose.
+//! They lie side by side: bit p of all 16 is one word, so a question reads as many words as a key has
+//! bits, however many of the 16 are in use ("bit-sliced signatures"). The keys are hashes already, so
+//! their own bits say where.
 
-/// 512 bits.
-type Block = [u64; 8];
+/// A filter's bit in each word.
+type Word = u16;
 
-/// Bits for each key it is made for: one answer in 50 is wrong when it is as full as that, one in 10
-/// at twice as many keys.
-const BITS_PER_KEY: usize = 12;
-/// 16 MiB, enough for 11 million keys. Beyond that it answers "may have been" more and more often.
-const BLOCKS_MAX: usize = (16 << 20) / size_of::<Block>();
-/// Bits of a block that a key sets.
-const BITS: u32 = 5;
+const FILTERS: usize = Word::BITS as usize;
+/// Bits that a key sets.
+const BITS: u32 = 6;
+/// Bits of a key that choose one of them: all of them fit into its 16 bytes.
+const CHOICE: u32 = 20;
+/// Bits a filter has for each key it is made for: one answer in a thousand is wrong when it is as full
+/// as that, one in 50 at twice as many keys.
+const BITS_PER_KEY: usize = 16;
+
+/// Which filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slot(usize);
 
 #[derive(Debug)]
-pub(super) struct Filter {
-    /// As many as a power of two.
+pub(super) struct Filters {
+    /// Bits of a filter: a power of two, at most `1 << CHOICE`.
+    bits: usize,
     blocks: Vec<Block>,
 }
 
-impl Filter {
-    /// An empty one with room for so many keys.
-    pub(super) fn with_room_for(keys: usize) -> Self {
-        let blocks = keys.saturating_mul(BITS_PER_KEY) / (8 * size_of::<Block>());
-        let blocks = blocks.clamp(1, BLOCKS_MAX).next_power_of_two();
-        Self { blocks: vec![Block::default(); blocks] }
+#[derive(Debug)]
+struct Block {
+    used: Word,
+    /// One word for each bit of a filter.
+    words: Vec<Word>,
+}
+
+impl Filters {
+    /// None yet; each is made for so many keys.
+    pub(super) fn each_for(keys: usize) -> Self {
+        let bits = keys.saturating_mul(BITS_PER_KEY).clamp(1, 1 << CHOICE).next_power_of_two();
+        Self { bits, blocks: Vec::new() }
     }
 
-    pub(super) fn insert(&mut self, key: &[u8; 16]) {
-        let (block, choice) = self.place(key);
-        let block = &mut self.blocks[block];
-        for (word, bit) in bits(choice) {
-            block[word] |= bit;
+    /// An empty one.
+    pub(super) fn add(&mut self) -> Slot {
+        let free = |block: &Block| block.used != Word::MAX;
+        let index = self.blocks.iter().position(free).unwrap_or(self.blocks.len());
+        if index == self.blocks.len() {
+            self.blocks.push(Block { used: 0, words: vec![0; self.bits] });
+        }
+        let block = &mut self.blocks[index];
+        let nth = block.used.trailing_ones() as usize;
+        block.used |= 1 << nth;
+        Slot(index * FILTERS + nth)
+    }
+
+    /// The one that [`saved`](Self::saved) wrote, or one that may hold everything if it was not
+    /// written by this version.
+    pub(super) fn restore(&mut self, saved: Option<&[u8]>) -> Slot {
+        let slot = self.add();
+        let saved = saved.filter(|bytes| bytes.len() == self.bits.div_ceil(8));
+        let (words, bit) = self.words(slot);
+        for (at, word) in words.iter_mut().enumerate() {
+            if saved.is_none_or(|bytes| bytes[at / 8] & 1 << (at % 8) != 0) {
+                *word |= bit;
+            }
+        }
+        slot
+    }
+
+    /// Its bits, eight a byte.
+    pub(super) fn saved(&mut self, slot: Slot) -> Vec<u8> {
+        let (words, bit) = self.words(slot);
+        let byte = |eight: &[Word]| {
+            let set = |(at, word): (usize, &Word)| u8::from(word & bit != 0) << at;
+            eight.iter().enumerate().map(set).sum()
+        };
+        words.chunks(8).map(byte).collect()
+    }
+
+    pub(super) fn remove(&mut self, slot: Slot) {
+        let (words, bit) = self.words(slot);
+        words.iter_mut().for_each(|word| *word &= !bit);
+        self.blocks[slot.0 / FILTERS].used &= !bit;
+    }
+
+    pub(super) fn insert(&mut self, slot: Slot, key: &[u8; 16]) {
+        let (words, bit) = self.words(slot);
+        for at in places(key, words.len()) {
+            words[at] |= bit;
         }
     }
 
-    pub(super) fn may_contain(&self, key: &[u8; 16]) -> bool {
-        let (block, choice) = self.place(key);
-        let block = &self.blocks[block];
-        bits(choice).all(|(word, bit)| block[word] & bit != 0)
+    /// Those that may hold the key.
+    pub(super) fn that_may_hold(&self, key: &[u8; 16]) -> impl Iterator<Item = Slot> + '_ {
+        let places = places(key, self.bits);
+        self.blocks.iter().enumerate().flat_map(move |(index, block)| {
+            let found = places.clone().fold(block.used, |found, at| found & block.words[at]);
+            let has = move |nth: &usize| found & 1 << nth != 0;
+            (0..FILTERS).filter(has).map(move |nth| Slot(index * FILTERS + nth))
+        })
     }
 
-    /// One half of the key chooses the block, the other its bits.
-    fn place(&self, key: &[u8; 16]) -> (usize, u64) {
-        let [block, choice] =
-            [0, 8].map(|at| u64::from_le_bytes(std::array::from_fn(|byte| key[at + byte])));
-        // Cut off by the mask in any case.
-        #[allow(clippy::cast_possible_truncation)]
-        let block = block as usize & (self.blocks.len() - 1);
-        (block, choice)
+    fn words(&mut self, slot: Slot) -> (&mut [Word], Word) {
+        (&mut self.blocks[slot.0 / FILTERS].words, 1 << (slot.0 % FILTERS))
     }
 }
 
-/// Each word and its bit, from nine bits of `choice` each.
-fn bits(choice: u64) -> impl Iterator<Item = (usize, u64)> {
-    (0..BITS).map(move |nth| {
-        let nine = (choice >> (9 * nth)) & 511;
-        ((nine >> 6) as usize & 7, 1 << (nine & 63))
-    })
+/// Where a key's bits are in a filter of so many.
+fn places(key: &[u8; 16], bits: usize) -> impl Iterator<Item = usize> + Clone + use<> {
+    let key = u128::from_le_bytes(*key);
+    // Cut off by the mask in any case.
+    #[allow(clippy::cast_possible_truncation)]
+    (0..BITS).map(move |nth| (key >> (CHOICE * nth)) as usize & (bits - 1))
 }
 
 #[cfg(test)]
@@ -74,18 +127,36 @@ mod tests {
 
     #[test]
     fn what_was_put_in_is_never_denied_and_what_was_not_nearly_always() {
-        let mut filter = Filter::with_room_for(20_000);
-        for n in 0..20_000 {
-            filter.insert(&key(n));
+        let mut filters = Filters::each_for(1 << 12);
+        let slots: Vec<_> = (0..40).map(|_| filters.add()).collect();
+        for n in 0..1 << 12 {
+            filters.insert(slots[17], &key(n));
+            filters.insert(slots[39], &key(n));
         }
-        assert!((0..20_000).all(|n| filter.may_contain(&key(n))));
-        let wrong = (20_000..40_000).filter(|n| filter.may_contain(&key(*n))).count();
-        assert!(wrong < 1000, "{wrong} of 20,000");
+        for n in 0..1 << 12 {
+            assert_eq!(filters.that_may_hold(&key(n)).collect::<Vec<_>>(), [slots[17], slots[39]]);
+        }
+        let wrong = (1 << 12..1 << 14).filter(|n| filters.that_may_hold(&key(*n)).next().is_some());
+        let wrong = wrong.count();
+        assert!(wrong < 40, "{wrong} of 12,288");
     }
 
     #[test]
-    fn an_empty_one_denies_and_a_huge_one_is_bounded() {
-        assert!(!Filter::with_room_for(0).may_contain(&key(1)));
-        assert_eq!(size_of::<Block>() * Filter::with_room_for(usize::MAX).blocks.len(), 16 << 20);
+    fn a_saved_one_comes_back_and_a_removed_one_is_empty_when_it_is_used_again() {
+        let mut filters = Filters::each_for(100);
+        let [first, second] = [filters.add(), filters.add()];
+        filters.insert(first, &key(1));
+        filters.insert(second, &key(2));
+        let saved = filters.saved(first);
+        filters.remove(first);
+        assert_eq!(filters.that_may_hold(&key(1)).next(), None);
+        assert_eq!(filters.add(), first);
+        assert_eq!(filters.that_may_hold(&key(1)).next(), None);
+        let restored = filters.restore(Some(&saved));
+        assert_eq!(filters.that_may_hold(&key(1)).collect::<Vec<_>>(), [restored]);
+        let unknown = filters.restore(None);
+        assert!(filters.that_may_hold(&key(3)).any(|slot| slot == unknown));
+        let foreign = filters.restore(Some(&saved[1..]));
+        assert!(filters.that_may_hold(&key(3)).any(|slot| slot == foreign));
     }
 }

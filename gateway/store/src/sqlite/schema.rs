@@ -11,7 +11,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION_ID: i64 = 0x484b_5752;
 
 /// Schema N is made by the first N migrations. A released one never changes: add another.
-const MIGRATIONS: [&str; 2] = [V1, V2];
+const MIGRATIONS: [&str; 3] = [V1, V2, V3];
 
 /// The newest schema that this version knows.
 pub(crate) const NEWEST: i64 = MIGRATIONS.len() as i64;
@@ -108,6 +108,27 @@ INSERT INTO totals VALUES (1, 1, 0, 0, 0, 0, 0, 0, 0, 0);
 /// module `claims`).
 const V2: &str = "
 CREATE TABLE fresh_claims(key INTEGER PRIMARY KEY, claims BLOB NOT NULL) STRICT;
+";
+
+/// Claims lie by generation: each is written once, in the order of its keys, at the end of the table,
+/// and goes as a whole. What was there before is a generation without a filter.
+const V3: &str = "
+ALTER TABLE claims RENAME TO ungrouped_claims;
+CREATE TABLE claims(
+    generation INTEGER NOT NULL,
+    claim BLOB NOT NULL,
+    expires_at INTEGER NOT NULL,
+    event INTEGER NOT NULL,
+    PRIMARY KEY (generation, claim)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE generations(
+    key INTEGER PRIMARY KEY,
+    expires_at INTEGER NOT NULL,          -- the last of its claims
+    filter BLOB                           -- null: it may hold anything
+) STRICT;
+INSERT INTO claims SELECT 0, claim, expires_at, event FROM ungrouped_claims ORDER BY claim;
+INSERT INTO generations SELECT 0, max(expires_at), NULL FROM ungrouped_claims HAVING count(*) > 0;
+DROP TABLE ungrouped_claims;
 ";
 
 /// Brings a database of ours, or an empty one, to the newest schema: all in one transaction.

@@ -49,9 +49,9 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     newer.pragma_update(None, "user_version", 99).unwrap();
     drop(newer);
     let error = Store::open(bed.options()).await.unwrap_err();
-    assert!(matches!(error, OpenError::NewerSchema { found: 99, known: 2, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerSchema { found: 99, known: 3, .. }), "{error}");
     let error = Reader::open(bed.path()).unwrap_err();
-    assert!(matches!(error, ReadError::NewerSchema { found: 99, known: 2 }), "{error}");
+    assert!(matches!(error, ReadError::NewerSchema { found: 99, known: 3 }), "{error}");
 }
 
 #[tokio::test]
@@ -162,6 +162,11 @@ async fn a_database_of_schema_2_opens() {
     opens(2).await;
 }
 
+#[tokio::test]
+async fn a_database_of_schema_3_opens() {
+    opens(3).await;
+}
+
 /// Each was committed when its schema was the newest: whatever comes later must open it.
 async fn opens(schema: u32) {
     let bed = Bed::new();
@@ -197,5 +202,5 @@ async fn make_the_fixture() {
     let lease = store.lease_one("audit").await;
     assert_eq!(store.end(&lease, Outcome::Reject, Fate::Dead).await, Settled::Committed);
     store.close().await.unwrap();
-    std::fs::copy(bed.path(), fixture(2)).unwrap();
+    std::fs::copy(bed.path(), fixture(3)).unwrap();
 }
