@@ -277,7 +277,9 @@ impl Claims {
         }
         let filter = self.filters.saved(generation.filter);
         connection
-            .prepare_cached("INSERT INTO generations (key, expires_at, filter) VALUES (?1, ?2, ?3)")?
+            .prepare_cached(
+                "INSERT INTO generations (key, expires_at, filter) VALUES (?1, ?2, ?3)",
+            )?
             .execute(params![generation.number, generation.expires_at.as_millis(), filter])?;
         Ok((Some(Stage::Aged), self.erased))
     }
