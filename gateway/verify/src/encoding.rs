@@ -6,8 +6,10 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 
-/// Room for the longest MAC, 64 bytes, and what a base64 decoder wants to round up.
-const TAG_ROOM: usize = 66;
+/// The longest MAC is 64 bytes long: 128 hex digits.
+const SHORT_TEXT: usize = 128;
+/// Room for what so much text decodes to in any encoding: base64 makes three bytes of four.
+const SHORT: usize = SHORT_TEXT / 4 * 3;
 
 /// How a signature is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,14 +30,21 @@ pub(crate) enum Encoding {
 #[derive(Debug)]
 pub(crate) enum Claimed<'a> {
     Raw(&'a [u8]),
-    Tag { bytes: [u8; TAG_ROOM], len: usize },
+    /// A MAC or a signature on a curve.
+    Short {
+        bytes: [u8; SHORT],
+        len: usize,
+    },
+    /// An RSA signature, or the credentials of HTTP's basic authentication.
+    Long(Vec<u8>),
 }
 
 impl Claimed<'_> {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Raw(bytes) => bytes,
-            Self::Tag { bytes, len } => &bytes[..*len],
+            Self::Short { bytes, len } => &bytes[..*len],
+            Self::Long(bytes) => bytes,
         }
     }
 }
@@ -58,15 +67,28 @@ impl Encoding {
         if text.is_empty() {
             return None;
         }
-        let mut bytes = [0; TAG_ROOM];
-        let len = match self {
-            Self::Raw => return Some(Claimed::Raw(text.as_bytes())),
-            Self::Hex => hex(text, &mut bytes, true)?,
-            Self::HexLower => hex(text, &mut bytes, false)?,
-            Self::Base64 => STANDARD.decode_slice(text, &mut bytes).ok()?,
-            Self::Base64Url => URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?,
-        };
-        Some(Claimed::Tag { bytes, len })
+        if self == Self::Raw {
+            return Some(Claimed::Raw(text.as_bytes()));
+        }
+        if text.len() <= SHORT_TEXT {
+            let mut bytes = [0; SHORT];
+            let len = self.decode_into(text, &mut bytes)?;
+            return Some(Claimed::Short { bytes, len });
+        }
+        let mut bytes = vec![0; text.len()];
+        let len = self.decode_into(text, &mut bytes)?;
+        bytes.truncate(len);
+        Some(Claimed::Long(bytes))
+    }
+
+    fn decode_into(self, text: &str, bytes: &mut [u8]) -> Option<usize> {
+        match self {
+            Self::Raw => None,
+            Self::Hex => hex(text, bytes, true),
+            Self::HexLower => hex(text, bytes, false),
+            Self::Base64 => STANDARD.decode_slice(text, bytes).ok(),
+            Self::Base64Url => URL_SAFE_NO_PAD.decode_slice(text, bytes).ok(),
+        }
     }
 
     /// The canonical spelling.

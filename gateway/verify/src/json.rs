@@ -9,8 +9,8 @@ use serde::de::{
 };
 use serde_json::value::RawValue;
 
-/// How many pointers one scheme may have: a byte of flags, an array on the stack.
-pub(crate) const MAX_POINTERS: usize = 8;
+/// How many pointers one scheme may have: 16 flags, an array on the stack. AWS SNS needs 11.
+pub(crate) const MAX_POINTERS: usize = 16;
 /// How deep a pointer may lead. Recursion follows pointers, so this bounds the stack.
 const MAX_DEPTH: usize = 16;
 
@@ -49,7 +49,7 @@ impl fmt::Display for Pointer {
 /// keys the last counts, as in nearly every parser that a plugin may use.
 pub(crate) fn find<'a>(body: &'a [u8], pointers: &[Pointer]) -> Found<'a> {
     let mut found = [None; MAX_POINTERS];
-    let mask = pointers.iter().take(MAX_POINTERS).fold(0_u8, |mask, _| mask << 1 | 1);
+    let mask = pointers.iter().take(MAX_POINTERS).fold(0_u16, |mask, _| mask << 1 | 1);
     if mask == 0 || body.is_empty() {
         return found;
     }
@@ -72,6 +72,11 @@ pub(crate) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
+/// The elements of an array, each as its raw text.
+pub(crate) fn elements(raw: &RawValue) -> Option<Vec<&RawValue>> {
+    serde_json::from_str(raw.get()).ok()
+}
+
 /// Where `raw` lies in the `body` that it was found in.
 pub(crate) fn range_in(body: &[u8], raw: &RawValue) -> Option<std::ops::Range<usize>> {
     let start = raw.get().as_ptr().addr().checked_sub(body.as_ptr().addr())?;
@@ -82,14 +87,14 @@ pub(crate) fn range_in(body: &[u8], raw: &RawValue) -> Option<std::ops::Range<us
 /// Reads one value at `depth` to which the pointers of `mask` lead.
 struct Walk<'w, 'de> {
     pointers: &'w [Pointer],
-    mask: u8,
+    mask: u16,
     depth: usize,
     found: &'w mut Found<'de>,
 }
 
 impl<'de> Walk<'_, 'de> {
     /// Those pointers whose next step is `step`.
-    fn matching(&self, step: impl Fn(&str) -> bool) -> u8 {
+    fn matching(&self, step: impl Fn(&str) -> bool) -> u16 {
         let mut matching = 0;
         for (index, pointer) in self.pointers.iter().enumerate().take(MAX_POINTERS) {
             let bit = 1 << index;
@@ -100,7 +105,7 @@ impl<'de> Walk<'_, 'de> {
         matching
     }
 
-    fn child(&mut self, mask: u8) -> Child<'_, 'de> {
+    fn child(&mut self, mask: u16) -> Child<'_, 'de> {
         for index in (0..MAX_POINTERS).filter(|index| mask & 1 << index != 0) {
             self.found[index] = None;
         }
@@ -169,21 +174,21 @@ impl<'de> Visitor<'de> for Walk<'_, 'de> {
 struct Key<'k, 'w, 'de>(&'k Walk<'w, 'de>);
 
 impl<'de> DeserializeSeed<'de> for Key<'_, '_, '_> {
-    type Value = u8;
+    type Value = u16;
 
-    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<u8, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<u16, D::Error> {
         input.deserialize_str(self)
     }
 }
 
 impl Visitor<'_> for Key<'_, '_, '_> {
-    type Value = u8;
+    type Value = u16;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
-    fn visit_str<E>(self, key: &str) -> Result<u8, E> {
+    fn visit_str<E>(self, key: &str) -> Result<u16, E> {
         Ok(self.0.matching(|step| step == key))
     }
 }

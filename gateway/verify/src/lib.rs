@@ -5,11 +5,16 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod canonical;
 mod compile;
 mod declaration;
 mod encoding;
 mod json;
+mod jwt;
 mod key;
+mod key_url;
+mod message_signature;
+mod multipart;
 mod place;
 mod preset;
 mod redact;
@@ -20,10 +25,12 @@ mod scheme;
 mod sign;
 mod template;
 mod timestamp;
+pub mod vector;
 mod verify;
 
 pub use declaration::{Declaration, Fault, ReplayGuard};
 pub use key::{Key, KeyFault, Secret};
+pub use preset::{Preset, Reply};
 pub use rejection::Rejection;
 pub use request::{Incoming, Outgoing};
 pub use scheme::Scheme;

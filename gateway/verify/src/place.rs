@@ -1,5 +1,5 @@
 //! Places in a request: `header:x-id`, `query:sig`, `form:token`, `json:/data/id`,
-//! `form-json:payload:/type`, `const:text`. What a declaration writes, parsed once.
+//! `form-json:payload:/type`, `part-json:json:/event`, `const:text`. What a declaration writes, parsed once.
 
 use std::fmt;
 
@@ -10,6 +10,9 @@ use crate::json::{MAX_POINTERS, Pointer};
 pub(crate) enum Place {
     /// A header, its name in lower case.
     Header(Box<str>),
+    /// All headers whose names begin so: `header:x-docusign-signature-*`. Only signatures are looked
+    /// for in them.
+    Headers(Box<str>),
     /// A query parameter.
     Query(Box<str>),
     /// A field of a form-encoded body.
@@ -18,6 +21,8 @@ pub(crate) enum Place {
     Json(usize),
     /// A pointer into the JSON that a form field holds, as Slack and GitHub send it.
     FormJson(Box<str>, Pointer),
+    /// A pointer into the JSON that a part of a `multipart/form-data` body holds: Dropbox Sign.
+    PartJson(Box<str>, Pointer),
     /// Not in the request at all.
     Const(Box<str>),
 }
@@ -29,15 +34,20 @@ impl Place {
             return Err(unknown(text));
         };
         match kind {
-            "header" => header_name(rest).map(Self::Header),
+            "header" => match rest.strip_suffix('*') {
+                Some(start) => header_name(start).map(Self::Headers),
+                None => header_name(rest).map(Self::Header),
+            },
             "query" => field_name(rest).map(Self::Query),
             "form" => field_name(rest).map(Self::Form),
             "json" => intern(Pointer::parse(rest)?, pointers).map(Self::Json),
-            "form-json" => match rest.split_once(':') {
+            "form-json" | "part-json" => match rest.split_once(':') {
                 Some((field, pointer)) => {
-                    Ok(Self::FormJson(field_name(field)?, Pointer::parse(pointer)?))
+                    let (field, pointer) = (field_name(field)?, Pointer::parse(pointer)?);
+                    let place = if kind == "form-json" { Self::FormJson } else { Self::PartJson };
+                    Ok(place(field, pointer))
                 }
-                None => Err(format!("`{text}`: write `form-json:FIELD:/POINTER`")),
+                None => Err(format!("`{text}`: write `{kind}:FIELD:/POINTER`")),
             },
             "const" if !rest.is_empty() => Ok(Self::Const(rest.into())),
             _ => Err(unknown(text)),
@@ -46,7 +56,7 @@ impl Place {
 
     /// Whether the value is part of the body.
     pub(crate) fn in_body(&self) -> bool {
-        matches!(self, Self::Form(_) | Self::Json(_) | Self::FormJson(..))
+        matches!(self, Self::Form(_) | Self::Json(_) | Self::FormJson(..) | Self::PartJson(..))
     }
 
     /// The place as a declaration writes it.
@@ -68,6 +78,8 @@ impl fmt::Display for Described<'_> {
                 None => f.write_str("json"),
             },
             Place::FormJson(name, pointer) => write!(f, "form-json:{name}:{pointer}"),
+            Place::Headers(start) => write!(f, "header:{start}*"),
+            Place::PartJson(name, pointer) => write!(f, "part-json:{name}:{pointer}"),
             Place::Const(text) => write!(f, "const:{text}"),
         }
     }
@@ -75,7 +87,7 @@ impl fmt::Display for Described<'_> {
 
 fn unknown(text: &str) -> String {
     format!(
-        "`{text}` is no place: write `header:NAME`, `query:NAME`, `form:NAME`, `json:/POINTER` or `form-json:NAME:/POINTER`"
+        "`{text}` is no place: write `header:NAME`, `query:NAME`, `form:NAME`, `json:/POINTER`, `form-json:NAME:/POINTER` or `part-json:NAME:/POINTER`"
     )
 }
 

@@ -1,16 +1,12 @@
 //! Credentials do not outlive the check. A signature proves one request and is no credential; a
 //! static token, a password or a cookie opens the door for ever and reads `[redacted]` from here on.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use hookweir_event::REDACTED;
 
-use crate::{
-    json,
-    key::Algorithm,
-    place::Place,
-    request::{Incoming, View},
-    rule::Rule,
-};
+use crate::{json, key::Algorithm, place::Place, request::Incoming, rule::Rule};
 
 /// Headers that carry credentials whatever the scheme. RFC 9110, sections 11.6.2 and 11.7.2; RFC
 /// 6265, section 5.4.
@@ -18,33 +14,57 @@ const ALWAYS: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
 
 /// Overwrites the credentials that the request and its scheme carry.
 pub(crate) fn credentials(rule: &Rule, request: &mut Incoming) {
-    let check = rule.check.as_ref().filter(|check| check.algorithm == Algorithm::Equal);
-    let token = check.map(|check| &check.signature);
+    let check = rule.check.as_ref().filter(|check| check.algorithms == [Algorithm::Equal]);
+    let tokens = check.map_or(&[][..], |check| check.signature.as_slice());
     for (name, value) in &mut request.headers {
-        let named = matches!(token, Some(Place::Header(token)) if **token == **name);
+        let named = tokens.iter().any(|token| matches!(token, Place::Header(t) if **t == **name));
         if named || ALWAYS.contains(&name.as_str()) {
             *value = REDACTED.as_bytes().to_vec();
         }
     }
-    match token {
-        Some(Place::Query(name)) => {
-            let query = request.query.take().map(|query| form(query.as_bytes(), name));
-            request.query = query.map(|query| String::from_utf8_lossy(&query).into_owned());
+    for token in tokens {
+        match token {
+            Place::Query(name) => {
+                let query = request.query.take().map(|query| form(query.as_bytes(), name));
+                request.query = query.map(|query| String::from_utf8_lossy(&query).into_owned());
+            }
+            Place::Form(name) | Place::FormJson(name, _) => {
+                request.body = form(&request.body, name).into();
+            }
+            Place::Json(index) => json_value(rule, *index, request),
+            Place::Header(_) | Place::Headers(_) | Place::PartJson(..) | Place::Const(_) => {}
         }
-        Some(Place::Form(name) | Place::FormJson(name, _)) => {
-            request.body = form(&request.body, name).into();
-        }
-        Some(Place::Json(index)) => {
-            let view = View::of(request, &rule.pointers);
-            let found = view.json()[*index].and_then(|raw| json::range_in(&request.body, raw));
-            if let Some(range) = found {
-                let (before, after) = (&request.body[..range.start], &request.body[range.end..]);
-                let text = format!("\"{REDACTED}\"");
-                request.body = Bytes::from([before, text.as_bytes(), after].concat());
+    }
+}
+
+/// Overwrites what the pointer leads to, in each item if the body is a batch.
+fn json_value(rule: &Rule, index: usize, request: &mut Incoming) {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    match rule.check.as_ref().and_then(|check| check.each.as_ref()) {
+        Some(each) => {
+            let found = json::find(&request.body, std::slice::from_ref(&each.items))[0];
+            for item in found.and_then(json::elements).into_iter().flatten() {
+                let raw = json::find(item.get().as_bytes(), &each.pointers)[index];
+                ranges.extend(raw.and_then(|raw| json::range_in(&request.body, raw)));
             }
         }
-        Some(Place::Header(_) | Place::Const(_)) | None => {}
+        None => {
+            let raw = json::find(&request.body, &rule.pointers)[index];
+            ranges.extend(raw.and_then(|raw| json::range_in(&request.body, raw)));
+        }
     }
+    if ranges.is_empty() {
+        return;
+    }
+    let mut redacted = Vec::with_capacity(request.body.len());
+    let mut from = 0;
+    for range in ranges {
+        redacted.extend_from_slice(&request.body[from..range.start]);
+        redacted.extend_from_slice(format!("\"{REDACTED}\"").as_bytes());
+        from = range.end;
+    }
+    redacted.extend_from_slice(&request.body[from..]);
+    request.body = Bytes::from(redacted);
 }
 
 /// A form or query with the values of `name` overwritten; the rest stays byte for byte.

@@ -43,6 +43,18 @@ pub enum Rejection {
     /// Something that the signature covers is not in the request.
     #[error("`{0}`, which the signature covers, is missing")]
     MissingPart(String),
+    /// The body is not the one whose hash the request names.
+    #[error("the body does not have the hash that the request says it has")]
+    BodyDigest,
+    /// A token that is well signed and made for something else.
+    #[error("the claim `{0}` of the token is missing or another than this request's")]
+    Claim(String),
+    /// A signature that leaves out what it must cover.
+    #[error("the signature does not cover `{0}`")]
+    NotCovered(String),
+    /// The request names a key on a host that keys are not taken from.
+    #[error("the request names a key that this scheme does not take keys from")]
+    ForeignKey,
     /// The id holds the text that follows it among the signed bytes, so where it ends is open to
     /// choice. Standard Webhooks, "Signature scheme": ids have no full stop.
     #[error("the id runs into what follows it in the signed text")]
@@ -78,6 +90,10 @@ impl Rejection {
             Self::DuplicatedHeader(_) => "duplicated-header",
             Self::NoValidSecret => "no-valid-secret",
             Self::MissingPart(_) => "missing-part",
+            Self::BodyDigest => "body-digest",
+            Self::Claim(_) => "claim",
+            Self::NotCovered(_) => "not-covered",
+            Self::ForeignKey => "foreign-key",
             Self::AmbiguousId => "ambiguous-id",
             Self::MissingType(_) => "missing-type",
             Self::MissingId(_) => "missing-id",

@@ -9,6 +9,7 @@ use hookweir_event::{EventType, Headers};
 use crate::{
     Rejection,
     json::{self, Found, Pointer},
+    multipart,
     place::Place,
 };
 
@@ -104,16 +105,48 @@ impl<'a> View<'a> {
             },
             Place::Form(name) => unique_field(self.body, name)?.map(into_bytes),
             Place::Json(index) => self.json()[*index].and_then(json::text).map(into_bytes),
-            Place::FormJson(name, pointer) => unique_field(self.body, name)?.and_then(|text| {
-                let found = json::find(text.as_bytes(), std::slice::from_ref(pointer))[0]?;
-                json::text(found).map(|text| Cow::Owned(text.into_owned().into_bytes()))
-            }),
+            Place::FormJson(name, pointer) => {
+                unique_field(self.body, name)?.and_then(|text| json_in(text.as_bytes(), pointer))
+            }
+            Place::PartJson(name, pointer) => {
+                let content_type = self.header("content-type")?.unwrap_or_default();
+                let part = multipart::part(content_type, self.body, name)?;
+                part.and_then(|part| json_in(part, pointer))
+            }
+            // Only signatures are in several headers; see `find_all`.
+            Place::Headers(_) => None,
             Place::Const(text) => Some(Cow::Borrowed(text.as_bytes())),
         };
         Ok(value.filter(|value| !value.is_empty()))
     }
 
-    fn header(&self, name: &str) -> Result<Option<&'a [u8]>, Rejection> {
+    /// The values at all of `places` that have one.
+    pub(crate) fn find_all(&self, places: &'a [Place]) -> Result<Vec<Cow<'a, [u8]>>, Rejection> {
+        let mut found = Vec::with_capacity(1);
+        for place in places {
+            match place {
+                Place::Headers(start) => {
+                    for (name, value) in
+                        self.headers.iter().filter(|(n, _)| n.starts_with(&**start))
+                    {
+                        // The same header twice is a fault, as everywhere.
+                        self.header(name)?;
+                        found.push(Cow::Borrowed(value.as_slice()));
+                    }
+                }
+                place => found.extend(self.find(place)?),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The same request with `item` for its body, and other pointers into it.
+    pub(crate) fn of_item(&self, item: &'a [u8], pointers: &'a [Pointer]) -> Self {
+        Self { body: item, pointers, json: OnceCell::new(), ..*self }
+    }
+
+    /// The value of a header that may occur once.
+    pub(crate) fn header(&self, name: &str) -> Result<Option<&'a [u8]>, Rejection> {
         let mut values = self.headers.iter().filter(|(header, _)| header == name);
         match (values.next(), values.next()) {
             (_, Some(_)) => Err(Rejection::DuplicatedHeader(name.to_owned())),
@@ -125,6 +158,12 @@ impl<'a> View<'a> {
     pub(crate) fn json(&self) -> &Found<'a> {
         self.json.get_or_init(|| json::find(self.body, self.pointers))
     }
+}
+
+/// The scalar at `pointer` in a JSON text.
+fn json_in<'a>(text: &[u8], pointer: &Pointer) -> Option<Cow<'a, [u8]>> {
+    let found = json::find(text, std::slice::from_ref(pointer))[0]?;
+    json::text(found).map(|text| Cow::Owned(text.into_owned().into_bytes()))
 }
 
 fn into_bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {

@@ -1,13 +1,15 @@
 //! The public face of a scheme: made from a preset or a declaration, then asked to prepare secrets,
 //! to verify and to sign.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use hookweir_event::{SourceName, Timestamp};
 
 use crate::{
-    Declaration, Fault, Incoming, Key, KeyFault, Outgoing, Rejection, ReplayGuard, Secret,
-    SignError, Verified, compile, preset, rule::Rule, sign, verify,
+    Declaration, Fault, Incoming, Key, KeyFault, Outgoing, Preset, Rejection, ReplayGuard, Secret,
+    SignError, Verified, compile,
+    rule::{Check, Rule},
+    sign, verify,
 };
 
 /// How a source proves itself. Cheap to clone.
@@ -18,21 +20,18 @@ pub struct Scheme {
 }
 
 impl Scheme {
-    /// The scheme of a provider.
+    /// The scheme of a provider that needs no parameters; see [`Preset::scheme`] for the others.
     pub fn preset(name: &str) -> Option<Self> {
-        let mut known = None;
-        let rules: Arc<[Rule]> = preset::declarations(name)
-            .map(|(name, declaration)| {
-                known = Some(name);
-                compile::signed(&declaration).expect("invariant: a test compiles every preset")
-            })
-            .collect();
-        known.map(|name| Self { name, rules })
+        Preset::named(name)?.scheme(&BTreeMap::new()).ok()
     }
 
-    /// The names that [`Scheme::preset`] knows.
+    pub(crate) fn of_preset(name: &'static str, rules: Vec<Rule>) -> Self {
+        Self { name, rules: rules.into() }
+    }
+
+    /// The names of all presets.
     pub fn preset_names() -> impl Iterator<Item = &'static str> {
-        preset::names()
+        Preset::all().map(|preset| preset.name)
     }
 
     /// A declared scheme.
@@ -64,10 +63,7 @@ impl Scheme {
 
     /// Whether it signs the URL, so that [`Incoming::url`] must be given.
     pub fn needs_url(&self) -> bool {
-        let url = |rule: &Rule| {
-            rule.check.as_ref().is_some_and(|c| c.template.contains(&crate::template::Part::Url))
-        };
-        self.rules.iter().any(url)
+        self.rules.iter().filter_map(|rule| rule.check.as_ref()).any(Check::needs_url)
     }
 
     /// The methods that webhooks of this scheme use.
@@ -111,7 +107,8 @@ impl Scheme {
             return Err(KeyFault::Insecure);
         }
         let checks = self.rules.iter().filter_map(|rule| rule.check.as_ref());
-        Key::prepare(text, checks.map(|check| (check.algorithm, check.secret_encoding)))
+        let wanted = checks.map(|check| (check.algorithms.as_slice(), &check.secret_encoding));
+        Key::prepare(text, wanted)
     }
 
     /// Proves that `request` comes from whoever holds one of the `secrets`, and reads its type and

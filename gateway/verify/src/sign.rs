@@ -12,7 +12,8 @@ use crate::{
     key::Key,
     place::Place,
     request::{Outgoing, View},
-    rule::{Check, Dedupe, Rule, TimeFrom},
+    rule::{Check, Dedupe, Proof, Rule, TimeFrom, Type},
+    template::{Context, Message},
 };
 
 /// Why a request can't be signed.
@@ -25,6 +26,9 @@ pub enum SignError {
     /// Signatures in a query or a body would change what is sent.
     #[error("the scheme puts its signature outside the headers")]
     NotAHeader,
+    /// Tokens, HTTP message signatures and what needs a private key.
+    #[error("requests of this scheme can't be signed here yet")]
+    Unsupported,
     /// The scheme reads the id from this header, and the request has none.
     #[error("the request needs an id, for the header `{0}`")]
     MissingId(String),
@@ -48,7 +52,9 @@ pub(crate) fn sign(
     // The first row of a preset is its main one.
     let rule = rules.first().ok_or(SignError::Key)?;
     let mut added = Vec::new();
-    if let Some(Place::Header(name)) = rule.event_type.first() {
+    if let Some(Type(places)) = rule.event_type.first()
+        && let Some(Place::Header(name)) = places.first()
+    {
         let event_type = request.event_type.as_ref();
         set(&mut added, request, name, event_type.map(|t| t.as_str().to_owned()))
             .then_some(())
@@ -91,7 +97,9 @@ fn signature(
     now: Timestamp,
     added: &mut Vec<(String, String)>,
 ) -> Result<(), SignError> {
-    let Place::Header(header) = &check.signature else { return Err(SignError::NotAHeader) };
+    let Some(Place::Header(header)) = check.signature.first() else {
+        return Err(SignError::NotAHeader);
+    };
     let mut value = String::new();
     let mut time = None;
     if let Some(signed_time) = &check.timestamp {
@@ -102,6 +110,7 @@ fn signature(
                 value = format!("{name}{text}{separator}");
                 time = Some(Cow::Owned(text.into_bytes()));
             }
+            TimeFrom::Claim(_) => return Err(SignError::Unsupported),
             TimeFrom::At(place) => {
                 time = Some(Cow::Owned(timestamp_at(place, text, rule, request, added)?));
             }
@@ -110,12 +119,24 @@ fn signature(
     let mut headers = request.headers.clone();
     headers.extend(added.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())));
     let view = View::of_outgoing(request, &headers, &rule.pointers);
-    let message = check
-        .template
-        .render(&view, &rule.pointers, time.as_ref(), rule.dedupe.signed_place())
-        .map_err(SignError::Part)?;
-    let key = key.for_rule(0).ok_or(SignError::Key)?;
-    let tag = key.sign(check.algorithm, &message).ok_or(SignError::Key)?;
+    let context = Context {
+        view: &view,
+        pointers: &rule.pointers,
+        timestamp: time.as_ref(),
+        id: rule.dedupe.signed_place(),
+        items: None,
+    };
+    let message = match &check.proof {
+        Proof::Token => Message::default(),
+        Proof::Message(texts) => {
+            let text = texts.first().ok_or(SignError::Key)?;
+            text.render(&context).map_err(SignError::Part)?
+        }
+        Proof::Jwt { .. } | Proof::HttpMessage(_) => return Err(SignError::Unsupported),
+    };
+    let algorithm = check.algorithms.first().copied().ok_or(SignError::Key)?;
+    let key = key.for_rule(0, algorithm).ok_or(SignError::Key)?;
+    let tag = key.sign(&message).ok_or(SignError::Unsupported)?;
     value.push_str(&check.prefix);
     value.push_str(&check.encoding.encode(&tag));
     added.push((header.to_string(), value));

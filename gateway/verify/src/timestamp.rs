@@ -15,7 +15,8 @@ pub(crate) enum Unit {
 /// How far a signed time may lie from now, in milliseconds, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tolerance {
-    pub(crate) past: i64,
+    /// `None`: any age is taken, said in so many words.
+    pub(crate) past: Option<i64>,
     /// `None`: any future is taken.
     pub(crate) future: Option<i64>,
 }
@@ -71,7 +72,7 @@ impl Unit {
 
 impl Tolerance {
     pub(crate) fn check(self, skew_ms: i64) -> Result<(), Rejection> {
-        if skew_ms > self.past {
+        if self.past.is_some_and(|past| skew_ms > past) {
             return Err(Rejection::StaleTimestamp { skew_ms });
         }
         match self.future {
@@ -122,14 +123,14 @@ mod tests {
 
     #[test]
     fn both_ends_of_the_tolerance_are_kept() {
-        let tolerance = Tolerance { past: 300_000, future: Some(300_000) };
+        let tolerance = Tolerance { past: Some(300_000), future: Some(300_000) };
         assert_eq!(tolerance.check(300_000), Ok(()));
         assert_eq!(tolerance.check(-300_000), Ok(()));
         let stale = Rejection::StaleTimestamp { skew_ms: 300_001 };
         assert_eq!(tolerance.check(300_001), Err(stale));
         let future = Rejection::FutureTimestamp { skew_ms: -300_001 };
         assert_eq!(tolerance.check(-300_001), Err(future));
-        assert_eq!(Tolerance { past: 0, future: None }.check(i64::MIN), Ok(()));
+        assert_eq!(Tolerance { past: Some(0), future: None }.check(i64::MIN), Ok(()));
     }
 
     #[test]
@@ -149,7 +150,7 @@ mod tests {
                 unit.read(text.as_bytes());
                 unit.write(Timestamp::from_millis(now));
                 let skew = unit.skew(Timestamp::from_millis(signed), Timestamp::from_millis(now));
-                let _ = Tolerance { past: 1, future: Some(1) }.check(skew);
+                let _ = Tolerance { past: Some(1), future: Some(1) }.check(skew);
             }
         }
     }

@@ -6,16 +6,21 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use hookweir_event::{Digest, EventType, Headers, SourceName, Timestamp};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 
 use crate::{
     Rejection,
     encoding::Claimed,
-    key::Secret,
+    json::{self, Pointer},
+    jwt::Token,
+    key::{Algorithm, Prepared, Secret},
+    message_signature::Policy,
     place::Place,
     redact,
     request::{Incoming, View},
-    rule::{Check, Dedupe, Rule, SignedTime, TimeFrom},
-    template::Message,
+    rule::{Check, Claim, Dedupe, Each, End, Proof, Requirement, Rule, SignedTime, TimeFrom, Type},
+    template::{Context, Message, Template, items},
 };
 
 /// The longest value that signatures are looked for in. The longest honest one, a Stripe header in
@@ -128,16 +133,65 @@ pub(crate) fn verify(
     Ok(Verified { parts: Parts { event_type, claims, method, path, query, headers, body, facts } })
 }
 
-/// The first rule whose signature is in the request. That one decides: a request can't fall back to
-/// another by failing it.
+/// The first rule that the request is for and whose signature it has. That one decides: a request
+/// can't fall back to another by failing it.
 fn applicable<'r>(rules: &'r [Rule], request: &Incoming) -> Result<(usize, &'r Rule), Rejection> {
+    let mut refused = Rejection::MissingSignature;
     for (index, rule) in rules.iter().enumerate() {
         let Some(check) = &rule.check else { return Ok((index, rule)) };
-        if View::of(request, &rule.pointers).find(&check.signature)?.is_some() {
-            return Ok((index, rule));
+        let view = View::of(request, &rule.pointers);
+        // The signatures of a batch are in its items, and looked for there.
+        if check.each.is_none() && view.find_all(&check.signature)?.is_empty() {
+            continue;
+        }
+        match first_unmet(&rule.require, &view)? {
+            None => return Ok((index, rule)),
+            Some(unmet) => {
+                refused = Rejection::MissingPart(unmet.place.describe(&rule.pointers).to_string());
+            }
         }
     }
-    Err(Rejection::MissingSignature)
+    Err(refused)
+}
+
+fn first_unmet<'r>(
+    require: &'r [Requirement],
+    view: &View<'r>,
+) -> Result<Option<&'r Requirement>, Rejection> {
+    for requirement in require {
+        let met = match (view.find(&requirement.place)?, &requirement.value) {
+            (Some(found), Some(value)) => *found == *value.as_bytes(),
+            (found, None) => found.is_some(),
+            (None, Some(_)) => false,
+        };
+        if !met {
+            return Ok(Some(requirement));
+        }
+    }
+    Ok(None)
+}
+
+/// The secrets that may be used now, with their places in the list.
+struct Keys<'s> {
+    secrets: &'s [Secret],
+    rule: usize,
+    now: Timestamp,
+}
+
+impl Keys<'_> {
+    /// Which secret's key, made for this algorithm, `matches`.
+    fn matching(
+        &self,
+        algorithm: Algorithm,
+        matches: impl Fn(&Prepared) -> bool,
+    ) -> Result<usize, Rejection> {
+        let valid = |(_, secret): &(usize, &Secret)| secret.is_valid(self.now);
+        let mut valid = self.secrets.iter().enumerate().filter(valid).peekable();
+        valid.peek().ok_or(Rejection::NoValidSecret)?;
+        let found = valid
+            .find(|(_, secret)| secret.key.for_rule(self.rule, algorithm).is_some_and(&matches));
+        found.map(|(index, _)| index).ok_or(Rejection::BadSignature)
+    }
 }
 
 /// Checks signature and signed time; returns the bytes that were signed.
@@ -150,100 +204,213 @@ fn authenticate<'a>(
     now: Timestamp,
     facts: &mut Facts,
 ) -> Result<Message<'a>, Rejection> {
-    let signature = view.find(&check.signature)?.ok_or(Rejection::MissingSignature)?;
-    if signature.len() > SIGNATURE_MAX {
-        return Err(Rejection::MalformedSignature);
+    if let Some((place, hosts)) = &check.key_url {
+        let url = view.find(place)?.ok_or(Rejection::ForeignKey)?;
+        hosts.allow(str::from_utf8(&url).map_err(|_| Rejection::ForeignKey)?)?;
     }
-    let signature = match signature {
-        Cow::Borrowed(bytes) => str::from_utf8(bytes).ok().map(Cow::Borrowed),
-        Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+    let keys = Keys { secrets, rule: index, now };
+    let message = match (&check.proof, &check.each) {
+        (Proof::Jwt { claims, end }, _) => token(rule, check, (claims, *end), view, &keys, facts)?,
+        (Proof::HttpMessage(policy), _) => http_message(check, policy, view, &keys, facts)?,
+        (Proof::Token, None) => one(rule, check, &[], view, &rule.pointers, &keys, facts)?,
+        (Proof::Message(texts), None) => {
+            one(rule, check, texts, view, &rule.pointers, &keys, facts)?
+        }
+        (Proof::Token, Some(each)) => batch(rule, check, &[], each, view, &keys, facts)?,
+        (Proof::Message(texts), Some(each)) => batch(rule, check, texts, each, view, &keys, facts)?,
     };
-    let signature = signature.ok_or(Rejection::MalformedSignature)?;
-    let claimed = candidates(check, &signature)?;
+    if let Some((place, encoding)) = &check.body_digest {
+        let named = view.find(place)?.ok_or(Rejection::BodyDigest)?;
+        let named = str::from_utf8(&named).ok().and_then(|text| encoding.decode(text));
+        let body = Sha256::digest(view.body);
+        if !named.is_some_and(|named| named.as_bytes().ct_eq(&body).into()) {
+            return Err(Rejection::BodyDigest);
+        }
+    }
+    Ok(message)
+}
+
+/// Checks one request, or one item of a batch.
+fn one<'a>(
+    rule: &'a Rule,
+    check: &'a Check,
+    texts: &'a [Template],
+    view: &View<'a>,
+    pointers: &'a [Pointer],
+    keys: &Keys<'_>,
+    facts: &mut Facts,
+) -> Result<Message<'a>, Rejection> {
+    let signatures = signatures(check, view)?;
+    let claimed = candidates(check, &signatures)?;
+    let first = signatures.first().map(AsRef::as_ref).unwrap_or_default();
     let (time, time_text) = match &check.timestamp {
         Some(time) => {
-            let text = time_text(time, check, &signature, view)?;
+            let text = time_text(time, check, first, view)?;
             let signed_at = time.unit.read(&text).ok_or(Rejection::MalformedTimestamp)?;
             (Some((time, signed_at)), Some(text))
         }
         None => (None, None),
     };
-    let id = rule.dedupe.signed_place();
-    let message = check.template.render(view, &rule.pointers, time_text.as_ref(), id)?;
-
-    let mut valid = secrets.iter().enumerate().filter(|(_, s)| s.is_valid(now)).peekable();
-    valid.peek().ok_or(Rejection::NoValidSecret)?;
-    let matches = |secret: &Secret| {
-        let key = secret.key.for_rule(index);
-        key.is_some_and(|key| key.matches(check.algorithm, &message, &claimed))
+    let context = Context {
+        view,
+        pointers,
+        timestamp: time_text.as_ref(),
+        id: rule.dedupe.signed_place(),
+        items: Some((first, check.separator.as_deref())),
     };
-    let (secret_index, _) = valid.find(|(_, s)| matches(s)).ok_or(Rejection::BadSignature)?;
-    facts.secret_index = Some(secret_index);
+    let algorithm = check.algorithms.first().copied().unwrap_or(Algorithm::Equal);
+    let mut matched = None;
+    if texts.is_empty() {
+        let message = Message::default();
+        let secret = keys.matching(algorithm, |key| key.matches(&message, &claimed))?;
+        matched = Some((secret, message));
+    }
+    for text in texts {
+        let message = text.render(&context)?;
+        match keys.matching(algorithm, |key| key.matches(&message, &claimed)) {
+            Ok(secret) => {
+                matched = Some((secret, message));
+                break;
+            }
+            Err(Rejection::BadSignature) => {}
+            Err(rejection) => return Err(rejection),
+        }
+    }
+    let (secret, message) = matched.ok_or(Rejection::BadSignature)?;
+    facts.secret_index.get_or_insert(secret);
 
     if let Some((time, signed_at)) = time {
-        let skew_ms = time.unit.skew(signed_at, now);
+        let skew_ms = time.unit.skew(signed_at, keys.now);
         facts.skew_ms = Some(skew_ms);
         time.tolerance.check(skew_ms)?;
     }
     Ok(message)
 }
 
-/// The signatures that `text` holds, decoded. Those of other versions are passed over.
-fn candidates<'a>(check: &'a Check, text: &'a str) -> Result<Vec<Claimed<'a>>, Rejection> {
-    let mut claimed = Vec::with_capacity(1);
-    let mut tried = 0;
-    for signature in items(check, text).filter_map(|item| item.strip_prefix(&*check.prefix)) {
-        tried += 1;
-        if tried > CANDIDATES_MAX {
-            return Err(Rejection::MalformedSignature);
-        }
-        claimed.extend(check.encoding.decode(signature));
+/// Checks each item of a batch. One that fails refuses them all, and so does a batch of nothing.
+fn batch<'a>(
+    rule: &'a Rule,
+    check: &'a Check,
+    texts: &'a [Template],
+    each: &'a Each,
+    view: &View<'a>,
+    keys: &Keys<'_>,
+    facts: &mut Facts,
+) -> Result<Message<'a>, Rejection> {
+    let items = json::find(view.body, std::slice::from_ref(&each.items))[0];
+    let items = items.and_then(json::elements).unwrap_or_default();
+    let mut signed = Message::default();
+    for item in &items {
+        let item = view.of_item(item.get().as_bytes(), &each.pointers);
+        signed.extend(one(rule, check, texts, &item, &each.pointers, keys, facts)?);
     }
-    if claimed.is_empty() { Err(Rejection::MalformedSignature) } else { Ok(claimed) }
+    if items.is_empty() { Err(Rejection::MissingSignature) } else { Ok(signed) }
 }
 
-fn items<'t>(check: &Check, text: &'t str) -> impl Iterator<Item = &'t str> {
-    let separator = check.separator.as_deref();
-    let mut rest = Some(text);
-    std::iter::from_fn(move || {
-        let text = rest.take()?;
-        match separator.and_then(|separator| text.split_once(separator)) {
-            Some((item, after)) => {
-                rest = Some(after);
-                Some(item)
+/// Checks a JSON Web Token.
+fn token<'a>(
+    rule: &'a Rule,
+    check: &'a Check,
+    (claims, end): (&'a [Claim], End),
+    view: &View<'a>,
+    keys: &Keys<'_>,
+    facts: &mut Facts,
+) -> Result<Message<'a>, Rejection> {
+    let values = signatures(check, view)?;
+    let [value] = values.as_slice() else { return Err(Rejection::MalformedSignature) };
+    let text = value.strip_prefix(&*check.prefix).ok_or(Rejection::MalformedSignature)?;
+    let token = Token::parse(text, &check.algorithms)?;
+    let claimed = std::slice::from_ref(&token.signature);
+    let secret = keys.matching(token.algorithm, |key| key.matches(&token.message, claimed))?;
+    facts.secret_index = Some(secret);
+    let id = rule.dedupe.signed_place();
+    let context = Context { view, pointers: &rule.pointers, timestamp: None, id, items: None };
+    token.check_claims(claims, &context)?;
+    facts.skew_ms = token.check_times(check, end, keys.now)?;
+    Ok(token.message)
+}
+
+/// Checks the signatures of RFC 9421.
+fn http_message<'a>(
+    check: &'a Check,
+    policy: &Policy,
+    view: &View<'a>,
+    keys: &Keys<'_>,
+    facts: &mut Facts,
+) -> Result<Message<'a>, Rejection> {
+    let algorithm = check.algorithms.first().copied().unwrap_or(Algorithm::Equal);
+    let mut refused = Rejection::BadSignature;
+    for signed in policy.signatures(view, algorithm)? {
+        let claimed = std::slice::from_ref(&signed.signature);
+        let secret = keys.matching(algorithm, |key| key.matches(&signed.message, claimed));
+        match secret.and_then(|secret| Ok((secret, signed.check(check, view, keys.now)?))) {
+            Ok((secret, skew_ms)) => {
+                facts.secret_index = Some(secret);
+                facts.skew_ms = skew_ms;
+                return Ok(signed.message);
             }
-            None => Some(text),
+            Err(rejection) => refused = rejection,
         }
-    })
+    }
+    Err(refused)
+}
+
+/// The values that signatures are looked for in.
+fn signatures<'a>(check: &'a Check, view: &View<'a>) -> Result<Vec<Cow<'a, str>>, Rejection> {
+    let malformed = || Rejection::MalformedSignature;
+    let mut texts = Vec::with_capacity(1);
+    for value in view.find_all(&check.signature)? {
+        if value.len() > SIGNATURE_MAX || texts.len() == CANDIDATES_MAX {
+            return Err(malformed());
+        }
+        texts.push(match value {
+            Cow::Borrowed(bytes) => Cow::Borrowed(str::from_utf8(bytes).map_err(|_| malformed())?),
+            Cow::Owned(bytes) => Cow::Owned(String::from_utf8(bytes).map_err(|_| malformed())?),
+        });
+    }
+    if texts.is_empty() { Err(Rejection::MissingSignature) } else { Ok(texts) }
+}
+
+/// The signatures in `texts`, decoded. Those of other versions are passed over.
+fn candidates<'t>(check: &Check, texts: &'t [Cow<'_, str>]) -> Result<Vec<Claimed<'t>>, Rejection> {
+    let mut claimed = Vec::with_capacity(1);
+    let mut tried = 0;
+    for text in texts {
+        let items = items(text, check.separator.as_deref());
+        for signature in items.filter_map(|item| item.strip_prefix(&*check.prefix)) {
+            tried += 1;
+            if tried > CANDIDATES_MAX {
+                return Err(Rejection::MalformedSignature);
+            }
+            claimed.extend(check.encoding.decode(signature));
+        }
+    }
+    if claimed.is_empty() { Err(Rejection::MalformedSignature) } else { Ok(claimed) }
 }
 
 /// The signed time as the sender wrote it.
 fn time_text<'a>(
     time: &'a SignedTime,
     check: &Check,
-    signature: &Cow<'a, str>,
+    signature: &str,
     view: &View<'a>,
 ) -> Result<Cow<'a, [u8]>, Rejection> {
+    let owned = |text: &str| Cow::Owned(text.as_bytes().to_vec());
+    let mut items = items(signature, check.separator.as_deref());
     match &time.from {
         TimeFrom::At(place) => view.find(place)?.ok_or(Rejection::MissingTimestamp),
-        TimeFrom::Item(name) => match signature {
-            Cow::Borrowed(text) => {
-                item(check, text, name).map(|time| Cow::Borrowed(time.as_bytes()))
+        TimeFrom::Claim(_) => Err(Rejection::MissingTimestamp),
+        TimeFrom::Item(name) if name.is_empty() => {
+            items.next().map(owned).ok_or(Rejection::MissingTimestamp)
+        }
+        TimeFrom::Item(name) => {
+            let mut found = items.filter_map(|item| item.strip_prefix(&**name));
+            match (found.next(), found.next()) {
+                (Some(value), None) => Ok(owned(value)),
+                (None, _) => Err(Rejection::MissingTimestamp),
+                (_, Some(_)) => Err(Rejection::MalformedTimestamp),
             }
-            Cow::Owned(text) => {
-                item(check, text, name).map(|time| Cow::Owned(time.as_bytes().to_vec()))
-            }
-        },
-    }
-}
-
-/// The one item of `text` that begins with `name`, without it.
-fn item<'t>(check: &Check, text: &'t str, name: &str) -> Result<&'t str, Rejection> {
-    let mut found = items(check, text).filter_map(|item| item.strip_prefix(name));
-    match (found.next(), found.next()) {
-        (Some(value), None) => Ok(value),
-        (None, _) => Err(Rejection::MissingTimestamp),
-        (_, Some(_)) => Err(Rejection::MalformedTimestamp),
+        }
     }
 }
 
@@ -252,13 +419,25 @@ fn read_type<'a>(
     view: &View<'a>,
     facts: &mut Facts,
 ) -> Result<EventType, Rejection> {
-    let Some((place, value)) = first_of(&rule.event_type, view)? else {
-        return Err(Rejection::MissingType(describe(rule, &rule.event_type)));
-    };
-    facts.type_signed = rule.signs(place);
-    str::from_utf8(&value).ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
+    let malformed = |place: &Place| {
         Rejection::Malformed(format!("the type at {}", place.describe(&rule.pointers)))
-    })
+    };
+    for Type(places) in &rule.event_type {
+        let [first, rest @ ..] = places.as_slice() else { continue };
+        let Some(value) = view.find(first)? else { continue };
+        let mut text = String::from_utf8(value.into_owned()).map_err(|_| malformed(first))?;
+        facts.type_signed = rule.signs(first);
+        for place in rest {
+            facts.type_signed &= rule.signs(place);
+            if let Some(value) = view.find(place)? {
+                text.push('.');
+                text.push_str(str::from_utf8(&value).map_err(|_| malformed(place))?);
+            }
+        }
+        return text.parse().map_err(|_| malformed(first));
+    }
+    let places = rule.event_type.iter().flat_map(|Type(places)| places);
+    Err(Rejection::MissingType(describe(rule, places)))
 }
 
 /// What makes a later request a duplicate of this one. Each claim holds the source, so that two
@@ -317,7 +496,8 @@ fn first_of<'a>(places: &'a [Place], view: &View<'a>) -> Result<Option<Located<'
     Ok(None)
 }
 
-fn describe(rule: &Rule, places: &[Place]) -> String {
-    let places: Vec<_> = places.iter().map(|p| p.describe(&rule.pointers).to_string()).collect();
+fn describe<'p>(rule: &Rule, places: impl IntoIterator<Item = &'p Place>) -> String {
+    let places: Vec<_> =
+        places.into_iter().map(|p| p.describe(&rule.pointers).to_string()).collect();
     places.join(" | ")
 }

@@ -181,10 +181,10 @@ fn refusals_name_their_cause() {
 
 #[test]
 fn what_is_genuine_but_no_event_is_a_bad_request() {
-    let stripe = Scheme::preset("stripe").unwrap();
-    let key = stripe.secret("whsec_x").unwrap();
+    let erp = declared(&[("type", "json:/type"), ("id", "json:/id")]);
+    let key = erp.secret("abc").unwrap();
     let refused = |body: &str| {
-        let rejection = verify(&stripe, &key, &signed(&stripe, &key, &event("x", "1", body)));
+        let rejection = verify(&erp, &key, &signed(&erp, &key, &event("x", "1", body)));
         let rejection = rejection.unwrap_err();
         assert!(rejection.is_authentic());
         rejection.to_string()
@@ -193,6 +193,20 @@ fn what_is_genuine_but_no_event_is_a_bad_request() {
     assert_eq!(refused(r#"{"type":"a"}"#), "no id at json:/id");
     assert_eq!(refused(r#"{"type":"a b","id":"1"}"#), "malformed: the type at json:/type");
     assert!(!Rejection::BadSignature.is_authentic());
+}
+
+#[test]
+fn a_preset_loses_nothing_for_want_of_a_type_or_an_id() {
+    let stripe = Scheme::preset("stripe").unwrap();
+    let key = stripe.secret("whsec_x").unwrap();
+    let taken = |body: &str| {
+        let request = signed(&stripe, &key, &event("x", "1", body));
+        verify(&stripe, &key, &request).unwrap()
+    };
+    let bare = taken("{}");
+    assert_eq!(bare.event_type().as_str(), "untyped");
+    assert_eq!(bare.claims(), taken("{}").claims());
+    assert_ne!(bare.claims(), taken("{ }").claims());
 }
 
 #[test]

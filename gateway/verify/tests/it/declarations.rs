@@ -1,6 +1,6 @@
 //! What a wrong declaration is told, word for word: these texts are what an operator works from.
 
-use hookweir_verify::{Declaration, KeyFault, ReplayGuard, Scheme};
+use hookweir_verify::{Declaration, KeyFault, Preset, ReplayGuard, Scheme};
 
 use crate::support::{declaration, declared, erp};
 
@@ -9,6 +9,8 @@ fn faults(result: Result<Scheme, Vec<hookweir_verify::Fault>>) -> Vec<String> {
     faults.into_iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect()
 }
 
+const ALGORITHMS: &str = "`hmac-sha256`, `hmac-sha384`, `hmac-sha512`, `hmac-sha1`, `hmac-md5`, `sha256`, `sha512`, `sha1`, `ed25519`, `ecdsa-p256-sha256`, `ecdsa-p256-sha256-fixed`, `rsa-sha256`, `rsa-sha512`, `rsa-sha1`, `rsa-pss-sha256`, `rsa-pss-sha512`, `equal`";
+
 #[test]
 fn an_empty_declaration_is_told_all_it_lacks() {
     assert_eq!(
@@ -16,10 +18,10 @@ fn an_empty_declaration_is_told_all_it_lacks() {
         [
             "type: missing: where the event type is, such as `header:x-event` or `json:/type`, or `const:NAME`",
             "id: missing: what makes an event a duplicate. Name the place of an id, such as `header:x-id` or `json:/id`; write `content` if events with equal type and body are one, `none` if they are not",
-            "algorithm: missing: one of `hmac-sha1`, `hmac-sha256`, `hmac-sha512`, `equal`",
+            &format!("algorithm: missing: one of {ALGORITHMS}"),
             "signature: missing: where the signature is, such as `header:x-signature`",
-            "encoding: missing: one of `hex`, `hex-lower`, `base64`, `base64url`",
             "signed: missing: what the signature covers, such as `{body}`",
+            "encoding: missing: one of `hex`, `hex-lower`, `base64`, `base64url`",
         ]
     );
 }
@@ -28,7 +30,7 @@ fn an_empty_declaration_is_told_all_it_lacks() {
 fn every_value_that_is_wrong_is_named() {
     let wrong = declaration(&[
         ("signature", "x-signature"),
-        ("algorithm", "sha256"),
+        ("algorithm", "sha3"),
         ("encoding", "b64"),
         ("signed", "{bdy}"),
         ("secret_encoding", "utf8"),
@@ -46,11 +48,11 @@ fn every_value_that_is_wrong_is_named() {
         [
             "type: `type` is no JSON pointer: write `/name` or `/outer/inner`",
             "id: a constant id would make all events one",
-            "algorithm: unknown `sha256`: one of `hmac-sha1`, `hmac-sha256`, `hmac-sha512`, `equal`",
-            "signature: `x-signature` is no place: write `header:NAME`, `query:NAME`, `form:NAME`, `json:/POINTER` or `form-json:NAME:/POINTER`",
+            &format!("algorithm: unknown `sha3`: one of {ALGORITHMS}"),
+            "signature: `x-signature` is no place: write `header:NAME`, `query:NAME`, `form:NAME`, `json:/POINTER`, `form-json:NAME:/POINTER` or `part-json:NAME:/POINTER`",
+            "signed: unknown variable `{bdy}`: there are {body}, {ts}, {id}, {url}, {method}, {path}, {secret}, {crc32:body}, {sha256:body}, {sha256-base64:body}, {sha256-base64url:body}, {sha256:url}, {sha256-base64:url}, {sha256-base64url:url}, {form-sorted}, {url-with-port}, {url-without-port}, {url-decoded}, {contentful}, {query-string-hash}, {signature:NAME}, {header:NAME}, {query:NAME}, {form:NAME} and {json:/POINTER}",
             "encoding: unknown `b64`: one of `hex`, `hex-lower`, `base64`, `base64url`",
-            "signed: unknown variable `{bdy}`: there are {body}, {ts}, {id}, {url}, {method}, {path}, {header:NAME}, {query:NAME}, {form:NAME} and {json:/POINTER}",
-            "secret_encoding: unknown `utf8`: one of `raw`, `hex`, `base64`, `whsec`",
+            "secret_encoding: unknown `utf8`: one of `raw`, `hex`, `base64`, `whsec`, `nfkd`, `sha1`, `signkey`, `suffix:TEXT`",
             "separator: the separator is empty",
             "timestamp_unit: unknown `sec`: one of `s`, `ms`, `rfc3339`",
             "tolerance: `5 minutes` is no duration: write `30s`, `5m` or `2h`",
@@ -109,7 +111,7 @@ fn what_can_not_work_with_the_rest_is_a_fault() {
     );
     assert_eq!(
         one(&[("algorithm", "equal"), ("signed", "")]),
-        "encoding: `equal` compares the token as it is; remove `encoding`"
+        "encoding: `equal` compares the token as it is; remove `encoding`, or write `base64` for HTTP's basic authentication"
     );
     assert_eq!(
         one(&[("id", "none"), ("replay_guard", "content")]),
@@ -154,18 +156,27 @@ fn a_guard_that_can_not_work_is_refused() {
     let none = declared(&[("id", "none")]);
     assert!(none.clone().with_replay_guard(ReplayGuard::Content).is_err());
     assert!(none.with_replay_guard(ReplayGuard::None).is_ok());
-    for name in Scheme::preset_names() {
-        let scheme = Scheme::preset(name).unwrap();
+    for name in ["github", "stripe", "slack", "shopify", "standard-webhooks", "plaid", "rfc9421"] {
+        let params = [("algorithm".to_owned(), "ed25519".to_owned())];
+        let params = params.into_iter().filter(|_| name == "rfc9421").collect();
+        let scheme = Preset::named(name).unwrap().scheme(&params).unwrap();
         assert!(scheme.with_replay_guard(ReplayGuard::Content).is_ok(), "{name}");
     }
+    assert!(Scheme::preset("gitlab").unwrap().with_replay_guard(ReplayGuard::Content).is_err());
 }
 
 #[test]
-fn the_presets_are_these() {
-    let names: Vec<_> = Scheme::preset_names().collect();
-    assert_eq!(names, ["github", "stripe", "slack", "shopify", "standard-webhooks"]);
-    assert!(Scheme::preset("svix").is_none());
-    assert!(names.iter().all(|name| Scheme::preset(name).is_some_and(|s| s.name() == *name)));
+fn presets_have_the_names_that_they_are_called_by() {
+    assert_eq!(Scheme::preset_names().count(), Preset::all().count());
+    for preset in Preset::all() {
+        let Some(scheme) = Scheme::preset(preset.name) else {
+            assert!(preset.params.iter().any(|name| !name.ends_with('?')), "{}", preset.name);
+            continue;
+        };
+        assert_eq!(scheme.name(), preset.name);
+    }
+    assert!(Scheme::preset("nobody").is_none());
     assert!(!Scheme::preset("github").unwrap().needs_url());
+    assert!(Scheme::preset("square").unwrap().needs_url());
     assert!(declared(&[("signed", "{url}{body}")]).needs_url());
 }

@@ -1,0 +1,315 @@
+//! Secrets and the algorithms that use them. A key is prepared once, when the configuration is read:
+//! verifying clones the keyed state instead of hashing the key again. Keys print as `[redacted]`, are
+//! compared in constant time and are overwritten when dropped.
+
+mod algorithm;
+mod encoding;
+mod public;
+
+use std::{fmt, sync::Arc};
+
+use hmac::{Hmac, KeyInit, Mac, digest::Digest};
+use hookweir_event::{REDACTED, Timestamp};
+use md5::Md5;
+use sha1::Sha1;
+use sha2::{Sha256, Sha384, Sha512};
+use subtle::ConstantTimeEq as _;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use self::public::PublicKey;
+pub(crate) use self::{
+    algorithm::{Algorithm, Hash},
+    encoding::SecretEncoding,
+};
+use crate::{
+    encoding::Claimed,
+    template::{Message, Piece},
+};
+
+/// Why a configured text can't be a secret. Never quotes it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum KeyFault {
+    /// With an empty key anyone can sign.
+    #[error("the secret is empty")]
+    Empty,
+    /// A pasted newline fails every signature, and nothing would say why.
+    #[error("the secret begins or ends with white space or a newline; remove it")]
+    WhiteSpace,
+    /// The scheme's secrets are hex.
+    #[error("this scheme's secrets are hex digits, two for each byte")]
+    NotHex,
+    /// The scheme's secrets are base64.
+    #[error("this scheme's secrets are base64, with padding")]
+    NotBase64,
+    /// The scheme's secrets are base64 behind `whsec_`.
+    #[error("this scheme's secrets are base64, with padding, behind `whsec_`")]
+    NotWhsec,
+    /// The scheme's senders sign with a private key; the source holds the public one.
+    #[error(
+        "this scheme wants a public key: PEM, a certificate, base64 or hex, or a JWK or set of JWKs"
+    )]
+    NotPublic,
+    /// A public key for another algorithm: RSA where Ed25519 is signed with.
+    #[error("this public key is of another kind than the scheme's")]
+    OtherKind,
+    /// An insecure source checks nothing.
+    #[error("an insecure source has no secrets")]
+    Insecure,
+}
+
+/// A secret prepared for one scheme: for each of its rules, one state for each algorithm.
+#[derive(Clone)]
+pub struct Key(Arc<[Box<[Prepared]>]>);
+
+impl Key {
+    /// Prepares `text` for each rule of a scheme, which differ in algorithms or encoding at most.
+    pub(crate) fn prepare<'r>(
+        text: &str,
+        rules: impl Iterator<Item = (&'r [Algorithm], &'r SecretEncoding)>,
+    ) -> Result<Self, KeyFault> {
+        if text.is_empty() {
+            return Err(KeyFault::Empty);
+        }
+        if text.trim() != text && !text.starts_with("-----BEGIN ") {
+            return Err(KeyFault::WhiteSpace);
+        }
+        let of_rule = |(algorithms, encoding): (&[Algorithm], &SecretEncoding)| {
+            let mut fault = KeyFault::Empty;
+            let prepared: Box<[_]> = algorithms
+                .iter()
+                .filter_map(|algorithm| {
+                    Prepared::new(*algorithm, encoding, text).map_err(|f| fault = f).ok()
+                })
+                .collect();
+            if prepared.is_empty() { Err(fault) } else { Ok(prepared) }
+        };
+        let rules: Vec<_> = rules.map(of_rule).collect();
+        // A preset may have rules for several kinds of key. One that fits any of them is a key.
+        match rules.iter().find_map(|rule| rule.as_ref().err().cloned()) {
+            Some(fault) if rules.iter().all(Result::is_err) => Err(fault),
+            _ => Ok(Self(rules.into_iter().map(Result::unwrap_or_default).collect())),
+        }
+    }
+
+    /// The state for this algorithm and the rule with this index; none if the key was made for
+    /// another. A key never serves an algorithm that it was not made for, so a signature can't
+    /// choose how it is checked.
+    pub(crate) fn for_rule(&self, index: usize, algorithm: Algorithm) -> Option<&Prepared> {
+        self.0.get(index)?.iter().find(|prepared| prepared.algorithm == algorithm)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({REDACTED})")
+    }
+}
+
+/// A key and when it may be used.
+#[derive(Debug, Clone)]
+pub struct Secret {
+    /// The key.
+    pub key: Key,
+    /// Not used before this time.
+    pub from: Option<Timestamp>,
+    /// Not used at this time or later.
+    pub until: Option<Timestamp>,
+}
+
+impl Secret {
+    /// A secret without an end.
+    pub fn new(key: Key) -> Self {
+        Self { key, from: None, until: None }
+    }
+
+    /// Whether it may be used at this time.
+    pub fn is_valid(&self, now: Timestamp) -> bool {
+        self.from.is_none_or(|from| from <= now) && self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// What an algorithm keeps of a key.
+pub(crate) struct Prepared {
+    algorithm: Algorithm,
+    state: State,
+}
+
+enum State {
+    HmacMd5(Hmac<Md5>),
+    HmacSha1(Hmac<Sha1>),
+    HmacSha256(Hmac<Sha256>),
+    HmacSha384(Hmac<Sha384>),
+    HmacSha512(Hmac<Sha512>),
+    /// What `{secret}` stands for, and static tokens.
+    Secret(Zeroizing<Vec<u8>>),
+    Public(Vec<PublicKey>),
+}
+
+impl Prepared {
+    fn new(algorithm: Algorithm, encoding: &SecretEncoding, text: &str) -> Result<Self, KeyFault> {
+        let state = match algorithm {
+            Algorithm::Hmac(hash) => {
+                let key = encoding.decode(text)?;
+                match hash {
+                    Hash::Md5 => State::HmacMd5(keyed(&key)),
+                    Hash::Sha1 => State::HmacSha1(keyed(&key)),
+                    Hash::Sha256 => State::HmacSha256(keyed(&key)),
+                    Hash::Sha384 => State::HmacSha384(keyed(&key)),
+                    Hash::Sha512 => State::HmacSha512(keyed(&key)),
+                }
+            }
+            Algorithm::Digest(_) | Algorithm::Equal => State::Secret(encoding.decode(text)?),
+            algorithm => State::Public(PublicKey::read(text, algorithm)?),
+        };
+        Ok(Self { algorithm, state })
+    }
+
+    /// Whether any of `claimed` is this key's signature of `message`.
+    pub(crate) fn matches(&self, message: &Message<'_>, claimed: &[Claimed<'_>]) -> bool {
+        match (&self.state, self.algorithm) {
+            // Comparing digests hides the token's length too.
+            (State::Secret(token), Algorithm::Equal) => {
+                let token = Sha256::digest(token);
+                claimed.iter().any(|c| Sha256::digest(c.as_bytes()).ct_eq(&token).into())
+            }
+            (State::Public(keys), algorithm) => {
+                let message = message.joined();
+                keys.iter().any(|key| {
+                    claimed.iter().any(|c| key.verifies(algorithm, &message, c.as_bytes()))
+                })
+            }
+            _ => self.tag(message).is_some_and(|tag| any_equal(&tag, claimed)),
+        }
+    }
+
+    /// This key's signature of `message`; a token is its own. None for a public key.
+    pub(crate) fn sign(&self, message: &Message<'_>) -> Option<Vec<u8>> {
+        match (&self.state, self.algorithm) {
+            (State::Secret(token), Algorithm::Equal) => Some(token.to_vec()),
+            _ => self.tag(message).map(|tag| tag.as_bytes().to_vec()),
+        }
+    }
+
+    fn tag(&self, message: &Message<'_>) -> Option<Tag> {
+        Some(match &self.state {
+            State::HmacMd5(mac) => Tag::of(&tag(mac, message)),
+            State::HmacSha1(mac) => Tag::of(&tag(mac, message)),
+            State::HmacSha256(mac) => Tag::of(&tag(mac, message)),
+            State::HmacSha384(mac) => Tag::of(&tag(mac, message)),
+            State::HmacSha512(mac) => Tag::of(&tag(mac, message)),
+            State::Secret(secret) => match self.algorithm {
+                Algorithm::Digest(Hash::Sha1) => Tag::of(&digest::<Sha1>(secret, message)),
+                Algorithm::Digest(Hash::Sha256) => Tag::of(&digest::<Sha256>(secret, message)),
+                Algorithm::Digest(Hash::Sha512) => Tag::of(&digest::<Sha512>(secret, message)),
+                _ => return None,
+            },
+            State::Public(_) => return None,
+        })
+    }
+}
+
+/// A computed MAC or digest, on the stack.
+struct Tag {
+    bytes: [u8; 64],
+    len: usize,
+}
+
+impl Tag {
+    fn of(computed: &[u8]) -> Self {
+        let mut bytes = [0; 64];
+        bytes[..computed.len()].copy_from_slice(computed);
+        Self { bytes, len: computed.len() }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// The digest of a message in which the secret has its place.
+fn digest<D: Digest>(secret: &[u8], message: &Message<'_>) -> hmac::digest::Output<D> {
+    let mut digest = D::new();
+    for piece in message.pieces() {
+        match piece {
+            Piece::Bytes(bytes) => digest.update(bytes),
+            Piece::Secret => digest.update(secret),
+        }
+    }
+    digest.finalize()
+}
+
+fn keyed<M: KeyInit>(key: &[u8]) -> M {
+    M::new_from_slice(key).expect("invariant: HMAC takes a key of any length")
+}
+
+fn tag<M: Mac + Clone>(keyed: &M, message: &Message<'_>) -> hmac::digest::Output<M> {
+    let mut mac = keyed.clone();
+    message.bytes().for_each(|piece| mac.update(piece));
+    mac.finalize().into_bytes()
+}
+
+fn any_equal(tag: &Tag, claimed: &[Claimed<'_>]) -> bool {
+    // Lengths are public; contents are compared in constant time.
+    claimed.iter().any(|c| c.as_bytes().ct_eq(tag.as_bytes()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[expect(clippy::needless_pass_by_value, reason = "the callers name variants")]
+    fn key(text: &str, encoding: SecretEncoding) -> Result<Key, KeyFault> {
+        let algorithms = [Algorithm::Hmac(Hash::Sha256)];
+        Key::prepare(text, [(&algorithms[..], &encoding)].into_iter())
+    }
+
+    #[test]
+    fn a_secret_that_was_pasted_badly_is_refused() {
+        assert_eq!(key("", SecretEncoding::Raw).unwrap_err(), KeyFault::Empty);
+        for text in ["a\n", " a", "a\r\n", "\ta", "\n"] {
+            assert_eq!(
+                key(text, SecretEncoding::Raw).unwrap_err(),
+                KeyFault::WhiteSpace,
+                "{text:?}"
+            );
+        }
+        assert_eq!(key("abc", SecretEncoding::Hex).unwrap_err(), KeyFault::NotHex);
+        assert_eq!(key("a", SecretEncoding::Hex).unwrap_err(), KeyFault::NotHex);
+        assert_eq!(key("YQ", SecretEncoding::Base64).unwrap_err(), KeyFault::NotBase64);
+        assert_eq!(key("whsec_?", SecretEncoding::Whsec).unwrap_err(), KeyFault::NotWhsec);
+        assert_eq!(key("whsec_", SecretEncoding::Whsec).unwrap_err(), KeyFault::Empty);
+        assert!(key("whsec_", SecretEncoding::Raw).is_ok());
+    }
+
+    #[test]
+    fn a_key_does_not_print() {
+        let secret = Secret::new(key("hunter2", SecretEncoding::Raw).unwrap());
+        assert_eq!(
+            format!("{secret:?}"),
+            "Secret { key: Key([redacted]), from: None, until: None }"
+        );
+    }
+
+    #[test]
+    fn a_key_is_wiped_when_dropped() {
+        fn wiped<T: zeroize::ZeroizeOnDrop>() {}
+        // An HMAC's state is two states of its hash and their block.
+        wiped::<Md5>();
+        wiped::<Sha1>();
+        wiped::<Sha256>();
+        wiped::<Sha512>();
+        wiped::<Zeroizing<Vec<u8>>>();
+    }
+
+    #[test]
+    fn a_secret_is_valid_from_its_start_and_before_its_end() {
+        let at = Timestamp::from_secs;
+        let key = key("a", SecretEncoding::Raw).unwrap();
+        let secret = Secret { key, from: Some(at(10)), until: Some(at(20)) };
+        assert!(!secret.is_valid(at(9)));
+        assert!(secret.is_valid(at(10)));
+        assert!(secret.is_valid(at(19)));
+        assert!(!secret.is_valid(at(20)));
+    }
+}

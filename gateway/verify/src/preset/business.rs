@@ -1,0 +1,536 @@
+//! Business software: sales, support, documents, content, people.
+
+use super::{Preset, Reply, Row};
+
+pub(super) const PRESETS: &[Preset] = &[
+    Preset {
+        name: "hubspot",
+        docs: "https://developers.hubspot.com/docs/apps/legacy-apps/authentication/validating-requests",
+        answer_within_secs: Some(5),
+        rows: &[
+            Row {
+                signature: "header:x-hubspot-signature-v3",
+                encoding: "base64",
+                signed: "{method}{url-decoded}{body}{ts} | {method}{url}{body}{ts}",
+                timestamp: "header:x-hubspot-request-timestamp",
+                unit: "ms",
+                event_type: "json:/0/subscriptionType",
+                id: "json:/0/eventId",
+                ..Row::HMAC
+            },
+            Row {
+                require: "header:x-hubspot-signature-version=v2",
+                signature: "header:x-hubspot-signature",
+                algorithm: "sha256",
+                signed: "{secret}{method}{url}{body}",
+                event_type: "json:/0/subscriptionType",
+                id: "json:/0/eventId",
+                ..Row::HMAC
+            },
+            Row {
+                require: "header:x-hubspot-signature-version=v1",
+                signature: "header:x-hubspot-signature",
+                algorithm: "sha256",
+                signed: "{secret}{body}",
+                event_type: "json:/0/subscriptionType",
+                id: "json:/0/eventId",
+                ..Row::HMAC
+            },
+        ],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "hubspot-v1",
+        docs: "https://developers.hubspot.com/docs/apps/legacy-apps/authentication/validating-requests",
+        answer_within_secs: Some(5),
+        rows: &[Row {
+            signature: "header:x-hubspot-signature",
+            algorithm: "sha256",
+            signed: "{secret}{body}",
+            event_type: "json:/0/subscriptionType",
+            id: "json:/0/eventId",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "hubspot-v2",
+        docs: "https://developers.hubspot.com/docs/apps/legacy-apps/authentication/validating-requests",
+        answer_within_secs: Some(5),
+        rows: &[Row {
+            signature: "header:x-hubspot-signature",
+            algorithm: "sha256",
+            signed: "{secret}{method}{url}{body}",
+            event_type: "json:/0/subscriptionType",
+            id: "json:/0/eventId",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "hubspot-v3",
+        docs: "https://developers.hubspot.com/docs/apps/legacy-apps/authentication/validating-requests",
+        answer_within_secs: Some(5),
+        rows: &[Row {
+            signature: "header:x-hubspot-signature-v3",
+            encoding: "base64",
+            signed: "{method}{url-decoded}{body}{ts} | {method}{url}{body}{ts}",
+            timestamp: "header:x-hubspot-request-timestamp",
+            unit: "ms",
+            event_type: "json:/0/subscriptionType",
+            id: "json:/0/eventId",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "intercom",
+        docs: "https://developers.intercom.com/docs/webhooks/webhook-notifications",
+        answer_within_secs: Some(5),
+        rows: &[Row {
+            signature: "header:x-hub-signature",
+            prefix: "sha1=",
+            algorithm: "hmac-sha1",
+            event_type: "json:/topic",
+            id: "json:/id",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "zendesk",
+        docs: "https://developer.zendesk.com/documentation/webhooks/verifying/",
+        answer_within_secs: Some(12),
+        rows: &[Row {
+            signature: "header:x-zendesk-webhook-signature",
+            encoding: "base64",
+            signed: "{ts}{body}",
+            timestamp: "header:x-zendesk-webhook-signature-timestamp",
+            unit: "rfc3339",
+            event_type: "json:/type",
+            id: "header:x-zendesk-webhook-invocation-id",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "typeform",
+        docs: "https://www.typeform.com/developers/webhooks/secure-your-webhooks/",
+        answer_within_secs: Some(30),
+        rows: &[Row {
+            signature: "header:typeform-signature",
+            prefix: "sha256=",
+            encoding: "base64",
+            event_type: "json:/event_type",
+            id: "json:/event_id",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "calendly",
+        docs: "https://developer.calendly.com/api-docs/ZG9jOjM2MzE2MDM4-webhook-signatures",
+        rows: &[Row {
+            signature: "header:calendly-webhook-signature",
+            separator: ",",
+            prefix: "v1=",
+            signed: "{ts}.{body}",
+            timestamp: "signature:t",
+            tolerance: "180s",
+            event_type: "json:/event",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "cal-com",
+        docs: "https://cal.com/docs/developing/guides/automation/webhooks",
+        rows: &[Row {
+            signature: "header:x-cal-signature-256",
+            event_type: "json:/triggerEvent",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "docusign",
+        docs: "https://developers.docusign.com/platform/webhooks/connect/hmac/",
+        rows: &[Row {
+            signature: "header:x-docusign-signature-*",
+            encoding: "base64",
+            event_type: "json:/event",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "dropbox-sign",
+        docs: "https://developers.hellosign.com/docs/events/walkthrough/",
+        reply: Some(Reply { status: 200, body: "Hello API Event Received" }),
+        rows: &[
+            Row {
+                signature: "part-json:json:/event/event_hash",
+                signed: "{part-json:json:/event/event_time}{part-json:json:/event/event_type}",
+                event_type: "part-json:json:/event/event_type",
+                id: "content",
+                ..Row::HMAC
+            },
+            Row {
+                signature: "form-json:json:/event/event_hash",
+                signed: "{form-json:json:/event/event_time}{form-json:json:/event/event_type}",
+                event_type: "form-json:json:/event/event_type",
+                id: "content",
+                ..Row::HMAC
+            },
+            Row {
+                signature: "json:/event/event_hash",
+                signed: "{json:/event/event_time}{json:/event/event_type}",
+                event_type: "json:/event/event_type",
+                id: "content",
+                ..Row::HMAC
+            },
+        ],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "pandadoc",
+        docs: "https://developers.pandadoc.com/docs/webhooks-verification",
+        rows: &[Row {
+            signature: "query:signature",
+            event_type: "json:/0/event",
+            id: "content",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "notion",
+        docs: "https://developers.notion.com/reference/webhooks",
+        rows: &[Row {
+            signature: "header:x-notion-signature",
+            prefix: "sha256=",
+            event_type: "json:/type",
+            id: "json:/id",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "airtable",
+        docs: "https://airtable.com/developers/web/api/webhooks-overview",
+        rows: &[Row {
+            signature: "header:x-airtable-content-mac",
+            prefix: "hmac-sha256=",
+            secret: "base64",
+            event_type: "const:ping",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "monday",
+        docs: "https://developer.monday.com/apps/docs/integration-authorization",
+        rows: &[Row {
+            kind: "jwt",
+            signature: "header:authorization",
+            algorithm: "HS256",
+            event_type: "json:/event/type",
+            id: "json:/event/triggerUuid",
+            ..Row::PLAIN
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "asana",
+        docs: "https://developers.asana.com/docs/webhooks-guide",
+        answer_within_secs: Some(10),
+        reply: Some(Reply { status: 200, body: "" }),
+        rows: &[Row {
+            signature: "header:x-hook-signature",
+            event_type: "json:/events/0/action",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "trello",
+        docs: "https://developer.atlassian.com/cloud/trello/guides/rest-api/webhooks/",
+        rows: &[Row {
+            signature: "header:x-trello-webhook",
+            algorithm: "hmac-sha1",
+            encoding: "base64",
+            signed: "{body}{url}",
+            event_type: "json:/action/type",
+            id: "json:/action/id",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "clickup",
+        docs: "https://developer.clickup.com/docs/webhooksignature",
+        rows: &[Row { signature: "header:x-signature", event_type: "json:/event", ..Row::HMAC }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "smartsheet",
+        docs: "https://developers.smartsheet.com/api/smartsheet/guides/webhooks",
+        rows: &[Row {
+            signature: "header:smartsheet-hmac-sha256",
+            event_type: "json:/scope",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "box",
+        docs: "https://developer.box.com/guides/webhooks/v2/signatures-v2/",
+        rows: &[Row {
+            signature: "header:box-signature-primary | header:box-signature-secondary",
+            encoding: "base64",
+            signed: "{body}{ts}",
+            timestamp: "header:box-delivery-timestamp",
+            unit: "rfc3339",
+            tolerance: "600s",
+            future: "0s",
+            event_type: "json:/trigger",
+            id: "header:box-delivery-id",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "dropbox",
+        docs: "https://www.dropbox.com/developers/reference/webhooks",
+        rows: &[Row {
+            signature: "header:x-dropbox-signature",
+            event_type: "const:list_folder",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "front",
+        docs: "https://dev.frontapp.com/docs/webhooks-1",
+        rows: &[Row {
+            signature: "header:x-front-signature",
+            encoding: "base64",
+            signed: "{ts}:{body}",
+            timestamp: "header:x-front-request-timestamp",
+            unit: "ms",
+            event_type: "json:/type",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "helpscout",
+        docs: "https://developer.helpscout.com/webhooks/",
+        rows: &[Row {
+            signature: "header:x-helpscout-signature",
+            algorithm: "hmac-sha1",
+            encoding: "base64",
+            event_type: "header:x-helpscout-event",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "close",
+        docs: "https://developer.close.com/topics/webhooks/",
+        rows: &[Row {
+            signature: "header:close-sig-hash",
+            secret: "hex",
+            signed: "{ts}{body}",
+            timestamp: "header:close-sig-timestamp",
+            event_type: "json:/event/action",
+            id: "json:/event/id",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "pipedrive",
+        docs: "https://pipedrive.readme.io/docs/guide-for-webhooks-v2",
+        rows: &[Row {
+            signature: "header:authorization",
+            prefix: "Basic ",
+            algorithm: "equal",
+            encoding: "base64",
+            event_type: "json:/meta/entity + json:/meta/action",
+            id: "json:/meta/id",
+            ..Row::PLAIN
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "nylas",
+        docs: "https://developer.nylas.com/docs/v3/notifications/",
+        rows: &[Row {
+            signature: "header:x-nylas-signature",
+            event_type: "json:/type",
+            id: "json:/id",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "acuity",
+        docs: "https://developers.acuityscheduling.com/docs/webhooks",
+        rows: &[Row {
+            signature: "header:x-acuity-signature",
+            encoding: "base64",
+            event_type: "form:action",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "webflow",
+        docs: "https://developers.webflow.com/data/docs/working-with-webhooks",
+        rows: &[Row {
+            signature: "header:x-webflow-signature",
+            signed: "{ts}:{body}",
+            timestamp: "header:x-webflow-timestamp",
+            unit: "ms",
+            event_type: "json:/triggerType",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "sanity",
+        docs: "https://www.sanity.io/docs/content-lake/webhooks",
+        rows: &[Row {
+            signature: "header:sanity-webhook-signature",
+            separator: ",",
+            prefix: "v1=",
+            encoding: "base64url",
+            signed: "{ts}.{body}",
+            timestamp: "signature:t",
+            unit: "ms",
+            event_type: "header:sanity-operation | json:/_type",
+            id: "header:idempotency-key",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "contentful",
+        docs: "https://www.contentful.com/developers/docs/webhooks/request-verification/",
+        rows: &[Row {
+            signature: "header:x-contentful-signature",
+            signed: "{contentful}",
+            timestamp: "header:x-contentful-timestamp",
+            unit: "ms",
+            tolerance: "30s",
+            event_type: "header:x-contentful-topic",
+            id: "content",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "kontent-ai",
+        docs: "https://kontent.ai/learn/docs/webhooks/webhooks/net",
+        rows: &[Row {
+            signature: "header:x-kontent-ai-signature",
+            encoding: "base64",
+            event_type: "json:/notifications/0/message/action",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "ghost",
+        docs: "https://docs.ghost.org/webhooks",
+        rows: &[Row {
+            signature: "header:x-ghost-signature",
+            separator: ",",
+            prefix: "sha256=",
+            signed: "{body}{ts}",
+            timestamp: "signature:t",
+            unit: "ms",
+            event_type: "const:untyped",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "discourse",
+        docs: "https://meta.discourse.org/t/configure-webhooks-that-trigger-on-discourse-events-to-integrate-with-external-services/49045",
+        rows: &[Row {
+            signature: "header:x-discourse-event-signature",
+            prefix: "sha256=",
+            event_type: "header:x-discourse-event",
+            id: "header:x-discourse-event-id",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "cloudinary",
+        docs: "https://cloudinary.com/documentation/notification_signatures",
+        rows: &[Row {
+            signature: "header:x-cld-signature",
+            algorithm: "sha1",
+            signed: "{body}{ts}{secret}",
+            timestamp: "header:x-cld-timestamp",
+            tolerance: "7200s",
+            event_type: "json:/notification_type",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "cloudinary-sha256",
+        docs: "https://cloudinary.com/documentation/notification_signatures",
+        rows: &[Row {
+            signature: "header:x-cld-signature",
+            algorithm: "sha256",
+            signed: "{body}{ts}{secret}",
+            timestamp: "header:x-cld-timestamp",
+            tolerance: "7200s",
+            event_type: "json:/notification_type",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "segment",
+        docs: "https://segment.com/docs/connections/destinations/catalog/webhooks/",
+        rows: &[Row {
+            signature: "header:x-signature",
+            algorithm: "hmac-sha1",
+            event_type: "json:/type",
+            id: "json:/messageId",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "patreon",
+        docs: "https://docs.patreon.com/#webhooks",
+        rows: &[Row {
+            signature: "header:x-patreon-signature",
+            algorithm: "hmac-md5",
+            event_type: "header:x-patreon-event",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "fitbit",
+        docs: "https://dev.fitbit.com/build/reference/web-api/developer-guide/using-subscriptions/",
+        reply: Some(Reply { status: 204, body: "" }),
+        rows: &[Row {
+            signature: "header:x-fitbit-signature",
+            algorithm: "hmac-sha1",
+            encoding: "base64",
+            secret: "suffix:&",
+            event_type: "json:/0/collectionType",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+];

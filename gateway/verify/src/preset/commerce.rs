@@ -1,0 +1,105 @@
+//! Shops, shipping and logistics.
+
+use super::{Preset, Row};
+
+pub(super) const PRESETS: &[Preset] = &[
+    Preset {
+        name: "shopify",
+        docs: "https://shopify.dev/docs/apps/build/webhooks/subscribe/https",
+        answer_within_secs: Some(5),
+        rows: &[
+            Row {
+                signature: "header:x-shopify-hmac-sha256",
+                encoding: "base64",
+                event_type: "header:x-shopify-topic",
+                id: "header:x-shopify-event-id",
+                ..Row::HMAC
+            },
+            Row {
+                signature: "header:shopify-hmac-sha256",
+                encoding: "base64",
+                event_type: "header:shopify-topic",
+                id: "header:shopify-event-id",
+                ..Row::HMAC
+            },
+        ],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "woocommerce",
+        docs: "https://woocommerce.github.io/woocommerce-rest-api-docs/#webhooks",
+        rows: &[Row {
+            signature: "header:x-wc-webhook-signature",
+            encoding: "base64",
+            event_type: "header:x-wc-webhook-topic",
+            id: "header:x-wc-webhook-delivery-id",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "squarespace",
+        docs: "https://developers.squarespace.com/webhooks/overview",
+        rows: &[Row {
+            signature: "header:squarespace-signature",
+            secret: "hex",
+            event_type: "json:/topic",
+            id: "json:/id",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "commercelayer",
+        docs: "https://docs.commercelayer.io/core/real-time-webhooks",
+        rows: &[Row {
+            signature: "header:x-commercelayer-signature",
+            encoding: "base64",
+            event_type: "header:x-commercelayer-topic",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "easypost",
+        docs: "https://docs.easypost.com/guides/webhooks-guide",
+        rows: &[Row {
+            signature: "header:x-hmac-signature",
+            prefix: "hmac-sha256-hex=",
+            secret: "nfkd",
+            event_type: "json:/description",
+            id: "json:/id",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "lob",
+        docs: "https://docs.lob.com",
+        rows: &[Row {
+            signature: "header:lob-signature",
+            signed: "{ts}.{body}",
+            timestamp: "header:lob-signature-timestamp",
+            unit: "ms",
+            event_type: "json:/event_type/id",
+            id: "json:/id",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "samsara",
+        docs: "https://developers.samsara.com/docs/webhooks",
+        rows: &[Row {
+            signature: "header:x-samsara-signature",
+            prefix: "v1=",
+            secret: "base64",
+            signed: "v1:{ts}:{body}",
+            timestamp: "header:x-samsara-timestamp",
+            event_type: "json:/eventType",
+            id: "json:/eventId",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+];

@@ -1,0 +1,263 @@
+//! The presets: tables of data, one for each trade, compiled by the code that compiles declared
+//! schemes. To add a provider, add a row and its vectors; what a row can't say is a variable in
+//! [`crate::canonical`].
+//!
+//! All presets take hex in lower case only, and no signed time may lie more than the tolerance
+//! ahead, even where the provider's own library does not look. An authentic request is never lost
+//! for want of a type or an id: it is `untyped`, and its content tells it apart.
+
+mod business;
+mod commerce;
+mod developer;
+mod identity;
+mod messaging;
+mod payments;
+mod standard;
+
+use std::collections::BTreeMap;
+
+use crate::{Scheme, compile, declaration::Declaration, declaration::Fault};
+
+const TABLES: [&[Preset]; 7] = [
+    standard::PRESETS,
+    payments::PRESETS,
+    developer::PRESETS,
+    messaging::PRESETS,
+    commerce::PRESETS,
+    business::PRESETS,
+    identity::PRESETS,
+];
+
+/// How a provider proves itself, and what it expects of an answer.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Preset {
+    /// The name that `scheme = "…"` takes.
+    pub name: &'static str,
+    /// The provider's page on it.
+    pub docs: &'static str,
+    /// What a source has to say beside its secrets; a `?` behind a name makes it optional.
+    pub params: &'static [&'static str],
+    /// How long the provider waits for an answer, in seconds, where it says.
+    pub answer_within_secs: Option<u16>,
+    /// The answer that it wants to an event, where any 2xx would not do.
+    pub reply: Option<Reply>,
+    rows: &'static [Row],
+}
+
+/// An answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// The body.
+    pub body: &'static str,
+}
+
+/// One kind of request; the keys of a [`Declaration`]. An empty text is a key left out.
+#[derive(Debug)]
+struct Row {
+    kind: &'static str,
+    require: &'static str,
+    each: &'static str,
+    signature: &'static str,
+    separator: &'static str,
+    prefix: &'static str,
+    algorithm: &'static str,
+    encoding: &'static str,
+    secret: &'static str,
+    signed: &'static str,
+    claims: &'static str,
+    covered: &'static str,
+    key_id: &'static str,
+    body_digest: &'static str,
+    key_url: &'static str,
+    timestamp: &'static str,
+    unit: &'static str,
+    tolerance: &'static str,
+    future: &'static str,
+    event_type: &'static str,
+    id: &'static str,
+}
+
+impl Preset {
+    const NEW: Self =
+        Self { name: "", docs: "", params: &[], answer_within_secs: None, reply: None, rows: &[] };
+
+    /// All presets.
+    pub fn all() -> impl Iterator<Item = &'static Self> {
+        TABLES.into_iter().flatten()
+    }
+
+    /// The preset of this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        Self::all().find(|preset| preset.name == name)
+    }
+
+    /// The scheme, with what the source says about itself.
+    ///
+    /// # Errors
+    /// A parameter that is missing, or that the preset does not know, or with which it makes no
+    /// sense.
+    pub fn scheme(&self, params: &BTreeMap<String, String>) -> Result<Scheme, Vec<Fault>> {
+        let fault = |message| Fault { field: "params", message };
+        let mut faults = Vec::new();
+        let known =
+            |name: &str| self.params.iter().any(|known| known.trim_end_matches('?') == name);
+        for name in params.keys().filter(|name| !known(name)) {
+            faults.push(fault(format!("the preset `{}` has no parameter `{name}`", self.name)));
+        }
+        for name in self.params.iter().filter(|name| !name.ends_with('?')) {
+            if params.get(*name).is_none_or(String::is_empty) {
+                faults.push(fault(format!("the preset `{}` needs `{name}`", self.name)));
+            }
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let mut rules = Vec::new();
+        for row in self.rows {
+            match compile::signed(&row.declaration(params)) {
+                Ok(rule) => rules.push(rule),
+                Err(found) => faults.extend(found),
+            }
+        }
+        if faults.is_empty() { Ok(Scheme::of_preset(self.name, rules)) } else { Err(faults) }
+    }
+}
+
+impl Row {
+    /// Nothing said.
+    const PLAIN: Self = Self {
+        kind: "",
+        require: "",
+        each: "",
+        signature: "",
+        separator: "",
+        prefix: "",
+        algorithm: "",
+        encoding: "",
+        secret: "",
+        signed: "",
+        claims: "",
+        covered: "",
+        key_id: "",
+        body_digest: "",
+        key_url: "",
+        timestamp: "",
+        unit: "",
+        tolerance: "",
+        future: "",
+        event_type: "",
+        id: "content",
+    };
+
+    /// What most providers share: HMAC-SHA256 over the body, hex in lower case, a secret used as it
+    /// is.
+    const HMAC: Self =
+        Self { algorithm: "hmac-sha256", encoding: "hex-lower", signed: "{body}", ..Self::PLAIN };
+
+    fn declaration(&self, params: &BTreeMap<String, String>) -> Declaration {
+        let set = |text: &str| {
+            let text = with_params(text, params);
+            (!text.is_empty()).then_some(text)
+        };
+        let event_type = match self.event_type {
+            "" => "const:untyped".to_owned(),
+            places if places.contains("const:") => places.to_owned(),
+            places => format!("{places} | const:untyped"),
+        };
+        let id = match self.id {
+            "content" | "none" => self.id.to_owned(),
+            places => format!("{places} | content"),
+        };
+        Declaration {
+            kind: set(self.kind),
+            require: set(self.require),
+            each: set(self.each),
+            signature: set(self.signature),
+            separator: set(self.separator),
+            prefix: set(self.prefix),
+            algorithm: set(self.algorithm),
+            encoding: set(self.encoding),
+            secret_encoding: set(self.secret),
+            signed: set(self.signed),
+            claims: set(self.claims),
+            covered: set(self.covered),
+            key_id: set(self.key_id),
+            body_digest: set(self.body_digest),
+            key_url: set(self.key_url),
+            timestamp: set(self.timestamp),
+            timestamp_unit: set(self.unit),
+            tolerance: set(self.tolerance),
+            tolerance_future: set(self.future),
+            event_type: Some(event_type),
+            id: Some(id),
+            replay_guard: None,
+        }
+    }
+}
+
+/// The text with its `{param:NAME}`s filled in. Braces in a value would be variables; they are
+/// written twice.
+fn with_params(text: &str, params: &BTreeMap<String, String>) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("{param:") {
+        let (name, after) = after.split_once('}').unwrap_or((after, ""));
+        let value = params.get(name.trim_end_matches('?')).map_or("", String::as_str);
+        out.push_str(before);
+        out.push_str(&value.replace('{', "{{").replace('}', "}}"));
+        rest = after;
+    }
+    out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Any value for each parameter that has to be there.
+    fn params(preset: &Preset) -> BTreeMap<String, String> {
+        let value = |name: &str| match name {
+            "algorithm" => "ed25519".to_owned(),
+            name => format!("a {name}"),
+        };
+        let needed = preset.params.iter().filter(|name| !name.ends_with('?'));
+        needed.map(|name| ((*name).to_owned(), value(name))).collect()
+    }
+
+    #[test]
+    fn every_row_compiles() {
+        for preset in Preset::all() {
+            let scheme = preset.scheme(&params(preset));
+            assert!(scheme.is_ok(), "{}: {:?}", preset.name, scheme.err());
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_every_preset_has_a_page() {
+        let mut names: Vec<_> = Preset::all().map(|preset| preset.name).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        for preset in Preset::all() {
+            assert!(preset.docs.starts_with("https://"), "{}", preset.name);
+        }
+    }
+
+    #[test]
+    fn parameters_are_checked() {
+        let paypal = Preset::named("paypal").unwrap();
+        let of = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+            paypal.scheme(&pairs.collect())
+        };
+        assert!(of(&[("webhook_id", "{x}")]).is_ok());
+        assert!(of(&[]).is_err());
+        assert!(of(&[("webhook_id", "")]).is_err());
+        assert!(of(&[("webhook_id", "1"), ("other", "2")]).is_err());
+    }
+}

@@ -1,0 +1,569 @@
+//! Standards, and senders that use Standard Webhooks.
+
+use super::{Preset, Row};
+
+pub(super) const PRESETS: &[Preset] = &[
+    Preset {
+        name: "standard-webhooks",
+        docs: "https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md",
+        answer_within_secs: Some(15),
+        rows: &[
+            Row {
+                signature: "header:webhook-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:webhook-timestamp",
+                event_type: "json:/type",
+                id: "header:webhook-id",
+                ..Row::HMAC
+            },
+            Row {
+                signature: "header:svix-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:svix-timestamp",
+                event_type: "json:/type",
+                id: "header:svix-id",
+                ..Row::HMAC
+            },
+        ],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "standard-webhooks-v1a",
+        docs: "https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md",
+        answer_within_secs: Some(15),
+        rows: &[Row {
+            signature: "header:webhook-signature",
+            separator: " ",
+            prefix: "v1a,",
+            algorithm: "ed25519",
+            encoding: "base64",
+            signed: "{id}.{ts}.{body}",
+            timestamp: "header:webhook-timestamp",
+            event_type: "json:/type",
+            id: "header:webhook-id",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "rfc9421",
+        docs: "https://www.rfc-editor.org/rfc/rfc9421",
+        params: &["algorithm", "key_id?", "covered?", "tolerance?", "secret_encoding?"],
+        rows: &[Row {
+            kind: "http-message",
+            algorithm: "{param:algorithm}",
+            secret: "{param:secret_encoding?}",
+            covered: "{param:covered?}",
+            key_id: "{param:key_id?}",
+            tolerance: "{param:tolerance?}",
+            event_type: "header:ce-type | json:/type",
+            id: "header:ce-id",
+            ..Row::PLAIN
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "basic",
+        docs: "https://www.rfc-editor.org/rfc/rfc7617",
+        rows: &[Row {
+            signature: "header:authorization",
+            prefix: "Basic ",
+            algorithm: "equal",
+            encoding: "base64",
+            event_type: "json:/type | json:/event",
+            id: "content",
+            ..Row::PLAIN
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "bearer",
+        docs: "https://www.rfc-editor.org/rfc/rfc6750",
+        rows: &[Row {
+            signature: "header:authorization",
+            prefix: "Bearer ",
+            algorithm: "equal",
+            event_type: "json:/type | json:/event",
+            id: "content",
+            ..Row::PLAIN
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "query-token",
+        docs: "https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md",
+        rows: &[Row {
+            signature: "query:token",
+            algorithm: "equal",
+            event_type: "json:/type | json:/event",
+            id: "content",
+            ..Row::PLAIN
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "svix",
+        docs: "https://docs.svix.com/receiving/verifying-payloads/how-manual",
+        answer_within_secs: Some(15),
+        rows: &[
+            Row {
+                signature: "header:svix-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:svix-timestamp",
+                event_type: "json:/type",
+                id: "header:svix-id",
+                ..Row::HMAC
+            },
+            Row {
+                signature: "header:webhook-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:webhook-timestamp",
+                event_type: "json:/type",
+                id: "header:webhook-id",
+                ..Row::HMAC
+            },
+        ],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "openai",
+        docs: "https://platform.openai.com/docs/guides/webhooks",
+        rows: &[
+            Row {
+                signature: "header:webhook-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:webhook-timestamp",
+                event_type: "json:/type",
+                id: "header:webhook-id",
+                ..Row::HMAC
+            },
+            Row {
+                signature: "header:svix-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:svix-timestamp",
+                event_type: "json:/type",
+                id: "header:svix-id",
+                ..Row::HMAC
+            },
+        ],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "anthropic",
+        docs: "https://docs.claude.com/en/api/webhooks",
+        rows: &[Row {
+            signature: "header:webhook-signature",
+            separator: " ",
+            prefix: "v1,",
+            encoding: "base64",
+            secret: "whsec",
+            signed: "{id}.{ts}.{body}",
+            timestamp: "header:webhook-timestamp",
+            event_type: "json:/type",
+            id: "header:webhook-id",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "replicate",
+        docs: "https://replicate.com/docs/topics/webhooks/verify-webhook",
+        rows: &[Row {
+            signature: "header:webhook-signature",
+            separator: " ",
+            prefix: "v1,",
+            encoding: "base64",
+            secret: "whsec",
+            signed: "{id}.{ts}.{body}",
+            timestamp: "header:webhook-timestamp",
+            event_type: "json:/status",
+            id: "header:webhook-id",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "liveblocks",
+        docs: "https://liveblocks.io/docs/platform/webhooks",
+        rows: &[Row {
+            signature: "header:webhook-signature",
+            separator: " ",
+            prefix: "v1,",
+            encoding: "base64",
+            secret: "whsec",
+            signed: "{id}.{ts}.{body}",
+            timestamp: "header:webhook-timestamp",
+            event_type: "json:/type",
+            id: "header:webhook-id",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "lithic",
+        docs: "https://docs.lithic.com/docs/events-api",
+        rows: &[Row {
+            signature: "header:webhook-signature",
+            separator: " ",
+            prefix: "v1,",
+            encoding: "base64",
+            secret: "whsec",
+            signed: "{id}.{ts}.{body}",
+            timestamp: "header:webhook-timestamp",
+            event_type: "json:/type",
+            id: "header:webhook-id",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "polar",
+        docs: "https://docs.polar.sh/integrate/webhooks/delivery",
+        rows: &[Row {
+            signature: "header:webhook-signature",
+            separator: " ",
+            prefix: "v1,",
+            encoding: "base64",
+            signed: "{id}.{ts}.{body}",
+            timestamp: "header:webhook-timestamp",
+            event_type: "json:/type",
+            id: "header:webhook-id",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "clerk",
+        docs: "https://clerk.com/docs/webhooks/sync-data",
+        rows: &[
+            Row {
+                signature: "header:svix-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:svix-timestamp",
+                event_type: "json:/type",
+                id: "header:svix-id",
+                ..Row::HMAC
+            },
+            Row {
+                signature: "header:webhook-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:webhook-timestamp",
+                event_type: "json:/type",
+                id: "header:webhook-id",
+                ..Row::HMAC
+            },
+        ],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "resend",
+        docs: "https://resend.com/docs/dashboard/webhooks/verify-webhooks-requests",
+        rows: &[
+            Row {
+                signature: "header:svix-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:svix-timestamp",
+                event_type: "json:/type",
+                id: "header:svix-id",
+                ..Row::HMAC
+            },
+            Row {
+                signature: "header:webhook-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:webhook-timestamp",
+                event_type: "json:/type",
+                id: "header:webhook-id",
+                ..Row::HMAC
+            },
+        ],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "seam",
+        docs: "https://docs.seam.co/latest/developer-tools/webhooks",
+        rows: &[
+            Row {
+                signature: "header:svix-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:svix-timestamp",
+                event_type: "json:/event_type",
+                id: "header:svix-id",
+                ..Row::HMAC
+            },
+            Row {
+                signature: "header:webhook-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:webhook-timestamp",
+                event_type: "json:/event_type",
+                id: "header:webhook-id",
+                ..Row::HMAC
+            },
+        ],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "render",
+        docs: "https://render.com/docs/webhooks",
+        rows: &[
+            Row {
+                signature: "header:webhook-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:webhook-timestamp",
+                event_type: "json:/type",
+                id: "header:webhook-id",
+                ..Row::HMAC
+            },
+            Row {
+                signature: "header:svix-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:svix-timestamp",
+                event_type: "json:/type",
+                id: "header:svix-id",
+                ..Row::HMAC
+            },
+        ],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "brex",
+        docs: "https://developer.brex.com/docs/webhooks/",
+        rows: &[
+            Row {
+                signature: "header:webhook-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:webhook-timestamp",
+                event_type: "json:/type",
+                id: "header:webhook-id",
+                ..Row::HMAC
+            },
+            Row {
+                signature: "header:svix-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:svix-timestamp",
+                event_type: "json:/type",
+                id: "header:svix-id",
+                ..Row::HMAC
+            },
+        ],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "mercury",
+        docs: "https://docs.mercury.com/docs/webhooks",
+        rows: &[
+            Row {
+                signature: "header:webhook-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:webhook-timestamp",
+                event_type: "json:/type",
+                id: "header:webhook-id",
+                ..Row::HMAC
+            },
+            Row {
+                signature: "header:svix-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:svix-timestamp",
+                event_type: "json:/type",
+                id: "header:svix-id",
+                ..Row::HMAC
+            },
+        ],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "recall",
+        docs: "https://docs.recall.ai/docs/webhooks",
+        rows: &[
+            Row {
+                signature: "header:webhook-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:webhook-timestamp",
+                event_type: "json:/type",
+                id: "header:webhook-id",
+                ..Row::HMAC
+            },
+            Row {
+                signature: "header:svix-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:svix-timestamp",
+                event_type: "json:/type",
+                id: "header:svix-id",
+                ..Row::HMAC
+            },
+        ],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "loops",
+        docs: "https://loops.so/docs/webhooks",
+        rows: &[
+            Row {
+                signature: "header:webhook-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:webhook-timestamp",
+                event_type: "json:/eventName | json:/type",
+                id: "header:webhook-id",
+                ..Row::HMAC
+            },
+            Row {
+                signature: "header:svix-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:svix-timestamp",
+                event_type: "json:/eventName | json:/type",
+                id: "header:svix-id",
+                ..Row::HMAC
+            },
+        ],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "browserbase",
+        docs: "https://docs.browserbase.com",
+        rows: &[
+            Row {
+                signature: "header:webhook-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:webhook-timestamp",
+                event_type: "json:/type",
+                id: "header:webhook-id",
+                ..Row::HMAC
+            },
+            Row {
+                signature: "header:svix-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:svix-timestamp",
+                event_type: "json:/type",
+                id: "header:svix-id",
+                ..Row::HMAC
+            },
+        ],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "supabase-auth",
+        docs: "https://supabase.com/docs/guides/auth/auth-hooks",
+        rows: &[
+            Row {
+                signature: "header:webhook-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:webhook-timestamp",
+                event_type: "json:/type",
+                id: "header:webhook-id",
+                ..Row::HMAC
+            },
+            Row {
+                signature: "header:svix-signature",
+                separator: " ",
+                prefix: "v1,",
+                encoding: "base64",
+                secret: "whsec",
+                signed: "{id}.{ts}.{body}",
+                timestamp: "header:svix-timestamp",
+                event_type: "json:/type",
+                id: "header:svix-id",
+                ..Row::HMAC
+            },
+        ],
+        ..Preset::NEW
+    },
+];
