@@ -5,6 +5,7 @@ mod demo;
 mod plugin;
 mod run;
 mod send;
+mod verify;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -34,6 +35,8 @@ enum Command {
     Demo(demo::Args),
     /// Sign a webhook as a source's sender would, and post it to the running gateway.
     Send(send::Args),
+    /// Check the presets against recorded requests, or list them.
+    Verify(verify::Args),
     /// Make, build and check plugins.
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -75,6 +78,7 @@ impl Cli {
             Command::Check(arg) => check::run(&arg.config),
             Command::Demo(args) => demo::run(&args),
             Command::Send(args) => send::run(args),
+            Command::Verify(args) => verify::run(&args),
             Command::Plugin(command) => plugin::run(command),
         }
     }

@@ -65,7 +65,7 @@ fn send(args: Args, config: &Config) -> Result<(u16, String), String> {
         method: "POST".into(),
         path: source.path.clone(),
         query: None,
-        url: source.public_url.clone(),
+        url: source.url_called(None),
         headers: vec![("content-type".into(), args.content_type.into_bytes())],
         body: body.into(),
         event_type: args.event_type,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use hookweir_event::SourceName;
-use hookweir_verify::{Declaration, ReplayGuard, Scheme, Secret};
+use hookweir_verify::{Declaration, Preset, ReplayGuard, Scheme, Secret};
 use ipnet::IpNet;
 
 use super::{
@@ -22,7 +22,7 @@ pub struct SourceConfig {
     pub scheme: Scheme,
     /// Any of them will do while it is valid.
     pub secrets: Vec<Secret>,
-    /// The URL that the sender signs, where its scheme signs one.
+    /// The URL that the sender calls, without a query, where its scheme signs it.
     pub public_url: Option<String>,
     /// Verified requests in a time.
     pub rate: Option<Rate>,
@@ -78,6 +78,16 @@ fn claimed<'n>(
 }
 
 impl SourceConfig {
+    /// The URL that the sender called, if one is configured: what is public about it, never the Host
+    /// header, with the query that came in.
+    pub fn url_called(&self, query: Option<&str>) -> Option<String> {
+        let public = self.public_url.as_deref()?;
+        Some(match query {
+            Some(query) => format!("{public}?{query}"),
+            None => public.to_owned(),
+        })
+    }
+
     /// Reads every key before it gives up, so that one fault does not hide the others.
     fn read(
         section: &Section<'_, '_>,
@@ -92,21 +102,27 @@ impl SourceConfig {
             }
         };
         let insecure = section.get("insecure").and_then(|node| node.flag()).unwrap_or(false);
-        let scheme = read_scheme(section, insecure);
+        let (scheme, preset) = read_scheme(section, insecure);
         // A preset checks, whatever else is said: without secrets it would refuse everything.
         let unchecked = scheme.as_ref().map_or(insecure, Scheme::is_insecure);
         let keys = read_secrets(section, secrets, scheme.as_ref(), unchecked);
-        let mut reply = Reply { status: 202, body: None };
+        let wanted = preset.and_then(|preset| preset.reply);
+        let mut reply = Reply {
+            status: wanted.map_or(202, |reply| reply.status),
+            body: wanted.map(|reply| reply.body.to_owned()),
+        };
         if let Some(answer) = section.sub("reply") {
             let status = answer.get("status").and_then(|node| node.number(200..300));
             set(&mut reply.status, status.and_then(|status| u16::try_from(status).ok()));
-            reply.body = answer.get("body").and_then(|node| node.text()).map(str::to_owned);
+            if let Some(body) = answer.get("body") {
+                reply.body = body.text().map(str::to_owned);
+            }
             answer.finish();
         }
         let rate = section.get("rate").and_then(|node| node.parsed(units::rate));
         let body_max = section.get("body_max").and_then(|node| node.parsed(units::size));
         let window = section.get("dedupe_window").and_then(|node| node.parsed(units::duration));
-        let public_url = section.get("public_url").and_then(|node| node.text()).map(str::to_owned);
+        let public_url = section.get("public_url").and_then(|node| node.parsed(public_url));
         let allow = section.get("allow").map(|node| networks(&node)).unwrap_or_default();
         section.finish();
         let scheme = scheme?;
@@ -148,31 +164,64 @@ fn read_secrets(
 
 /// A preset's name, or a table that declares a scheme. Without either a source does not start,
 /// unless it says `insecure = true`.
-fn read_scheme(section: &Section<'_, '_>, insecure: bool) -> Option<Scheme> {
+fn read_scheme(
+    section: &Section<'_, '_>,
+    insecure: bool,
+) -> (Option<Scheme>, Option<&'static Preset>) {
+    let params = section.sub("params").map(|params| read_params(&params)).unwrap_or_default();
+    let replay_guard = section.get("replay_guard");
     let Some(node) = section.get("scheme") else {
         section.fault(
             "needs a scheme: a preset such as scheme = \"github\", or a table that declares one. \
              To take anything from anyone, say insecure = true and scheme = { type = .., id = .. }",
         );
-        return None;
+        return (None, None);
     };
-    let replay_guard = section.get("replay_guard");
-    let scheme = if node.is_table() {
-        read_declaration(&node, insecure)
+    let (scheme, preset) = if node.is_table() {
+        if !params.is_empty() {
+            node.fault("only presets have params");
+        }
+        (read_declaration(&node, insecure), None)
     } else {
-        let name = node.text()?;
-        Scheme::preset(name).or_else(|| {
-            let hint = near(name, Scheme::preset_names())
-                .map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
-            let names: Vec<_> = Scheme::preset_names().collect();
-            node.fault(format_args!("no preset \"{name}\"{hint} (there are {})", names.join(", ")));
+        let preset = read_preset(&node);
+        let scheme = preset.and_then(|preset| {
+            let faults = match preset.scheme(&params) {
+                Ok(scheme) => return Some(scheme),
+                Err(faults) => faults,
+            };
+            faults.into_iter().for_each(|fault| {
+                section.fault(format_args!("{}: {}", fault.field, fault.message));
+            });
             None
-        })
+        });
+        (scheme, preset)
     };
-    let Some(guard) = replay_guard else { return scheme };
+    let Some(guard) = replay_guard else { return (scheme, preset) };
     let word =
         guard.parsed(|word| ReplayGuard::from_word(word).ok_or("expected \"content\" or \"none\""));
-    scheme?.with_replay_guard(word?).map_err(|fault| guard.fault(fault.message)).ok()
+    let guarded = scheme.zip(word).and_then(|(scheme, word)| {
+        scheme.with_replay_guard(word).map_err(|fault| guard.fault(fault.message)).ok()
+    });
+    (guarded, preset)
+}
+
+fn read_preset(node: &Node<'_, '_>) -> Option<&'static Preset> {
+    let name = node.text()?;
+    let preset = Preset::named(name);
+    if preset.is_none() {
+        let hint = near(name, Scheme::preset_names())
+            .map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
+        node.fault(format_args!(
+            "no preset \"{name}\"{hint} (`hookweir verify --list` names them)"
+        ));
+    }
+    preset
+}
+
+/// What a preset wants to know beside the secrets. The names are the preset's to check.
+fn read_params(section: &Section<'_, '_>) -> BTreeMap<String, String> {
+    let entries = section.entries().into_iter();
+    entries.filter_map(|(name, node)| Some((name, node.text()?.to_owned()))).collect()
 }
 
 fn read_declaration(node: &Node<'_, '_>, insecure: bool) -> Option<Scheme> {
@@ -204,6 +253,16 @@ fn read_declaration(node: &Node<'_, '_>, insecure: bool) -> Option<Scheme> {
         }
     }
     None
+}
+
+fn public_url(text: &str) -> Result<String, &'static str> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    match rest {
+        Some(rest) if !rest.is_empty() && !text.contains(['?', '#', ' ']) => Ok(text.to_owned()),
+        _ => Err(
+            "expected the URL that the sender calls, without a query: \"https://hooks.example.com/webhooks/twilio\"",
+        ),
+    }
 }
 
 fn checked_path(path: &str) -> Result<String, &'static str> {

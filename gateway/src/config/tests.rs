@@ -85,11 +85,11 @@ tiemout = "10s"
     11:8: sources.github.rate: expected a rate such as "100/second", "1000/minute", "5000/hour", or "off"
     13:1: sources.gateway: 'gateway' and 'plugin' are reserved
     14:8: sources.gateway.path: /api/ belongs to plugins; choose another path
-    15:10: sources.gateway.scheme: no preset "gitub"; did you mean "github"? (there are github, stripe, slack, shopify, standard-webhooks)
+    15:10: sources.gateway.scheme: no preset "gitub"; did you mean "github"? (`hookweir verify --list` names them)
     16:11: sources.gateway.secrets: expected a list, found string
     20:10: sources.erp.scheme: encoding: missing: one of `hex`, `hex-lower`, `base64`, `base64url`
     20:10: sources.erp.scheme: id: missing: what makes an event a duplicate. Name the place of an id, such as `header:x-id` or `json:/id`; write `content` if events with equal type and body are one, `none` if they are not
-    20:58: sources.erp.scheme.algorithm: unknown `hmac-sha265`: one of `hmac-sha1`, `hmac-sha256`, `hmac-sha512`, `equal`
+    20:58: sources.erp.scheme.algorithm: unknown `hmac-sha265`: one of `hmac-sha256`, `hmac-sha384`, `hmac-sha512`, `hmac-sha1`, `hmac-md5`, `sha256`, `sha512`, `sha1`, `ed25519`, `ecdsa-p256-sha256`, `ecdsa-p256-sha256-fixed`, `rsa-sha256`, `rsa-sha512`, `rsa-sha1`, `rsa-pss-sha256`, `rsa-pss-sha512`, `equal`
     21:20: sources.erp.secrets[0].env: the environment variable EMPTY is not set
     21:40: sources.erp.secrets[1].file: failed to read /etc/hookweir/missing: entity not found
     21:53: sources.erp.secrets[2]: a secret is { env = "NAME" } or { file = "path" }

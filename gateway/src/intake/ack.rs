@@ -24,7 +24,10 @@ pub(super) fn ack(source: &Source, receipt: &Receipt, request: RequestId) -> Res
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::ACCEPTED);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // RFC 9110, section 15.3.5: a 204 has no content to have a type.
+    if reply.status != 204 {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
     headers.insert("x-request-id", request.header());
     response
 }

@@ -113,7 +113,7 @@ impl Head {
             method: self.parts.method.to_string(),
             path: uri.path().to_owned(),
             query: uri.query().map(str::to_owned),
-            url: self.source.config.public_url.clone(),
+            url: self.source.config.url_called(uri.query()),
             headers: headers(&self.parts.headers),
             body,
         };
