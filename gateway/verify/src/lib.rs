@@ -9,6 +9,7 @@ mod canonical;
 mod compile;
 mod declaration;
 mod encoding;
+mod handshake;
 mod json;
 mod jwt;
 mod key;
@@ -29,6 +30,7 @@ pub mod vector;
 mod verify;
 
 pub use declaration::{Declaration, Fault, ReplayGuard};
+pub use handshake::{Answered, Unanswered};
 pub use key::{Key, KeyFault, Secret};
 pub use preset::{Preset, Reply};
 pub use rejection::Rejection;

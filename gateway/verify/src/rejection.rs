@@ -55,6 +55,13 @@ pub enum Rejection {
     /// The request names a key on a host that keys are not taken from.
     #[error("the request names a key that this scheme does not take keys from")]
     ForeignKey,
+    /// A handshake with another token than the source's parameter of this name, or a source without
+    /// that parameter.
+    #[error("the handshake does not have the source's `{0}`")]
+    HandshakeToken(&'static str),
+    /// A handshake that would replace the source's secret.
+    #[error("the handshake brings a secret, and the source has one")]
+    SecretIsKnown,
     /// The id holds the text that follows it among the signed bytes, so where it ends is open to
     /// choice. Standard Webhooks, "Signature scheme": ids have no full stop.
     #[error("the id runs into what follows it in the signed text")]
@@ -94,6 +101,8 @@ impl Rejection {
             Self::Claim(_) => "claim",
             Self::NotCovered(_) => "not-covered",
             Self::ForeignKey => "foreign-key",
+            Self::HandshakeToken(_) => "handshake-token",
+            Self::SecretIsKnown => "secret-is-known",
             Self::AmbiguousId => "ambiguous-id",
             Self::MissingType(_) => "missing-type",
             Self::MissingId(_) => "missing-id",

@@ -6,8 +6,9 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use hookweir_event::{SourceName, Timestamp};
 
 use crate::{
-    Declaration, Fault, Incoming, Key, KeyFault, Outgoing, Preset, Rejection, ReplayGuard, Secret,
-    SignError, Verified, compile,
+    Answered, Declaration, Fault, Incoming, Key, KeyFault, Outgoing, Preset, Rejection,
+    ReplayGuard, Secret, SignError, Unanswered, Verified, compile,
+    handshake::{self, Endpoint, Handshake},
     rule::{Check, Rule},
     sign, verify,
 };
@@ -17,6 +18,9 @@ use crate::{
 pub struct Scheme {
     name: &'static str,
     rules: Arc<[Rule]>,
+    handshakes: &'static [Handshake],
+    /// What the handshakes need of the source.
+    params: Arc<BTreeMap<String, String>>,
 }
 
 impl Scheme {
@@ -25,8 +29,17 @@ impl Scheme {
         Preset::named(name)?.scheme(&BTreeMap::new()).ok()
     }
 
-    pub(crate) fn of_preset(name: &'static str, rules: Vec<Rule>) -> Self {
-        Self { name, rules: rules.into() }
+    pub(crate) fn of_preset(
+        name: &'static str,
+        rules: Vec<Rule>,
+        handshakes: &'static [Handshake],
+        params: &BTreeMap<String, String>,
+    ) -> Self {
+        Self { name, rules: rules.into(), handshakes, params: Arc::new(params.clone()) }
+    }
+
+    fn of_rule(name: &'static str, rule: Rule) -> Self {
+        Self { name, rules: [rule].into(), handshakes: &[], params: Arc::default() }
     }
 
     /// The names of all presets.
@@ -39,7 +52,7 @@ impl Scheme {
     /// # Errors
     /// All faults of the declaration.
     pub fn declare(declaration: &Declaration) -> Result<Self, Vec<Fault>> {
-        compile::signed(declaration).map(|rule| Self { name: "declared", rules: [rule].into() })
+        compile::signed(declaration).map(|rule| Self::of_rule("declared", rule))
     }
 
     /// No scheme: everything is taken as verified, and `type` and `id` alone are read. For a source
@@ -48,7 +61,7 @@ impl Scheme {
     /// # Errors
     /// All faults of the declaration; any key but `type` and `id` is one.
     pub fn insecure(declaration: &Declaration) -> Result<Self, Vec<Fault>> {
-        compile::insecure(declaration).map(|rule| Self { name: "insecure", rules: [rule].into() })
+        compile::insecure(declaration).map(|rule| Self::of_rule("insecure", rule))
     }
 
     /// The preset's name, `declared` or `insecure`.
@@ -66,9 +79,23 @@ impl Scheme {
         self.rules.iter().filter_map(|rule| rule.check.as_ref()).any(Check::needs_url)
     }
 
-    /// The methods that webhooks of this scheme use.
-    pub fn methods(&self) -> &'static [&'static str] {
-        &["POST"]
+    /// Whether requests of this method are for this scheme: `POST`, and what its handshakes use.
+    pub fn takes(&self, method: &str) -> bool {
+        method == "POST" || self.handshakes.iter().any(|handshake| handshake.method == method)
+    }
+
+    /// The answer to `request` if it is one of the provider's handshakes, which are no events; none
+    /// if it is to be verified as one.
+    pub fn handshake(
+        &self,
+        source: &SourceName,
+        secrets: &[Secret],
+        request: &Incoming,
+        now: Timestamp,
+    ) -> Option<Result<Answered, Unanswered>> {
+        let (rules, params) = (&self.rules, &self.params);
+        let endpoint = Endpoint { rules, params, source, secrets, now };
+        handshake::answer(self.handshakes, &endpoint, request)
     }
 
     /// The same scheme with the replay guard on or off, whatever its own rule says.

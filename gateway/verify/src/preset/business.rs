@@ -1,6 +1,7 @@
 //! Business software: sales, support, documents, content, people.
 
 use super::{Preset, Reply, Row};
+use crate::handshake::{Answer, Handshake, Proof, Value};
 
 pub(super) const PRESETS: &[Preset] = &[
     Preset {
@@ -213,6 +214,12 @@ pub(super) const PRESETS: &[Preset] = &[
             id: "json:/id",
             ..Row::HMAC
         }],
+        handshakes: &[Handshake {
+            method: "POST",
+            when: "json:/verification_token & !header:x-notion-signature",
+            proof: Proof::None,
+            answer: Answer::Learn("json:/verification_token", None),
+        }],
         ..Preset::NEW
     },
     Preset {
@@ -238,6 +245,12 @@ pub(super) const PRESETS: &[Preset] = &[
             id: "json:/event/triggerUuid",
             ..Row::PLAIN
         }],
+        handshakes: &[Handshake {
+            method: "POST",
+            when: "json:/challenge & !json:/event/type",
+            proof: Proof::None,
+            answer: Answer::Json(&[("challenge", Value::At("json:/challenge"))]),
+        }],
         ..Preset::NEW
     },
     Preset {
@@ -249,6 +262,12 @@ pub(super) const PRESETS: &[Preset] = &[
             signature: "header:x-hook-signature",
             event_type: "json:/events/0/action",
             ..Row::HMAC
+        }],
+        handshakes: &[Handshake {
+            method: "POST",
+            when: "header:x-hook-secret",
+            proof: Proof::None,
+            answer: Answer::Learn("header:x-hook-secret", Some("x-hook-secret")),
         }],
         ..Preset::NEW
     },
@@ -263,6 +282,12 @@ pub(super) const PRESETS: &[Preset] = &[
             event_type: "json:/action/type",
             id: "json:/action/id",
             ..Row::HMAC
+        }],
+        handshakes: &[Handshake {
+            method: "HEAD",
+            when: "",
+            proof: Proof::None,
+            answer: Answer::Status(200),
         }],
         ..Preset::NEW
     },
@@ -279,6 +304,15 @@ pub(super) const PRESETS: &[Preset] = &[
             signature: "header:smartsheet-hmac-sha256",
             event_type: "json:/scope",
             ..Row::HMAC
+        }],
+        handshakes: &[Handshake {
+            method: "POST",
+            when: "header:smartsheet-hook-challenge",
+            proof: Proof::None,
+            answer: Answer::Json(&[(
+                "smartsheetHookResponse",
+                Value::At("header:smartsheet-hook-challenge"),
+            )]),
         }],
         ..Preset::NEW
     },
@@ -306,6 +340,12 @@ pub(super) const PRESETS: &[Preset] = &[
             signature: "header:x-dropbox-signature",
             event_type: "const:list_folder",
             ..Row::HMAC
+        }],
+        handshakes: &[Handshake {
+            method: "GET",
+            when: "query:challenge",
+            proof: Proof::None,
+            answer: Answer::Text("query:challenge"),
         }],
         ..Preset::NEW
     },
@@ -371,6 +411,12 @@ pub(super) const PRESETS: &[Preset] = &[
             event_type: "json:/type",
             id: "json:/id",
             ..Row::HMAC
+        }],
+        handshakes: &[Handshake {
+            method: "GET",
+            when: "query:challenge",
+            proof: Proof::None,
+            answer: Answer::Text("query:challenge"),
         }],
         ..Preset::NEW
     },
@@ -522,6 +568,7 @@ pub(super) const PRESETS: &[Preset] = &[
     Preset {
         name: "fitbit",
         docs: "https://dev.fitbit.com/build/reference/web-api/developer-guide/using-subscriptions/",
+        params: &["verify_code?"],
         reply: Some(Reply { status: 204, body: "" }),
         rows: &[Row {
             signature: "header:x-fitbit-signature",
@@ -530,6 +577,53 @@ pub(super) const PRESETS: &[Preset] = &[
             secret: "suffix:&",
             event_type: "json:/0/collectionType",
             ..Row::HMAC
+        }],
+        handshakes: &[Handshake {
+            method: "GET",
+            when: "query:verify",
+            proof: Proof::Param { place: "query:verify", name: "verify_code", refused: 404 },
+            answer: Answer::Status(204),
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "adobe-sign",
+        docs: "https://developer.adobe.com/acrobat-sign/docs/overview/acrobat_sign_events/",
+        rows: &[Row {
+            signature: "header:x-adobesign-clientid",
+            algorithm: "equal",
+            event_type: "json:/event",
+            id: "json:/webhookNotificationId",
+            ..Row::PLAIN
+        }],
+        handshakes: &[Handshake {
+            method: "GET",
+            when: "header:x-adobesign-clientid",
+            proof: Proof::Signed,
+            answer: Answer::Header("x-adobesign-clientid", "header:x-adobesign-clientid"),
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "strava",
+        docs: "https://developers.strava.com/docs/webhooks/",
+        params: &["verify_token?"],
+        rows: &[Row {
+            signature: "query:token",
+            algorithm: "equal",
+            event_type: "json:/object_type + json:/aspect_type",
+            id: "content",
+            ..Row::PLAIN
+        }],
+        handshakes: &[Handshake {
+            method: "GET",
+            when: "query:hub.mode=subscribe",
+            proof: Proof::Param {
+                place: "query:hub.verify_token",
+                name: "verify_token",
+                refused: 403,
+            },
+            answer: Answer::Json(&[("hub.challenge", Value::At("query:hub.challenge"))]),
         }],
         ..Preset::NEW
     },

@@ -1,6 +1,7 @@
 //! Shops, shipping and logistics.
 
 use super::{Preset, Row};
+use crate::handshake::{Answer, Handshake, Proof};
 
 pub(super) const PRESETS: &[Preset] = &[
     Preset {
@@ -34,6 +35,12 @@ pub(super) const PRESETS: &[Preset] = &[
             event_type: "header:x-wc-webhook-topic",
             id: "header:x-wc-webhook-delivery-id",
             ..Row::HMAC
+        }],
+        handshakes: &[Handshake {
+            method: "POST",
+            when: "form:webhook_id & !header:x-wc-webhook-signature",
+            proof: Proof::None,
+            answer: Answer::Status(200),
         }],
         ..Preset::NEW
     },

@@ -1,6 +1,7 @@
 //! Source code, builds, hosting and data.
 
 use super::{Preset, Row};
+use crate::handshake::{Answer, Handshake, Proof, Value};
 
 pub(super) const PRESETS: &[Preset] = &[
     Preset {
@@ -395,6 +396,12 @@ pub(super) const PRESETS: &[Preset] = &[
             id: "content",
             ..Row::PLAIN
         }],
+        handshakes: &[Handshake {
+            method: "POST",
+            when: "query:validationToken",
+            proof: Proof::None,
+            answer: Answer::Text("query:validationToken"),
+        }],
         ..Preset::NEW
     },
     Preset {
@@ -465,6 +472,40 @@ pub(super) const PRESETS: &[Preset] = &[
             id: "header:x-webhook-id",
             ..Row::HMAC
         }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "azure-event-grid",
+        docs: "https://learn.microsoft.com/en-us/azure/event-grid/end-point-validation-event-grid-events-schema",
+        params: &["allowed_origins?"],
+        rows: &[Row {
+            signature: "query:token",
+            algorithm: "equal",
+            event_type: "header:ce-type | json:/0/eventType",
+            id: "header:ce-id | json:/0/id",
+            ..Row::PLAIN
+        }],
+        handshakes: &[
+            Handshake {
+                method: "POST",
+                when: "header:aeg-event-type=SubscriptionValidation",
+                proof: Proof::None,
+                answer: Answer::Json(&[(
+                    "validationResponse",
+                    Value::At("json:/0/data/validationCode"),
+                )]),
+            },
+            Handshake {
+                method: "OPTIONS",
+                when: "header:webhook-request-origin",
+                proof: Proof::Param {
+                    place: "header:webhook-request-origin",
+                    name: "allowed_origins",
+                    refused: 403,
+                },
+                answer: Answer::AllowOrigin,
+            },
+        ],
         ..Preset::NEW
     },
 ];

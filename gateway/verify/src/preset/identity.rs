@@ -1,6 +1,7 @@
 //! Identity.
 
 use super::{Preset, Row};
+use crate::handshake::{Answer, Handshake, Proof, Value};
 
 pub(super) const PRESETS: &[Preset] = &[
     Preset {
@@ -30,6 +31,15 @@ pub(super) const PRESETS: &[Preset] = &[
             event_type: "json:/eventType",
             id: "json:/eventId",
             ..Row::PLAIN
+        }],
+        handshakes: &[Handshake {
+            method: "GET",
+            when: "header:x-okta-verification-challenge",
+            proof: Proof::Signed,
+            answer: Answer::Json(&[(
+                "verification",
+                Value::At("header:x-okta-verification-challenge"),
+            )]),
         }],
         ..Preset::NEW
     },

@@ -1,6 +1,7 @@
 //! Messages, calls and chat.
 
 use super::{Preset, Reply, Row};
+use crate::handshake::{Answer, Handshake, Proof, Value};
 
 pub(super) const PRESETS: &[Preset] = &[
     Preset {
@@ -15,6 +16,12 @@ pub(super) const PRESETS: &[Preset] = &[
             event_type: "json:/event/type | json:/type | form-json:payload:/type | const:slash_command",
             id: "json:/event_id",
             ..Row::HMAC
+        }],
+        handshakes: &[Handshake {
+            method: "POST",
+            when: "json:/type=url_verification",
+            proof: Proof::Signed,
+            answer: Answer::Text("json:/challenge"),
         }],
         ..Preset::NEW
     },
@@ -32,16 +39,41 @@ pub(super) const PRESETS: &[Preset] = &[
             id: "json:/id",
             ..Row::HMAC
         }],
+        handshakes: &[
+            Handshake {
+                method: "POST",
+                when: "json:/type=1 & !json:/event/type",
+                proof: Proof::Signed,
+                answer: Answer::Json(&[("type", Value::Number(1))]),
+            },
+            Handshake {
+                method: "POST",
+                when: "json:/type=0",
+                proof: Proof::Signed,
+                answer: Answer::Status(204),
+            },
+        ],
         ..Preset::NEW
     },
     Preset {
         name: "meta",
         docs: "https://developers.facebook.com/docs/graph-api/webhooks/getting-started",
+        params: &["verify_token?"],
         rows: &[Row {
             signature: "header:x-hub-signature-256",
             prefix: "sha256=",
             event_type: "json:/object + json:/entry/0/changes/0/field",
             ..Row::HMAC
+        }],
+        handshakes: &[Handshake {
+            method: "GET",
+            when: "query:hub.mode=subscribe",
+            proof: Proof::Param {
+                place: "query:hub.verify_token",
+                name: "verify_token",
+                refused: 403,
+            },
+            answer: Answer::Text("query:hub.challenge"),
         }],
         ..Preset::NEW
     },
@@ -172,6 +204,12 @@ pub(super) const PRESETS: &[Preset] = &[
             event_type: "form-json:mandrill_events:/0/event",
             ..Row::HMAC
         }],
+        handshakes: &[Handshake {
+            method: "HEAD",
+            when: "",
+            proof: Proof::None,
+            answer: Answer::Status(200),
+        }],
         ..Preset::NEW
     },
     Preset {
@@ -281,6 +319,15 @@ pub(super) const PRESETS: &[Preset] = &[
             event_type: "json:/event",
             ..Row::HMAC
         }],
+        handshakes: &[Handshake {
+            method: "POST",
+            when: "json:/event=endpoint.url_validation",
+            proof: Proof::Signed,
+            answer: Answer::Json(&[
+                ("plainToken", Value::At("json:/payload/plainToken")),
+                ("encryptedToken", Value::MacHex("json:/payload/plainToken")),
+            ]),
+        }],
         ..Preset::NEW
     },
     Preset {
@@ -297,6 +344,12 @@ pub(super) const PRESETS: &[Preset] = &[
             id: "header:twitch-eventsub-message-id",
             ..Row::HMAC
         }],
+        handshakes: &[Handshake {
+            method: "POST",
+            when: "header:twitch-eventsub-message-type=webhook_callback_verification",
+            proof: Proof::Signed,
+            answer: Answer::Text("json:/challenge"),
+        }],
         ..Preset::NEW
     },
     Preset {
@@ -309,6 +362,12 @@ pub(super) const PRESETS: &[Preset] = &[
             encoding: "base64",
             event_type: "const:account_activity",
             ..Row::HMAC
+        }],
+        handshakes: &[Handshake {
+            method: "GET",
+            when: "query:crc_token",
+            proof: Proof::None,
+            answer: Answer::Json(&[("response_token", Value::MacBase64("query:crc_token"))]),
         }],
         ..Preset::NEW
     },
@@ -370,6 +429,7 @@ pub(super) const PRESETS: &[Preset] = &[
     Preset {
         name: "lark",
         docs: "https://open.larksuite.com/document/server-docs/event-subscription-guide/event-subscription-configure-/encrypt-key-encryption-configuration-case",
+        params: &["verification_token?"],
         rows: &[Row {
             signature: "header:x-lark-signature",
             algorithm: "sha256",
@@ -377,6 +437,12 @@ pub(super) const PRESETS: &[Preset] = &[
             event_type: "json:/header/event_type",
             id: "json:/header/event_id",
             ..Row::HMAC
+        }],
+        handshakes: &[Handshake {
+            method: "POST",
+            when: "json:/type=url_verification",
+            proof: Proof::Param { place: "json:/token", name: "verification_token", refused: 403 },
+            answer: Answer::Json(&[("challenge", Value::At("json:/challenge"))]),
         }],
         ..Preset::NEW
     },
@@ -435,6 +501,24 @@ pub(super) const PRESETS: &[Preset] = &[
             event_type: "json:/type",
             id: "json:/id",
             ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "ringcentral",
+        docs: "https://developers.ringcentral.com/guide/notifications/webhooks/receiving",
+        rows: &[Row {
+            signature: "header:verification-token",
+            algorithm: "equal",
+            event_type: "json:/event",
+            id: "json:/uuid",
+            ..Row::PLAIN
+        }],
+        handshakes: &[Handshake {
+            method: "POST",
+            when: "header:validation-token",
+            proof: Proof::None,
+            answer: Answer::Header("validation-token", "header:validation-token"),
         }],
         ..Preset::NEW
     },

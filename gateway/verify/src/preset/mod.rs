@@ -16,7 +16,7 @@ mod standard;
 
 use std::collections::BTreeMap;
 
-use crate::{Scheme, compile, declaration::Declaration, declaration::Fault};
+use crate::{Scheme, compile, declaration::Declaration, declaration::Fault, handshake::Handshake};
 
 const TABLES: [&[Preset]; 7] = [
     standard::PRESETS,
@@ -43,6 +43,7 @@ pub struct Preset {
     /// The answer that it wants to an event, where any 2xx would not do.
     pub reply: Option<Reply>,
     rows: &'static [Row],
+    handshakes: &'static [Handshake],
 }
 
 /// An answer.
@@ -82,8 +83,15 @@ struct Row {
 }
 
 impl Preset {
-    const NEW: Self =
-        Self { name: "", docs: "", params: &[], answer_within_secs: None, reply: None, rows: &[] };
+    const NEW: Self = Self {
+        name: "",
+        docs: "",
+        params: &[],
+        answer_within_secs: None,
+        reply: None,
+        rows: &[],
+        handshakes: &[],
+    };
 
     /// All presets.
     pub fn all() -> impl Iterator<Item = &'static Self> {
@@ -123,7 +131,11 @@ impl Preset {
                 Err(found) => faults.extend(found),
             }
         }
-        if faults.is_empty() { Ok(Scheme::of_preset(self.name, rules)) } else { Err(faults) }
+        if faults.is_empty() {
+            Ok(Scheme::of_preset(self.name, rules, self.handshakes, params))
+        } else {
+            Err(faults)
+        }
     }
 }
 

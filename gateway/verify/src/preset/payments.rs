@@ -1,6 +1,7 @@
 //! Payments and banking.
 
 use super::{Preset, Reply, Row};
+use crate::handshake::{Answer, Handshake, Proof};
 
 pub(super) const PRESETS: &[Preset] = &[
     Preset {
@@ -238,6 +239,12 @@ pub(super) const PRESETS: &[Preset] = &[
             id: "content",
             ..Row::HMAC
         }],
+        handshakes: &[Handshake {
+            method: "GET",
+            when: "query:bt_challenge",
+            proof: Proof::None,
+            answer: Answer::ParamAndMac("public_key", "query:bt_challenge"),
+        }],
         ..Preset::NEW
     },
     Preset {
@@ -444,6 +451,12 @@ pub(super) const PRESETS: &[Preset] = &[
             encoding: "base64",
             event_type: "json:/events/0/eventCategory",
             ..Row::HMAC
+        }],
+        handshakes: &[Handshake {
+            method: "POST",
+            when: "json:/entropy & !json:/events/0/resourceId",
+            proof: Proof::Signed,
+            answer: Answer::Status(200),
         }],
         ..Preset::NEW
     },

@@ -1,6 +1,7 @@
 //! Standards, and senders that use Standard Webhooks.
 
 use super::{Preset, Row};
+use crate::handshake::{Answer, Handshake, Proof};
 
 pub(super) const PRESETS: &[Preset] = &[
     Preset {
@@ -564,6 +565,58 @@ pub(super) const PRESETS: &[Preset] = &[
                 ..Row::HMAC
             },
         ],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "cloudevents",
+        docs: "https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md",
+        params: &["allowed_origins?"],
+        rows: &[
+            Row {
+                signature: "header:authorization",
+                prefix: "Bearer ",
+                algorithm: "equal",
+                event_type: "header:ce-type | json:/type",
+                id: "header:ce-id | json:/id",
+                ..Row::PLAIN
+            },
+            Row {
+                signature: "query:access_token",
+                algorithm: "equal",
+                event_type: "header:ce-type | json:/type",
+                id: "header:ce-id | json:/id",
+                ..Row::PLAIN
+            },
+        ],
+        handshakes: &[Handshake {
+            method: "OPTIONS",
+            when: "header:webhook-request-origin",
+            proof: Proof::Param {
+                place: "header:webhook-request-origin",
+                name: "allowed_origins",
+                refused: 403,
+            },
+            answer: Answer::AllowOrigin,
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "websub",
+        docs: "https://www.w3.org/TR/websub/",
+        params: &["topics?"],
+        rows: &[Row {
+            signature: "header:x-hub-signature",
+            prefix: "sha256=",
+            event_type: "const:content",
+            id: "content",
+            ..Row::HMAC
+        }],
+        handshakes: &[Handshake {
+            method: "GET",
+            when: "query:hub.challenge",
+            proof: Proof::Param { place: "query:hub.topic", name: "topics", refused: 404 },
+            answer: Answer::Text("query:hub.challenge"),
+        }],
         ..Preset::NEW
     },
 ];

@@ -4,6 +4,7 @@
 
 mod claims;
 mod declarations;
+mod handshakes;
 mod properties;
 mod redaction;
 mod support;
