@@ -8,6 +8,7 @@ mod address;
 mod admit;
 mod append;
 mod desk;
+mod handshake;
 mod limits;
 mod receive;
 mod refusal;
@@ -79,6 +80,9 @@ impl Intake {
         let head = receive::head(desk, request, client)?;
         let source = head.source().clone();
         let received = head.read(desk.live.server.body_timeout, || self.clock.now()).await?;
+        if let Some(answer) = handshake::answer(&received, id) {
+            return answer;
+        }
         let proven = verify::verify(received, id)?;
         let admitted = admit::admit(desk, proven)?;
         let receipt =

@@ -9,7 +9,7 @@ use std::{
 
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderValue, Method, header, request::Parts},
+    http::{HeaderMap, HeaderValue, header, request::Parts},
 };
 use bytes::{Bytes, BytesMut};
 use hookweir_event::Timestamp;
@@ -72,7 +72,7 @@ pub(super) fn head(
 ) -> Result<Head, Refusal> {
     let (parts, body) = request.into_parts();
     let source = desk.live.source_at(parts.uri.path()).ok_or(Refusal::NoSuchSource)?.clone();
-    if parts.method != Method::POST {
+    if !source.config.scheme.takes(parts.method.as_str()) {
         return Err(Refusal::MethodNotAllowed);
     }
     let allow = &source.config.allow;

@@ -18,6 +18,9 @@ pub(crate) enum Refusal {
     Malformed(String),
     /// It did not prove who sent it.
     Unauthenticated,
+    /// A provider's handshake without what it must have; answered with this status and nothing
+    /// else, as providers want it.
+    Handshake(u16),
     /// The source does not take requests from this address.
     AddressNotAllowed,
     /// No source has this path.
@@ -51,6 +54,10 @@ impl Refusal {
         match self {
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed", false),
             Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", false),
+            Self::Handshake(status) => {
+                let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::FORBIDDEN);
+                (status, "handshake_refused", false)
+            }
             Self::AddressNotAllowed => (StatusCode::FORBIDDEN, "address_not_allowed", false),
             Self::NoSuchSource => (StatusCode::NOT_FOUND, "no_such_source", false),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", false),
@@ -81,6 +88,7 @@ impl Refusal {
         match self {
             Self::Malformed(what) => format!("the request is malformed: {what}"),
             Self::Unauthenticated => "the request is not authentic".into(),
+            Self::Handshake(_) => "the handshake is not authentic".into(),
             Self::AddressNotAllowed => "this address may not post here".into(),
             Self::NoSuchSource => "no source has this path".into(),
             Self::MethodNotAllowed => "this source takes POST".into(),
@@ -106,6 +114,12 @@ impl Refusal {
     /// The reply.
     pub(crate) fn into_response(self, id: RequestId) -> Response<Body> {
         let (status, code, retryable) = self.row();
+        if let Self::Handshake(_) = self {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = status;
+            response.headers_mut().insert("x-request-id", id.header());
+            return response;
+        }
         let body = serde_json::json!({
             "error": self.sentence(), "code": code, "retryable": retryable, "requestId": id.to_string(),
         });
@@ -149,6 +163,7 @@ mod tests {
         for refusal in [
             Refusal::Malformed("no event type at /type".into()),
             Refusal::Unauthenticated,
+            Refusal::Handshake(404),
             Refusal::AddressNotAllowed,
             Refusal::NoSuchSource,
             Refusal::MethodNotAllowed,

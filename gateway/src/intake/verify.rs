@@ -22,6 +22,10 @@ pub(super) struct Proven {
 pub(super) fn verify(received: Received, request: RequestId) -> Result<Proven, Refusal> {
     let Received { source, incoming, received_at } = received;
     let config = &source.config;
+    // Other methods are for handshakes, and this was none.
+    if incoming.method != "POST" {
+        return Err(Refusal::MethodNotAllowed);
+    }
     match config.scheme.verify(&source.name, &config.secrets, incoming, received_at) {
         Ok(verified) => Ok(Proven { source, verified, received_at }),
         Err(rejection) => {

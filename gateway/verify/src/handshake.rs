@@ -168,7 +168,7 @@ impl Endpoint<'_> {
         let mac = |place: &'static str, encoding: Encoding| -> Result<String, Unanswered> {
             let message = Message::of(at(place)?.into_bytes());
             self.mac(&message, encoding)
-                .ok_or_else(|| Unanswered { status: 401, rejection: Rejection::NoValidSecret })
+                .ok_or(Unanswered { status: 401, rejection: Rejection::NoValidSecret })
         };
         Ok(match handshake.answer {
             Answer::Status(status) => Answered::bare(status),

@@ -419,22 +419,29 @@ fn read_type<'a>(
     view: &View<'a>,
     facts: &mut Facts,
 ) -> Result<EventType, Rejection> {
-    let malformed = |place: &Place| {
-        Rejection::Malformed(format!("the type at {}", place.describe(&rule.pointers)))
-    };
+    // A value that can't be a type, such as one with spaces, leaves it to the next alternative.
+    let mut refused = None;
     for Type(places) in &rule.event_type {
         let [first, rest @ ..] = places.as_slice() else { continue };
         let Some(value) = view.find(first)? else { continue };
-        let mut text = String::from_utf8(value.into_owned()).map_err(|_| malformed(first))?;
-        facts.type_signed = rule.signs(first);
+        let mut bytes = value.into_owned();
+        let mut signed = rule.signs(first);
         for place in rest {
-            facts.type_signed &= rule.signs(place);
+            signed &= rule.signs(place);
             if let Some(value) = view.find(place)? {
-                text.push('.');
-                text.push_str(str::from_utf8(&value).map_err(|_| malformed(place))?);
+                bytes.push(b'.');
+                bytes.extend_from_slice(&value);
             }
         }
-        return text.parse().map_err(|_| malformed(first));
+        if let Some(event_type) = str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok()) {
+            facts.type_signed = signed;
+            return Ok(event_type);
+        }
+        let place = first.describe(&rule.pointers);
+        refused.get_or_insert_with(|| Rejection::Malformed(format!("the type at {place}")));
+    }
+    if let Some(refused) = refused {
+        return Err(refused);
     }
     let places = rule.event_type.iter().flat_map(|Type(places)| places);
     Err(Rejection::MissingType(describe(rule, places)))

@@ -153,7 +153,10 @@ async fn nothing_unverified_is_stored_and_the_reply_tells_nothing() {
     }
     bodies.dedup();
     assert_eq!(bodies.len(), 1, "the reply tells which part was wrong: {bodies:?}");
-    let reply = sender.send("x", "", b"this is no JSON").await.unwrap();
+    let declared = house.sender("test");
+    let mut untyped = declared.signed("order.created", "1", b"{}");
+    untyped.headers.retain(|(_, value)| value != b"order.created");
+    let reply = declared.post(untyped).await.unwrap();
     assert_refused(&reply, 400, "malformed", false);
     assert_eq!(kept(&house), 0);
     let log = house.log();

@@ -9,6 +9,7 @@ mod host;
 mod layering;
 mod neighbours;
 mod patterns;
+mod providers;
 mod readme;
 mod released;
 mod store_faults;

@@ -24,7 +24,7 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             signature: "header:x-gitlab-token",
             algorithm: "equal",
-            event_type: "header:x-gitlab-event",
+            event_type: "json:/object_kind | json:/event_name | header:x-gitlab-event",
             id: "header:idempotency-key | header:x-gitlab-event-uuid",
             ..Row::PLAIN
         }],
@@ -42,7 +42,7 @@ pub(super) const PRESETS: &[Preset] = &[
             secret: "whsec",
             signed: "{id}.{ts}.{body}",
             timestamp: "header:webhook-timestamp",
-            event_type: "header:x-gitlab-event",
+            event_type: "json:/object_kind | json:/event_name | header:x-gitlab-event",
             id: "header:webhook-id",
             ..Row::HMAC
         }],

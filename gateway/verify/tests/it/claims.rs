@@ -207,6 +207,8 @@ fn a_preset_loses_nothing_for_want_of_a_type_or_an_id() {
     assert_eq!(bare.event_type().as_str(), "untyped");
     assert_eq!(bare.claims(), taken("{}").claims());
     assert_ne!(bare.claims(), taken("{ }").claims());
+    // What can't be a type is none.
+    assert_eq!(taken(r#"{"type":"Push Hook"}"#).event_type().as_str(), "untyped");
 }
 
 #[test]

@@ -31,6 +31,9 @@ pub(crate) const PLUGINS_MAY_USE: &[&str] = &["hookweir-sdk"];
 pub(crate) const FENCES: &[(&str, &[&str])] = &[
     ("wasmtime*", &["hookweir-host"]),
     ("hmac", &["hookweir-verify"]),
+    ("md-5", &["hookweir-verify"]),
+    ("ring", &["hookweir-verify"]),
+    ("x509-cert", &["hookweir-verify"]),
     ("subtle", &["hookweir-verify"]),
     ("sha1", &["hookweir-verify"]),
     ("sha2", &["hookweir-verify", "hookweir-event"]),

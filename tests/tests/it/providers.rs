@@ -1,0 +1,203 @@
+//! Providers of different kinds, over HTTP: what one of them signed is taken and kept, what it did
+//! not sign is refused with 401 and leaves nothing, and a handshake is answered and is no event.
+//! Guarantee 2.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use hookweir_tests::house::House;
+use ring::{
+    digest, hmac,
+    signature::{Ed25519KeyPair, KeyPair as _},
+};
+use serde_json::{Value, json};
+
+/// Kinds of proof, each by a provider whose recorded requests have no age limit.
+const RECORDED: [(&str, &str); 14] = [
+    ("shopify", "HMAC-SHA256, base64"),
+    ("paystack", "HMAC-SHA512"),
+    ("vercel", "HMAC-SHA1"),
+    ("easypost", "a secret in NFKD"),
+    ("square", "the URL is signed"),
+    ("trello", "the URL is signed, after the body"),
+    ("twilio", "a form's sorted fields"),
+    ("twilio-json", "the body's hash in the query"),
+    ("mailgun", "a signature inside the body"),
+    ("adyen-payments", "a batch, each item signed"),
+    ("ms-graph", "a batch, a token in each item"),
+    ("aws-sns", "RSA, certificate by URL"),
+    ("wise", "RSA"),
+    ("gitlab", "a static token"),
+];
+
+const ED25519_SEED: [u8; 32] = [7; 32];
+const LIVEKIT_SECRET: &str = "livekit-secret-of-some-length";
+
+fn vectors() -> Vec<Value> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../gateway/verify/tests/vectors/open.jsonl");
+    let lines = std::fs::read_to_string(path).unwrap();
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The source that the vector's sender would post to.
+fn section(house: &House, vector: &Value) -> String {
+    let name = vector["scheme"].as_str().unwrap();
+    let secret = ["secret", "public_key"].iter().find_map(|key| vector[key].as_str()).unwrap();
+    let file = house.config().with_file_name(format!("{name}.secret"));
+    std::fs::write(&file, secret).unwrap();
+    let url = vector["url"].as_str().unwrap();
+    let url = url.split_once('?').map_or(url, |(url, _)| url);
+    let reply = "reply = { status = 202, body = \"taken\" }";
+    format!(
+        "[sources.{name}]\npath = \"/in/{name}\"\nscheme = \"{name}\"\npublic_url = \"{url}\"\n\
+         secrets = [{{ file = \"{}\" }}]\n{reply}\n",
+        file.display()
+    )
+}
+
+/// Posts what the vector recorded, at its own path.
+async fn post(house: &House, vector: &Value) -> u16 {
+    let name = vector["scheme"].as_str().unwrap();
+    let query = vector["url"].as_str().unwrap().split_once('?').map(|(_, query)| query);
+    let query = query.map_or(String::new(), |query| format!("?{query}"));
+    let url = format!("http://{}/in/{name}{query}", house.public);
+    let body = STANDARD.decode(vector["body_b64"].as_str().unwrap()).unwrap();
+    let mut request = reqwest::Client::new().post(url).body(body);
+    for (name, value) in vector["headers"].as_object().unwrap() {
+        request = request.header(name, value.as_str().unwrap());
+    }
+    request.send().await.unwrap().status().as_u16()
+}
+
+fn kept(house: &House) -> u64 {
+    house.reader().counts().unwrap().events
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_provider_signed_is_taken_and_what_it_did_not_sign_is_refused() {
+    let house = House::new(env!("CARGO_BIN_EXE_hookweir-under-test"), "");
+    let vectors = vectors();
+    let of = |scheme: &str, classes: &[&str]| {
+        let fits =
+            |v: &&Value| v["scheme"] == scheme && classes.iter().any(|class| v["class"] == **class);
+        vectors.iter().find(fits).unwrap_or_else(|| panic!("{scheme}: no {classes:?}")).clone()
+    };
+    let pairs: Vec<_> = RECORDED
+        .iter()
+        .map(|(scheme, _)| {
+            let genuine = of(scheme, &["valid-json", "valid-form"]);
+            (
+                genuine,
+                of(
+                    scheme,
+                    &["tampered-body", "second-item-wrong-state", "wrong-token", "wrong-secret"],
+                ),
+            )
+        })
+        .collect();
+    let sections: Vec<_> = pairs.iter().map(|(genuine, _)| section(&house, genuine)).collect();
+    house.write_config(&sections.join("\n"));
+    let gateway = house.start().await;
+    for (index, (genuine, forged)) in pairs.iter().enumerate() {
+        let (name, before) = (&genuine["scheme"], kept(&house));
+        assert_eq!(before, index as u64);
+        // The forgery carries another vector's secret at times; it is forged all the more.
+        assert_eq!(post(&house, forged).await, 401, "{name}: {}", forged["why"]);
+        assert_eq!(kept(&house), before, "{name}");
+        assert_eq!(post(&house, genuine).await, 202, "{name}: {}", genuine["why"]);
+        assert_eq!(kept(&house), before + 1, "{name}");
+    }
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn public_keys_and_tokens_of_the_moment_are_taken() {
+    let pair = Ed25519KeyPair::from_seed_unchecked(&ED25519_SEED).unwrap();
+    let house = House::new(env!("CARGO_BIN_EXE_hookweir-under-test"), "");
+    let secret = |name: &str, text: &str| {
+        let file = house.config().with_file_name(format!("{name}.secret"));
+        std::fs::write(&file, text).unwrap();
+        format!("secrets = [{{ file = \"{}\" }}]", file.display())
+    };
+    let discord = secret("discord", &STANDARD.encode(pair.public_key().as_ref()));
+    let livekit = secret("livekit", LIVEKIT_SECRET);
+    house.write_config(&format!(
+        "[sources.discord]\npath = \"/in/discord\"\nscheme = \"discord\"\n{discord}\n\
+         [sources.livekit]\npath = \"/in/livekit\"\nscheme = \"livekit\"\n\
+         params = {{ api_key = \"API1\" }}\n{livekit}\n"
+    ));
+    let gateway = house.start().await;
+    let client = reqwest::Client::new();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+
+    let discord = async |body: &str, signed: &str| {
+        let signature = pair.sign(format!("{now}{signed}").as_bytes());
+        let hex: String = signature.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+        let request = client
+            .post(format!("http://{}/in/discord", house.public))
+            .header("x-signature-timestamp", now.to_string())
+            .header("x-signature-ed25519", hex)
+            .body(body.to_owned());
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    };
+    let ping = r#"{"type":1,"id":"1"}"#;
+    assert_eq!(discord(ping, ping).await, (200, r#"{"type":1}"#.to_owned()));
+    // Discord probes with wrong signatures, and drops who does not answer 401.
+    assert_eq!(discord(ping, "").await, (401, String::new()));
+    assert_eq!(kept(&house), 0);
+    let event = r#"{"type":1,"id":"2","event":{"type":"ENTITLEMENT_CREATE"}}"#;
+    assert_eq!(discord(event, ping).await.0, 401);
+    assert_eq!(discord(event, event).await, (204, String::new()));
+    assert_eq!(kept(&house), 1);
+
+    let livekit = async |body: &str, hashed: &str| {
+        let hash = STANDARD.encode(digest::digest(&digest::SHA256, hashed.as_bytes()));
+        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let claims = json!({ "iss": "API1", "sha256": hash, "exp": now + 60 });
+        let signed = format!("{}.{}", part(json!({ "alg": "HS256" })), part(claims));
+        let key = hmac::Key::new(hmac::HMAC_SHA256, LIVEKIT_SECRET.as_bytes());
+        let tag = URL_SAFE_NO_PAD.encode(hmac::sign(&key, signed.as_bytes()));
+        let url = format!("http://{}/in/livekit", house.public);
+        let request = client.post(url).header("authorization", format!("{signed}.{tag}"));
+        request.body(body.to_owned()).send().await.unwrap().status().as_u16()
+    };
+    let started = r#"{"event":"room_started","id":"EV_1"}"#;
+    assert_eq!(livekit(started, "another body").await, 401);
+    assert_eq!(livekit(started, started).await, 202);
+    assert_eq!(kept(&house), 2);
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handshake_is_answered_and_is_no_event() {
+    let house = House::new(
+        env!("CARGO_BIN_EXE_hookweir-under-test"),
+        "[sources.meta]\npath = \"/in/meta\"\nscheme = \"meta\"\n\
+         params = { verify_token = \"chosen\" }\nsecrets = [{ env = \"TEST_SECRET\" }]\n",
+    );
+    let gateway = house.start().await;
+    let get = async |path: &str| {
+        let response = reqwest::get(format!("http://{}{path}", house.public)).await.unwrap();
+        let header = |name: &str| {
+            response.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
+        };
+        let (kind, sniff) = (header("content-type"), header("x-content-type-options"));
+        (response.status().as_u16(), kind, sniff, response.text().await.unwrap())
+    };
+    let asked = "/in/meta?hub.mode=subscribe&hub.challenge=%3Cb%3E1&hub.verify_token=";
+    let (status, kind, sniff, body) = get(&format!("{asked}chosen")).await;
+    assert_eq!((status, body.as_str()), (200, "<b>1"));
+    assert_eq!(kind.as_deref(), Some("text/plain; charset=utf-8"));
+    assert_eq!(sniff.as_deref(), Some("nosniff"));
+    let (status, _, _, body) = get(&format!("{asked}guessed")).await;
+    assert_eq!((status, body.as_str()), (403, ""));
+    // A method that is for handshakes is for nothing else.
+    assert_eq!(get("/in/meta").await.0, 405);
+    assert_eq!(get("/webhooks/github").await.0, 405);
+    assert_eq!(kept(&house), 0);
+    assert!(gateway.stop().await.success());
+}
