@@ -32,7 +32,7 @@ mod verify;
 pub use declaration::{Declaration, Fault, ReplayGuard};
 pub use handshake::{Answered, Unanswered};
 pub use key::{Key, KeyFault, Secret};
-pub use preset::{Preset, Reply};
+pub use preset::{Preset, Reply, Summary};
 pub use rejection::Rejection;
 pub use request::{Incoming, Outgoing};
 pub use scheme::Scheme;

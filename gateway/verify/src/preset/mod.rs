@@ -139,6 +139,60 @@ impl Preset {
     }
 }
 
+/// What a preset does, in a few words: for tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// How signatures are made.
+    pub algorithm: String,
+    /// What they cover.
+    pub signed: String,
+    /// What makes a captured request useless.
+    pub replay: String,
+    /// Whether there are handshakes.
+    pub handshake: bool,
+}
+
+impl Preset {
+    /// What it does, by its first kind of request.
+    pub fn summary(&self) -> Summary {
+        let handshake = !self.handshakes.is_empty();
+        let Some(row) = self.rows.first() else {
+            let nothing = String::new;
+            return Summary {
+                algorithm: nothing(),
+                signed: nothing(),
+                replay: nothing(),
+                handshake,
+            };
+        };
+        let tolerance = if row.tolerance.is_empty() { "5m" } else { row.tolerance };
+        let (algorithm, signed, replay) = match (row.kind, row.algorithm) {
+            ("jwt", algorithm) => {
+                let replay = match (row.timestamp, row.tolerance) {
+                    ("", "any") => "the token is remembered".to_owned(),
+                    ("", _) => "the token's end".to_owned(),
+                    _ => format!("the token's time, {tolerance}"),
+                };
+                (format!("JWT {algorithm}"), row.claims.to_owned(), replay)
+            }
+            ("http-message", _) => {
+                let signed = "`covered`, or @method @target-uri content-digest";
+                ("RFC 9421".to_owned(), signed.to_owned(), "`created`, 5m".to_owned())
+            }
+            (_, "equal") => ("static token".to_owned(), String::new(), "none".to_owned()),
+            (_, algorithm) => {
+                let replay = match row.timestamp {
+                    "" => "what is signed is remembered".to_owned(),
+                    _ => format!("signed time, {tolerance}"),
+                };
+                (algorithm.to_owned(), row.signed.to_owned(), replay)
+            }
+        };
+        Summary { algorithm, signed, replay, handshake }
+    }
+}
+
 impl Row {
     /// Nothing said.
     const PLAIN: Self = Self {

@@ -6,6 +6,7 @@ mod claims;
 mod declarations;
 mod handshakes;
 mod properties;
+mod readme;
 mod redaction;
 mod support;
 mod vectors;
