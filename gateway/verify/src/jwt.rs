@@ -53,6 +53,11 @@ impl<'a> Token<'a> {
         })
     }
 
+    /// What it claims.
+    pub(crate) fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
     /// Holds the proven token's claims against the request.
     pub(crate) fn check_claims(
         &self,

@@ -9,6 +9,7 @@ mod canonical;
 mod compile;
 mod declaration;
 mod encoding;
+mod explain;
 mod handshake;
 mod json;
 mod jwt;
@@ -30,6 +31,7 @@ pub mod vector;
 mod verify;
 
 pub use declaration::{Declaration, Fault, ReplayGuard};
+pub use explain::Explanation;
 pub use handshake::{Answered, Unanswered};
 pub use key::{Key, KeyFault, Secret};
 pub use preset::{Preset, Reply, Summary};

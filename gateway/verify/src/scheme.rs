@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use hookweir_event::{SourceName, Timestamp};
 
 use crate::{
-    Answered, Declaration, Fault, Incoming, Key, KeyFault, Outgoing, Preset, Rejection,
-    ReplayGuard, Secret, SignError, Unanswered, Verified, compile,
+    Answered, Declaration, Explanation, Fault, Incoming, Key, KeyFault, Outgoing, Preset,
+    Rejection, ReplayGuard, Secret, SignError, Unanswered, Verified, compile, explain,
     handshake::{self, Endpoint, Handshake},
     rule::{Check, Rule},
     sign, verify,
@@ -151,6 +151,17 @@ impl Scheme {
         now: Timestamp,
     ) -> Result<Verified, Rejection> {
         verify::verify(&self.rules, source, secrets, request, now)
+    }
+
+    /// Why `request` does or does not verify, step by step. Shows what was signed, and no secret.
+    pub fn explain(
+        &self,
+        source: &SourceName,
+        secrets: &[Secret],
+        request: &Incoming,
+        now: Timestamp,
+    ) -> Explanation {
+        explain::explain(&self.rules, source, secrets, request, now)
     }
 
     /// The headers that make `request` verify: the signature, and the timestamp, id and type where

@@ -135,7 +135,10 @@ pub(crate) fn verify(
 
 /// The first rule that the request is for and whose signature it has. That one decides: a request
 /// can't fall back to another by failing it.
-fn applicable<'r>(rules: &'r [Rule], request: &Incoming) -> Result<(usize, &'r Rule), Rejection> {
+pub(crate) fn applicable<'r>(
+    rules: &'r [Rule],
+    request: &Incoming,
+) -> Result<(usize, &'r Rule), Rejection> {
     let mut refused = Rejection::MissingSignature;
     for (index, rule) in rules.iter().enumerate() {
         let Some(check) = &rule.check else { return Ok((index, rule)) };
@@ -356,7 +359,10 @@ fn http_message<'a>(
 }
 
 /// The values that signatures are looked for in.
-fn signatures<'a>(check: &'a Check, view: &View<'a>) -> Result<Vec<Cow<'a, str>>, Rejection> {
+pub(crate) fn signatures<'a>(
+    check: &'a Check,
+    view: &View<'a>,
+) -> Result<Vec<Cow<'a, str>>, Rejection> {
     let malformed = || Rejection::MalformedSignature;
     let mut texts = Vec::with_capacity(1);
     for value in view.find_all(&check.signature)? {
@@ -372,7 +378,10 @@ fn signatures<'a>(check: &'a Check, view: &View<'a>) -> Result<Vec<Cow<'a, str>>
 }
 
 /// The signatures in `texts`, decoded. Those of other versions are passed over.
-fn candidates<'t>(check: &Check, texts: &'t [Cow<'_, str>]) -> Result<Vec<Claimed<'t>>, Rejection> {
+pub(crate) fn candidates<'t>(
+    check: &Check,
+    texts: &'t [Cow<'_, str>],
+) -> Result<Vec<Claimed<'t>>, Rejection> {
     let mut claimed = Vec::with_capacity(1);
     let mut tried = 0;
     for text in texts {
@@ -389,7 +398,7 @@ fn candidates<'t>(check: &Check, texts: &'t [Cow<'_, str>]) -> Result<Vec<Claime
 }
 
 /// The signed time as the sender wrote it.
-fn time_text<'a>(
+pub(crate) fn time_text<'a>(
     time: &'a SignedTime,
     check: &Check,
     signature: &str,

@@ -206,3 +206,69 @@ fn what_is_no_plugin_is_refused_in_words() {
     both.fails(1, &["text.wasm"]);
     assert!(both.out.contains("would go live"), "{}", both.out);
 }
+
+#[test]
+fn vectors_are_counted_and_a_provider_that_nobody_knows_is_a_failure() {
+    let folder = TempDir::new().unwrap();
+    let vectors =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../gateway/verify/tests/vectors/open.jsonl");
+    let lines = fs::read_to_string(vectors).unwrap();
+    let slack: Vec<_> =
+        lines.lines().filter(|line| line.contains("\"scheme\":\"slack\"")).collect();
+    fs::write(folder.path().join("slack.jsonl"), slack.join("\n")).unwrap();
+    hookweir(folder.path(), &["verify", "--vectors", "slack.jsonl"])
+        .succeeds(&["slack: 44 passed, 0 failed, 0 advisory", "44 passed, 0 failed, 0 advisory"]);
+
+    let nobody = slack[0].replace("\"slack\"", "\"nobody\"");
+    fs::write(folder.path().join("nobody.jsonl"), nobody).unwrap();
+    let said = hookweir(folder.path(), &["verify", "--vectors", "nobody.jsonl"]);
+    assert_eq!(said.code, 1);
+    assert!(said.out.contains("there is no preset `nobody`"), "{}", said.out);
+    assert!(said.out.contains("0 passed, 1 failed, 0 advisory"), "{}", said.out);
+
+    fs::write(folder.path().join("broken.jsonl"), "{}").unwrap();
+    hookweir(folder.path(), &["verify", "--vectors", "broken.jsonl"]).fails(1, &["line 1"]);
+    hookweir(folder.path(), &["verify", "--list"]).succeeds(&["stripe", "https://docs.stripe.com"]);
+}
+
+#[test]
+fn a_captured_request_is_explained_without_its_secret() {
+    use std::{io::Write as _, process::Stdio};
+    let explain = |preset: &str, request: &str| {
+        let mut child = Command::new(PROGRAM)
+            .args(["verify", "--scheme", preset, "--secret-env", "TEST_SECRET", "--at", "1000"])
+            .env("TEST_SECRET", "It's a Secret to Everybody")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(request.as_bytes()).unwrap();
+        let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+        let [out, err] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        Said { code: status.code().unwrap(), out, err }
+    };
+    // The example of GitHub's documentation.
+    let signature = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+    let request = |signature: &str| {
+        format!(
+            "POST /x HTTP/1.1\r\nX-GitHub-Event: ping\r\nX-Hub-Signature-256: sha256={signature}\r\n\r\nHello, World!"
+        )
+    };
+    let said = explain("github", &request(signature));
+    said.succeeds(&[
+        "header:x-hub-signature-256",
+        "13 bytes, is \"Hello, World!\"",
+        "It verifies.",
+    ]);
+    assert!(!said.out.contains("Secret to"), "{}", said.out);
+    let forged = explain("github", &request(&signature.replace('7', "8")));
+    assert_eq!(forged.code, 1);
+    assert!(forged.out.contains("the signature matches none of the secrets"), "{}", forged.out);
+    assert!(!forged.out.contains(signature), "{}", forged.out);
+    let bare = explain("github", "POST /x HTTP/1.1\n\n");
+    assert!(bare.out.contains("It does not verify: the signature is missing."), "{}", bare.out);
+    explain("nobody", "").fails(1, &["no preset \"nobody\""]);
+    explain("square", &request(signature)).fails(1, &["--public-url"]);
+    explain("github", "no request").fails(1, &["no HTTP request"]);
+}

@@ -8,23 +8,27 @@
 
 mod business;
 mod commerce;
+mod content;
 mod developer;
 mod identity;
 mod messaging;
 mod payments;
+mod senders;
 mod standard;
 
 use std::collections::BTreeMap;
 
 use crate::{Scheme, compile, declaration::Declaration, declaration::Fault, handshake::Handshake};
 
-const TABLES: [&[Preset]; 7] = [
+const TABLES: [&[Preset]; 9] = [
     standard::PRESETS,
+    senders::PRESETS,
     payments::PRESETS,
     developer::PRESETS,
     messaging::PRESETS,
     commerce::PRESETS,
     business::PRESETS,
+    content::PRESETS,
     identity::PRESETS,
 ];
 
