@@ -21,6 +21,9 @@ use crate::{
 /// The most components that a signature may cover. Honest ones cover a handful.
 const COMPONENTS_MAX: usize = 64;
 
+/// The most signatures of one request that are checked: the sender's, and those of proxies.
+const SIGNATURES_MAX: usize = 8;
+
 /// What a signature must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Policy {
@@ -78,6 +81,9 @@ impl Policy {
         };
         let signatures = dictionary("signature")?;
         let inputs = dictionary("signature-input")?;
+        if signatures.len() > SIGNATURES_MAX {
+            return Err(Rejection::TooMany("signatures"));
+        }
         let mut kept = Vec::new();
         let mut refused = Rejection::MalformedSignature;
         for (label, signature) in &signatures {

@@ -1,5 +1,7 @@
 //! One part of a `multipart/form-data` body (RFC 7578): Dropbox Sign sends its JSON in one.
 
+use memchr::memmem;
+
 use crate::Rejection;
 
 /// The content of the part called `name`; none if the body is no such form or has no such part.
@@ -17,7 +19,7 @@ pub(crate) fn part<'a>(
         else {
             continue;
         };
-        let Some(end) = part.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
+        let Some(end) = memmem::find(part, b"\r\n\r\n") else { continue };
         let (headers, content) = (&part[..end], &part[end + 4..]);
         let Ok(headers) = str::from_utf8(headers) else { continue };
         if headers.split("\r\n").any(|header| is_named(header, name))
@@ -56,7 +58,7 @@ fn split<'a>(text: &'a [u8], delimiter: &[u8]) -> impl Iterator<Item = &'a [u8]>
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest.take()?;
-        match text.windows(delimiter.len()).position(|window| window == delimiter) {
+        match memmem::find(text, delimiter) {
             Some(at) => {
                 rest = Some(&text[at + delimiter.len()..]);
                 Some(&text[..at])

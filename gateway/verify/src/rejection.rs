@@ -62,6 +62,9 @@ pub enum Rejection {
     /// A handshake that would replace the source's secret.
     #[error("the handshake brings a secret, and the source has one")]
     SecretIsKnown,
+    /// More of these than any honest request has.
+    #[error("the request has more {0} than are looked at")]
+    TooMany(&'static str),
     /// The id holds the text that follows it among the signed bytes, so where it ends is open to
     /// choice. Standard Webhooks, "Signature scheme": ids have no full stop.
     #[error("the id runs into what follows it in the signed text")]
@@ -103,6 +106,7 @@ impl Rejection {
             Self::ForeignKey => "foreign-key",
             Self::HandshakeToken(_) => "handshake-token",
             Self::SecretIsKnown => "secret-is-known",
+            Self::TooMany(_) => "too-many",
             Self::AmbiguousId => "ambiguous-id",
             Self::MissingType(_) => "missing-type",
             Self::MissingId(_) => "missing-id",

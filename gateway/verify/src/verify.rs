@@ -29,6 +29,9 @@ const SIGNATURE_MAX: usize = 8 * 1024;
 /// The most signatures that are tried. Senders that rotate send two.
 const CANDIDATES_MAX: usize = 32;
 
+/// The most items of a batch, each of which is checked by itself. Microsoft Graph sends up to 1,000.
+const ITEMS_MAX: usize = 1024;
+
 /// A request whose sender is proven, credentials redacted. Only [`crate::Scheme::verify`] makes one.
 #[derive(Debug)]
 pub struct Verified {
@@ -302,6 +305,9 @@ fn batch<'a>(
 ) -> Result<Message<'a>, Rejection> {
     let items = json::find(view.body, std::slice::from_ref(&each.items))[0];
     let items = items.and_then(json::elements).unwrap_or_default();
+    if items.len() > ITEMS_MAX {
+        return Err(Rejection::TooMany("items"));
+    }
     let mut signed = Message::default();
     for item in &items {
         let item = view.of_item(item.get().as_bytes(), &each.pointers);
