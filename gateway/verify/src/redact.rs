@@ -12,17 +12,17 @@ use crate::{json, key::Algorithm, place::Place, request::Incoming, rule::Rule};
 /// 6265, section 5.4.
 const ALWAYS: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
 
-/// Overwrites the credentials that the request and its scheme carry.
-pub(crate) fn credentials(rule: &Rule, request: &mut Incoming) {
-    let check = rule.check.as_ref().filter(|check| check.algorithms == [Algorithm::Equal]);
-    let tokens = check.map_or(&[][..], |check| check.signature.as_slice());
+/// Overwrites the credentials that the request and its scheme carry: those of all its rules, since a
+/// request may bring more than the one that it was taken for.
+pub(crate) fn credentials(rules: &[Rule], applied: &Rule, request: &mut Incoming) {
+    let all: Vec<_> = rules.iter().flat_map(tokens).collect();
     for (name, value) in &mut request.headers {
-        let named = tokens.iter().any(|token| matches!(token, Place::Header(t) if **t == **name));
+        let named = all.iter().any(|token| matches!(token, Place::Header(t) if **t == **name));
         if named || ALWAYS.contains(&name.as_str()) {
             *value = REDACTED.as_bytes().to_vec();
         }
     }
-    for token in tokens {
+    for token in all {
         match token {
             Place::Query(name) => {
                 let query = request.query.take().map(|query| form(query.as_bytes(), name));
@@ -31,9 +31,23 @@ pub(crate) fn credentials(rule: &Rule, request: &mut Incoming) {
             Place::Form(name) | Place::FormJson(name, _) => {
                 request.body = form(&request.body, name).into();
             }
-            Place::Json(index) => json_value(rule, *index, request),
+            // Their pointers are those of their own rule; see below.
+            Place::Json(_) => {}
             Place::Header(_) | Place::Headers(_) | Place::PartJson(..) | Place::Const(_) => {}
         }
+    }
+    for token in tokens(applied) {
+        if let Place::Json(index) = token {
+            json_value(applied, *index, request);
+        }
+    }
+}
+
+/// The places of a rule's static tokens.
+fn tokens(rule: &Rule) -> &[Place] {
+    match &rule.check {
+        Some(check) if check.algorithms == [Algorithm::Equal] => &check.signature,
+        _ => &[],
     }
 }
 

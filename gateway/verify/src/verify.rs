@@ -131,7 +131,7 @@ pub(crate) fn verify(
         let claims = claims(rule, &view, source, &event_type, &message, &mut facts)?;
         (event_type, claims, facts)
     };
-    redact::credentials(rule, &mut request);
+    redact::credentials(rules, rule, &mut request);
     let Incoming { method, path, query, url: _, headers, body } = request;
     Ok(Verified { parts: Parts { event_type, claims, method, path, query, headers, body, facts } })
 }

@@ -111,3 +111,36 @@ fn a_bearer_token_is_compared_behind_its_word() {
     let bare = self::request(&[("authorization", TOKEN)], None, "{}");
     assert_eq!(verify(&scheme, &key, &bare).unwrap_err(), Rejection::MalformedSignature);
 }
+
+#[test]
+fn a_token_that_was_not_needed_is_redacted_too() {
+    let scheme = Scheme::preset("cloudevents").unwrap();
+    let key = scheme.secret("hunter2").unwrap();
+    let request = Incoming {
+        method: "POST".into(),
+        path: "/in".into(),
+        query: Some("access_token=hunter2&a=1".into()),
+        headers: vec![("authorization".into(), b"Bearer hunter2".to_vec())],
+        body: "{}".into(),
+        ..Incoming::default()
+    };
+    let verified = verify(&scheme, &key, &request).unwrap();
+    assert_eq!(verified.query(), Some("access_token=[redacted]&a=1"));
+    assert!(!format!("{verified:?}").contains("hunter2"));
+}
+
+#[test]
+fn the_token_in_each_item_of_a_batch_is_redacted() {
+    let scheme = Scheme::preset("ms-graph").unwrap();
+    let key = scheme.secret("hunter2").unwrap();
+    let body = r#"{"value":[{"clientState":"hunter2","a":1},{"b":2,"clientState":"hunter2"}]}"#;
+    let request = Incoming {
+        method: "POST".into(),
+        path: "/in".into(),
+        body: body.into(),
+        ..Incoming::default()
+    };
+    let verified = verify(&scheme, &key, &request).unwrap();
+    let wanted = body.replace("hunter2", "[redacted]");
+    assert_eq!(verified.body(), wanted.as_bytes());
+}
