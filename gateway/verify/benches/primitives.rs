@@ -3,7 +3,7 @@
 //! signature and time, decodes, compares in constant time, reads type and id, makes the claims and
 //! redacts. The primitive only checks a signature that lies ready.
 //!
-//! `cargo bench -p hookweir-verify`
+//! `cargo bench -p hookweir-verify`; `-- stripe` for the cases that are named so.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -47,10 +47,13 @@ struct Case {
 }
 
 fn main() {
+    let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     println!("{:<34} {:>12} {:>12} {:>12}", "ns, medians", "verify", "primitive", "difference");
     for size in [1024, 64 * 1024] {
         for case in [hmac_body(size), hmac_time(size), jwt(size), ed25519(size), ecdsa(size)] {
-            measure(&case, size);
+            if only.as_deref().is_none_or(|only| case.name.contains(only)) {
+                measure(&case, size);
+            }
         }
     }
 }

@@ -124,16 +124,21 @@ fn hubspot_url(url: &str) -> String {
     out + rest
 }
 
-/// Method, path with query, signed headers and body, a line each. The path is escaped once more, so
-/// that an escape in it is escaped too.
+/// Method, path with query, signed headers and body, a line each. The query is escaped as a value,
+/// and then both are escaped as a URI, so that an escape in them is escaped too: what Contentful's
+/// own toolkit does.
 /// <https://www.contentful.com/developers/docs/webhooks/request-verification/>
 fn contentful(view: &View<'_>) -> Result<Vec<u8>, Rejection> {
+    /// What `encodeURIComponent` leaves as it is, beside letters and digits.
+    const COMPONENT: &[u8] = b"-_.!~*'()";
+    /// What `encodeURI` does.
+    const URI: &[u8] = b"-_.!~*'();,/?:@&=+$#";
     const LIST: &str = "x-contentful-signed-headers";
     let (path, query) = target(view);
-    let mut uri = escape(path, b"/");
-    if let Some(query) = query {
-        uri = format!("{uri}?{}", escape(query, b"=&"));
-    }
+    let uri = match query.filter(|query| !query.is_empty()) {
+        Some(query) => escape(&format!("{path}?{}", escape(query, COMPONENT)), URI),
+        None => escape(path, URI),
+    };
     let missing = || Rejection::MissingPart(format!("header:{LIST}"));
     let list = view.header(LIST)?.and_then(|list| str::from_utf8(list).ok()).ok_or_else(missing)?;
     let mut headers = BTreeMap::new();
@@ -170,7 +175,7 @@ fn query_string_hash(view: &View<'_>) -> String {
     let mut parameters = BTreeMap::<_, Vec<_>>::new();
     for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         if name != "jwt" {
-            let (name, value) = (escape(&name, b""), escape(&value, b""));
+            let (name, value) = (escape(&name, UNRESERVED), escape(&value, UNRESERVED));
             parameters.entry(name).or_default().push(value);
         }
     }
@@ -196,11 +201,14 @@ fn target<'a>(view: &View<'a>) -> (&'a str, Option<&'a str>) {
     }
 }
 
-/// RFC 3986 escapes for all but unreserved characters and those in `kept`.
+/// What RFC 3986 leaves as it is, beside letters and digits.
+const UNRESERVED: &[u8] = b"-._~";
+
+/// The text with all bytes escaped but letters, digits and those in `kept`.
 fn escape(text: &str, kept: &[u8]) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || kept.contains(&byte) {
+        if byte.is_ascii_alphanumeric() || kept.contains(&byte) {
             out.push(char::from(byte));
         } else {
             out.push_str(&format!("%{byte:02X}"));

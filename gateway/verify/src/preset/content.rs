@@ -42,7 +42,7 @@ pub(super) const PRESETS: &[Preset] = &[
             signed: "{contentful}",
             timestamp: "header:x-contentful-timestamp",
             unit: "ms",
-            tolerance: "30s",
+            tolerance: "29999ms",
             event_type: "header:x-contentful-topic",
             id: "content",
             ..Row::HMAC
