@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod canonical;
+pub mod cloudevents;
 mod compile;
 mod declaration;
 mod encoding;

@@ -60,13 +60,15 @@ impl Unit {
     }
 
     /// Now minus the signed time, in milliseconds. Whole seconds are compared with whole seconds, as
-    /// providers' own libraries do: at an age of 300.9 s a tolerance of 300 s is kept.
+    /// providers' own libraries do: at an age of 300.9 s a tolerance of 300 s is kept. So are dates,
+    /// whose fractions some senders leave out.
     pub(crate) fn skew(self, signed: Timestamp, now: Timestamp) -> i64 {
-        let now = match self {
-            Self::Seconds => now.as_millis().div_euclid(1000).saturating_mul(1000),
-            Self::Millis | Self::Rfc3339 => now.as_millis(),
+        let whole = |time: Timestamp| time.as_millis().div_euclid(1000).saturating_mul(1000);
+        let (signed, now) = match self {
+            Self::Seconds | Self::Rfc3339 => (whole(signed), whole(now)),
+            Self::Millis => (signed.as_millis(), now.as_millis()),
         };
-        now.saturating_sub(signed.as_millis())
+        now.saturating_sub(signed)
     }
 }
 

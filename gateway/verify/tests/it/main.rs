@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod claims;
+mod cloudevents;
 mod declarations;
 mod handshakes;
 mod properties;
