@@ -120,6 +120,22 @@ impl<'a> View<'a> {
         Ok(value.filter(|value| !value.is_empty()))
     }
 
+    /// Whether any of `places` has a value.
+    pub(crate) fn has_any(&self, places: &'a [Place]) -> Result<bool, Rejection> {
+        for place in places {
+            let found = match place {
+                Place::Headers(start) => {
+                    self.headers.iter().any(|(name, _)| name.starts_with(&**start))
+                }
+                place => self.find(place)?.is_some(),
+            };
+            if found {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The values at all of `places` that have one.
     pub(crate) fn find_all(&self, places: &'a [Place]) -> Result<Vec<Cow<'a, [u8]>>, Rejection> {
         let mut found = Vec::with_capacity(1);

@@ -371,7 +371,12 @@ pub(crate) fn items<'t>(text: &'t str, separator: Option<&str>) -> impl Iterator
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest.take()?;
-        match separator.and_then(|separator| text.split_once(separator)) {
+        let found = separator.and_then(|separator| match separator.as_bytes() {
+            // Nearly all separators are one character, which is found without setting up a search.
+            [byte] => text.split_once(char::from(*byte)),
+            _ => text.split_once(separator),
+        });
+        match found {
             Some((item, after)) => {
                 rest = Some(after);
                 Some(item.trim_start_matches(' '))

@@ -147,7 +147,7 @@ pub(crate) fn applicable<'r>(
         let Some(check) = &rule.check else { return Ok((index, rule)) };
         let view = View::of(request, &rule.pointers);
         // The signatures of a batch are in its items, and looked for there.
-        if check.each.is_none() && view.find_all(&check.signature)?.is_empty() {
+        if check.each.is_none() && !view.has_any(&check.signature)? {
             continue;
         }
         match first_unmet(&rule.require, &view)? {
