@@ -141,6 +141,37 @@ impl<'a> Token<'a> {
     }
 }
 
+/// The claims of a token for this request, made now and good for five minutes.
+pub(crate) fn claims<'a>(
+    claims: &'a [Claim],
+    context: &Context<'_, 'a>,
+    now: Timestamp,
+) -> Result<Map<String, Value>, Rejection> {
+    let now = now.as_millis().div_euclid(1000);
+    let times = [("iat", now), ("nbf", now), ("exp", now + 300)];
+    let mut made: Map<_, _> =
+        times.into_iter().map(|(name, time)| (name.to_owned(), time.into())).collect();
+    for claim in claims.iter().filter(|claim| !(claim.with_body && context.view.body.is_empty())) {
+        let value = claim.value.render(context)?;
+        let value = String::from_utf8_lossy(&value.joined()).into_owned();
+        made.insert(claim.name.to_string(), value.into());
+    }
+    Ok(made)
+}
+
+/// A token with these claims; none if the key can't sign.
+pub(crate) fn write(
+    algorithm: Algorithm,
+    claims: &Map<String, Value>,
+    sign: impl Fn(&Message<'_>) -> Option<Vec<u8>>,
+) -> Option<String> {
+    let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let header = serde_json::json!({ "alg": algorithm.jws_name()?, "typ": "JWT" });
+    let signed = format!("{}.{}", part(header), part(Value::Object(claims.clone())));
+    let signature = sign(&Message::of(signed.as_bytes()))?;
+    Some(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+}
+
 /// The text without base64's padding.
 fn unpadded(text: &[u8]) -> &[u8] {
     let end = text.iter().rposition(|b| *b != b'=').map_or(0, |last| last + 1);

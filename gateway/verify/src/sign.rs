@@ -8,12 +8,13 @@ use hookweir_event::Timestamp;
 use thiserror::Error;
 
 use crate::{
-    Rejection,
+    Rejection, jwt,
     key::Key,
     place::Place,
     request::{Outgoing, View},
     rule::{Check, Dedupe, Proof, Rule, TimeFrom, Type},
     template::{Context, Message},
+    verify::first_unmet,
 };
 
 /// Why a request can't be signed.
@@ -26,7 +27,7 @@ pub enum SignError {
     /// Signatures in a query or a body would change what is sent.
     #[error("the scheme puts its signature outside the headers")]
     NotAHeader,
-    /// Tokens, HTTP message signatures and what needs a private key.
+    /// HTTP message signatures, and what needs a private key.
     #[error("requests of this scheme can't be signed here yet")]
     Unsupported,
     /// The scheme reads the id from this header, and the request has none.
@@ -49,8 +50,22 @@ pub(crate) fn sign(
     request: &Outgoing,
     now: Timestamp,
 ) -> Result<Vec<(String, String)>, SignError> {
-    // The first row of a preset is its main one.
-    let rule = rules.first().ok_or(SignError::Key)?;
+    let mut lacking = SignError::Key;
+    let mut chosen = None;
+    for (index, rule) in rules.iter().enumerate() {
+        let view = View::of_outgoing(request, &request.headers, &rule.pointers);
+        match first_unmet(&rule.require, &view).map_err(SignError::Part)? {
+            Some(unmet) => {
+                let place = unmet.place.describe(&rule.pointers).to_string();
+                lacking = SignError::Part(Rejection::MissingPart(place));
+            }
+            None => {
+                chosen = Some((index, rule));
+                break;
+            }
+        }
+    }
+    let (index, rule) = chosen.ok_or(lacking)?;
     let mut added = Vec::new();
     if let Some(Type(places)) = rule.event_type.first()
         && let Some(Place::Header(name)) = places.first()
@@ -58,6 +73,8 @@ pub(crate) fn sign(
         let event_type = request.event_type.as_ref();
         set(&mut added, request, name, event_type.map(|t| t.as_str().to_owned()))
             .then_some(())
+            // Where the scheme looks elsewhere too, a request without this header is one it sends.
+            .or((rule.event_type.len() > 1).then_some(()))
             .ok_or_else(|| SignError::MissingType(name.to_string()))?;
     }
     if let Dedupe::Id { places, or_content } = &rule.dedupe
@@ -69,7 +86,8 @@ pub(crate) fn sign(
         }
     }
     if let Some(check) = &rule.check {
-        signature(rule, check, key.ok_or(SignError::Key)?, request, now, &mut added)?;
+        let key = key.ok_or(SignError::Key)?;
+        signature((index, rule), check, key, request, now, &mut added)?;
     }
     Ok(added)
 }
@@ -90,7 +108,7 @@ fn set(
 }
 
 fn signature(
-    rule: &Rule,
+    (index, rule): (usize, &Rule),
     check: &Check,
     key: &Key,
     request: &Outgoing,
@@ -110,7 +128,8 @@ fn signature(
                 value = format!("{name}{text}{separator}");
                 time = Some(Cow::Owned(text.into_bytes()));
             }
-            TimeFrom::Claim(_) => return Err(SignError::Unsupported),
+            // Every token says when it was made.
+            TimeFrom::Claim(_) => {}
             TimeFrom::At(place) => {
                 time = Some(Cow::Owned(timestamp_at(place, text, rule, request, added)?));
             }
@@ -126,16 +145,24 @@ fn signature(
         id: rule.dedupe.signed_place(),
         items: None,
     };
+    let algorithm = check.algorithms.first().copied().ok_or(SignError::Key)?;
+    let key = key.for_rule(index, algorithm).ok_or(SignError::Key)?;
     let message = match &check.proof {
+        Proof::Jwt { claims, .. } => {
+            let claims = jwt::claims(claims, &context, now).map_err(SignError::Part)?;
+            let token = jwt::write(algorithm, &claims, |message| key.sign(message));
+            value.push_str(&check.prefix);
+            value.push_str(&token.ok_or(SignError::Unsupported)?);
+            added.push((header.to_string(), value));
+            return Ok(());
+        }
         Proof::Token => Message::default(),
         Proof::Message(texts) => {
             let text = texts.first().ok_or(SignError::Key)?;
             text.render(&context).map_err(SignError::Part)?
         }
-        Proof::Jwt { .. } | Proof::HttpMessage(_) => return Err(SignError::Unsupported),
+        Proof::HttpMessage(_) => return Err(SignError::Unsupported),
     };
-    let algorithm = check.algorithms.first().copied().ok_or(SignError::Key)?;
-    let key = key.for_rule(0, algorithm).ok_or(SignError::Key)?;
     let tag = key.sign(&message).ok_or(SignError::Unsupported)?;
     value.push_str(&check.prefix);
     value.push_str(&check.encoding.encode(&tag));

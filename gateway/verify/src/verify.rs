@@ -160,7 +160,8 @@ pub(crate) fn applicable<'r>(
     Err(refused)
 }
 
-fn first_unmet<'r>(
+/// The first of the requirements that the request does not meet.
+pub(crate) fn first_unmet<'r>(
     require: &'r [Requirement],
     view: &View<'r>,
 ) -> Result<Option<&'r Requirement>, Rejection> {

@@ -86,6 +86,11 @@ impl Algorithm {
         JWS.iter().find(|(known, _)| *known == name).map(|(_, algorithm)| *algorithm)
     }
 
+    /// The name that a JWT's header has for it.
+    pub(crate) fn jws_name(self) -> Option<&'static str> {
+        JWS.iter().find(|(_, algorithm)| *algorithm == self).map(|(name, _)| *name)
+    }
+
     /// Whether the source holds a public key, which proves and can't sign.
     pub(crate) fn is_asymmetric(self) -> bool {
         !matches!(self, Self::Hmac(_) | Self::Digest(_) | Self::Equal)

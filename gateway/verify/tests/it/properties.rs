@@ -57,6 +57,44 @@ fn authentic(scheme: &Scheme, secret: &Secret, request: &Incoming) -> bool {
     }
 }
 
+/// Every preset that a header and a shared secret prove: what is signed verifies.
+#[test]
+fn what_a_preset_signs_it_verifies() {
+    let mut signed_by = 0;
+    for preset in hookweir_verify::Preset::all() {
+        let params = preset.params.iter().filter(|name| !name.ends_with('?'));
+        let params = params.map(|name| ((*name).to_owned(), "abc".to_owned())).collect();
+        let Ok(scheme) = preset.scheme(&params) else { continue };
+        // Hex digits are hex, base64 and text.
+        let Ok(key) = scheme.secret("0123456789abcdef0123456789abcdef") else { continue };
+        let mut sent = sent(br#"{"type":"a.b","id":"1"}"#.to_vec());
+        // What its senders always send beside the signature.
+        let beside = [("x-pusher-key", "abc"), ("x-hubspot-signature-version", "v2")];
+        sent.headers.extend(beside.map(|(name, value)| (name.to_owned(), value.into())));
+        let Ok(added) = scheme.sign(&key, &sent, crate::support::NOW) else { continue };
+        let added = added.into_iter().map(|(name, value)| (name, value.into_bytes()));
+        let headers = sent.headers.into_iter().chain(added).collect();
+        let mut request = Incoming {
+            method: sent.method,
+            path: sent.path,
+            query: sent.query,
+            url: sent.url,
+            headers,
+            body: sent.body,
+        };
+        let verified = verify(&scheme, &key, &request);
+        assert!(verified.is_ok(), "{}: {verified:?}", preset.name);
+        let other = scheme.secret("0123456789abcdef0123456789abcdee").unwrap();
+        assert!(verify(&scheme, &other, &request).is_err(), "{}", preset.name);
+        if verified.unwrap().facts().body_authenticated {
+            request.body = br#"{"type":"a.b","id":"2"}"#.to_vec().into();
+            assert!(verify(&scheme, &key, &request).is_err(), "{}: another body", preset.name);
+        }
+        signed_by += 1;
+    }
+    assert!(signed_by >= 140, "{signed_by}");
+}
+
 proptest! {
     #[test]
     fn what_is_signed_verifies(body in body(), key in proptest::collection::vec(any::<u8>(), 1..80)) {
