@@ -27,7 +27,17 @@ pub(super) fn verify(received: Received, request: RequestId) -> Result<Proven, R
         return Err(Refusal::MethodNotAllowed);
     }
     match config.scheme.verify(&source.name, &config.secrets, incoming, received_at) {
-        Ok(verified) => Ok(Proven { source, verified, received_at }),
+        Ok(verified) => {
+            let facts = verified.facts();
+            // Who rotates a secret wants to know when the old one is no longer used.
+            tracing::debug!(
+                target: "hookweir::audit",
+                request_id = %request, source = %source.name, scheme = config.scheme.name(),
+                secret = facts.secret_index, skew_ms = facts.skew_ms,
+                body_authenticated = facts.body_authenticated, "verified"
+            );
+            Ok(Proven { source, verified, received_at })
+        }
         Err(rejection) => {
             tracing::warn!(
                 target: "hookweir::audit",
