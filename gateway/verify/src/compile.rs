@@ -399,7 +399,13 @@ impl Compiler {
         let past = match d.tolerance.as_deref() {
             None => duration("5m").map(Some),
             Some("any") => Some(None),
-            Some(text) => self.duration("tolerance", text).map(Some),
+            Some(text) => match self.duration("tolerance", text) {
+                Some(0) => {
+                    self.fault("tolerance", "no request arrives at the moment it was signed");
+                    None
+                }
+                millis => millis.map(Some),
+            },
         };
         let future = match d.tolerance_future.as_deref() {
             None => past,

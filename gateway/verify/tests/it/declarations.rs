@@ -97,6 +97,8 @@ fn parts_that_deny_each_other_are_faults() {
         "signed: a signature inside the body can't sign the body"
     );
     assert_eq!(one(&[("tolerance", "5m")]), "tolerance: has no effect without `timestamp`");
+    let timed = [("timestamp", "header:x-time"), ("signed", "{ts}{body}"), ("tolerance", "0s")];
+    assert_eq!(one(&timed), "tolerance: no request arrives at the moment it was signed");
     assert_eq!(
         one(&[("timestamp", "signature:t"), ("signed", "{ts}{body}")]),
         "timestamp: `signature:NAME` needs `separator`, what parts the items"
