@@ -31,9 +31,12 @@ pub(crate) fn credentials(rules: &[Rule], applied: &Rule, request: &mut Incoming
             Place::Form(name) | Place::FormJson(name, _) => {
                 request.body = form(&request.body, name).into();
             }
-            // Their pointers are those of their own rule; see below.
-            Place::Json(_) => {}
-            Place::Header(_) | Place::Headers(_) | Place::PartJson(..) | Place::Const(_) => {}
+            // Headers are done; a JSON pointer is its own rule's, see below.
+            Place::Header(_)
+            | Place::Headers(_)
+            | Place::Json(_)
+            | Place::PartJson(..)
+            | Place::Const(_) => {}
         }
     }
     for token in tokens(applied) {

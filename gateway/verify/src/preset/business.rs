@@ -11,13 +11,12 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[
             Row {
                 signature: "header:x-hubspot-signature-v3",
-                encoding: "base64",
                 signed: "{method}{url-decoded}{body}{ts} | {method}{url}{body}{ts}",
                 timestamp: "header:x-hubspot-request-timestamp",
                 unit: "ms",
                 event_type: "json:/0/subscriptionType",
                 id: "json:/0/eventId",
-                ..Row::HMAC
+                ..Row::HMAC_BASE64
             },
             Row {
                 require: "header:x-hubspot-signature-version=v2",
@@ -74,13 +73,12 @@ pub(super) const PRESETS: &[Preset] = &[
         answer_within_secs: Some(5),
         rows: &[Row {
             signature: "header:x-hubspot-signature-v3",
-            encoding: "base64",
             signed: "{method}{url-decoded}{body}{ts} | {method}{url}{body}{ts}",
             timestamp: "header:x-hubspot-request-timestamp",
             unit: "ms",
             event_type: "json:/0/subscriptionType",
             id: "json:/0/eventId",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -104,13 +102,12 @@ pub(super) const PRESETS: &[Preset] = &[
         answer_within_secs: Some(12),
         rows: &[Row {
             signature: "header:x-zendesk-webhook-signature",
-            encoding: "base64",
             signed: "{ts}{body}",
             timestamp: "header:x-zendesk-webhook-signature-timestamp",
             unit: "rfc3339",
             event_type: "json:/type",
             id: "header:x-zendesk-webhook-invocation-id",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -121,10 +118,9 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             signature: "header:typeform-signature",
             prefix: "sha256=",
-            encoding: "base64",
             event_type: "json:/event_type",
             id: "json:/event_id",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -158,9 +154,8 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://developers.docusign.com/platform/webhooks/connect/hmac/",
         rows: &[Row {
             signature: "header:x-docusign-signature-*",
-            encoding: "base64",
             event_type: "json:/event",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -277,11 +272,10 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             signature: "header:x-trello-webhook",
             algorithm: "hmac-sha1",
-            encoding: "base64",
             signed: "{body}{url}",
             event_type: "json:/action/type",
             id: "json:/action/id",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         handshakes: &[Handshake {
             method: "HEAD",
@@ -321,7 +315,6 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://developer.box.com/guides/webhooks/v2/signatures-v2/",
         rows: &[Row {
             signature: "header:box-signature-primary | header:box-signature-secondary",
-            encoding: "base64",
             signed: "{body}{ts}",
             timestamp: "header:box-delivery-timestamp",
             unit: "rfc3339",
@@ -329,7 +322,7 @@ pub(super) const PRESETS: &[Preset] = &[
             future: "0s",
             event_type: "json:/trigger",
             id: "header:box-delivery-id",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -354,12 +347,11 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://dev.frontapp.com/docs/webhooks-1",
         rows: &[Row {
             signature: "header:x-front-signature",
-            encoding: "base64",
             signed: "{ts}:{body}",
             timestamp: "header:x-front-request-timestamp",
             unit: "ms",
             event_type: "json:/type",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -369,9 +361,8 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             signature: "header:x-helpscout-signature",
             algorithm: "hmac-sha1",
-            encoding: "base64",
             event_type: "header:x-helpscout-event",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -395,11 +386,10 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             signature: "header:authorization",
             prefix: "Basic ",
-            algorithm: "equal",
             encoding: "base64",
             event_type: "json:/meta/entity + json:/meta/action",
             id: "json:/meta/id",
-            ..Row::PLAIN
+            ..Row::TOKEN
         }],
         ..Preset::NEW
     },
@@ -425,9 +415,8 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://developers.acuityscheduling.com/docs/webhooks",
         rows: &[Row {
             signature: "header:x-acuity-signature",
-            encoding: "base64",
             event_type: "form:action",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -436,10 +425,9 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://developer.adobe.com/acrobat-sign/docs/overview/acrobat_sign_events/",
         rows: &[Row {
             signature: "header:x-adobesign-clientid",
-            algorithm: "equal",
             event_type: "json:/event",
             id: "json:/webhookNotificationId",
-            ..Row::PLAIN
+            ..Row::TOKEN
         }],
         handshakes: &[Handshake {
             method: "GET",

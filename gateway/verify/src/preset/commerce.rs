@@ -11,17 +11,15 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[
             Row {
                 signature: "header:x-shopify-hmac-sha256",
-                encoding: "base64",
                 event_type: "header:x-shopify-topic",
                 id: "header:x-shopify-event-id",
-                ..Row::HMAC
+                ..Row::HMAC_BASE64
             },
             Row {
                 signature: "header:shopify-hmac-sha256",
-                encoding: "base64",
                 event_type: "header:shopify-topic",
                 id: "header:shopify-event-id",
-                ..Row::HMAC
+                ..Row::HMAC_BASE64
             },
         ],
         ..Preset::NEW
@@ -31,10 +29,9 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://woocommerce.github.io/woocommerce-rest-api-docs/#webhooks",
         rows: &[Row {
             signature: "header:x-wc-webhook-signature",
-            encoding: "base64",
             event_type: "header:x-wc-webhook-topic",
             id: "header:x-wc-webhook-delivery-id",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         handshakes: &[Handshake {
             method: "POST",
@@ -61,9 +58,8 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://docs.commercelayer.io/core/real-time-webhooks",
         rows: &[Row {
             signature: "header:x-commercelayer-signature",
-            encoding: "base64",
             event_type: "header:x-commercelayer-topic",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },

@@ -54,9 +54,8 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://kontent.ai/learn/docs/webhooks/webhooks/net",
         rows: &[Row {
             signature: "header:x-kontent-ai-signature",
-            encoding: "base64",
             event_type: "json:/notifications/0/message/action",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -146,10 +145,9 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             signature: "header:x-fitbit-signature",
             algorithm: "hmac-sha1",
-            encoding: "base64",
             secret: "suffix:&",
             event_type: "json:/0/collectionType",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         handshakes: &[Handshake {
             method: "GET",
@@ -165,10 +163,9 @@ pub(super) const PRESETS: &[Preset] = &[
         params: &["verify_token?"],
         rows: &[Row {
             signature: "query:token",
-            algorithm: "equal",
             event_type: "json:/object_type + json:/aspect_type",
             id: "content",
-            ..Row::PLAIN
+            ..Row::TOKEN
         }],
         handshakes: &[Handshake {
             method: "GET",

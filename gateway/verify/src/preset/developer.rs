@@ -23,10 +23,9 @@ pub(super) const PRESETS: &[Preset] = &[
         answer_within_secs: Some(10),
         rows: &[Row {
             signature: "header:x-gitlab-token",
-            algorithm: "equal",
             event_type: "json:/object_kind | json:/event_name | header:x-gitlab-event",
             id: "header:idempotency-key | header:x-gitlab-event-uuid",
-            ..Row::PLAIN
+            ..Row::TOKEN
         }],
         ..Preset::NEW
     },
@@ -35,16 +34,8 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://docs.gitlab.com/user/project/integrations/webhooks/",
         answer_within_secs: Some(10),
         rows: &[Row {
-            signature: "header:webhook-signature",
-            separator: " ",
-            prefix: "v1,",
-            encoding: "base64",
-            secret: "whsec",
-            signed: "{id}.{ts}.{body}",
-            timestamp: "header:webhook-timestamp",
             event_type: "json:/object_kind | json:/event_name | header:x-gitlab-event",
-            id: "header:webhook-id",
-            ..Row::HMAC
+            ..Row::WEBHOOK
         }],
         ..Preset::NEW
     },
@@ -204,10 +195,9 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://devcenter.heroku.com/articles/app-webhooks",
         rows: &[Row {
             signature: "header:heroku-webhook-hmac-sha256",
-            encoding: "base64",
             event_type: "json:/webhook_metadata/event/include",
             id: "json:/id",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -227,10 +217,9 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://docs.datadoghq.com/integrations/webhooks/",
         rows: &[Row {
             signature: "header:authorization",
-            algorithm: "equal",
             event_type: "json:/event_type",
             id: "json:/id",
-            ..Row::PLAIN
+            ..Row::TOKEN
         }],
         ..Preset::NEW
     },
@@ -239,10 +228,9 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://developers.cloudflare.com/notifications/get-started/configure-webhooks/",
         rows: &[Row {
             signature: "header:cf-webhook-auth",
-            algorithm: "equal",
             event_type: "json:/alert_type | const:alert",
             id: "content",
-            ..Row::PLAIN
+            ..Row::TOKEN
         }],
         ..Preset::NEW
     },
@@ -251,10 +239,9 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://huggingface.co/docs/hub/webhooks",
         rows: &[Row {
             signature: "header:x-webhook-secret",
-            algorithm: "equal",
             event_type: "json:/event/scope + json:/event/action",
             id: "content",
-            ..Row::PLAIN
+            ..Row::TOKEN
         }],
         ..Preset::NEW
     },
@@ -263,10 +250,9 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://supabase.com/docs/guides/database/webhooks",
         rows: &[Row {
             signature: "header:authorization",
-            algorithm: "equal",
             event_type: "json:/table + json:/type",
             id: "content",
-            ..Row::PLAIN
+            ..Row::TOKEN
         }],
         ..Preset::NEW
     },
@@ -335,23 +321,21 @@ pub(super) const PRESETS: &[Preset] = &[
                 require: "json:/SignatureVersion=2",
                 signature: "json:/Signature",
                 algorithm: "rsa-sha256",
-                encoding: "base64",
                 signed: "Message\n{json:/Message}\nMessageId\n{json:/MessageId}\n{?Subject\n{json:/Subject}\n?}{?SubscribeURL\n{json:/SubscribeURL}\n?}Timestamp\n{json:/Timestamp}\n{?Token\n{json:/Token}\n?}TopicArn\n{json:/TopicArn}\nType\n{json:/Type}\n",
                 key_url: "json:/SigningCertURL sns.*.amazonaws.com,sns.*.amazonaws.com.cn .pem",
                 event_type: "json:/Type",
                 id: "json:/MessageId",
-                ..Row::HMAC
+                ..Row::HMAC_BASE64
             },
             Row {
                 require: "json:/SignatureVersion=1",
                 signature: "json:/Signature",
                 algorithm: "rsa-sha1",
-                encoding: "base64",
                 signed: "Message\n{json:/Message}\nMessageId\n{json:/MessageId}\n{?Subject\n{json:/Subject}\n?}{?SubscribeURL\n{json:/SubscribeURL}\n?}Timestamp\n{json:/Timestamp}\n{?Token\n{json:/Token}\n?}TopicArn\n{json:/TopicArn}\nType\n{json:/Type}\n",
                 key_url: "json:/SigningCertURL sns.*.amazonaws.com,sns.*.amazonaws.com.cn .pem",
                 event_type: "json:/Type",
                 id: "json:/MessageId",
-                ..Row::HMAC
+                ..Row::HMAC_BASE64
             },
         ],
         ..Preset::NEW
@@ -377,10 +361,9 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://developers.google.com/workspace/calendar/api/guides/push",
         rows: &[Row {
             signature: "header:x-goog-channel-token",
-            algorithm: "equal",
             event_type: "header:x-goog-resource-state",
             id: "header:x-goog-message-number",
-            ..Row::PLAIN
+            ..Row::TOKEN
         }],
         ..Preset::NEW
     },
@@ -391,10 +374,9 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             each: "/value",
             signature: "json:/clientState",
-            algorithm: "equal",
             event_type: "json:/value/0/changeType",
             id: "content",
-            ..Row::PLAIN
+            ..Row::TOKEN
         }],
         handshakes: &[Handshake {
             method: "POST",
@@ -480,10 +462,9 @@ pub(super) const PRESETS: &[Preset] = &[
         params: &["allowed_origins?"],
         rows: &[Row {
             signature: "query:token",
-            algorithm: "equal",
             event_type: "header:ce-type | json:/0/eventType",
             id: "header:ce-id | json:/0/id",
-            ..Row::PLAIN
+            ..Row::TOKEN
         }],
         handshakes: &[
             Handshake {

@@ -27,10 +27,9 @@ pub(super) const PRESETS: &[Preset] = &[
         answer_within_secs: Some(3),
         rows: &[Row {
             signature: "header:authorization",
-            algorithm: "equal",
             event_type: "json:/eventType",
             id: "json:/eventId",
-            ..Row::PLAIN
+            ..Row::TOKEN
         }],
         handshakes: &[Handshake {
             method: "GET",
@@ -49,10 +48,9 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             signature: "header:authorization",
             prefix: "Bearer ",
-            algorithm: "equal",
             event_type: "json:/type | json:/0/data/type",
             id: "json:/log_id | json:/0/log_id",
-            ..Row::PLAIN
+            ..Row::TOKEN
         }],
         ..Preset::NEW
     },

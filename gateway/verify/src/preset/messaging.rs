@@ -82,10 +82,9 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://core.telegram.org/bots/api#setwebhook",
         rows: &[Row {
             signature: "header:x-telegram-bot-api-secret-token",
-            algorithm: "equal",
             event_type: "const:update",
             id: "json:/update_id",
-            ..Row::PLAIN
+            ..Row::TOKEN
         }],
         ..Preset::NEW
     },
@@ -95,10 +94,9 @@ pub(super) const PRESETS: &[Preset] = &[
         reply: Some(Reply { status: 200, body: "" }),
         rows: &[Row {
             signature: "header:x-line-signature",
-            encoding: "base64",
             event_type: "json:/events/0/type",
             id: "json:/events/0/webhookEventId",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -112,21 +110,19 @@ pub(super) const PRESETS: &[Preset] = &[
                 require: "query:bodySHA256",
                 signature: "header:x-twilio-signature",
                 algorithm: "hmac-sha1",
-                encoding: "base64",
                 signed: "{url} | {url-with-port} | {url-without-port}",
                 body_digest: "query:bodySHA256 hex",
                 event_type: "json:/Type | json:/status | json:/SmsStatus",
                 id: "header:i-twilio-idempotency-token",
-                ..Row::HMAC
+                ..Row::HMAC_BASE64
             },
             Row {
                 signature: "header:x-twilio-signature",
                 algorithm: "hmac-sha1",
-                encoding: "base64",
                 signed: "{url}{form-sorted} | {url-with-port}{form-sorted} | {url-without-port}{form-sorted}",
                 event_type: "form:SmsStatus | form:MessageStatus | form:CallStatus | form:EventType",
                 id: "header:i-twilio-idempotency-token",
-                ..Row::HMAC
+                ..Row::HMAC_BASE64
             },
         ],
         ..Preset::NEW
@@ -140,12 +136,11 @@ pub(super) const PRESETS: &[Preset] = &[
             require: "query:bodySHA256",
             signature: "header:x-twilio-signature",
             algorithm: "hmac-sha1",
-            encoding: "base64",
             signed: "{url} | {url-with-port} | {url-without-port}",
             body_digest: "query:bodySHA256 hex",
             event_type: "json:/Type | json:/status | json:/SmsStatus",
             id: "header:i-twilio-idempotency-token",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -155,14 +150,13 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             signature: "header:x-twilio-email-event-webhook-signature",
             algorithm: "ecdsa-p256-sha256",
-            encoding: "base64",
             signed: "{ts}{body}",
             timestamp: "header:x-twilio-email-event-webhook-timestamp",
             tolerance: "25h",
             future: "any",
             event_type: "json:/0/event",
             id: "json:/0/sg_event_id",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -185,11 +179,10 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             signature: "header:authorization",
             prefix: "Basic ",
-            algorithm: "equal",
             encoding: "base64",
             event_type: "json:/RecordType",
             id: "content",
-            ..Row::PLAIN
+            ..Row::TOKEN
         }],
         ..Preset::NEW
     },
@@ -199,10 +192,9 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             signature: "header:x-mandrill-signature",
             algorithm: "hmac-sha1",
-            encoding: "base64",
             signed: "{url}{form-sorted}",
             event_type: "form-json:mandrill_events:/0/event",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         handshakes: &[Handshake {
             method: "HEAD",
@@ -231,12 +223,11 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             signature: "header:telnyx-signature-ed25519",
             algorithm: "ed25519",
-            encoding: "base64",
             signed: "{ts}|{body}",
             timestamp: "header:telnyx-timestamp",
             event_type: "json:/data/event_type",
             id: "json:/data/id",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -245,9 +236,8 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://www.plivo.com/docs/voice/concepts/signature-validation",
         rows: &[Row {
             signature: "header:x-plivo-signature-v2",
-            encoding: "base64",
             signed: "{url}{header:x-plivo-signature-v2-nonce}",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -256,9 +246,8 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://www.plivo.com/docs/voice/concepts/signature-validation",
         rows: &[Row {
             signature: "header:x-plivo-signature-v2",
-            encoding: "base64",
             signed: "{url}{header:x-plivo-signature-v2-nonce}",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -298,11 +287,10 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://developers.sinch.com/docs/conversation/callbacks/",
         rows: &[Row {
             signature: "header:x-sinch-webhook-signature",
-            encoding: "base64",
             signed: "{body}.{header:x-sinch-webhook-signature-nonce}.{ts}",
             timestamp: "header:x-sinch-webhook-signature-timestamp",
             event_type: "json:/event",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -359,9 +347,8 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             signature: "header:x-twitter-webhooks-signature",
             prefix: "sha256=",
-            encoding: "base64",
             event_type: "const:account_activity",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         handshakes: &[Handshake {
             method: "GET",
@@ -402,11 +389,10 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             signature: "header:authorization",
             prefix: "HMAC ",
-            encoding: "base64",
             secret: "base64",
             event_type: "json:/type",
             id: "json:/id",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -452,13 +438,12 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             signature: "header:kick-event-signature",
             algorithm: "rsa-sha256",
-            encoding: "base64",
             signed: "{id}.{ts}.{body}",
             timestamp: "header:kick-event-message-timestamp",
             unit: "rfc3339",
             event_type: "header:kick-event-type",
             id: "header:kick-event-message-id",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -482,10 +467,9 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             signature: "header:x-freshchat-signature",
             algorithm: "rsa-sha256",
-            encoding: "base64",
             event_type: "json:/action",
             id: "content",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -509,10 +493,9 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://developers.ringcentral.com/guide/notifications/webhooks/receiving",
         rows: &[Row {
             signature: "header:verification-token",
-            algorithm: "equal",
             event_type: "json:/event",
             id: "json:/uuid",
-            ..Row::PLAIN
+            ..Row::TOKEN
         }],
         handshakes: &[Handshake {
             method: "POST",

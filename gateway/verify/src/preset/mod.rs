@@ -228,6 +228,33 @@ impl Row {
     const HMAC: Self =
         Self { algorithm: "hmac-sha256", encoding: "hex-lower", signed: "{body}", ..Self::PLAIN };
 
+    /// The same in base64.
+    const HMAC_BASE64: Self = Self { encoding: "base64", ..Self::HMAC };
+
+    /// A static token.
+    const TOKEN: Self = Self { algorithm: "equal", ..Self::PLAIN };
+
+    /// Standard Webhooks, "Signature scheme".
+    const WEBHOOK: Self = Self {
+        signature: "header:webhook-signature",
+        separator: " ",
+        prefix: "v1,",
+        secret: "whsec",
+        signed: "{id}.{ts}.{body}",
+        timestamp: "header:webhook-timestamp",
+        event_type: "json:/type",
+        id: "header:webhook-id",
+        ..Self::HMAC_BASE64
+    };
+
+    /// The same under the names of Svix, whose senders send these, those or both.
+    const SVIX: Self = Self {
+        signature: "header:svix-signature",
+        timestamp: "header:svix-timestamp",
+        id: "header:svix-id",
+        ..Self::WEBHOOK
+    };
+
     fn declaration(&self, params: &BTreeMap<String, String>) -> Declaration {
         let set = |text: &str| {
             let text = with_params(text, params);

@@ -27,7 +27,6 @@ pub(super) const PRESETS: &[Preset] = &[
             require: "header:paypal-auth-algo=SHA256withRSA",
             signature: "header:paypal-transmission-sig",
             algorithm: "rsa-sha256",
-            encoding: "base64",
             signed: "{header:paypal-transmission-id}|{ts}|{param:webhook_id}|{crc32:body}",
             key_url: "header:paypal-cert-url api.paypal.com,api.sandbox.paypal.com",
             timestamp: "header:paypal-transmission-time",
@@ -35,7 +34,7 @@ pub(super) const PRESETS: &[Preset] = &[
             tolerance: "3d",
             event_type: "json:/event_type",
             id: "json:/id",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -45,11 +44,10 @@ pub(super) const PRESETS: &[Preset] = &[
         answer_within_secs: Some(10),
         rows: &[Row {
             signature: "header:x-square-hmacsha256-signature",
-            encoding: "base64",
             signed: "{url}{body}",
             event_type: "json:/type",
             id: "json:/event_id",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -76,11 +74,10 @@ pub(super) const PRESETS: &[Preset] = &[
         answer_within_secs: Some(10),
         rows: &[Row {
             signature: "header:hmacsignature",
-            encoding: "base64",
             secret: "hex",
             event_type: "json:/type",
             id: "content",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -92,12 +89,11 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             each: "/notificationItems",
             signature: "json:/NotificationRequestItem/additionalData/hmacSignature",
-            encoding: "base64",
             secret: "hex",
             signed: "{?{json:/NotificationRequestItem/pspReference}?}:{?{json:/NotificationRequestItem/originalReference}?}:{?{json:/NotificationRequestItem/merchantAccountCode}?}:{?{json:/NotificationRequestItem/merchantReference}?}:{?{json:/NotificationRequestItem/amount/value}?}:{?{json:/NotificationRequestItem/amount/currency}?}:{?{json:/NotificationRequestItem/eventCode}?}:{?{json:/NotificationRequestItem/success}?}",
             event_type: "json:/notificationItems/0/NotificationRequestItem/eventCode",
             id: "content",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -109,11 +105,10 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             signature: "header:authorization",
             prefix: "Basic ",
-            algorithm: "equal",
             encoding: "base64",
             event_type: "json:/notificationItems/0/NotificationRequestItem/eventCode",
             id: "content",
-            ..Row::PLAIN
+            ..Row::TOKEN
         }],
         ..Preset::NEW
     },
@@ -165,12 +160,7 @@ pub(super) const PRESETS: &[Preset] = &[
     Preset {
         name: "flutterwave",
         docs: "https://developer.flutterwave.com/v3.0/docs/webhooks",
-        rows: &[Row {
-            signature: "header:verif-hash",
-            algorithm: "equal",
-            event_type: "json:/event",
-            ..Row::PLAIN
-        }],
+        rows: &[Row { signature: "header:verif-hash", event_type: "json:/event", ..Row::TOKEN }],
         ..Preset::NEW
     },
     Preset {
@@ -178,10 +168,9 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://developer.flutterwave.com/docs/webhooks",
         rows: &[Row {
             signature: "header:flutterwave-signature",
-            encoding: "base64",
             event_type: "json:/type",
             id: "json:/id",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -217,10 +206,9 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             signature: "header:x-signature-sha256",
             algorithm: "rsa-sha256",
-            encoding: "base64",
             event_type: "json:/event_type",
             id: "header:x-delivery-id",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -274,12 +262,11 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://www.cashfree.com/docs/api-reference/vrs/webhook-signature-verification",
         rows: &[Row {
             signature: "header:x-webhook-signature",
-            encoding: "base64",
             signed: "{ts}{body}",
             timestamp: "header:x-webhook-timestamp",
             unit: "ms",
             event_type: "json:/type",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -300,10 +287,9 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             signature: "header:x-unit-signature",
             algorithm: "hmac-sha1",
-            encoding: "base64",
             event_type: "json:/data/0/type",
             id: "json:/data/0/id",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -343,12 +329,11 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             signature: "header:wechatpay-signature",
             algorithm: "rsa-sha256",
-            encoding: "base64",
             signed: "{ts}\n{header:wechatpay-nonce}\n{body}\n",
             timestamp: "header:wechatpay-timestamp",
             event_type: "json:/event_type",
             id: "json:/id",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -398,11 +383,10 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             signature: "header:authorization",
             prefix: "Basic ",
-            algorithm: "equal",
             encoding: "base64",
             event_type: "json:/event_type",
             id: "json:/id",
-            ..Row::PLAIN
+            ..Row::TOKEN
         }],
         ..Preset::NEW
     },
@@ -411,10 +395,9 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://www.revenuecat.com/docs/integrations/webhooks",
         rows: &[Row {
             signature: "header:authorization",
-            algorithm: "equal",
             event_type: "json:/event/type",
             id: "json:/event/id",
-            ..Row::PLAIN
+            ..Row::TOKEN
         }],
         ..Preset::NEW
     },
@@ -434,10 +417,9 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://developer.intuit.com/app/developer/qbo/docs/develop/webhooks",
         rows: &[Row {
             signature: "header:intuit-signature",
-            encoding: "base64",
             event_type: "json:/eventNotifications/0/dataChangeEvent/entities/0/name",
             id: "content",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         ..Preset::NEW
     },
@@ -448,9 +430,8 @@ pub(super) const PRESETS: &[Preset] = &[
         reply: Some(Reply { status: 200, body: "" }),
         rows: &[Row {
             signature: "header:x-xero-signature",
-            encoding: "base64",
             event_type: "json:/events/0/eventCategory",
-            ..Row::HMAC
+            ..Row::HMAC_BASE64
         }],
         handshakes: &[Handshake {
             method: "POST",

@@ -8,50 +8,14 @@ pub(super) const PRESETS: &[Preset] = &[
         name: "standard-webhooks",
         docs: "https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md",
         answer_within_secs: Some(15),
-        rows: &[
-            Row {
-                signature: "header:webhook-signature",
-                separator: " ",
-                prefix: "v1,",
-                encoding: "base64",
-                secret: "whsec",
-                signed: "{id}.{ts}.{body}",
-                timestamp: "header:webhook-timestamp",
-                event_type: "json:/type",
-                id: "header:webhook-id",
-                ..Row::HMAC
-            },
-            Row {
-                signature: "header:svix-signature",
-                separator: " ",
-                prefix: "v1,",
-                encoding: "base64",
-                secret: "whsec",
-                signed: "{id}.{ts}.{body}",
-                timestamp: "header:svix-timestamp",
-                event_type: "json:/type",
-                id: "header:svix-id",
-                ..Row::HMAC
-            },
-        ],
+        rows: &[Row::WEBHOOK, Row::SVIX],
         ..Preset::NEW
     },
     Preset {
         name: "standard-webhooks-v1a",
         docs: "https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md",
         answer_within_secs: Some(15),
-        rows: &[Row {
-            signature: "header:webhook-signature",
-            separator: " ",
-            prefix: "v1a,",
-            algorithm: "ed25519",
-            encoding: "base64",
-            signed: "{id}.{ts}.{body}",
-            timestamp: "header:webhook-timestamp",
-            event_type: "json:/type",
-            id: "header:webhook-id",
-            ..Row::HMAC
-        }],
+        rows: &[Row { prefix: "v1a,", algorithm: "ed25519", secret: "", ..Row::WEBHOOK }],
         ..Preset::NEW
     },
     Preset {
@@ -77,11 +41,10 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             signature: "header:authorization",
             prefix: "Basic ",
-            algorithm: "equal",
             encoding: "base64",
             event_type: "json:/type | json:/event",
             id: "content",
-            ..Row::PLAIN
+            ..Row::TOKEN
         }],
         ..Preset::NEW
     },
@@ -91,10 +54,9 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row {
             signature: "header:authorization",
             prefix: "Bearer ",
-            algorithm: "equal",
             event_type: "json:/type | json:/event",
             id: "content",
-            ..Row::PLAIN
+            ..Row::TOKEN
         }],
         ..Preset::NEW
     },
@@ -103,10 +65,9 @@ pub(super) const PRESETS: &[Preset] = &[
         docs: "https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md",
         rows: &[Row {
             signature: "query:token",
-            algorithm: "equal",
             event_type: "json:/type | json:/event",
             id: "content",
-            ..Row::PLAIN
+            ..Row::TOKEN
         }],
         ..Preset::NEW
     },
@@ -118,17 +79,15 @@ pub(super) const PRESETS: &[Preset] = &[
             Row {
                 signature: "header:authorization",
                 prefix: "Bearer ",
-                algorithm: "equal",
                 event_type: "header:ce-type | json:/type",
                 id: "header:ce-id | json:/id",
-                ..Row::PLAIN
+                ..Row::TOKEN
             },
             Row {
                 signature: "query:access_token",
-                algorithm: "equal",
                 event_type: "header:ce-type | json:/type",
                 id: "header:ce-id | json:/id",
-                ..Row::PLAIN
+                ..Row::TOKEN
             },
         ],
         handshakes: &[Handshake {
