@@ -166,7 +166,11 @@ impl Endpoint<'_> {
         };
         let at = |place: &'static str| value(request, place).ok_or_else(|| missing(place));
         let mac = |place: &'static str, encoding: Encoding| -> Result<String, Unanswered> {
-            let message = Message::of(at(place)?.into_bytes());
+            let challenge = at(place)?;
+            if !is_challenge(&challenge) {
+                return Err(Unanswered { status: 400, rejection: Rejection::NoChallenge });
+            }
+            let message = Message::of(challenge.into_bytes());
             self.mac(&message, encoding)
                 .ok_or(Unanswered { status: 401, rejection: Rejection::NoValidSecret })
         };
@@ -188,6 +192,13 @@ impl Endpoint<'_> {
                 Answered { headers, secret: Some(secret), ..Answered::bare(200) }
             }
             Answer::ParamAndMac(name, place) => {
+                // Braintree's own library takes no other challenge: a payload is base64, and would
+                // be one in a wider alphabet.
+                let hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+                let challenge = at(place)?;
+                if !(20..=32).contains(&challenge.len()) || !challenge.bytes().all(hex) {
+                    return Err(Unanswered { status: 400, rejection: Rejection::NoChallenge });
+                }
                 let param = self.params.get(name).map_or("", String::as_str);
                 Answered::text(format!("{param}|{}", mac(place, Encoding::Hex)?))
             }
@@ -259,6 +270,12 @@ fn value(request: &Incoming, place: &str) -> Option<String> {
     let view = View::of(request, &pointers);
     let found = view.find(&place).ok()??.into_owned();
     String::from_utf8(found).ok()
+}
+
+/// Whether the text may be signed for whoever asks. Events are signed with the same key, so what
+/// could be the body of one must not be: no JSON, and nothing long.
+fn is_challenge(text: &str) -> bool {
+    text.len() <= 128 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=_-".contains(&b))
 }
 
 /// The text, if it may stand in a header.

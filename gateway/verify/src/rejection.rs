@@ -59,6 +59,9 @@ pub enum Rejection {
     /// that parameter.
     #[error("the handshake does not have the source's `{0}`")]
     HandshakeToken(&'static str),
+    /// A handshake that wants something signed that could be an event.
+    #[error("the handshake's challenge is none that its provider sends")]
+    NoChallenge,
     /// A handshake that would replace the source's secret.
     #[error("the handshake brings a secret, and the source has one")]
     SecretIsKnown,
@@ -105,6 +108,7 @@ impl Rejection {
             Self::NotCovered(_) => "not-covered",
             Self::ForeignKey => "foreign-key",
             Self::HandshakeToken(_) => "handshake-token",
+            Self::NoChallenge => "no-challenge",
             Self::SecretIsKnown => "secret-is-known",
             Self::TooMany(_) => "too-many",
             Self::AmbiguousId => "ambiguous-id",

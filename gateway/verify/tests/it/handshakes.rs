@@ -32,6 +32,32 @@ fn every_handshake_is_answered_as_its_provider_wants() {
     assert_eq!(answered + ELSEWHERE.len(), 38);
 }
 
+/// X and Braintree sign events with the key that answers challenges, and sign no challenge. Whoever
+/// could have a body signed as one could forge events.
+#[test]
+fn a_challenge_that_could_be_an_event_is_not_signed() {
+    let params = [("public_key".to_owned(), "pub".to_owned())];
+    for (name, query, wanted) in [
+        ("x-twitter", "crc_token=6fL1Key0sM9gGqmRAlM4Mkqb", true),
+        ("x-twitter", "crc_token=%7B%22for_user_id%22%3A1%7D", false),
+        ("x-twitter", &format!("crc_token={}", "a".repeat(129)), false),
+        ("braintree", "bt_challenge=c451d466a31cde2b59b655dd", true),
+        ("braintree", "bt_challenge=PG5vdGlmaWNhdGlvbj48L25vdGlmaWNhdGlvbj4=", false),
+    ] {
+        let params = params.clone().into_iter().filter(|_| name == "braintree").collect();
+        let scheme = Preset::named(name).unwrap().scheme(&params).unwrap();
+        let secrets = [Secret::new(scheme.secret("a secret").unwrap())];
+        let request = Incoming {
+            method: "GET".into(),
+            path: "/in".into(),
+            query: Some(query.to_owned()),
+            ..Incoming::default()
+        };
+        let answer = scheme.handshake(&source(), &secrets, &request, Timestamp::default());
+        assert_eq!(answer.unwrap().is_ok(), wanted, "{name}: {query}");
+    }
+}
+
 /// Status, headers and body.
 type Answer = (u16, Vec<(String, String)>, String);
 
