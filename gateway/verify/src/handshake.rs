@@ -142,7 +142,8 @@ impl Handshake {
 }
 
 impl Endpoint<'_> {
-    fn answer(&self, handshake: &Handshake, request: &Incoming) -> Result<Answered, Unanswered> {
+    /// Whether the handshake has what it must have.
+    fn prove(&self, handshake: &Handshake, request: &Incoming) -> Result<(), Unanswered> {
         match handshake.proof {
             Proof::None => {}
             Proof::Signed => {
@@ -160,6 +161,11 @@ impl Endpoint<'_> {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn answer(&self, handshake: &Handshake, request: &Incoming) -> Result<Answered, Unanswered> {
+        self.prove(handshake, request)?;
         let missing = |place: &str| Unanswered {
             status: 400,
             rejection: Rejection::MissingPart(place.to_owned()),
