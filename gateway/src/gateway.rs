@@ -25,7 +25,9 @@ use crate::{
     chance::Chance,
     config::{Config, ServerConfig},
     dispatch::{Capacity, Dispatch},
+    egress::{Names, Web},
     intake::Intake,
+    keys::Keys,
     live::Board,
     readiness::Readiness,
     reload::Reload,
@@ -42,6 +44,8 @@ pub struct Surrounds {
     pub clock: Clock,
     /// Randomness.
     pub chance: Chance,
+    /// Where names lead.
+    pub names: Names,
     /// The SQLite VFS, for tests that make the disk fail.
     pub vfs: Option<String>,
 }
@@ -55,6 +59,9 @@ pub enum StartError {
     /// The plugin host can't start.
     #[error("failed to start the plugin host: {0}")]
     Host(#[from] HostError),
+    /// The authorities of `[egress]` are none.
+    #[error("failed to read egress.roots: {0}")]
+    Roots(String),
     /// An address can't be listened on.
     #[error("failed to listen on {address}: {source}")]
     Listen {
@@ -107,7 +114,7 @@ impl Gateway {
     /// # Errors
     /// If a part can't be built. A plugin that can't be loaded is no error: its deliveries wait.
     pub async fn build(config: Config, around: Surrounds) -> Result<Self, StartError> {
-        let Surrounds { config_path, clock, chance, vfs } = around;
+        let Surrounds { config_path, clock, chance, names, vfs } = around;
         let public = listen(config.server.listen).await?;
         let admin = listen(config.admin.listen).await?;
         folder(&config.host.dir)?;
@@ -121,6 +128,9 @@ impl Gateway {
             ..Settings::default()
         };
         let host = Host::new(settings, clock.clone())?;
+        let egress = &config.egress;
+        let web = Web::new(egress.roots.as_deref(), &egress.allow, names);
+        let keys = Keys::new(web.map_err(StartError::Roots)?);
         let changed = Arc::new(Notify::new());
         let server = config.server.clone();
         let capacity = Capacity {
@@ -135,7 +145,7 @@ impl Gateway {
         let spawner = guests.spawner();
         let dispatch =
             Dispatch::new(board.clone(), store.clone(), host, drawn, capacity, spawner, changed);
-        let intake = Arc::new(Intake::new(board.clone(), store.clone(), clock, chance));
+        let intake = Arc::new(Intake::new(board.clone(), store.clone(), keys, clock, chance));
         Ok(Self { server, store, board, reload, dispatch, intake, guests, public, admin })
     }
 

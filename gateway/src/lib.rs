@@ -1,7 +1,8 @@
 //! The gateway: a line from a signed request to a plugin's settled outcome.
 //!
 //! [`intake`] is the front half, [`dispatch`] the back half; the store is the only thing between
-//! them. [`live`] is what both look up, and [`reload`] is who writes it. [`gateway`] puts them
+//! them. `keys` gets intake the keys that lie at URLs, [`egress`]
+//! is its way out to the world. [`live`] is what both halves look up, and [`reload`] is who writes it. [`gateway`] puts them
 //! together, [`cli`] is how people start them.
 #![forbid(unsafe_code)]
 
@@ -10,8 +11,10 @@ pub mod chance;
 pub mod cli;
 pub mod config;
 pub mod dispatch;
+pub mod egress;
 pub mod gateway;
 pub mod intake;
+mod keys;
 pub mod live;
 pub mod log;
 pub mod readiness;

@@ -13,4 +13,5 @@ pub mod fault_vfs;
 pub mod guests;
 pub mod house;
 pub mod load;
+pub mod provider;
 pub mod sender;

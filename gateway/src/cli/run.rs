@@ -9,6 +9,7 @@ use super::{Exit, config_fault, tell};
 use crate::{
     chance::Chance,
     config::{Config, Surroundings},
+    egress::Names,
     gateway::{Ended, Gateway, Surrounds},
     log::{self, Format},
     tasks::{Stop, Stopper},
@@ -39,6 +40,7 @@ async fn serve(config: Config, config_path: &Path) -> Exit {
         config_path: config_path.to_owned(),
         clock: Clock::system(),
         chance: Chance::system(),
+        names: Names::system(),
         vfs: None,
     };
     let stop = on_signal();

@@ -3,6 +3,7 @@
 //! Parsing is pure: the text, the environment and the reading of secret files are parameters. What
 //! comes out is valid and is never checked again.
 
+mod egress;
 mod plugin;
 mod read;
 mod secret;
@@ -23,6 +24,7 @@ use thiserror::Error;
 use toml::de::DeTable;
 
 pub use self::{
+    egress::EgressConfig,
     plugin::{PluginConfig, Policy},
     read::Fault,
     server::{AdminConfig, HostConfig, ServerConfig, StoreConfig, Subscriptions},
@@ -45,6 +47,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// How plugins are run.
     pub host: HostConfig,
+    /// How the gateway itself reaches the world.
+    pub egress: EgressConfig,
     /// The ingress endpoints.
     pub sources: BTreeMap<SourceName, SourceConfig>,
     /// What the operator says of plugins; a plugin may also have no entry.
@@ -133,6 +137,7 @@ impl Config {
             admin: AdminConfig::read(root.sub("admin")),
             store: StoreConfig::read(root.sub("store"), folder),
             host: HostConfig::read(root.sub("host"), folder),
+            egress: EgressConfig::read(root.sub("egress"), &secrets),
             sources: source::read_all(root.sub("sources").as_ref(), &secrets),
             plugins: plugin::read_all(root.sub("plugins").as_ref()),
             secret_files: secrets.into_files(),
@@ -149,6 +154,7 @@ impl Config {
             ("server.connections", self.server.connections != new.server.connections),
             ("admin.listen", self.admin.listen != new.admin.listen),
             ("store.url", self.store != new.store),
+            ("egress", self.egress != new.egress),
             ("host", self.host.needs_restart(&new.host)),
         ];
         differences.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()

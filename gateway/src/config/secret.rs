@@ -56,7 +56,7 @@ impl<'a> Secrets<'a> {
     }
 
     /// A file's text without the one newline that editors and `echo` leave at its end.
-    fn file(&self, node: &Node<'_, '_>) -> Option<String> {
+    pub(super) fn file(&self, node: &Node<'_, '_>) -> Option<String> {
         let path = self.folder.join(node.text()?);
         let text = (self.around.file)(&path);
         self.files.borrow_mut().push(path.clone());

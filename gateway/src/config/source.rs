@@ -150,7 +150,7 @@ fn read_secrets(
     unchecked: bool,
 ) -> Vec<Secret> {
     let Some(node) = section.get("secrets") else {
-        if !unchecked {
+        if !unchecked && !scheme.is_some_and(Scheme::finds_keys) {
             section.fault("needs secrets, such as secrets = [{ env = \"GITHUB_SECRET\" }]");
         }
         return Vec::new();
@@ -185,6 +185,11 @@ fn read_scheme(
     } else {
         let preset = read_preset(&node);
         let scheme = preset.and_then(|preset| {
+            for (name, why) in preset.binds {
+                if params.get(*name).is_none_or(String::is_empty) {
+                    section.fault(format_args!("needs params = {{ {name} = \"..\" }}: {why}"));
+                }
+            }
             let faults = match preset.scheme(&params) {
                 Ok(scheme) => return Some(scheme),
                 Err(faults) => faults,

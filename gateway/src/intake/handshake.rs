@@ -6,46 +6,65 @@ use axum::{
     http::{HeaderValue, Response, StatusCode},
 };
 
+use hookweir_verify::Rejection;
+
 use super::{
     Refusal,
     receive::{Received, RequestId},
 };
+use crate::keys::Keys;
 
 /// The answer, if the request is a handshake of the source's scheme.
-pub(super) fn answer(
+pub(super) async fn answer(
+    keys: &Keys,
     received: &Received,
     request: RequestId,
 ) -> Option<Result<Response<Body>, Refusal>> {
     let Received { source, incoming, received_at } = received;
-    let config = &source.config;
-    let shaken = config.scheme.handshake(&source.name, &config.secrets, incoming, *received_at)?;
-    Some(match shaken {
-        Ok(answered) => {
-            tracing::info!(
-                target: "hookweir::audit",
-                request_id = %request, source = %source.name, scheme = config.scheme.name(),
-                "handshake answered"
-            );
-            let mut response = Response::new(Body::from(answered.body));
-            *response.status_mut() =
-                StatusCode::from_u16(answered.status).unwrap_or(StatusCode::OK);
-            let headers = response.headers_mut();
-            headers.insert("x-request-id", request.header());
-            for (name, value) in answered.headers {
-                if let Ok(value) = HeaderValue::from_str(&value) {
-                    headers.insert(name, value);
-                }
-            }
-            Ok(response)
-        }
+    let (scheme, secrets) = (&source.config.scheme, &source.config.secrets);
+    let shaken = if secrets.is_empty() && scheme.finds_keys() {
+        scheme.handshake_with(&source.name, keys, incoming, *received_at).await?
+    } else {
+        scheme.handshake(&source.name, secrets, incoming, *received_at)?
+    };
+    let answered = match shaken {
+        Ok(answered) => answered,
         Err(refused) => {
             let rejection = refused.rejection;
             tracing::warn!(
                 target: "hookweir::audit",
-                request_id = %request, source = %source.name, scheme = config.scheme.name(),
+                request_id = %request, source = %source.name, scheme = scheme.name(),
                 reason = rejection.reason(), "handshake refused: {rejection}"
             );
-            Err(Refusal::Handshake(refused.status))
+            return Some(Err(match rejection {
+                Rejection::KeyUnavailable(_) => Refusal::KeyUnavailable,
+                _ => Refusal::Handshake(refused.status),
+            }));
         }
-    })
+    };
+    if let Some(url) = &answered.visit
+        && let Err(error) = keys.visit(url).await
+    {
+        tracing::warn!(
+            target: "hookweir::audit",
+            request_id = %request, source = %source.name, scheme = scheme.name(),
+            "subscription not confirmed: {error}"
+        );
+        return Some(Err(Refusal::KeyUnavailable));
+    }
+    tracing::info!(
+        target: "hookweir::audit",
+        request_id = %request, source = %source.name, scheme = scheme.name(),
+        "handshake answered"
+    );
+    let mut response = Response::new(Body::from(answered.body));
+    *response.status_mut() = StatusCode::from_u16(answered.status).unwrap_or(StatusCode::OK);
+    let headers = response.headers_mut();
+    headers.insert("x-request-id", request.header());
+    for (name, value) in answered.headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+    Some(Ok(response))
 }

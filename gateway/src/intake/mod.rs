@@ -29,12 +29,13 @@ use self::{
     desk::{Desk, Desks},
     receive::{RequestId, Stopwatch},
 };
-use crate::{chance::Chance, live::Board};
+use crate::{chance::Chance, keys::Keys, live::Board};
 
 /// What the line stands on.
 pub struct Intake {
     board: Arc<Board>,
     store: Store,
+    keys: Keys,
     clock: Clock,
     chance: Chance,
     desks: Desks,
@@ -42,8 +43,14 @@ pub struct Intake {
 
 impl Intake {
     /// The front half over this store, with the sources on this board.
-    pub fn new(board: Arc<Board>, store: Store, clock: Clock, chance: Chance) -> Self {
-        Self { board, store, clock, chance, desks: Desks::default() }
+    pub(crate) fn new(
+        board: Arc<Board>,
+        store: Store,
+        keys: Keys,
+        clock: Clock,
+        chance: Chance,
+    ) -> Self {
+        Self { board, store, keys, clock, chance, desks: Desks::default() }
     }
 
     /// Answers one request. This is the only road to the store from outside.
@@ -80,10 +87,10 @@ impl Intake {
         let head = receive::head(desk, request, client)?;
         let source = head.source().clone();
         let received = head.read(desk.live.server.body_timeout, || self.clock.now()).await?;
-        if let Some(answer) = handshake::answer(&received, id) {
+        if let Some(answer) = handshake::answer(&self.keys, &received, id).await {
             return answer;
         }
-        let proven = verify::verify(received, id)?;
+        let proven = verify::verify(&self.keys, received, id).await?;
         let admitted = admit::admit(desk, proven)?;
         let receipt =
             append::append(&self.store, &desk.live, admitted, self.chance.bytes()).await?;

@@ -35,6 +35,8 @@ pub(crate) enum Refusal {
     CompressedBody,
     /// More requests than a limit allows.
     RateLimited(Limited),
+    /// The key that the request was signed with can't be fetched now.
+    KeyUnavailable,
     /// The store can't take more for now.
     Overloaded,
     /// The store can't write: a full disk, say.
@@ -65,6 +67,7 @@ impl Refusal {
             Self::BodyTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", false),
             Self::CompressedBody => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "compressed_body", false),
             Self::RateLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", true),
+            Self::KeyUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "key_unavailable", true),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", true),
             Self::StoreRefuses => (StatusCode::SERVICE_UNAVAILABLE, "store_refuses", true),
             Self::StorePoisoned => (StatusCode::SERVICE_UNAVAILABLE, "store_poisoned", true),
@@ -96,6 +99,7 @@ impl Refusal {
             Self::BodyTooLarge(max) => format!("the body is larger than {max} bytes"),
             Self::CompressedBody => "compressed bodies are not taken".into(),
             Self::RateLimited(limited) => format!("more requests than the {} limit", limited.scope),
+            Self::KeyUnavailable => "the sender's key can't be had; try again later".into(),
             Self::Overloaded => "too much is waiting; try again later".into(),
             Self::StoreRefuses => "nothing can be stored right now; try again later".into(),
             Self::StorePoisoned => "nothing can be stored until a restart; try again later".into(),
@@ -171,6 +175,7 @@ mod tests {
             Refusal::BodyTooLarge(1024),
             Refusal::CompressedBody,
             Refusal::RateLimited(limited),
+            Refusal::KeyUnavailable,
             Refusal::Overloaded,
             Refusal::StoreRefuses,
             Refusal::StorePoisoned,

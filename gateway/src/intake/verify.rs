@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use hookweir_event::Timestamp;
-use hookweir_verify::Verified;
+use hookweir_verify::{Rejection, Verified};
 
 use super::{
     Refusal,
     receive::{Received, RequestId},
 };
-use crate::live::Source;
+use crate::{keys::Keys, live::Source};
 
 /// A request whose sender is proven.
 pub(super) struct Proven {
@@ -19,14 +19,24 @@ pub(super) struct Proven {
     pub(super) received_at: Timestamp,
 }
 
-pub(super) fn verify(received: Received, request: RequestId) -> Result<Proven, Refusal> {
+pub(super) async fn verify(
+    keys: &Keys,
+    received: Received,
+    request: RequestId,
+) -> Result<Proven, Refusal> {
     let Received { source, incoming, received_at } = received;
     let config = &source.config;
     // Other methods are for handshakes, and this was none.
     if incoming.method != "POST" {
         return Err(Refusal::MethodNotAllowed);
     }
-    match config.scheme.verify(&source.name, &config.secrets, incoming, received_at) {
+    let (scheme, secrets) = (&config.scheme, &config.secrets);
+    let verdict = if secrets.is_empty() && scheme.finds_keys() {
+        scheme.verify_with(&source.name, keys, incoming, received_at).await
+    } else {
+        scheme.verify(&source.name, secrets, incoming, received_at)
+    };
+    match verdict {
         Ok(verified) => {
             let facts = verified.facts();
             // Who rotates a secret wants to know when the old one is no longer used.
@@ -44,11 +54,16 @@ pub(super) fn verify(received: Received, request: RequestId) -> Result<Proven, R
                 request_id = %request, source = %source.name, scheme = config.scheme.name(),
                 reason = rejection.reason(), "not verified: {rejection}"
             );
-            Err(if rejection.is_authentic() {
-                Refusal::Malformed(rejection.to_string())
-            } else {
-                Refusal::Unauthenticated
-            })
+            Err(refusal(&rejection))
         }
+    }
+}
+
+/// What the sender is told: as little as it needs.
+pub(super) fn refusal(rejection: &Rejection) -> Refusal {
+    match rejection {
+        Rejection::KeyUnavailable(_) => Refusal::KeyUnavailable,
+        rejection if rejection.is_authentic() => Refusal::Malformed(rejection.to_string()),
+        _ => Refusal::Unauthenticated,
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     encoding::Encoding,
     json::Pointer,
     key::{Algorithm, SecretEncoding},
-    key_url::KeyHosts,
+    key_url::KeyUrl,
     message_signature::Policy,
     place::Place,
     rule::{Check, Claim, Dedupe, Each, End, Proof, Requirement, Rule, SignedTime, TimeFrom, Type},
@@ -367,14 +367,9 @@ impl Compiler {
         parsed
     }
 
-    fn key_url(&mut self, d: &Declaration) -> Option<(Place, KeyHosts)> {
+    fn key_url(&mut self, d: &Declaration) -> Option<KeyUrl> {
         let text = d.key_url.as_deref()?;
-        let parsed = match text.split_once(' ') {
-            None => Err("write a place and the hosts that it may name".to_owned()),
-            Some((place, hosts)) => {
-                self.place(place).and_then(|place| Ok((place, KeyHosts::parse(hosts)?)))
-            }
-        };
+        let parsed = KeyUrl::parse(text, |place| self.place(place));
         parsed.map_err(|message| self.fault("key_url", message)).ok()
     }
 

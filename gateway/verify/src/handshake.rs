@@ -9,8 +9,8 @@ use hookweir_event::{SourceName, Timestamp};
 use subtle::ConstantTimeEq as _;
 
 use crate::{
-    Incoming, Rejection, Secret, encoding::Encoding, json::Pointer, key::Algorithm, place::Place,
-    request::View, rule::Rule, template::Message, verify,
+    Incoming, Rejection, Secret, encoding::Encoding, json::Pointer, key::Algorithm,
+    key_url::KeyHosts, place::Place, request::View, rule::Rule, template::Message, verify,
 };
 
 /// A handshake as a preset's table has it.
@@ -51,6 +51,8 @@ pub(crate) enum Answer {
     ParamAndMac(&'static str, &'static str),
     /// CloudEvents, HTTP 1.1 Web Hooks, section 4.
     AllowOrigin,
+    /// The URL is visited: SNS. Its host has to be one of these.
+    Visit(&'static str, &'static str),
     /// The value is the source's secret from now on, if it has none yet. It goes back in this
     /// header, if the provider wants that.
     Learn(&'static str, Option<&'static str>),
@@ -80,6 +82,9 @@ pub struct Answered {
     pub body: String,
     /// The secret that the provider will sign with. Only a source without one is ever given one.
     pub secret: Option<String>,
+    /// A URL at the provider that has to be fetched before the answer is given; a fetch that fails
+    /// is answered with 503.
+    pub visit: Option<String>,
 }
 
 impl fmt::Debug for Answered {
@@ -121,7 +126,12 @@ pub(crate) fn answer(
 }
 
 impl Handshake {
-    fn is(&self, request: &Incoming) -> bool {
+    /// Whether it has to be signed.
+    pub(crate) fn is_signed(&self) -> bool {
+        matches!(self.proof, Proof::Signed)
+    }
+
+    pub(crate) fn is(&self, request: &Incoming) -> bool {
         let met = |text: &str| {
             let (text, absent) = match text.strip_prefix('!') {
                 Some(text) => (text, true),
@@ -197,6 +207,15 @@ impl Endpoint<'_> {
                 let headers = header.map(|name| (name, secret.clone())).into_iter().collect();
                 Answered { headers, secret: Some(secret), ..Answered::bare(200) }
             }
+            Answer::Visit(place, hosts) => {
+                let url = at(place)?;
+                let allowed =
+                    KeyHosts::parse(hosts, "").is_ok_and(|hosts| hosts.allow(&url).is_ok());
+                if !allowed {
+                    return Err(Unanswered { status: 400, rejection: Rejection::ForeignKey });
+                }
+                Answered { visit: Some(url), ..Answered::bare(200) }
+            }
             Answer::ParamAndMac(name, place) => {
                 // Braintree's own library takes no other challenge: a payload is base64, and would
                 // be one in a wider alphabet.
@@ -248,7 +267,7 @@ impl Endpoint<'_> {
 
 impl Answered {
     fn bare(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: String::new(), secret: None }
+        Self { status, headers: Vec::new(), body: String::new(), secret: None, visit: None }
     }
 
     /// Plain text that no browser runs, whatever the sender put into it.

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod canonical;
+pub mod certificate;
 pub mod cloudevents;
 mod compile;
 mod declaration;
@@ -35,6 +36,7 @@ pub use declaration::{Declaration, Fault, ReplayGuard};
 pub use explain::Explanation;
 pub use handshake::{Answered, Unanswered};
 pub use key::{Key, KeyFault, Secret};
+pub use key_url::{FetchedKey, KeyLocation, Keyring};
 pub use preset::{Preset, Reply, Summary};
 pub use rejection::Rejection;
 pub use request::{Incoming, Outgoing};

@@ -55,6 +55,12 @@ pub enum Rejection {
     /// The request names a key on a host that keys are not taken from.
     #[error("the request names a key that this scheme does not take keys from")]
     ForeignKey,
+    /// The request's key can't be had now; it may be had later.
+    #[error("the key can't be fetched: {0}")]
+    KeyUnavailable(String),
+    /// What lies where the request's key should be is none that can be trusted.
+    #[error("the key is refused: {0}")]
+    KeyRefused(String),
     /// A handshake with another token than the source's parameter of this name, or a source without
     /// that parameter.
     #[error("the handshake does not have the source's `{0}`")]
@@ -107,6 +113,8 @@ impl Rejection {
             Self::Claim(_) => "claim",
             Self::NotCovered(_) => "not-covered",
             Self::ForeignKey => "foreign-key",
+            Self::KeyUnavailable(_) => "key-unavailable",
+            Self::KeyRefused(_) => "key-refused",
             Self::HandshakeToken(_) => "handshake-token",
             Self::NoChallenge => "no-challenge",
             Self::SecretIsKnown => "secret-is-known",

@@ -6,7 +6,7 @@ use crate::{
     encoding::Encoding,
     json::Pointer,
     key::{Algorithm, SecretEncoding},
-    key_url::KeyHosts,
+    key_url::KeyUrl,
     message_signature::Policy,
     place::Place,
     template::{Part, Template},
@@ -56,8 +56,8 @@ pub(crate) struct Check {
     pub(crate) body_digest: Option<(Place, Encoding)>,
     /// The body is a batch, and each of its items is signed by itself.
     pub(crate) each: Option<Each>,
-    /// The request says where its key is.
-    pub(crate) key_url: Option<(Place, KeyHosts)>,
+    /// Where the key lies, if it is fetched.
+    pub(crate) key_url: Option<KeyUrl>,
 }
 
 /// What the signature is over.

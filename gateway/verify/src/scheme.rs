@@ -6,9 +6,10 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use hookweir_event::{SourceName, Timestamp};
 
 use crate::{
-    Answered, Declaration, Explanation, Fault, Incoming, Key, KeyFault, Outgoing, Preset,
+    Answered, Declaration, Explanation, Fault, Incoming, Key, KeyFault, Keyring, Outgoing, Preset,
     Rejection, ReplayGuard, Secret, SignError, Unanswered, Verified, compile, explain,
     handshake::{self, Endpoint, Handshake},
+    key,
     rule::{Check, Rule},
     sign, verify,
 };
@@ -98,6 +99,30 @@ impl Scheme {
         handshake::answer(self.handshakes, &endpoint, request)
     }
 
+    /// [`Self::handshake`] for a scheme whose keys lie at URLs.
+    pub async fn handshake_with(
+        &self,
+        source: &SourceName,
+        keyring: &impl Keyring,
+        request: &Incoming,
+        now: Timestamp,
+    ) -> Option<Result<Answered, Unanswered>> {
+        let handshake = self.handshakes.iter().find(|handshake| handshake.is(request))?;
+        let mut secrets = Vec::new();
+        if handshake.is_signed() {
+            let key = async {
+                let location = verify::key_location(&self.rules, request)?;
+                let location = location.ok_or(Rejection::NoValidSecret)?;
+                keyring.key(self, &location, now, None).await
+            };
+            match key.await {
+                Ok(key) => secrets.push(key.secret),
+                Err(rejection) => return Some(Err(Unanswered { status: 401, rejection })),
+            }
+        }
+        self.handshake(source, &secrets, request, now)
+    }
+
     /// The same scheme with the replay guard on or off, whatever its own rule says.
     ///
     /// # Errors
@@ -151,6 +176,56 @@ impl Scheme {
         now: Timestamp,
     ) -> Result<Verified, Rejection> {
         verify::verify(&self.rules, source, secrets, request, now)
+    }
+
+    /// Whether all its keys lie at URLs, so that it can do without configured ones.
+    pub fn finds_keys(&self) -> bool {
+        self.rules.iter().all(|rule| rule.check.as_ref().is_some_and(|c| c.key_url.is_some()))
+    }
+
+    /// Makes a key of what was fetched from a [`KeyLocation`]. A certificate's is valid as long as
+    /// the certificate.
+    ///
+    /// # Errors
+    /// If it is no public key of the scheme's kind.
+    pub fn fetched_key(&self, document: &str) -> Result<Secret, KeyFault> {
+        let key = self.secret(document.trim())?;
+        Ok(match key::validity(document) {
+            Some((from, until)) => Secret { key, from: Some(from), until: Some(until) },
+            None => Secret::new(key),
+        })
+    }
+
+    /// [`Self::verify`] with a key from where the request or the scheme says that it lies. A request
+    /// that does not verify with a set of keys is held against a newer one, if there is one by now:
+    /// its sender may have rotated them.
+    ///
+    /// # Errors
+    /// As [`Self::verify`]; those of the keyring too.
+    pub async fn verify_with(
+        &self,
+        source: &SourceName,
+        keyring: &impl Keyring,
+        request: Incoming,
+        now: Timestamp,
+    ) -> Result<Verified, Rejection> {
+        let location = verify::key_location(&self.rules, &request)?;
+        let location = location.ok_or(Rejection::NoValidSecret)?;
+        let key = keyring.key(self, &location, now, None).await?;
+        let fetched = key.at;
+        if !location.is_fixed() {
+            return self.verify(source, &[key.secret], request, now);
+        }
+        match self.verify(source, &[key.secret], request.clone(), now) {
+            Err(Rejection::BadSignature) => {
+                let key = keyring.key(self, &location, now, Some(fetched)).await?;
+                if key.at == fetched {
+                    return Err(Rejection::BadSignature);
+                }
+                self.verify(source, &[key.secret], request, now)
+            }
+            verdict => verdict,
+        }
     }
 
     /// Why `request` does or does not verify, step by step. Shows what was signed, and no secret.

@@ -15,6 +15,7 @@ use crate::{
     json::{self, Pointer},
     jwt::Token,
     key::{Algorithm, Prepared, Secret},
+    key_url::KeyLocation,
     message_signature::Policy,
     place::Place,
     redact,
@@ -136,6 +137,16 @@ pub(crate) fn verify(
     Ok(Verified { parts: Parts { event_type, claims, method, path, query, headers, body, facts } })
 }
 
+/// Where the request's key lies; none if its rule has keys from nowhere.
+pub(crate) fn key_location(
+    rules: &[Rule],
+    request: &Incoming,
+) -> Result<Option<KeyLocation>, Rejection> {
+    let (_, rule) = applicable(rules, request)?;
+    let key_url = rule.check.as_ref().and_then(|check| check.key_url.as_ref());
+    key_url.map(|key_url| key_url.of(&View::of(request, &rule.pointers))).transpose()
+}
+
 /// The first rule that the request is for and whose signature it has. That one decides: a request
 /// can't fall back to another by failing it.
 pub(crate) fn applicable<'r>(
@@ -211,9 +222,8 @@ fn authenticate<'a>(
     now: Timestamp,
     facts: &mut Facts,
 ) -> Result<Message<'a>, Rejection> {
-    if let Some((place, hosts)) = &check.key_url {
-        let url = view.find(place)?.ok_or(Rejection::ForeignKey)?;
-        hosts.allow(str::from_utf8(&url).map_err(|_| Rejection::ForeignKey)?)?;
+    if let Some(key_url) = &check.key_url {
+        key_url.of(view)?;
     }
     let keys = Keys { secrets, rule: index, now };
     let message = match (&check.proof, &check.each) {

@@ -5,6 +5,7 @@
 use hookweir::{
     chance::Chance,
     config::{Config, Surroundings},
+    egress::Names,
     gateway::{Ended, Gateway, Surrounds},
     tasks::Stopper,
 };
@@ -30,6 +31,7 @@ async fn start(house: &House, disk: &FaultVfs) -> (Stopper, JoinHandle<Ended>) {
         config_path: house.config(),
         clock: Clock::system(),
         chance: Chance::system(),
+        names: Names::system(),
         vfs: Some(disk.name()),
     };
     let gateway = Gateway::build(config, surrounds).await.unwrap();

@@ -6,6 +6,7 @@ mod crash;
 mod door;
 mod full_disk;
 mod host;
+mod keys;
 mod layering;
 mod neighbours;
 mod patterns;

@@ -36,7 +36,7 @@ const RECORDED: [(&str, &str); 14] = [
 const ED25519_SEED: [u8; 32] = [7; 32];
 const LIVEKIT_SECRET: &str = "livekit-secret-of-some-length";
 
-fn vectors() -> Vec<Value> {
+pub(crate) fn vectors() -> Vec<Value> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../gateway/verify/tests/vectors/open.jsonl");
     let lines = std::fs::read_to_string(path).unwrap();
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -50,10 +50,14 @@ fn section(house: &House, vector: &Value) -> String {
     std::fs::write(&file, secret).unwrap();
     let url = vector["url"].as_str().unwrap();
     let url = url.split_once('?').map_or(url, |(url, _)| url);
+    let params = match name {
+        "aws-sns" => "params = { topic_arn = \"arn:aws:sns:us-east-1:123456789012:MyTopic\" }\n",
+        _ => "",
+    };
     let reply = "reply = { status = 202, body = \"taken\" }";
     format!(
         "[sources.{name}]\npath = \"/in/{name}\"\nscheme = \"{name}\"\npublic_url = \"{url}\"\n\
-         secrets = [{{ file = \"{}\" }}]\n{reply}\n",
+         {params}secrets = [{{ file = \"{}\" }}]\n{reply}\n",
         file.display()
     )
 }

@@ -18,6 +18,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use self::public::PublicKey;
+pub(crate) use self::public::validity;
 pub(crate) use self::{
     algorithm::{Algorithm, Hash},
     encoding::SecretEncoding,

@@ -6,6 +6,7 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
+use hookweir_event::Timestamp;
 use ring::signature::{self as ring_signature, RsaPublicKeyComponents, UnparsedPublicKey};
 use serde_json::Value;
 use x509_cert::{
@@ -25,6 +26,9 @@ const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 /// RFC 8017, appendix A.1.
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+
+/// The most keys of a set that are tried. Google publishes two or three.
+const KEYS_MAX: usize = 32;
 
 /// A public key of one kind.
 #[derive(Clone)]
@@ -50,7 +54,8 @@ impl PublicKey {
         } else {
             vec![Self::from_text(text).ok_or(KeyFault::NotPublic)?]
         };
-        let usable: Vec<_> = keys.into_iter().filter(|key| key.is_for(algorithm)).collect();
+        let usable: Vec<_> =
+            keys.into_iter().filter(|key| key.is_for(algorithm)).take(KEYS_MAX).collect();
         if usable.is_empty() { Err(KeyFault::OtherKind) } else { Ok(usable) }
     }
 
@@ -66,8 +71,8 @@ impl PublicKey {
     }
 
     fn from_pem(text: &str) -> Option<Self> {
-        if text.starts_with("-----BEGIN CERTIFICATE-----") {
-            let certificate = Certificate::from_pem(text).ok()?;
+        if let Some(leaf) = leaf(text) {
+            let certificate = Certificate::from_pem(leaf).ok()?;
             return Self::from_spki(certificate.tbs_certificate().subject_public_key_info());
         }
         Self::from_spki(&SubjectPublicKeyInfoOwned::from_pem(text).ok()?)
@@ -158,6 +163,25 @@ impl PublicKey {
         };
         checked.is_ok()
     }
+}
+
+/// From when until when the certificate is valid; none if the text is no certificate. RFC 5280,
+/// section 4.1.2.5: both ends are part of it.
+pub(crate) fn validity(text: &str) -> Option<(Timestamp, Timestamp)> {
+    let certificate = Certificate::from_pem(leaf(text.trim())?).ok()?;
+    let validity = certificate.tbs_certificate().validity();
+    let secs = |time: x509_cert::time::Time| {
+        Timestamp::from_secs(time.to_unix_duration().as_secs().try_into().unwrap_or(i64::MAX))
+    };
+    let after_end = secs(validity.not_after).as_millis().saturating_add(1000);
+    Some((secs(validity.not_before), Timestamp::from_millis(after_end)))
+}
+
+/// The first certificate of a chain.
+fn leaf(text: &str) -> Option<&str> {
+    const END: &str = "-----END CERTIFICATE-----";
+    let end = text.find(END)? + END.len();
+    text.starts_with("-----BEGIN CERTIFICATE-----").then(|| &text[..end])
 }
 
 fn rsa_parameters(algorithm: Algorithm) -> Option<&'static ring_signature::RsaParameters> {

@@ -316,9 +316,11 @@ pub(super) const PRESETS: &[Preset] = &[
         name: "aws-sns",
         docs: "https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html",
         answer_within_secs: Some(15),
+        params: &["topic_arn?"],
+        binds: &[("topic_arn", "messages of any AWS customer's topic have the same signer")],
         rows: &[
             Row {
-                require: "json:/SignatureVersion=2",
+                require: "json:/SignatureVersion=2 & json:/TopicArn={param:topic_arn?}",
                 signature: "json:/Signature",
                 algorithm: "rsa-sha256",
                 signed: "Message\n{json:/Message}\nMessageId\n{json:/MessageId}\n{?Subject\n{json:/Subject}\n?}{?SubscribeURL\n{json:/SubscribeURL}\n?}Timestamp\n{json:/Timestamp}\n{?Token\n{json:/Token}\n?}TopicArn\n{json:/TopicArn}\nType\n{json:/Type}\n",
@@ -328,7 +330,7 @@ pub(super) const PRESETS: &[Preset] = &[
                 ..Row::HMAC_BASE64
             },
             Row {
-                require: "json:/SignatureVersion=1",
+                require: "json:/SignatureVersion=1 & json:/TopicArn={param:topic_arn?}",
                 signature: "json:/Signature",
                 algorithm: "rsa-sha1",
                 signed: "Message\n{json:/Message}\nMessageId\n{json:/MessageId}\n{?Subject\n{json:/Subject}\n?}{?SubscribeURL\n{json:/SubscribeURL}\n?}Timestamp\n{json:/Timestamp}\n{?Token\n{json:/Token}\n?}TopicArn\n{json:/TopicArn}\nType\n{json:/Type}\n",
@@ -338,18 +340,29 @@ pub(super) const PRESETS: &[Preset] = &[
                 ..Row::HMAC_BASE64
             },
         ],
+        handshakes: &[Handshake {
+            method: "POST",
+            when: "json:/Type=SubscriptionConfirmation",
+            proof: Proof::Signed,
+            answer: Answer::Visit(
+                "json:/SubscribeURL",
+                "sns.*.amazonaws.com,sns.*.amazonaws.com.cn",
+            ),
+        }],
         ..Preset::NEW
     },
     Preset {
         name: "google-pubsub",
         docs: "https://cloud.google.com/pubsub/docs/authenticate-push-subscriptions",
-        params: &["audience"],
+        params: &["audience", "email?"],
+        binds: &[("email", "any Google service account gets tokens for any audience")],
         rows: &[Row {
             kind: "jwt",
             signature: "header:authorization",
             prefix: "Bearer ",
             algorithm: "RS256",
-            claims: "iss=https://accounts.google.com & aud={param:audience}",
+            claims: "iss=https://accounts.google.com & aud={param:audience} & email={param:email?}",
+            key_url: "const:https://www.googleapis.com/oauth2/v3/certs www.googleapis.com",
             event_type: "json:/message/attributes/eventType | const:message",
             id: "json:/message/messageId",
             ..Row::PLAIN
@@ -393,6 +406,7 @@ pub(super) const PRESETS: &[Preset] = &[
             signature: "header:x-fal-webhook-signature",
             algorithm: "ed25519",
             signed: "{header:x-fal-webhook-request-id}\n{header:x-fal-webhook-user-id}\n{ts}\n{sha256:body}",
+            key_url: "const:https://rest.fal.ai/.well-known/jwks.json rest.fal.ai",
             timestamp: "header:x-fal-webhook-timestamp",
             event_type: "json:/status",
             id: "header:x-fal-webhook-request-id",

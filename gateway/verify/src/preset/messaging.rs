@@ -405,7 +405,8 @@ pub(super) const PRESETS: &[Preset] = &[
             signature: "header:authorization",
             prefix: "Bearer ",
             algorithm: "RS256",
-            claims: "iss=https://accounts.google.com & aud={param:audience}",
+            claims: "iss=https://accounts.google.com & aud={param:audience} & email=chat@system.gserviceaccount.com",
+            key_url: "const:https://www.googleapis.com/oauth2/v3/certs www.googleapis.com",
             event_type: "json:/type",
             id: "content",
             ..Row::PLAIN

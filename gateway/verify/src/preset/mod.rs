@@ -42,6 +42,10 @@ pub struct Preset {
     pub docs: &'static str,
     /// What a source has to say beside its secrets; a `?` behind a name makes it optional.
     pub params: &'static [&'static str],
+    /// The parameters without which requests that the provider signed for others are taken too,
+    /// each with the reason. They are optional here, so that a recorded request can be checked;
+    /// who takes requests from the world asks for them.
+    pub binds: &'static [(&'static str, &'static str)],
     /// How long the provider waits for an answer, in seconds, where it says.
     pub answer_within_secs: Option<u16>,
     /// The answer that it wants to an event, where any 2xx would not do.
@@ -91,6 +95,7 @@ impl Preset {
         name: "",
         docs: "",
         params: &[],
+        binds: &[],
         answer_within_secs: None,
         reply: None,
         rows: &[],
@@ -260,6 +265,15 @@ impl Row {
             let text = with_params(text, params);
             (!text.is_empty()).then_some(text)
         };
+        // A condition on an optional parameter falls with it.
+        let each = |text: &str| {
+            let left_out = |condition: &str| {
+                let name = condition.split_once("={param:").and_then(|(_, p)| p.strip_suffix("?}"));
+                name.is_some_and(|name| params.get(name).is_none_or(String::is_empty))
+            };
+            let kept: Vec<_> = text.split(" & ").filter(|c| !left_out(c)).collect();
+            set(&kept.join(" & "))
+        };
         let event_type = match self.event_type {
             "" => "const:untyped".to_owned(),
             places if places.contains("const:") => places.to_owned(),
@@ -271,7 +285,7 @@ impl Row {
         };
         Declaration {
             kind: set(self.kind),
-            require: set(self.require),
+            require: each(self.require),
             each: set(self.each),
             signature: set(self.signature),
             separator: set(self.separator),
@@ -280,7 +294,7 @@ impl Row {
             encoding: set(self.encoding),
             secret_encoding: set(self.secret),
             signed: set(self.signed),
-            claims: set(self.claims),
+            claims: each(self.claims),
             covered: set(self.covered),
             key_id: set(self.key_id),
             body_digest: set(self.body_digest),

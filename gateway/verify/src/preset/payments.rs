@@ -28,7 +28,7 @@ pub(super) const PRESETS: &[Preset] = &[
             signature: "header:paypal-transmission-sig",
             algorithm: "rsa-sha256",
             signed: "{header:paypal-transmission-id}|{ts}|{param:webhook_id}|{crc32:body}",
-            key_url: "header:paypal-cert-url api.paypal.com,api.sandbox.paypal.com",
+            key_url: "header:paypal-cert-url api.paypal.com,api.sandbox.paypal.com issued-to=*.paypal.com",
             timestamp: "header:paypal-transmission-time",
             unit: "rfc3339",
             tolerance: "3d",

@@ -41,14 +41,22 @@ pub(crate) const FENCES: &[(&str, &[&str])] = &[
     ("tokio-postgres", &["hookweir-store"]),
     ("axum*", &["hookweir"]),
     ("notify", &["hookweir"]),
+    ("rustls", &["hookweir"]),
+    ("hyper-rustls", &["hookweir"]),
+    ("webpki-roots", &["hookweir"]),
 ];
 
 /// Crates whose dependencies are free of fences: tests speak to every room.
 pub(crate) const UNFENCED: &[&str] = &["hookweir-tests"];
 
 /// Outside crates that only some modules of the gateway's own crate may name.
-pub(crate) const MODULE_FENCES: &[(&str, &[&str])] =
-    &[("axum", &["intake", "admin"]), ("notify", &["reload"])];
+pub(crate) const MODULE_FENCES: &[(&str, &[&str])] = &[
+    ("axum", &["intake", "admin"]),
+    ("notify", &["reload"]),
+    ("rustls", &["egress"]),
+    ("hyper_rustls", &["egress"]),
+    ("webpki_roots", &["egress"]),
+];
 
 /// Modules of the gateway's own crate that never name one another: the store is between them.
 pub(crate) const STRANGERS: &[(&str, &str)] = &[("intake", "dispatch"), ("dispatch", "intake")];

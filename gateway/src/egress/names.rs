@@ -1,0 +1,86 @@
+//! From names to addresses: a parameter, like time, so that tests can say where a provider's host
+//! is. What comes out is held against the policy, and exactly that is connected to.
+
+use std::{
+    collections::HashMap,
+    fmt, io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use hyper_util::client::legacy::connect::dns::Name;
+use ipnet::IpNet;
+use tower_service::Service;
+
+use super::address;
+
+/// Where names lead.
+#[derive(Clone)]
+pub struct Names(Source);
+
+#[derive(Clone)]
+enum Source {
+    System,
+    Table(Arc<HashMap<String, SocketAddr>>),
+}
+
+impl Names {
+    /// What the system's resolver says.
+    pub fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// These names and no others.
+    pub fn table(names: impl IntoIterator<Item = (String, SocketAddr)>) -> Self {
+        Self(Source::Table(Arc::new(names.into_iter().collect())))
+    }
+
+    async fn resolve(self, name: &str) -> io::Result<Vec<SocketAddr>> {
+        match self.0 {
+            Source::System => Ok(tokio::net::lookup_host((name, 0)).await?.collect()),
+            Source::Table(names) => match names.get(name) {
+                Some(address) => Ok(vec![*address]),
+                None => Err(io::Error::new(io::ErrorKind::NotFound, "no such name")),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Names")
+    }
+}
+
+/// Resolves names to addresses that may be connected to.
+#[derive(Debug, Clone)]
+pub(super) struct Resolver {
+    pub(super) names: Names,
+    pub(super) also: Arc<[IpNet]>,
+}
+
+impl Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let Self { names, also } = self.clone();
+        Box::pin(async move {
+            let found = names.resolve(name.as_str()).await?;
+            let allowed: Vec<_> =
+                found.into_iter().filter(|a| address::allowed(a.ip(), &also)).collect();
+            if allowed.is_empty() {
+                let refused = "none of its addresses is public or in egress.allow";
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, refused));
+            }
+            Ok(allowed.into_iter())
+        })
+    }
+}
