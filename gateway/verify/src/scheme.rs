@@ -183,7 +183,7 @@ impl Scheme {
         self.rules.iter().all(|rule| rule.check.as_ref().is_some_and(|c| c.key_url.is_some()))
     }
 
-    /// Makes a key of what was fetched from a [`KeyLocation`]. A certificate's is valid as long as
+    /// Makes a key of what was fetched from a [`crate::KeyLocation`]. A certificate's is valid as long as
     /// the certificate.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 use std::{fs, io, path::Path};
 
 use hookweir::config::{Config, Surroundings};
-use hookweir_tests::guests::root;
+use hookweir_tests::{guests::root, provider::Authority};
 
 fn readme() -> String {
     fs::read_to_string(root().join("README.md")).unwrap()
@@ -22,10 +22,14 @@ fn its_config_is_good() {
     let configs = blocks(&readme(), "toml");
     assert_eq!(configs.len(), 1);
     let env = |_: &str| Some("a-secret".to_owned());
-    let file = |_: &Path| -> io::Result<String> { Ok("another-secret\n".to_owned()) };
+    let authority = Authority::root("our authority").pem();
+    let file = |path: &Path| -> io::Result<String> {
+        let certificate = path.extension().is_some_and(|extension| extension == "pem");
+        Ok(if certificate { authority.clone() } else { "another-secret\n".to_owned() })
+    };
     let around = Surroundings { env: &env, file: &file };
     let config = Config::parse(&configs[0], Path::new(""), &around).unwrap();
-    assert_eq!((config.sources.len(), config.plugins.len()), (2, 1));
+    assert_eq!((config.sources.len(), config.plugins.len()), (3, 1));
 }
 
 #[test]
