@@ -7,9 +7,15 @@
 //! | `{url-with-port}`, `{url-without-port}` | Twilio | its signers differ in whether they name the port |
 //! | `{url-decoded}` | HubSpot v3 | undoes some escapes and not others |
 //! | `{contentful}` | Contentful | escapes the path again, and takes the headers that a header lists |
+//! | `{plivo}` | Plivo V3 | sorts the query and the fields of the form, each in its own way |
+//! | `{alipay}` | Alipay | sorts the fields of a form, the signature's own left out |
+//! | `{paddle-classic}` | Paddle Classic | the same, as PHP serialises an array |
 //! | `{query-string-hash}` | Atlassian Connect | sorts the query's parameters and joins their values |
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use sha2::{Digest as _, Sha256};
 
@@ -24,6 +30,9 @@ pub(crate) fn text(kind: Canonical, view: &View<'_>) -> Result<Vec<u8>, Rejectio
         Canonical::UrlWithoutPort => Ok(without_port(url()?).into_bytes()),
         Canonical::UrlDecoded => Ok(hubspot_url(url()?).into_bytes()),
         Canonical::Contentful => contentful(view),
+        Canonical::Plivo => plivo(url()?, view.body),
+        Canonical::Alipay => alipay(view.body),
+        Canonical::PaddleClassic => paddle_classic(view.body),
         Canonical::QueryString => Ok(query_string_hash(view).into_bytes()),
     }
 }
@@ -34,16 +43,70 @@ const FIELDS_MAX: usize = 2048;
 /// Names and values of a form, sorted, each pair once, with nothing between them.
 /// <https://www.twilio.com/docs/usage/security#validating-requests>
 fn form_sorted(body: &[u8]) -> Result<Vec<u8>, Rejection> {
-    if memchr::memchr_iter(b'&', body).nth(FIELDS_MAX).is_some() {
-        return Err(Rejection::TooMany("fields"));
-    }
-    let pairs: BTreeSet<_> = form_urlencoded::parse(body).collect();
+    let pairs: BTreeSet<_> = fields(body)?.into_iter().collect();
     let mut sorted = Vec::with_capacity(body.len());
     for (name, value) in &pairs {
         sorted.extend_from_slice(name.as_bytes());
         sorted.extend_from_slice(value.as_bytes());
     }
     Ok(sorted)
+}
+
+/// A name and its value.
+type Field<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+/// The fields of a form or a query.
+fn fields(encoded: &[u8]) -> Result<Vec<Field<'_>>, Rejection> {
+    if memchr::memchr_iter(b'&', encoded).nth(FIELDS_MAX).is_some() {
+        return Err(Rejection::TooMany("fields"));
+    }
+    Ok(form_urlencoded::parse(encoded).collect())
+}
+
+/// The fields but these, sorted by name and then by value.
+fn sorted_but<'a>(encoded: &'a [u8], left_out: &[&str]) -> Result<Vec<Field<'a>>, Rejection> {
+    let mut fields = fields(encoded)?;
+    fields.retain(|(name, _)| !left_out.contains(&&**name));
+    fields.sort();
+    Ok(fields)
+}
+
+/// The URL with its query's parameters sorted, then names and values of the form, sorted, with
+/// nothing between them. A full stop parts the two.
+/// <https://www.plivo.com/docs/voice/concepts/signature-validation>
+fn plivo(url: &str, body: &[u8]) -> Result<Vec<u8>, Rejection> {
+    let url = url.split('#').next().unwrap_or_default();
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let (query, form) = (sorted_but(query.as_bytes(), &[])?, sorted_but(body, &[])?);
+    let mut text = base.to_owned();
+    if !query.is_empty() || !form.is_empty() {
+        text.push('?');
+    }
+    text.push_str(&pairs(&query));
+    if !query.is_empty() && !form.is_empty() {
+        text.push('.');
+    }
+    form.iter().for_each(|(name, value)| text.extend([&**name, &**value]));
+    Ok(text.into_bytes())
+}
+
+/// <https://opendocs.alipay.com/common/02mse7>: step 1 leaves out the two fields about the signature.
+fn alipay(body: &[u8]) -> Result<Vec<u8>, Rejection> {
+    Ok(pairs(&sorted_but(body, &["sign", "sign_type"])?).into_bytes())
+}
+
+/// `name=value&name=value`, nothing escaped.
+fn pairs(fields: &[Field<'_>]) -> String {
+    let pairs: Vec<_> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    pairs.join("&")
+}
+
+/// An array of strings as PHP serialises it. <https://developer.paddle.com/webhook-reference/verifying-webhooks>
+fn paddle_classic(body: &[u8]) -> Result<Vec<u8>, Rejection> {
+    let fields = sorted_but(body, &["p_signature"])?;
+    let string = |text: &str| format!("s:{}:\"{text}\";", text.len());
+    let fields: Vec<_> = fields.iter().map(|(n, v)| string(n) + &string(v)).collect();
+    Ok(format!("a:{}:{{{}}}", fields.len(), fields.concat()).into_bytes())
 }
 
 /// Scheme with `://`, authority, and the rest with its `/`, `?` or `#`.

@@ -105,16 +105,15 @@ impl Compiler {
         if contains(Part::Timestamp) && check.timestamp.is_none() {
             self.fault("signed", "`{ts}` needs `timestamp`, the place of the signed time");
         }
-        let hashed = matches!(check.algorithms[..], [Algorithm::Digest(_)]);
-        if hashed != contains(Part::Secret) {
-            self.fault(
-                "signed",
-                if hashed {
-                    "a plain hash proves nothing without `{secret}`; or name an HMAC as `algorithm`"
-                } else {
-                    "`{secret}` is for plain hashes; this algorithm has its key already"
-                },
-            );
+        let holds_secret = |part: &Part| matches!(part, Part::Secret | Part::Sorted(_));
+        let has_secret = check.templates().any(|template| template.any(&holds_secret));
+        if matches!(check.algorithms[..], [Algorithm::Digest(_)]) && !has_secret {
+            let message =
+                "a plain hash proves nothing without `{secret}`; or name an HMAC as `algorithm`";
+            self.fault("signed", message);
+        }
+        if has_secret && !check.algorithms.iter().all(|algorithm| algorithm.is_symmetric()) {
+            self.fault("signed", "`{secret}` is the sender's alone with this algorithm");
         }
         if check.timestamp.is_some() && !rule.time_limited() {
             self.fault(

@@ -149,6 +149,10 @@ fn shown(message: &Message<'_>) -> String {
                 text.push_str(&bytes.escape_ascii().to_string());
             }
             Piece::Secret => text.push_str("{secret}"),
+            Piece::Sorted(values) => {
+                let values: Vec<_> = values.iter().map(|v| String::from_utf8_lossy(v)).collect();
+                text.push_str(&format!("{{secret}} sorted among {values:?}"));
+            }
         }
     }
     format!("The signed text, of {length} bytes, is \"{text}\".")

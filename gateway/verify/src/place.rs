@@ -23,6 +23,8 @@ pub(crate) enum Place {
     FormJson(Box<str>, Pointer),
     /// A pointer into the JSON that a part of a `multipart/form-data` body holds: Dropbox Sign.
     PartJson(Box<str>, Pointer),
+    /// The body as a whole: a signature that holds what it signs, such as Wix's token.
+    Body,
     /// Not in the request at all.
     Const(Box<str>),
 }
@@ -31,7 +33,7 @@ impl Place {
     /// Parses a place; a JSON pointer is added to `pointers`, unless it is there.
     pub(crate) fn parse(text: &str, pointers: &mut Vec<Pointer>) -> Result<Self, String> {
         let Some((kind, rest)) = text.split_once(':') else {
-            return Err(unknown(text));
+            return if text == "body" { Ok(Self::Body) } else { Err(unknown(text)) };
         };
         match kind {
             "header" => match rest.strip_suffix('*') {
@@ -56,7 +58,10 @@ impl Place {
 
     /// Whether the value is part of the body.
     pub(crate) fn in_body(&self) -> bool {
-        matches!(self, Self::Form(_) | Self::Json(_) | Self::FormJson(..) | Self::PartJson(..))
+        matches!(
+            self,
+            Self::Body | Self::Form(_) | Self::Json(_) | Self::FormJson(..) | Self::PartJson(..)
+        )
     }
 
     /// The place as a declaration writes it.
@@ -80,6 +85,7 @@ impl fmt::Display for Described<'_> {
             Place::FormJson(name, pointer) => write!(f, "form-json:{name}:{pointer}"),
             Place::Headers(start) => write!(f, "header:{start}*"),
             Place::PartJson(name, pointer) => write!(f, "part-json:{name}:{pointer}"),
+            Place::Body => f.write_str("body"),
             Place::Const(text) => write!(f, "const:{text}"),
         }
     }
@@ -87,7 +93,7 @@ impl fmt::Display for Described<'_> {
 
 fn unknown(text: &str) -> String {
     format!(
-        "`{text}` is no place: write `header:NAME`, `query:NAME`, `form:NAME`, `json:/POINTER`, `form-json:NAME:/POINTER` or `part-json:NAME:/POINTER`"
+        "`{text}` is no place: write `header:NAME`, `query:NAME`, `form:NAME`, `json:/POINTER`, `form-json:NAME:/POINTER`, `part-json:NAME:/POINTER` or `body`"
     )
 }
 

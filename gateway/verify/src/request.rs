@@ -115,6 +115,7 @@ impl<'a> View<'a> {
             }
             // Only signatures are in several headers; see `find_all`.
             Place::Headers(_) => None,
+            Place::Body => Some(Cow::Borrowed(self.body)),
             Place::Const(text) => Some(Cow::Borrowed(text.as_bytes())),
         };
         Ok(value.filter(|value| !value.is_empty()))

@@ -155,7 +155,9 @@ impl Check {
             None => matches!(&self.proof, Proof::HttpMessage(policy) if policy.covers_body()),
         };
         // In a batch, `{body}` would be an item; nothing covers what stands between them.
-        self.each.is_none() && (self.templates().any(Template::covers_body) || digest_covered())
+        let is_signature = || self.signature == [Place::Body];
+        self.each.is_none()
+            && (is_signature() || self.templates().any(Template::covers_body) || digest_covered())
     }
 
     fn covers(&self, place: &Place) -> bool {

@@ -25,6 +25,8 @@ pub(crate) enum Part {
     /// The secret itself, in schemes older than HMAC.
     Secret,
     At(Place),
+    /// The secret and these values, sorted, with nothing between them: WeChat.
+    Sorted(Vec<Place>),
     /// The item `NAME=…` beside the signature.
     Item(Box<str>),
     /// SHA-256 of the body or the URL.
@@ -62,10 +64,20 @@ pub(crate) enum Canonical {
     UrlDecoded,
     Contentful,
     QueryString,
+    Plivo,
+    Alipay,
+    PaddleClassic,
+}
+
+impl Canonical {
+    /// Whether it holds all fields of the body's form.
+    fn covers_form(self) -> bool {
+        matches!(self, Self::FormSorted | Self::Plivo | Self::Alipay | Self::PaddleClassic)
+    }
 }
 
 /// The variables that have no argument.
-static PLAIN: [(&str, Part); 20] = [
+static PLAIN: [(&str, Part); 23] = [
     ("body", Part::Body),
     ("ts", Part::Timestamp),
     ("id", Part::Id),
@@ -86,6 +98,9 @@ static PLAIN: [(&str, Part); 20] = [
     ("url-decoded", Part::Canonical(Canonical::UrlDecoded)),
     ("contentful", Part::Canonical(Canonical::Contentful)),
     ("query-string-hash", Part::Canonical(Canonical::QueryString)),
+    ("plivo", Part::Canonical(Canonical::Plivo)),
+    ("alipay", Part::Canonical(Canonical::Alipay)),
+    ("paddle-classic", Part::Canonical(Canonical::PaddleClassic)),
 ];
 
 /// A parsed string to sign.
@@ -102,6 +117,8 @@ pub(crate) enum Piece<'a> {
     Bytes(Cow<'a, [u8]>),
     /// Where the secret goes. It is not written down here, so a message can be shown.
     Secret,
+    /// The secret goes among these, wherever it sorts.
+    Sorted(Vec<Cow<'a, [u8]>>),
 }
 
 /// What a template takes from the check that it serves.
@@ -128,10 +145,14 @@ impl<'a> Message<'a> {
 
     /// The bytes without the secret.
     pub(crate) fn bytes(&self) -> impl Iterator<Item = &[u8]> {
-        self.0.iter().filter_map(|piece| match piece {
-            Piece::Bytes(bytes) => Some(&**bytes),
-            Piece::Secret => None,
-        })
+        self.0
+            .iter()
+            .flat_map(|piece| match piece {
+                Piece::Bytes(bytes) => std::slice::from_ref(bytes),
+                Piece::Secret => &[],
+                Piece::Sorted(values) => values.as_slice(),
+            })
+            .map(AsRef::as_ref)
     }
 
     /// The bytes in one run; copied only if there is more than one piece.
@@ -244,6 +265,7 @@ impl Template {
                             | Canonical::UrlDecoded
                             | Canonical::Contentful
                             | Canonical::QueryString
+                            | Canonical::Plivo
                     )
             )
         })
@@ -255,7 +277,7 @@ impl Template {
             Place::Const(_) => true,
             place if place.in_body() && self.covers_body() => true,
             Place::Form(_) | Place::FormJson(..)
-                if self.contains(&Part::Canonical(Canonical::FormSorted)) =>
+                if self.any(&|part| matches!(part, Part::Canonical(c) if c.covers_form())) =>
             {
                 true
             }
@@ -263,7 +285,11 @@ impl Template {
             Place::Header(name) if &**name == "x-contentful-timestamp" => {
                 self.contains(&Part::Canonical(Canonical::Contentful))
             }
-            place => self.any(&|part| matches!(part, Part::At(at) if at == place)),
+            place => self.any(&|part| match part {
+                Part::At(at) => at == place,
+                Part::Sorted(places) => places.contains(place),
+                _ => false,
+            }),
         }
     }
 
@@ -297,6 +323,11 @@ impl Template {
                     pieces.push(Piece::Secret);
                     continue;
                 }
+                Part::Sorted(places) => {
+                    let values = places.iter().map(|place| context.at(place));
+                    pieces.push(Piece::Sorted(values.collect::<Result<_, _>>()?));
+                    continue;
+                }
                 Part::Optional(inner) => {
                     match inner.render(context) {
                         Ok(message) => pieces.extend(message.0),
@@ -314,6 +345,11 @@ impl Template {
 }
 
 impl<'a> Context<'_, 'a> {
+    fn at(&self, place: &'a Place) -> Result<Cow<'a, [u8]>, Rejection> {
+        let missing = || Rejection::MissingPart(place.describe(self.pointers).to_string());
+        self.view.find(place)?.ok_or_else(missing)
+    }
+
     fn value(&self, part: &'a Part, next: Option<&Part>) -> Result<Cow<'a, [u8]>, Rejection> {
         let missing = |what: &str| Rejection::MissingPart(what.to_owned());
         let view = self.view;
@@ -330,9 +366,7 @@ impl<'a> Context<'_, 'a> {
             Part::Url => Cow::Borrowed(view.url.ok_or_else(|| missing("{url}"))?.as_bytes()),
             Part::Method => Cow::Borrowed(view.method.as_bytes()),
             Part::Path => Cow::Borrowed(view.path.as_bytes()),
-            Part::At(place) => view
-                .find(place)?
-                .ok_or_else(|| missing(&place.describe(self.pointers).to_string()))?,
+            Part::At(place) => self.at(place)?,
             Part::Item(name) => {
                 let value = self.items.and_then(|(text, separator)| item(text, separator, name));
                 let value = value.ok_or_else(|| missing(&format!("signature:{name}")))?;
@@ -350,7 +384,7 @@ impl<'a> Context<'_, 'a> {
                 let text = canonical::text(*kind, view)?;
                 Cow::Owned(text)
             }
-            Part::Secret | Part::Optional(_) => Cow::Borrowed(b"".as_slice()),
+            Part::Secret | Part::Sorted(_) | Part::Optional(_) => Cow::Borrowed(b"".as_slice()),
         })
     }
 }
@@ -408,12 +442,16 @@ fn variable_part(name: &str, pointers: &mut Vec<Pointer>) -> Result<Part, String
     if let Some(item) = name.strip_prefix("signature:").filter(|item| !item.is_empty()) {
         return Ok(Part::Item(item.into()));
     }
+    if let Some(places) = name.strip_prefix("sorted:") {
+        let places = places.split(',').map(|place| Place::parse(place, pointers));
+        return places.collect::<Result<_, _>>().map(Part::Sorted);
+    }
     if name.contains(':') && !name.starts_with("const:") && !name.ends_with('*') {
         return Place::parse(name, pointers).map(Part::At);
     }
     let plain: Vec<_> = PLAIN.iter().map(|(name, _)| format!("{{{name}}}")).collect();
     Err(format!(
-        "unknown variable `{{{name}}}`: there are {}, {{signature:NAME}}, {{header:NAME}}, {{query:NAME}}, {{form:NAME}} and {{json:/POINTER}}",
+        "unknown variable `{{{name}}}`: there are {}, {{signature:NAME}}, {{header:NAME}}, {{query:NAME}}, {{form:NAME}}, {{json:/POINTER}} and {{sorted:PLACE,PLACE}}",
         plain.join(", ")
     ))
 }

@@ -382,8 +382,10 @@ pub(crate) fn signatures<'a>(
 ) -> Result<Vec<Cow<'a, str>>, Rejection> {
     let malformed = || Rejection::MalformedSignature;
     let mut texts = Vec::with_capacity(1);
+    // A signature that is the whole body is as long as bodies are.
+    let max = if check.signature == [Place::Body] { usize::MAX } else { SIGNATURE_MAX };
     for value in view.find_all(&check.signature)? {
-        if value.len() > SIGNATURE_MAX || texts.len() == CANDIDATES_MAX {
+        if value.len() > max || texts.len() == CANDIDATES_MAX {
             return Err(malformed());
         }
         texts.push(match value {

@@ -134,6 +134,8 @@ impl Secret {
 pub(crate) struct Prepared {
     algorithm: Algorithm,
     state: State,
+    /// What `{secret}` stands for, and static tokens.
+    secret: Zeroizing<Vec<u8>>,
 }
 
 enum State {
@@ -142,36 +144,34 @@ enum State {
     HmacSha256(Hmac<Sha256>),
     HmacSha384(Hmac<Sha384>),
     HmacSha512(Hmac<Sha512>),
-    /// What `{secret}` stands for, and static tokens.
-    Secret(Zeroizing<Vec<u8>>),
+    Secret,
     Public(Vec<PublicKey>),
 }
 
 impl Prepared {
     fn new(algorithm: Algorithm, encoding: &SecretEncoding, text: &str) -> Result<Self, KeyFault> {
+        if !algorithm.is_symmetric() {
+            let state = State::Public(PublicKey::read(text, algorithm)?);
+            return Ok(Self { algorithm, state, secret: Zeroizing::default() });
+        }
+        let secret = encoding.decode(text)?;
         let state = match algorithm {
-            Algorithm::Hmac(hash) => {
-                let key = encoding.decode(text)?;
-                match hash {
-                    Hash::Md5 => State::HmacMd5(keyed(&key)),
-                    Hash::Sha1 => State::HmacSha1(keyed(&key)),
-                    Hash::Sha256 => State::HmacSha256(keyed(&key)),
-                    Hash::Sha384 => State::HmacSha384(keyed(&key)),
-                    Hash::Sha512 => State::HmacSha512(keyed(&key)),
-                }
-            }
-            Algorithm::Digest(_) | Algorithm::Equal => State::Secret(encoding.decode(text)?),
-            algorithm => State::Public(PublicKey::read(text, algorithm)?),
+            Algorithm::Hmac(Hash::Md5) => State::HmacMd5(keyed(&secret)),
+            Algorithm::Hmac(Hash::Sha1) => State::HmacSha1(keyed(&secret)),
+            Algorithm::Hmac(Hash::Sha256) => State::HmacSha256(keyed(&secret)),
+            Algorithm::Hmac(Hash::Sha384) => State::HmacSha384(keyed(&secret)),
+            Algorithm::Hmac(Hash::Sha512) => State::HmacSha512(keyed(&secret)),
+            _ => State::Secret,
         };
-        Ok(Self { algorithm, state })
+        Ok(Self { algorithm, state, secret })
     }
 
     /// Whether any of `claimed` is this key's signature of `message`.
     pub(crate) fn matches(&self, message: &Message<'_>, claimed: &[Claimed<'_>]) -> bool {
         match (&self.state, self.algorithm) {
             // Comparing digests hides the token's length too.
-            (State::Secret(token), Algorithm::Equal) => {
-                let token = Sha256::digest(token);
+            (State::Secret, Algorithm::Equal) => {
+                let token = Sha256::digest(&self.secret);
                 claimed.iter().any(|c| Sha256::digest(c.as_bytes()).ct_eq(&token).into())
             }
             (State::Public(keys), algorithm) => {
@@ -187,19 +187,20 @@ impl Prepared {
     /// This key's signature of `message`; a token is its own. None for a public key.
     pub(crate) fn sign(&self, message: &Message<'_>) -> Option<Vec<u8>> {
         match (&self.state, self.algorithm) {
-            (State::Secret(token), Algorithm::Equal) => Some(token.to_vec()),
+            (State::Secret, Algorithm::Equal) => Some(self.secret.to_vec()),
             _ => self.tag(message).map(|tag| tag.as_bytes().to_vec()),
         }
     }
 
     fn tag(&self, message: &Message<'_>) -> Option<Tag> {
+        let secret = &*self.secret;
         Some(match &self.state {
-            State::HmacMd5(mac) => Tag::of(&tag(mac, message)),
-            State::HmacSha1(mac) => Tag::of(&tag(mac, message)),
-            State::HmacSha256(mac) => Tag::of(&tag(mac, message)),
-            State::HmacSha384(mac) => Tag::of(&tag(mac, message)),
-            State::HmacSha512(mac) => Tag::of(&tag(mac, message)),
-            State::Secret(secret) => match self.algorithm {
+            State::HmacMd5(mac) => Tag::of(&tag(mac, secret, message)),
+            State::HmacSha1(mac) => Tag::of(&tag(mac, secret, message)),
+            State::HmacSha256(mac) => Tag::of(&tag(mac, secret, message)),
+            State::HmacSha384(mac) => Tag::of(&tag(mac, secret, message)),
+            State::HmacSha512(mac) => Tag::of(&tag(mac, secret, message)),
+            State::Secret => match self.algorithm {
                 Algorithm::Digest(Hash::Sha1) => Tag::of(&digest::<Sha1>(secret, message)),
                 Algorithm::Digest(Hash::Sha256) => Tag::of(&digest::<Sha256>(secret, message)),
                 Algorithm::Digest(Hash::Sha512) => Tag::of(&digest::<Sha512>(secret, message)),
@@ -231,22 +232,33 @@ impl Tag {
 /// The digest of a message in which the secret has its place.
 fn digest<D: Digest>(secret: &[u8], message: &Message<'_>) -> hmac::digest::Output<D> {
     let mut digest = D::new();
+    each_run(secret, message, |run| digest.update(run));
+    digest.finalize()
+}
+
+/// The bytes that are signed, run by run, with the secret in its place.
+fn each_run(secret: &[u8], message: &Message<'_>, mut run: impl FnMut(&[u8])) {
     for piece in message.pieces() {
         match piece {
-            Piece::Bytes(bytes) => digest.update(bytes),
-            Piece::Secret => digest.update(secret),
+            Piece::Bytes(bytes) => run(bytes),
+            Piece::Secret => run(secret),
+            Piece::Sorted(values) => {
+                let mut all: Vec<&[u8]> = values.iter().map(AsRef::as_ref).collect();
+                all.push(secret);
+                all.sort_unstable();
+                all.into_iter().for_each(&mut run);
+            }
         }
     }
-    digest.finalize()
 }
 
 fn keyed<M: KeyInit>(key: &[u8]) -> M {
     M::new_from_slice(key).expect("invariant: HMAC takes a key of any length")
 }
 
-fn tag<M: Mac + Clone>(keyed: &M, message: &Message<'_>) -> hmac::digest::Output<M> {
+fn tag<M: Mac + Clone>(keyed: &M, secret: &[u8], message: &Message<'_>) -> hmac::digest::Output<M> {
     let mut mac = keyed.clone();
-    message.bytes().for_each(|piece| mac.update(piece));
+    each_run(secret, message, |run| mac.update(run));
     mac.finalize().into_bytes()
 }
 

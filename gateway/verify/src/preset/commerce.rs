@@ -105,4 +105,10 @@ pub(super) const PRESETS: &[Preset] = &[
         }],
         ..Preset::NEW
     },
+    Preset {
+        name: "wix",
+        docs: "https://dev.wix.com/docs/build-apps/develop-your-app/api-integrations/events-and-webhooks/handle-events-with-webhooks",
+        rows: &[Row { kind: "jwt", signature: "body", algorithm: "RS256", ..Row::PLAIN }],
+        ..Preset::NEW
+    },
 ];

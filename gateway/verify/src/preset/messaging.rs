@@ -3,6 +3,21 @@
 use super::{Preset, Reply, Row};
 use crate::handshake::{Answer, Handshake, Proof, Value};
 
+/// Voice requests have both; this one covers the form too.
+const PLIVO_V3: Row = Row {
+    signature: "header:x-plivo-signature-v3",
+    separator: ",",
+    signed: "{plivo}.{header:x-plivo-signature-v3-nonce}",
+    event_type: "form:Event | const:untyped",
+    ..Row::HMAC_BASE64
+};
+
+const PLIVO_V2: Row = Row {
+    signature: "header:x-plivo-signature-v2",
+    signed: "{url}{header:x-plivo-signature-v2-nonce}",
+    ..Row::HMAC_BASE64
+};
+
 pub(super) const PRESETS: &[Preset] = &[
     Preset {
         name: "slack",
@@ -234,21 +249,19 @@ pub(super) const PRESETS: &[Preset] = &[
     Preset {
         name: "plivo",
         docs: "https://www.plivo.com/docs/voice/concepts/signature-validation",
-        rows: &[Row {
-            signature: "header:x-plivo-signature-v2",
-            signed: "{url}{header:x-plivo-signature-v2-nonce}",
-            ..Row::HMAC_BASE64
-        }],
+        rows: &[PLIVO_V3, PLIVO_V2],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "plivo-v3",
+        docs: "https://www.plivo.com/docs/voice/concepts/signature-validation",
+        rows: &[PLIVO_V3],
         ..Preset::NEW
     },
     Preset {
         name: "plivo-v2",
         docs: "https://www.plivo.com/docs/voice/concepts/signature-validation",
-        rows: &[Row {
-            signature: "header:x-plivo-signature-v2",
-            signed: "{url}{header:x-plivo-signature-v2-nonce}",
-            ..Row::HMAC_BASE64
-        }],
+        rows: &[PLIVO_V2],
         ..Preset::NEW
     },
     Preset {
@@ -430,6 +443,55 @@ pub(super) const PRESETS: &[Preset] = &[
             when: "json:/type=url_verification",
             proof: Proof::Param { place: "json:/token", name: "verification_token", refused: 403 },
             answer: Answer::Json(&[("challenge", Value::At("json:/challenge"))]),
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "wechat",
+        docs: "https://developers.weixin.qq.com/doc/offiaccount/Basic_Information/Access_Overview.html",
+        answer_within_secs: Some(5),
+        reply: Some(Reply { status: 200, body: "success" }),
+        rows: &[Row {
+            signature: "query:signature",
+            algorithm: "sha1",
+            signed: "{sorted:query:timestamp,query:nonce}",
+            timestamp: "query:timestamp",
+            ..Row::HMAC
+        }],
+        handshakes: &[Handshake {
+            method: "GET",
+            when: "query:echostr",
+            proof: Proof::Signed,
+            answer: Answer::Text("query:echostr"),
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "dingtalk",
+        docs: "https://open.dingtalk.com/document/orgapp/receive-message",
+        rows: &[Row {
+            signature: "header:sign",
+            signed: "{ts}\n{secret}",
+            timestamp: "header:timestamp",
+            unit: "ms",
+            tolerance: "1h",
+            event_type: "json:/msgtype",
+            id: "json:/msgId",
+            ..Row::HMAC_BASE64
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "chatwoot",
+        docs: "https://www.chatwoot.com/docs/product/features/webhooks",
+        rows: &[Row {
+            signature: "header:x-chatwoot-signature",
+            prefix: "sha256=",
+            signed: "{ts}.{body}",
+            timestamp: "header:x-chatwoot-timestamp",
+            event_type: "json:/event",
+            id: "header:x-chatwoot-delivery",
+            ..Row::HMAC
         }],
         ..Preset::NEW
     },

@@ -39,6 +39,61 @@ pub(super) const PRESETS: &[Preset] = &[
         ..Preset::NEW
     },
     Preset {
+        name: "alipay",
+        docs: "https://opendocs.alipay.com/common/02mse7",
+        reply: Some(Reply { status: 200, body: "success" }),
+        rows: &[Row {
+            require: "form:sign_type=RSA2",
+            signature: "form:sign",
+            algorithm: "rsa-sha256",
+            signed: "{alipay}",
+            event_type: "form:notify_type",
+            id: "form:notify_id",
+            ..Row::HMAC_BASE64
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "paddle-classic",
+        docs: "https://developer.paddle.com/webhook-reference/verifying-webhooks",
+        rows: &[Row {
+            signature: "form:p_signature",
+            algorithm: "rsa-sha1",
+            signed: "{paddle-classic}",
+            event_type: "form:alert_name",
+            id: "form:alert_id",
+            ..Row::HMAC_BASE64
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "affirm",
+        docs: "https://docs.affirm.com/developers/v1.1-developer-reference/docs/about-webhooks",
+        rows: &[Row {
+            signature: "header:x-affirm-signature",
+            separator: ",",
+            prefix: "v0=",
+            algorithm: "hmac-sha512",
+            signed: "{ts}.{body}",
+            timestamp: "signature:t",
+            event_type: "json:/event | json:/type",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "ramp",
+        docs: "https://docs.ramp.com/developer-api/v1/webhooks",
+        answer_within_secs: Some(10),
+        rows: &[Row {
+            signature: "header:x-ramp-signature",
+            event_type: "json:/type",
+            id: "header:x-ramp-webhook-id",
+            ..Row::HMAC
+        }],
+        ..Preset::NEW
+    },
+    Preset {
         name: "square",
         docs: "https://developer.squareup.com/docs/webhooks/step3validate",
         answer_within_secs: Some(10),

@@ -26,9 +26,12 @@ fn the_table_of_presets_is_what_they_say() {
 }
 
 fn table() -> String {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/open.jsonl");
+    let read = |name| {
+        fs::read_to_string(format!("{}/tests/vectors/{name}.jsonl", env!("CARGO_MANIFEST_DIR")))
+            .unwrap()
+    };
     let mut vectors = BTreeMap::<String, u32>::new();
-    for line in fs::read_to_string(path).unwrap().lines() {
+    for line in (read("open") + &read("more")).lines() {
         let vector: Value = serde_json::from_str(line).unwrap();
         *vectors.entry(vector["scheme"].as_str().unwrap().to_owned()).or_default() += 1;
     }
