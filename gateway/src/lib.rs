@@ -15,6 +15,7 @@ pub mod egress;
 pub mod gateway;
 pub mod intake;
 mod keys;
+pub mod learned;
 pub mod live;
 pub mod log;
 pub mod readiness;

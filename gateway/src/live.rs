@@ -5,14 +5,19 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    path::Path,
     sync::Arc,
 };
 
 use arc_swap::ArcSwap;
 use hookweir_event::{EventType, Origin, Pattern, PluginName, SourceName};
 use hookweir_host::Version;
+use hookweir_verify::Secret;
 
-use crate::config::{Policy, ServerConfig, SourceConfig};
+use crate::{
+    config::{Policy, ServerConfig, SourceConfig},
+    learned::Learned,
+};
 
 /// One configured source.
 #[derive(Debug)]
@@ -21,6 +26,24 @@ pub struct Source {
     pub name: SourceName,
     /// All that the config says of it.
     pub config: SourceConfig,
+    /// The secret that its provider's handshake brings, if that is where it comes from.
+    pub learned: Option<Learned>,
+}
+
+impl Source {
+    /// A source whose data is kept in this folder.
+    pub fn new(name: SourceName, config: SourceConfig, data: &Path) -> Self {
+        let learned = config.learns.then(|| Learned::new(data, &name, &config.scheme));
+        Self { name, config, learned }
+    }
+
+    /// The secrets to verify with.
+    pub fn secrets(&self) -> &[Secret] {
+        match &self.learned {
+            Some(learned) => learned.secrets(),
+            None => &self.config.secrets,
+        }
+    }
 }
 
 /// One plugin that the gateway knows, running or not.

@@ -122,6 +122,10 @@ impl<'t, 'a> Node<'t, 'a> {
         Some(array.iter().enumerate().map(item).collect())
     }
 
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self.value.get_ref(), DeValue::String(_))
+    }
+
     pub(super) fn is_table(&self) -> bool {
         self.value.get_ref().is_table()
     }

@@ -22,6 +22,8 @@ pub struct SourceConfig {
     pub scheme: Scheme,
     /// Any of them will do while it is valid.
     pub secrets: Vec<Secret>,
+    /// Whether the secret comes with the provider's handshake, and there are none above.
+    pub learns: bool,
     /// The URL that the sender calls, without a query, where its scheme signs it.
     pub public_url: Option<String>,
     /// Verified requests in a time.
@@ -105,7 +107,7 @@ impl SourceConfig {
         let (scheme, preset) = read_scheme(section, insecure);
         // A preset checks, whatever else is said: without secrets it would refuse everything.
         let unchecked = scheme.as_ref().map_or(insecure, Scheme::is_insecure);
-        let keys = read_secrets(section, secrets, scheme.as_ref(), unchecked);
+        let (keys, learns) = read_secrets(section, secrets, scheme.as_ref(), unchecked);
         let wanted = preset.and_then(|preset| preset.reply);
         let mut reply = Reply {
             status: wanted.map_or(202, |reply| reply.status),
@@ -133,6 +135,7 @@ impl SourceConfig {
             path: path?,
             scheme,
             secrets: keys,
+            learns,
             public_url,
             rate: rate.unwrap_or(Some(Rate { count: 1000, per: Duration::from_secs(60) })),
             allow,
@@ -143,23 +146,32 @@ impl SourceConfig {
     }
 }
 
+/// The secrets, and whether they come with the provider's handshake instead.
 fn read_secrets(
     section: &Section<'_, '_>,
     secrets: &Secrets<'_>,
     scheme: Option<&Scheme>,
     unchecked: bool,
-) -> Vec<Secret> {
+) -> (Vec<Secret>, bool) {
     let Some(node) = section.get("secrets") else {
         if !unchecked && !scheme.is_some_and(Scheme::finds_keys) {
             section.fault("needs secrets, such as secrets = [{ env = \"GITHUB_SECRET\" }]");
         }
-        return Vec::new();
+        return (Vec::new(), false);
     };
+    if node.is_text() {
+        if node.text() != Some("handshake") {
+            node.fault("expected a list, or \"handshake\" if the provider's handshake brings it");
+        } else if scheme.is_some_and(|scheme| !scheme.learns()) {
+            node.fault("this scheme has no handshake that brings a secret");
+        }
+        return (Vec::new(), true);
+    }
     let items = node.items();
     if items.as_ref().is_some_and(Vec::is_empty) && !unchecked {
         node.fault("needs at least one secret");
     }
-    items.iter().flatten().filter_map(|item| secrets.read(item, scheme)).collect()
+    (items.iter().flatten().filter_map(|item| secrets.read(item, scheme)).collect(), false)
 }
 
 /// A preset's name, or a table that declares a scheme. Without either a source does not start,

@@ -86,7 +86,7 @@ tiemout = "10s"
     13:1: sources.gateway: 'gateway' and 'plugin' are reserved
     14:8: sources.gateway.path: /api/ belongs to plugins; choose another path
     15:10: sources.gateway.scheme: no preset "gitub"; did you mean "github"? (`hookweir verify --list` names them)
-    16:11: sources.gateway.secrets: expected a list, found string
+    16:11: sources.gateway.secrets: expected a list, or "handshake" if the provider's handshake brings it
     20:10: sources.erp.scheme: encoding: missing: one of `hex`, `hex-lower`, `base64`, `base64url`
     20:10: sources.erp.scheme: id: missing: what makes an event a duplicate. Name the place of an id, such as `header:x-id` or `json:/id`; write `content` if events with equal type and body are one, `none` if they are not
     20:58: sources.erp.scheme.algorithm: unknown `hmac-sha265`: one of `hmac-sha256`, `hmac-sha384`, `hmac-sha512`, `hmac-sha1`, `hmac-md5`, `sha256`, `sha512`, `sha1`, `ed25519`, `ecdsa-p256-sha256`, `ecdsa-p256-sha256-fixed`, `rsa-sha256`, `rsa-sha512`, `rsa-sha1`, `rsa-pss-sha256`, `rsa-pss-sha512`, `equal`

@@ -12,7 +12,7 @@ use super::{
     Refusal,
     receive::{Received, RequestId},
 };
-use crate::keys::Keys;
+use crate::{keys::Keys, learned::NotKept, live::Source};
 
 /// The answer, if the request is a handshake of the source's scheme.
 pub(super) async fn answer(
@@ -21,7 +21,7 @@ pub(super) async fn answer(
     request: RequestId,
 ) -> Option<Result<Response<Body>, Refusal>> {
     let Received { source, incoming, received_at } = received;
-    let (scheme, secrets) = (&source.config.scheme, &source.config.secrets);
+    let (scheme, secrets) = (&source.config.scheme, source.secrets());
     let shaken = if secrets.is_empty() && scheme.finds_keys() {
         scheme.handshake_with(&source.name, keys, incoming, *received_at).await?
     } else {
@@ -52,6 +52,11 @@ pub(super) async fn answer(
         );
         return Some(Err(Refusal::KeyUnavailable));
     }
+    if let Some(secret) = &answered.secret
+        && let Err(refusal) = learn(source, secret, request)
+    {
+        return Some(Err(refusal));
+    }
     tracing::info!(
         target: "hookweir::audit",
         request_id = %request, source = %source.name, scheme = scheme.name(),
@@ -67,4 +72,39 @@ pub(super) async fn answer(
         }
     }
     Some(Ok(response))
+}
+
+/// Keeps the secret that the handshake brought. It is on disk before the provider is told that it was
+/// taken.
+fn learn(source: &Source, secret: &str, request: RequestId) -> Result<(), Refusal> {
+    let scheme = source.config.scheme.name();
+    let Some(learned) = &source.learned else {
+        tracing::warn!(
+            target: "hookweir::audit",
+            request_id = %request, source = %source.name, scheme,
+            "handshake refused: it brings a secret, and the source does not say secrets = \"handshake\""
+        );
+        return Err(Refusal::Handshake(403));
+    };
+    match learned.keep(secret) {
+        Ok(()) => {
+            tracing::warn!(
+                target: "hookweir::audit",
+                request_id = %request, source = %source.name, scheme, kept = %learned.path().display(),
+                "the first handshake brought the secret, and it is believed from now on"
+            );
+            Ok(())
+        }
+        Err(reason) => {
+            tracing::warn!(
+                target: "hookweir::audit",
+                request_id = %request, source = %source.name, scheme,
+                "the handshake's secret is not kept: {reason}"
+            );
+            Err(match reason {
+                NotKept::Io(_) => Refusal::StoreRefuses,
+                NotKept::Fault(_) | NotKept::Known => Refusal::Handshake(403),
+            })
+        }
+    }
 }

@@ -30,7 +30,7 @@ pub(super) async fn verify(
     if incoming.method != "POST" {
         return Err(Refusal::MethodNotAllowed);
     }
-    let (scheme, secrets) = (&config.scheme, &config.secrets);
+    let (scheme, secrets) = (&config.scheme, source.secrets());
     let verdict = if secrets.is_empty() && scheme.finds_keys() {
         scheme.verify_with(&source.name, keys, incoming, received_at).await
     } else {

@@ -17,14 +17,14 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use hookweir_event::Digest;
+use hookweir_event::{Digest, SourceName};
 use hookweir_host::Host;
 use tokio::sync::Notify;
 
 pub(crate) use self::approve::approve;
 use self::{last_good::LastGood, shelf::Shelf, watch::Watch};
 use crate::{
-    config::{Config, Surroundings},
+    config::{Config, SourceConfig, Surroundings},
     live::{Board, Live, Source},
     tasks::Stop,
 };
@@ -189,10 +189,11 @@ async fn first_look(shelf: &mut Shelf, config: &Config) {
 
 /// What is in force under `config`.
 fn live(config: &Config, shelf: &Shelf) -> Live {
-    let sources = config
-        .sources
-        .iter()
-        .map(|(name, source)| Arc::new(Source { name: name.clone(), config: source.clone() }));
+    let data = config.store.data_folder();
+    let source = |(name, source): (&SourceName, &SourceConfig)| {
+        Arc::new(Source::new(name.clone(), source.clone(), data))
+    };
+    let sources = config.sources.iter().map(source);
     Live::new(config.server.clone(), sources, shelf.plugins(config))
 }
 

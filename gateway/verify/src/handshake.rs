@@ -126,6 +126,11 @@ pub(crate) fn answer(
 }
 
 impl Handshake {
+    /// Whether it brings the secret.
+    pub(crate) fn learns(&self) -> bool {
+        matches!(self.answer, Answer::Learn(..))
+    }
+
     /// Whether it has to be signed.
     pub(crate) fn is_signed(&self) -> bool {
         matches!(self.proof, Proof::Signed)

@@ -183,6 +183,11 @@ impl Scheme {
         self.rules.iter().all(|rule| rule.check.as_ref().is_some_and(|c| c.key_url.is_some()))
     }
 
+    /// Whether one of its handshakes brings the secret.
+    pub fn learns(&self) -> bool {
+        self.handshakes.iter().any(Handshake::learns)
+    }
+
     /// Makes a key of what was fetched from a [`crate::KeyLocation`]. A certificate's is valid as long as
     /// the certificate.
     ///

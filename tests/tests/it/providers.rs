@@ -2,7 +2,10 @@
 //! not sign is refused with 401 and leaves nothing, and a handshake is answered and is no event.
 //! Guarantee 2.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use base64::{
     Engine as _,
@@ -204,4 +207,47 @@ async fn a_handshake_is_answered_and_is_no_event() {
     assert_eq!(get("/webhooks/github").await.0, 405);
     assert_eq!(kept(&house), 0);
     assert!(gateway.stop().await.success());
+}
+
+/// Asana's handshake brings the secret. The first is believed and kept, and none after it.
+#[tokio::test]
+async fn a_secret_that_a_handshake_brings_survives_a_restart_and_is_not_replaced() {
+    let house = House::new(env!("CARGO_BIN_EXE_hookweir-under-test"), "");
+    house.write_config(
+        "[sources.asana]\npath = \"/in\"\nscheme = \"asana\"\nsecrets = \"handshake\"\n",
+    );
+    let gateway = house.start().await;
+    let post = async |header: &str, value: &str, body: &str| {
+        let url = format!("http://{}/in", house.public);
+        let request = reqwest::Client::new().post(url).header(header, value);
+        let reply = request.body(body.to_owned()).send().await.unwrap();
+        let echoed = reply.headers().get(header).map(|value| value.to_str().unwrap().to_owned());
+        (reply.status().as_u16(), echoed)
+    };
+    let sign = |secret: &str, body: &str| {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+        let tag = hmac::sign(&key, body.as_bytes());
+        tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let event = r#"{"events":[{"action":"changed"}]}"#;
+    let (first, second) = ("the-first-secret-of-asana", "the-second");
+    // Nothing is believed before there is a secret.
+    assert_eq!(post("x-hook-signature", &sign("", event), event).await.0, 401);
+    assert_eq!(post("x-hook-signature", &sign(first, event), event).await.0, 401);
+    assert_eq!(post("x-hook-secret", first, "").await, (200, Some(first.to_owned())));
+    assert_eq!(kept(&house), 0);
+    assert_eq!(post("x-hook-signature", &sign(first, event), event).await.0, 200);
+    assert_eq!(post("x-hook-secret", second, "").await, (403, None));
+    assert_eq!(post("x-hook-signature", &sign(second, event), event).await.0, 401);
+    assert_eq!(kept(&house), 1);
+    assert!(!house.log().contains(first), "the secret is in the log");
+
+    drop(gateway);
+    let file = house.database().with_file_name("learned").join("asana");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let _gateway = house.start().await;
+    assert_eq!(post("x-hook-secret", second, "").await, (403, None));
+    let later = r#"{"events":[{"action":"added"}]}"#;
+    assert_eq!(post("x-hook-signature", &sign(first, later), later).await.0, 200);
+    assert_eq!(kept(&house), 2);
 }
