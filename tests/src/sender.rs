@@ -64,9 +64,7 @@ impl Sender {
         request.event_type = Some(event_type.parse().unwrap());
         request.id = Some(id.into());
         let key = self.scheme.secret(&self.secret).unwrap();
-        let signed = self.scheme.sign(&key, &request, Clock::system().now()).unwrap();
-        request.headers.extend(signed.into_iter().map(|(name, value)| (name, value.into_bytes())));
-        request
+        self.scheme.sign(&key, request, Clock::system().now()).unwrap()
     }
 
     /// Signs and posts.

@@ -1,15 +1,17 @@
-//! `hookweir send`: posts a webhook as a source's sender would, signed with the source's own secret.
-//! For trying a source and its plugins by hand.
+//! `hookweir send`: posts a webhook as a source's sender would, signed with the source's own secret,
+//! or with a private key where the source holds the public one. For trying a source and its plugins
+//! without the provider.
 
 use std::path::{Path, PathBuf};
 
-use hookweir_event::{Clock, EventType, SourceName};
-use hookweir_verify::{Outgoing, Secret};
+use hookweir_event::{Clock, EventType, SourceName, Timestamp};
+use hookweir_verify::{Outgoing, SignError};
 
 use super::{Exit, config_fault, runtime, say, tell};
 use crate::{
     chance::Chance,
-    config::{Config, SourceConfig, Surroundings},
+    config::{Config, Surroundings},
+    live::Source,
 };
 
 #[derive(Debug, clap::Args)]
@@ -28,6 +30,16 @@ pub(super) struct Args {
     /// The media type of the body.
     #[arg(long, default_value = "application/json")]
     content_type: String,
+    /// A header that the source wants beside its signature; may be given several times.
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(String, String)>,
+    /// The query that is posted to, without its `?`.
+    #[arg(long)]
+    query: Option<String>,
+    /// The private key to sign with, where the source holds a public one: PEM, PKCS #8, such as
+    /// `openssl genpkey` writes.
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
     /// The gateway, if not where the config says.
     #[arg(long, value_name = "http://HOST:PORT")]
     url: Option<String>,
@@ -64,48 +76,68 @@ fn send(args: Args, config: &Config) -> Result<(u16, String), String> {
     let request = Outgoing {
         method: "POST".into(),
         path: source.path.clone(),
-        query: None,
-        url: source.url_called(None),
-        headers: vec![("content-type".into(), args.content_type.into_bytes())],
+        url: source.url_called(args.query.as_deref()),
+        query: args.query,
+        headers: std::iter::once(("content-type".into(), args.content_type))
+            .chain(args.headers)
+            .map(|(name, value)| (name, value.into_bytes()))
+            .collect(),
         body: body.into(),
         event_type: args.event_type,
         id: Some(args.id.unwrap_or_else(random)),
     };
-    let signed = sign(source, &request, now)?;
+    let name = &args.source;
+    let source = Source::new(name.clone(), source.clone(), config.store.data_folder());
+    let signed = sign(&source, request, now, args.key_file.as_deref())?;
     let base = args.url.unwrap_or_else(|| format!("http://{}", config.server.listen));
-    let url = format!("{}{}", base.trim_end_matches('/'), source.path);
-    runtime().map_err(|error| error.to_string())?.block_on(post(&url, request, signed))
+    let query = signed.query.as_ref().map_or_else(String::new, |query| format!("?{query}"));
+    let url = format!("{}{}{query}", base.trim_end_matches('/'), signed.path);
+    runtime().map_err(|error| error.to_string())?.block_on(post(&url, signed))
 }
 
 fn sign(
-    source: &SourceConfig,
-    request: &Outgoing,
-    now: hookweir_event::Timestamp,
-) -> Result<Vec<(String, String)>, String> {
-    if source.scheme.is_insecure() {
-        return source.scheme.unsigned(request).map_err(|error| error.to_string());
+    source: &Source,
+    request: Outgoing,
+    now: Timestamp,
+    key_file: Option<&Path>,
+) -> Result<Outgoing, String> {
+    let scheme = &source.config.scheme;
+    if scheme.is_insecure() {
+        return scheme.unsigned(request).map_err(|error| error.to_string());
     }
-    let valid = |secret: &&Secret| {
-        secret.from.is_none_or(|from| from <= now) && secret.until.is_none_or(|until| now < until)
+    let key = match key_file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path);
+            let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
+            scheme
+                .signing_key(text.trim())
+                .map_err(|fault| format!("{}: {fault}", path.display()))?
+        }
+        None => {
+            let valid = source.secrets().iter().find(|secret| secret.is_valid(now));
+            let none = if scheme.finds_keys() {
+                "the source's keys lie at URLs, and its provider alone can sign; configure a public \
+                 key of your own as its secret and name the private one with --key-file"
+            } else {
+                "none of the source's secrets is valid now"
+            };
+            valid.ok_or(none)?.key.clone()
+        }
     };
-    let secret =
-        source.secrets.iter().find(valid).ok_or("none of the source's secrets is valid now")?;
-    source.scheme.sign(&secret.key, request, now).map_err(|error| error.to_string())
+    scheme.sign(&key, request, now).map_err(|error| match error {
+        SignError::PublicKey => {
+            "the source holds a public key; name the private one with --key-file".to_owned()
+        }
+        error => error.to_string(),
+    })
 }
 
 /// Posts a signed request and answers its status and body.
-pub(super) async fn post(
-    url: &str,
-    request: Outgoing,
-    signed: Vec<(String, String)>,
-) -> Result<(u16, String), String> {
+pub(super) async fn post(url: &str, request: Outgoing) -> Result<(u16, String), String> {
     let client =
         reqwest::Client::builder().no_proxy().build().map_err(|error| error.to_string())?;
     let mut posting = client.post(url).body(request.body);
     for (name, value) in request.headers {
-        posting = posting.header(name, value);
-    }
-    for (name, value) in signed {
         posting = posting.header(name, value);
     }
     let response =
@@ -122,6 +154,11 @@ fn root_cause(error: &dyn std::error::Error) -> String {
         cause = source;
     }
     cause.to_string()
+}
+
+fn header(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once(':').ok_or("expected NAME: VALUE")?;
+    Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

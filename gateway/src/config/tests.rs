@@ -241,14 +241,7 @@ fn a_secret_in_a_file_may_end_with_one_newline() {
     request.id = Some("1".into());
     let key = scheme.secret(GITHUB_SECRET).expect("a good one");
     let now = Timestamp::from_secs(1);
-    let headers = scheme.sign(&key, &request, now).expect("signed");
-    let incoming = Incoming {
-        method: "POST".into(),
-        path: request.path.clone(),
-        headers: headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect(),
-        body: request.body.clone(),
-        ..Incoming::default()
-    };
+    let incoming = Incoming::from(scheme.sign(&key, request, now).expect("signed"));
     let github_name: SourceName = "github".parse().expect("a name");
     for file in ["plain", "newline", "crlf"] {
         let source = source(&github(&format!("secrets = [{{ file = \"{file}\" }}]")));

@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt};
 use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, value::RawValue};
 
 /// How many pointers one scheme may have: 16 flags, an array on the stack. AWS SNS needs 11.
 pub(crate) const MAX_POINTERS: usize = 16;
@@ -34,6 +34,29 @@ impl Pointer {
             return Err(format!("a JSON pointer has at most {MAX_DEPTH} steps"));
         }
         Ok(Self(steps))
+    }
+
+    /// The value there.
+    pub(crate) fn find_mut<'v>(&self, value: &'v mut Value) -> Option<&'v mut Value> {
+        self.0.iter().try_fold(value, |value, step| match value {
+            Value::Object(object) => object.get_mut(&**step),
+            Value::Array(items) => items.get_mut(step.parse::<usize>().ok()?),
+            _ => None,
+        })
+    }
+
+    /// Writes a value there; objects on the way are made. None if something else is in the way.
+    pub(crate) fn insert(&self, value: &mut Value, new: Value) -> Option<()> {
+        let (last, way) = self.0.split_last()?;
+        let parent = way.iter().try_fold(value, |value, step| match value {
+            Value::Object(object) => {
+                Some(object.entry(&**step).or_insert_with(|| Value::Object(Map::new())))
+            }
+            Value::Array(items) => items.get_mut(step.parse::<usize>().ok()?),
+            _ => None,
+        })?;
+        parent.as_object_mut()?.insert(last.to_string(), new);
+        Some(())
     }
 }
 

@@ -98,6 +98,12 @@ impl KeyUrl {
         Ok(Self { place, hosts, issued_to })
     }
 
+    /// A URL that keys may be taken from, though none lies there.
+    pub(crate) fn sample(&self) -> String {
+        let host = self.hosts.hosts.first().map_or("", AsRef::as_ref).replace('*', "test");
+        format!("https://{host}/test{}", self.hosts.ending)
+    }
+
     /// Where the request's key lies, if keys may be taken from there.
     pub(crate) fn of<'a>(&'a self, view: &View<'a>) -> Result<KeyLocation, Rejection> {
         let url = view.find(&self.place)?.ok_or(Rejection::ForeignKey)?;

@@ -102,6 +102,35 @@ impl Policy {
         if kept.is_empty() { Err(refused) } else { Ok(kept) }
     }
 
+    /// What a sender covers to keep to this policy, as `Signature-Input` has it, and the base that it
+    /// signs.
+    pub(crate) fn input(
+        &self,
+        view: &View<'_>,
+        algorithm: Algorithm,
+        now: Timestamp,
+    ) -> Result<(String, String), Rejection> {
+        let covered: Vec<&str> = match &*self.covered {
+            [] => vec!["@method", "@target-uri", "content-digest"],
+            covered => covered.iter().map(AsRef::as_ref).collect(),
+        };
+        let mut base = String::new();
+        for name in &covered {
+            base.push_str(&format!("\"{name}\": {}\n", component(view, name)?));
+        }
+        let quoted: Vec<_> = covered.iter().map(|name| format!("\"{name}\"")).collect();
+        let created = now.as_millis().div_euclid(1000);
+        let mut input = format!("({});created={created}", quoted.join(" "));
+        if let Some(key_id) = &self.key_id {
+            input.push_str(&format!(";keyid=\"{key_id}\""));
+        }
+        if let Some(name) = registered_name(algorithm) {
+            input.push_str(&format!(";alg=\"{name}\""));
+        }
+        base.push_str(&format!("\"@signature-params\": {input}"));
+        Ok((input, base))
+    }
+
     fn signed<'a>(
         &self,
         view: &View<'a>,

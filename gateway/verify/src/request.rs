@@ -78,17 +78,13 @@ impl<'a> View<'a> {
         }
     }
 
-    pub(crate) fn of_outgoing(
-        request: &'a Outgoing,
-        headers: &'a [(String, Vec<u8>)],
-        pointers: &'a [Pointer],
-    ) -> Self {
+    pub(crate) fn of_outgoing(request: &'a Outgoing, pointers: &'a [Pointer]) -> Self {
         Self {
             method: &request.method,
             path: &request.path,
             query: request.query.as_deref(),
             url: request.url.as_deref(),
-            headers,
+            headers: &request.headers,
             body: &request.body,
             pointers,
             json: OnceCell::new(),

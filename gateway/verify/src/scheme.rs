@@ -244,25 +244,39 @@ impl Scheme {
         explain::explain(&self.rules, source, secrets, request, now)
     }
 
-    /// The headers that make `request` verify: the signature, and the timestamp, id and type where
-    /// the scheme reads them from headers.
+    /// Prepares a key to sign with: the secret itself, or, where senders have a private key, that: in
+    /// PEM, as PKCS #8 (`BEGIN PRIVATE KEY`).
     ///
     /// # Errors
-    /// If the scheme wants something that the request lacks, or a signature outside the headers.
-    pub fn sign(
-        &self,
-        secret: &Key,
-        request: &Outgoing,
-        now: Timestamp,
-    ) -> Result<Vec<(String, String)>, SignError> {
-        sign::sign(&self.rules, Some(secret), request, now)
+    /// As [`Self::secret`].
+    pub fn signing_key(&self, text: &str) -> Result<Key, KeyFault> {
+        let checks = self.rules.iter().filter_map(|rule| rule.check.as_ref());
+        let wanted = checks.map(|check| (check.algorithms.as_slice(), &check.secret_encoding));
+        Key::for_signing(text, wanted)
     }
 
-    /// The headers that an insecure source reads the type and the id from.
+    /// `request` as its sender would send it: signed, with the timestamp, and with the id and type
+    /// where the scheme reads them from headers. A signature inside a JSON body writes the body anew.
+    ///
+    /// ECDSA and RSA-PSS signatures take randomness from the system; nothing else here does.
+    ///
+    /// # Errors
+    /// If the scheme wants something that the request lacks, or a place that can't be written.
+    pub fn sign(
+        &self,
+        key: &Key,
+        request: Outgoing,
+        now: Timestamp,
+    ) -> Result<Outgoing, SignError> {
+        sign::sign(&self.rules, Some(key), request, now)
+    }
+
+    /// `request` as it is posted to an insecure source: with type and id in the headers that they
+    /// are read from.
     ///
     /// # Errors
     /// If the scheme signs, or reads an id that the request lacks.
-    pub fn unsigned(&self, request: &Outgoing) -> Result<Vec<(String, String)>, SignError> {
+    pub fn unsigned(&self, request: Outgoing) -> Result<Outgoing, SignError> {
         sign::sign(&self.rules, None, request, Timestamp::default())
     }
 }

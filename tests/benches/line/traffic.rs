@@ -87,8 +87,8 @@ impl Traffic {
             request.event_type = Some(self.event_type.parse().unwrap());
             // The form of GitHub's delivery ids.
             request.id = Some(format!("72d3162e-cc78-11e3-81ab-{number:012x}"));
-            let signed = self.scheme.sign(&self.key, &request, Clock::system().now()).unwrap();
-            let (Self { path, to, .. }, body) = (self, &request.body);
+            let signed = self.scheme.sign(&self.key, request, Clock::system().now()).unwrap();
+            let (Self { path, to, .. }, body) = (self, &signed.body);
             wire.clear();
             write!(
                 wire,
@@ -97,8 +97,10 @@ impl Traffic {
                 body.len()
             )
             .unwrap();
-            for (name, value) in signed {
-                write!(wire, "{name}: {value}\r\n").unwrap();
+            for (name, value) in &signed.headers {
+                write!(wire, "{name}: ").unwrap();
+                wire.extend_from_slice(value);
+                wire.extend_from_slice(b"\r\n");
             }
             wire.extend_from_slice(b"\r\n");
             wire.extend_from_slice(body);

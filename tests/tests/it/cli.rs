@@ -62,7 +62,20 @@ fn help_names_each_command_and_its_flags() {
         (&["run"][..], &["--config"][..]),
         (&["check"], &["--config"]),
         (&["demo"], &["--once", "--json"]),
-        (&["send"], &["--type", "--body", "--id", "--content-type", "--url", "--config"]),
+        (
+            &["send"],
+            &[
+                "--type",
+                "--body",
+                "--id",
+                "--content-type",
+                "--header",
+                "--query",
+                "--key-file",
+                "--url",
+                "--config",
+            ],
+        ),
         (&["plugin"], &["new", "build", "check"]),
         (&["plugin", "new"], &["--sdk"]),
         (&["plugin", "build"], &["--out", "--install"]),
@@ -149,6 +162,49 @@ async fn send_signs_as_the_sender_would_and_shows_the_reply() {
     no_body.fails(1, &["failed to send: no.json"]);
     // Port 9 of this machine: nobody discards anything any more.
     send(&["--url", "http://127.0.0.1:9"]).fails(1, &["failed to send", "refused"]);
+    gateway.stop().await;
+}
+
+/// Signatures by a private key, inside the body, in the query, and over other headers.
+#[tokio::test]
+async fn send_signs_what_is_no_mac_in_a_header_too() {
+    let house = House::new(PROGRAM, "");
+    let folder = house.config().parent().unwrap().to_owned();
+    let keys = guests::root().join("gateway/verify/tests/keys");
+    for name in ["rsa-private", "rsa-public"] {
+        fs::copy(keys.join(name).with_extension("pem"), folder.join(name)).unwrap();
+    }
+    let source = |name: &str, scheme: &str, secret: &str| {
+        format!("[sources.{name}]\npath = \"/{name}\"\nscheme = {scheme}\nsecrets = [{secret}]\n")
+    };
+    let (env, file) = ("{ env = \"TEST_SECRET\" }", "{ file = \"rsa-public\" }");
+    let in_query = r#"{ signature = "query:sig", algorithm = "hmac-sha256", encoding = "hex", signed = "{query:at}.{body}", type = "const:a", id = "content" }"#;
+    let message = r#"{ kind = "http-message", algorithm = "rsa-pss-sha512", type = "const:a", id = "content" }"#;
+    house.write_config(
+        &[
+            source("wise", "\"wise\"", file),
+            source("mailgun", "\"mailgun\"", env),
+            source("query", in_query, env),
+            source("message", message, file)
+                + "public_url = \"https://hooks.example.com/message\"\n",
+        ]
+        .concat(),
+    );
+    let gateway = house.start().await;
+    fs::write(folder.join("a.json"), r#"{"event_type":"a","event-data":{"event":"b"}}"#).unwrap();
+    let send = |source: &str, more: &[&str]| {
+        hookweir(&folder, &[&["send", source, "--body", "a.json"], more].concat())
+    };
+    let key = ["--key-file", "rsa-private"];
+    send("wise", &key).succeeds(&["20", ""]);
+    send("mailgun", &[]).succeeds(&["20"]);
+    send("query", &["--query", "at=1"]).succeeds(&["202"]);
+    send("message", &[&key[..], &["--query", "b=2"]].concat()).succeeds(&["202"]);
+    assert_eq!(house.reader().counts().unwrap().events, 4);
+    send("wise", &[]).fails(1, &["the source holds a public key", "--key-file"]);
+    send("wise", &["--key-file", "rsa-public"]).fails(1, &["rsa-public", "BEGIN PRIVATE KEY"]);
+    send("wise", &["--header", "x-test"]).fails(2, &["NAME: VALUE"]);
+    assert_eq!(house.reader().counts().unwrap().events, 4);
     gateway.stop().await;
 }
 

@@ -72,15 +72,15 @@ impl<'h> Sender<'h> {
         request.headers.push(("content-type".into(), b"application/json".to_vec()));
         request.event_type = event_type.and_then(|event_type| event_type.parse().ok());
         request.id = id.map(str::to_owned);
-        let signed = scheme.sign(&key, &request, Clock::system().now());
-        let signed = signed.map_err(|error| error.to_string())?;
+        let signed = scheme.sign(&key, request, Clock::system().now());
+        let mut request = signed.map_err(|error| error.to_string())?;
         if forge {
             let mut body = request.body.to_vec();
             body.push(b' ');
             request.body = body.into();
         }
         let url = format!("http://{}{}", self.house.public, request.path);
-        let (status, reply) = post(&url, request, signed).await?;
+        let (status, reply) = post(&url, request).await?;
         let reply: Value = serde_json::from_str(&reply).unwrap_or_default();
         Ok(Answer {
             status,

@@ -4,6 +4,7 @@
 
 mod algorithm;
 mod encoding;
+mod private;
 mod public;
 
 use std::{fmt, sync::Arc};
@@ -17,12 +18,12 @@ use subtle::ConstantTimeEq as _;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use self::public::PublicKey;
 pub(crate) use self::public::validity;
 pub(crate) use self::{
     algorithm::{Algorithm, Hash},
     encoding::SecretEncoding,
 };
+use self::{private::PrivateKey, public::PublicKey};
 use crate::{
     encoding::Claimed,
     template::{Message, Piece},
@@ -51,8 +52,13 @@ pub enum KeyFault {
         "this scheme wants a public key: PEM, a certificate, base64 or hex, or a JWK or set of JWKs"
     )]
     NotPublic,
-    /// A public key for another algorithm: RSA where Ed25519 is signed with.
-    #[error("this public key is of another kind than the scheme's")]
+    /// The scheme's senders sign with a private key.
+    #[error(
+        "this scheme's senders sign with a private key: PEM that begins with `BEGIN PRIVATE KEY` (PKCS #8)"
+    )]
+    NotPrivate,
+    /// A key for another algorithm: RSA where Ed25519 is signed with.
+    #[error("this key is of another kind than the scheme's")]
     OtherKind,
     /// An insecure source checks nothing.
     #[error("an insecure source has no secrets")]
@@ -69,6 +75,22 @@ impl Key {
         text: &str,
         rules: impl Iterator<Item = (&'r [Algorithm], &'r SecretEncoding)>,
     ) -> Result<Self, KeyFault> {
+        Self::made(text, rules, Prepared::new)
+    }
+
+    /// The same, with a private key where others hold the public one.
+    pub(crate) fn for_signing<'r>(
+        text: &str,
+        rules: impl Iterator<Item = (&'r [Algorithm], &'r SecretEncoding)>,
+    ) -> Result<Self, KeyFault> {
+        Self::made(text, rules, Prepared::for_signing)
+    }
+
+    fn made<'r>(
+        text: &str,
+        rules: impl Iterator<Item = (&'r [Algorithm], &'r SecretEncoding)>,
+        make: impl Fn(Algorithm, &SecretEncoding, &str) -> Result<Prepared, KeyFault>,
+    ) -> Result<Self, KeyFault> {
         if text.is_empty() {
             return Err(KeyFault::Empty);
         }
@@ -80,7 +102,7 @@ impl Key {
             let prepared: Box<[_]> = algorithms
                 .iter()
                 .filter_map(|algorithm| {
-                    Prepared::new(*algorithm, encoding, text).map_err(|f| fault = f).ok()
+                    make(*algorithm, encoding, text).map_err(|f| fault = f).ok()
                 })
                 .collect();
             if prepared.is_empty() { Err(fault) } else { Ok(prepared) }
@@ -91,6 +113,11 @@ impl Key {
             Some(fault) if rules.iter().all(Result::is_err) => Err(fault),
             _ => Ok(Self(rules.into_iter().map(Result::unwrap_or_default).collect())),
         }
+    }
+
+    /// Whether it was made for the rule with this index too.
+    pub(crate) fn is_for_rule(&self, index: usize) -> bool {
+        self.0.get(index).is_some_and(|prepared| !prepared.is_empty())
     }
 
     /// The state for this algorithm and the rule with this index; none if the key was made for
@@ -146,6 +173,7 @@ enum State {
     HmacSha512(Hmac<Sha512>),
     Secret,
     Public(Vec<PublicKey>),
+    Private(PrivateKey),
 }
 
 impl Prepared {
@@ -164,6 +192,18 @@ impl Prepared {
             _ => State::Secret,
         };
         Ok(Self { algorithm, state, secret })
+    }
+
+    fn for_signing(
+        algorithm: Algorithm,
+        encoding: &SecretEncoding,
+        text: &str,
+    ) -> Result<Self, KeyFault> {
+        if algorithm.is_symmetric() {
+            return Self::new(algorithm, encoding, text);
+        }
+        let state = State::Private(PrivateKey::read(text, algorithm)?);
+        Ok(Self { algorithm, state, secret: Zeroizing::default() })
     }
 
     /// Whether any of `claimed` is this key's signature of `message`.
@@ -188,6 +228,7 @@ impl Prepared {
     pub(crate) fn sign(&self, message: &Message<'_>) -> Option<Vec<u8>> {
         match (&self.state, self.algorithm) {
             (State::Secret, Algorithm::Equal) => Some(self.secret.to_vec()),
+            (State::Private(key), algorithm) => key.sign(algorithm, &message.joined()),
             _ => self.tag(message).map(|tag| tag.as_bytes().to_vec()),
         }
     }
@@ -206,7 +247,7 @@ impl Prepared {
                 Algorithm::Digest(Hash::Sha512) => Tag::of(&digest::<Sha512>(secret, message)),
                 _ => return None,
             },
-            State::Public(_) => return None,
+            State::Public(_) | State::Private(_) => return None,
         })
     }
 }

@@ -42,17 +42,7 @@ pub(crate) fn declared(changes: &[(&str, &str)]) -> Scheme {
 
 /// What arrives when `sent` is signed with `key`.
 pub(crate) fn signed(scheme: &Scheme, key: &Key, sent: &Outgoing) -> Incoming {
-    let added = scheme.sign(key, sent, NOW).unwrap();
-    let mut headers = sent.headers.clone();
-    headers.extend(added.into_iter().map(|(name, value)| (name, value.into_bytes())));
-    Incoming {
-        method: sent.method.clone(),
-        path: sent.path.clone(),
-        query: sent.query.clone(),
-        url: sent.url.clone(),
-        headers,
-        body: sent.body.clone(),
-    }
+    scheme.sign(key, sent.clone(), NOW).unwrap().into()
 }
 
 /// A `POST` with this type, id and body.
