@@ -21,7 +21,7 @@ use thiserror::Error;
 use tokio::{net::TcpListener, sync::Notify};
 
 use crate::{
-    admin::Admin,
+    admin::{Admin, Guard, token_file},
     chance::Chance,
     config::{Config, ServerConfig},
     dispatch::{Capacity, Dispatch},
@@ -106,6 +106,7 @@ pub struct Gateway {
     guests: GuestRuntime,
     public: TcpListener,
     admin: TcpListener,
+    guard: Guard,
 }
 
 impl Gateway {
@@ -127,6 +128,8 @@ impl Gateway {
             instances: config.host.instances,
             ..Settings::default()
         };
+        let guard = Guard::new(&config.admin, &data, &chance)
+            .map_err(|source| StartError::Folder { path: token_file(&data), source })?;
         let host = Host::new(settings, clock.clone())?;
         let egress = &config.egress;
         let web = Web::new(egress.roots.as_deref(), &egress.allow, names);
@@ -146,7 +149,7 @@ impl Gateway {
         let dispatch =
             Dispatch::new(board.clone(), store.clone(), host, drawn, capacity, spawner, changed);
         let intake = Arc::new(Intake::new(board.clone(), store.clone(), keys, clock, chance));
-        Ok(Self { server, store, board, reload, dispatch, intake, guests, public, admin })
+        Ok(Self { server, store, board, reload, dispatch, intake, guests, public, admin, guard })
     }
 
     /// Where senders post.
@@ -172,7 +175,8 @@ impl Gateway {
 
     /// Runs until `stop` is asked for or a part fails, then takes everything down in order.
     pub async fn run(self, mut stop: Stop) -> Ended {
-        let Self { server, store, reload, dispatch, intake, guests, public, admin, .. } = self;
+        let Self { server, store, board, reload, dispatch, intake, guests, public, admin, guard } =
+            self;
         let readiness = Readiness::new(store.health(), stop.clone());
         let starting = readiness.latch();
         let (stopper, asked) = Stopper::new();
@@ -197,7 +201,7 @@ impl Gateway {
         // Health is answered to the last, so that a balancer sees the gateway go.
         let (last, asked_last) = Stopper::new();
         let mut health = Tasks::default();
-        let answers = Admin::new(readiness);
+        let answers = Admin::new(readiness, board, guard);
         let handler = move |request, _| answers.clone().answer(request);
         let bounds = Bounds { connections: ADMIN_CONNECTIONS, grace: Duration::ZERO, ..bounds };
         let door = serve(admin, bounds, handler, guests.spawner(), asked_last);

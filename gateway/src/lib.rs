@@ -19,6 +19,7 @@ pub mod learned;
 pub mod live;
 pub mod log;
 pub mod readiness;
+pub mod record;
 pub mod reload;
 pub mod serve;
 pub mod tasks;

@@ -17,6 +17,7 @@ use hookweir_verify::Secret;
 use crate::{
     config::{Policy, ServerConfig, SourceConfig},
     learned::Learned,
+    record::Record,
 };
 
 /// One configured source.
@@ -28,13 +29,23 @@ pub struct Source {
     pub config: SourceConfig,
     /// The secret that its provider's handshake brings, if that is where it comes from.
     pub learned: Option<Learned>,
+    /// What became of its requests.
+    pub record: Arc<Record>,
 }
 
 impl Source {
     /// A source whose data is kept in this folder.
     pub fn new(name: SourceName, config: SourceConfig, data: &Path) -> Self {
         let learned = config.learns.then(|| Learned::new(data, &name, &config.scheme));
-        Self { name, config, learned }
+        Self { name, config, learned, record: Arc::default() }
+    }
+
+    /// The same source, going on with the record of the one that it follows.
+    pub fn following(self, before: Option<&Self>) -> Self {
+        match before {
+            Some(before) => Self { record: before.record.clone(), ..self },
+            None => self,
+        }
     }
 
     /// The secrets to verify with.
@@ -91,6 +102,11 @@ impl Live {
     /// The source whose path this is.
     pub fn source_at(&self, path: &str) -> Option<&Arc<Source>> {
         self.sources.get(path)
+    }
+
+    /// The source of this name.
+    pub fn source(&self, name: &SourceName) -> Option<&Arc<Source>> {
+        self.sources().find(|source| source.name == *name)
     }
 
     /// All sources.

@@ -5,6 +5,7 @@ mod demo;
 mod plugin;
 mod run;
 mod send;
+mod source;
 mod verify;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -37,6 +38,9 @@ enum Command {
     Send(send::Args),
     /// Check the presets against recorded requests, or list them.
     Verify(verify::Args),
+    /// Ask the running gateway what became of sources' requests.
+    #[command(subcommand)]
+    Source(source::Command),
     /// Make, build and check plugins.
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -79,6 +83,7 @@ impl Cli {
             Command::Demo(args) => demo::run(&args),
             Command::Send(args) => send::run(args),
             Command::Verify(args) => verify::run(&args),
+            Command::Source(command) => source::run(command),
             Command::Plugin(command) => plugin::run(command),
         }
     }

@@ -147,6 +147,19 @@ pub(super) async fn post(url: &str, request: Outgoing) -> Result<(u16, String), 
     Ok((status, reply))
 }
 
+/// Asks for `url` and answers status and body.
+pub(super) async fn get(url: &str, token: Option<&str>) -> Result<(u16, String), String> {
+    let client =
+        reqwest::Client::builder().no_proxy().build().map_err(|error| error.to_string())?;
+    let mut asking = client.get(url);
+    if let Some(token) = token {
+        asking = asking.bearer_auth(token);
+    }
+    let response = asking.send().await.map_err(|error| format!("{url}: {}", root_cause(&error)))?;
+    let status = response.status().as_u16();
+    Ok((status, response.text().await.map_err(|error| error.to_string())?))
+}
+
 /// The innermost cause, which is what helps: "connection refused", not "error sending request".
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;

@@ -27,7 +27,7 @@ pub use self::{
     egress::EgressConfig,
     plugin::{PluginConfig, Policy},
     read::Fault,
-    server::{AdminConfig, HostConfig, ServerConfig, StoreConfig, Subscriptions},
+    server::{AdminConfig, HostConfig, ServerConfig, StoreConfig, Subscriptions, Token},
     source::{Reply, SourceConfig},
     units::Rate,
 };
@@ -134,7 +134,7 @@ impl Config {
         let secrets = Secrets::new(folder, around);
         let config = Self {
             server: ServerConfig::read(root.sub("server")),
-            admin: AdminConfig::read(root.sub("admin")),
+            admin: AdminConfig::read(root.sub("admin"), &secrets),
             store: StoreConfig::read(root.sub("store"), folder),
             host: HostConfig::read(root.sub("host"), folder),
             egress: EgressConfig::read(root.sub("egress"), &secrets),
@@ -152,7 +152,7 @@ impl Config {
         let differences = [
             ("server.listen", self.server.listen != new.server.listen),
             ("server.connections", self.server.connections != new.server.connections),
-            ("admin.listen", self.admin.listen != new.admin.listen),
+            ("admin", self.admin != new.admin),
             ("store.url", self.store != new.store),
             ("egress", self.egress != new.egress),
             ("host", self.host.needs_restart(&new.host)),

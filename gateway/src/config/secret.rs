@@ -8,7 +8,10 @@ use std::{
 use hookweir_event::Timestamp;
 use hookweir_verify::{Scheme, Secret};
 
-use super::{Surroundings, read::Node};
+use super::{
+    Surroundings,
+    read::{Node, Section},
+};
 
 /// Resolves secrets while a config is read, and remembers the files.
 pub(super) struct Secrets<'a> {
@@ -32,18 +35,30 @@ impl<'a> Secrets<'a> {
         let section = node.section()?;
         let time = |key| section.get(key).and_then(|node| node.parsed(timestamp));
         let (from, until) = (time("from"), time("until"));
-        let text = match (section.get("env"), section.get("file")) {
+        let text = self.named(&section);
+        section.finish();
+        let text = text?;
+        let key = scheme?.secret(&text).map_err(|fault| node.fault(fault)).ok()?;
+        Some(Secret { key, from, until })
+    }
+
+    /// A secret that is no key: `{ env = "NAME" }` or `{ file = "path" }`.
+    pub(super) fn text(&self, node: &Node<'_, '_>) -> Option<String> {
+        let section = node.section()?;
+        let text = self.named(&section);
+        section.finish();
+        text
+    }
+
+    fn named(&self, section: &Section<'_, '_>) -> Option<String> {
+        match (section.get("env"), section.get("file")) {
             (Some(env), None) => self.variable(&env),
             (None, Some(file)) => self.file(&file),
             _ => {
                 section.fault("a secret is { env = \"NAME\" } or { file = \"path\" }");
                 None
             }
-        };
-        section.finish();
-        let text = text?;
-        let key = scheme?.secret(&text).map_err(|fault| node.fault(fault)).ok()?;
-        Some(Secret { key, from, until })
+        }
     }
 
     fn variable(&self, node: &Node<'_, '_>) -> Option<String> {

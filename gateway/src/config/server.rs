@@ -1,15 +1,18 @@
 //! `[server]`, `[admin]`, `[store]` and `[host]`.
 
 use std::{
+    fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use hookweir_event::REDACTED;
 use ipnet::IpNet;
 
 use super::{
     read::{Node, Section},
+    secret::Secrets,
     units::{self, Rate},
 };
 
@@ -82,14 +85,67 @@ impl ServerConfig {
 pub struct AdminConfig {
     /// Where health is asked for.
     pub listen: SocketAddr,
+    /// What the admin API asks for; made by the gateway if there is none.
+    pub token: Option<Token>,
+    /// Whether it asks for nothing: on loopback only.
+    pub insecure: bool,
+    /// Names under which it is reached, beside addresses and `localhost`.
+    pub hosts: Vec<String>,
+}
+
+/// A secret text that does not print.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+/// The shortest token that is taken, in bytes. 16 random ones in hex have 32.
+const TOKEN_MIN: usize = 16;
+
+impl Token {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(REDACTED)
+    }
 }
 
 impl AdminConfig {
-    pub(super) fn read(section: Option<Section<'_, '_>>) -> Self {
-        let mut config = Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)) };
+    pub(super) fn read(section: Option<Section<'_, '_>>, secrets: &Secrets<'_>) -> Self {
+        let mut config = Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
+            token: None,
+            insecure: false,
+            hosts: Vec::new(),
+        };
         let Some(section) = section else { return config };
         set(&mut config.listen, section.get("listen").and_then(|node| node.parsed(address)));
-        section.later(&["token", "insecure"]);
+        if let Some(node) = section.get("token")
+            && let Some(token) = secrets.text(&node)
+        {
+            if token.len() < TOKEN_MIN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                node.fault(format_args!(
+                    "a token has at least {TOKEN_MIN} characters, none of them a space"
+                ));
+            }
+            config.token = Some(Token(token));
+        }
+        if let Some(node) = section.get("insecure") {
+            set(&mut config.insecure, node.flag());
+            if config.insecure && !config.listen.ip().is_loopback() {
+                node.fault("without a token the admin API is for loopback addresses only");
+            }
+            if config.insecure && config.token.is_some() {
+                node.fault("there is a token; remove one of the two");
+            }
+        }
+        if let Some(node) = section.get("hosts") {
+            let hosts = node.items().unwrap_or_default();
+            config.hosts = hosts.iter().filter_map(|host| host.text().map(str::to_owned)).collect();
+        }
         section.finish();
         config
     }

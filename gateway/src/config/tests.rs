@@ -11,7 +11,8 @@ const GITHUB_SECRET: &str = "it-is-a-secret-to-everybody-of-32-bytes";
 /// A world with two variables, and files whose names are their contents' keys.
 fn parse(text: &str) -> Result<Config, Vec<Fault>> {
     let env = |name: &str| match name {
-        "GITHUB_SECRET" | "ERP_SECRET" => Some(GITHUB_SECRET.to_owned()),
+        "GITHUB_SECRET" | "ERP_SECRET" | "HOOKWEIR_ADMIN_TOKEN" => Some(GITHUB_SECRET.to_owned()),
+        "SHORT" => Some("a-short-token".to_owned()),
         "EMPTY" => Some(String::new()),
         _ => None,
     };
@@ -184,6 +185,39 @@ fn each_key_of_the_example_is_taken_or_refused_as_not_offered() {
     assert_eq!(payments.grant.config["currency"], "eur");
     assert_eq!(payments.grant.limits.memory, 64 << 20);
     assert_eq!(payments.grant.limits.wall, Duration::from_secs(10));
+}
+
+#[test]
+fn the_admin_api_is_never_open_to_the_network() {
+    let admin = |lines: &str| parse(&format!("[admin]\n{lines}\n"));
+    let token = "token = { env = \"HOOKWEIR_ADMIN_TOKEN\" }";
+    assert!(admin(token).is_ok() && admin("insecure = true").is_ok());
+    let shown = format!("{:?}", admin(token).expect("it is good"));
+    assert!(!shown.contains(GITHUB_SECRET), "{shown}");
+    for (lines, fault) in [
+        ("token = { env = \"SHORT\" }", "a token has at least 16 characters"),
+        ("token = \"in-the-text-of-the-config\"", "expected a table"),
+        ("listen = \"0.0.0.0:8081\"\ninsecure = true", "for loopback addresses only"),
+        (&format!("{token}\ninsecure = true"), "remove one of the two"),
+    ] {
+        let faults = admin(lines).expect_err(fault);
+        assert!(faults.iter().any(|found| found.message.contains(fault)), "{faults:?}");
+    }
+}
+
+#[test]
+fn keys_at_urls_need_no_secrets_and_say_whose_they_are() {
+    let sns = |lines: &str| {
+        parse(&format!("[sources.sns]\npath = \"/sns\"\nscheme = \"aws-sns\"\n{lines}\n"))
+    };
+    let topic = "params = { topic_arn = \"arn:aws:sns:eu-west-1:1:a\" }";
+    assert!(sns(topic).is_ok());
+    let faults = sns("").expect_err("any topic of any customer would be taken");
+    assert!(faults.iter().any(|fault| fault.message.contains("topic_arn")), "{faults:?}");
+    let faults = sns(&format!("{topic}\nsecrets = \"handshake\"")).expect_err("it brings none");
+    assert!(faults.iter().any(|fault| fault.message.contains("no handshake")), "{faults:?}");
+    let notion = "[sources.notion]\npath = \"/n\"\nscheme = \"notion\"\nsecrets = \"handshake\"\n";
+    assert!(source(notion).learns);
 }
 
 #[test]

@@ -30,27 +30,17 @@ pub(super) async fn answer(
     let answered = match shaken {
         Ok(answered) => answered,
         Err(refused) => {
-            let rejection = refused.rejection;
-            tracing::warn!(
-                target: "hookweir::audit",
-                request_id = %request, source = %source.name, scheme = scheme.name(),
-                reason = rejection.reason(), "handshake refused: {rejection}"
-            );
-            return Some(Err(match rejection {
-                Rejection::KeyUnavailable(_) => Refusal::KeyUnavailable,
-                _ => Refusal::Handshake(refused.status),
+            return Some(Err(match refused.rejection {
+                Rejection::KeyUnavailable(why) => Refusal::KeyUnavailable(why),
+                rejection => Refusal::Handshake(refused.status, rejection),
             }));
         }
     };
     if let Some(url) = &answered.visit
         && let Err(error) = keys.visit(url).await
     {
-        tracing::warn!(
-            target: "hookweir::audit",
-            request_id = %request, source = %source.name, scheme = scheme.name(),
-            "subscription not confirmed: {error}"
-        );
-        return Some(Err(Refusal::KeyUnavailable));
+        let why = format!("the subscription is not confirmed: {url}: {error}");
+        return Some(Err(Refusal::KeyUnavailable(why)));
     }
     if let Some(secret) = &answered.secret
         && let Err(refusal) = learn(source, secret, request)
@@ -79,12 +69,7 @@ pub(super) async fn answer(
 fn learn(source: &Source, secret: &str, request: RequestId) -> Result<(), Refusal> {
     let scheme = source.config.scheme.name();
     let Some(learned) = &source.learned else {
-        tracing::warn!(
-            target: "hookweir::audit",
-            request_id = %request, source = %source.name, scheme,
-            "handshake refused: it brings a secret, and the source does not say secrets = \"handshake\""
-        );
-        return Err(Refusal::Handshake(403));
+        return Err(Refusal::Handshake(403, Rejection::SecretIsUnwanted));
     };
     match learned.keep(secret) {
         Ok(()) => {
@@ -95,16 +80,13 @@ fn learn(source: &Source, secret: &str, request: RequestId) -> Result<(), Refusa
             );
             Ok(())
         }
-        Err(reason) => {
-            tracing::warn!(
-                target: "hookweir::audit",
-                request_id = %request, source = %source.name, scheme,
-                "the handshake's secret is not kept: {reason}"
-            );
-            Err(match reason {
-                NotKept::Io(_) => Refusal::StoreRefuses,
-                NotKept::Fault(_) | NotKept::Known => Refusal::Handshake(403),
-            })
+        Err(NotKept::Known) => Err(Refusal::Handshake(403, Rejection::SecretIsKnown)),
+        Err(NotKept::Fault(fault)) => {
+            Err(Refusal::Handshake(403, Rejection::KeyRefused(fault.to_string())))
+        }
+        Err(NotKept::Io(error)) => {
+            tracing::error!(source = %source.name, %error, "failed to keep the secret of a handshake");
+            Err(Refusal::StoreRefuses)
         }
     }
 }

@@ -29,7 +29,12 @@ use self::{
     desk::{Desk, Desks},
     receive::{RequestId, Stopwatch},
 };
-use crate::{chance::Chance, keys::Keys, live::Board};
+use crate::{
+    chance::Chance,
+    keys::Keys,
+    live::{Board, Source},
+    record::Refused,
+};
 
 /// What the line stands on.
 pub struct Intake {
@@ -60,6 +65,7 @@ impl Intake {
         let id = RequestId::new(self.chance.bytes());
         let desk = self.desks.current(&self.board);
         let client = receive::client(&desk, peer, request.headers());
+        let source = desk.live.source_at(request.uri().path()).cloned();
         match self.line(&desk, request, client, id).await {
             Ok(response) => response,
             Err(refusal) => {
@@ -67,12 +73,31 @@ impl Intake {
                 if refusal.is_senders_fault() {
                     desk.refused.count(client);
                 }
-                tracing::info!(
-                    target: "hookweir::audit",
-                    request_id = %id, %client, code = refusal.code(), elapsed_us = watch.micros(), "refused"
-                );
+                self.note(source.as_deref(), &refusal, id, client, watch.micros());
                 refusal.into_response(id)
             }
+        }
+    }
+
+    /// Notes a refusal: in the audit log, and in the source's record.
+    fn note(
+        &self,
+        source: Option<&Source>,
+        refusal: &Refusal,
+        id: RequestId,
+        client: IpAddr,
+        elapsed_us: u64,
+    ) {
+        let (code, (reason, detail)) = (refusal.code(), refusal.reason());
+        tracing::info!(
+            target: "hookweir::audit",
+            request_id = %id, %client, source = source.map(|source| source.name.as_str()),
+            scheme = source.map(|source| source.config.scheme.name()),
+            code, reason, elapsed_us, "refused: {detail}"
+        );
+        if let Some(source) = source {
+            let (at, request_id) = (self.clock.now(), id.to_string());
+            source.record.refused(Refused { at, request_id, client, code, reason, detail });
         }
     }
 

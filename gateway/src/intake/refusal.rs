@@ -9,6 +9,8 @@ use axum::{
     http::{HeaderValue, Response, StatusCode, header},
 };
 
+use hookweir_verify::Rejection;
+
 use super::{limits::Limited, receive::RequestId};
 
 /// Why a request was refused.
@@ -16,11 +18,11 @@ use super::{limits::Limited, receive::RequestId};
 pub(crate) enum Refusal {
     /// Genuine or not, it can't be understood.
     Malformed(String),
-    /// It did not prove who sent it.
-    Unauthenticated,
+    /// It did not prove who sent it. Why is for the audit log.
+    Unauthenticated(Rejection),
     /// A provider's handshake without what it must have; answered with this status and nothing
     /// else, as providers want it.
-    Handshake(u16),
+    Handshake(u16, Rejection),
     /// The source does not take requests from this address.
     AddressNotAllowed,
     /// No source has this path.
@@ -36,7 +38,7 @@ pub(crate) enum Refusal {
     /// More requests than a limit allows.
     RateLimited(Limited),
     /// The key that the request was signed with can't be fetched now.
-    KeyUnavailable,
+    KeyUnavailable(String),
     /// The store can't take more for now.
     Overloaded,
     /// The store can't write: a full disk, say.
@@ -55,8 +57,8 @@ impl Refusal {
     fn row(&self) -> (StatusCode, &'static str, bool) {
         match self {
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed", false),
-            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", false),
-            Self::Handshake(status) => {
+            Self::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "unauthenticated", false),
+            Self::Handshake(status, _) => {
                 let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::FORBIDDEN);
                 (status, "handshake_refused", false)
             }
@@ -67,7 +69,7 @@ impl Refusal {
             Self::BodyTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", false),
             Self::CompressedBody => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "compressed_body", false),
             Self::RateLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", true),
-            Self::KeyUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "key_unavailable", true),
+            Self::KeyUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "key_unavailable", true),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", true),
             Self::StoreRefuses => (StatusCode::SERVICE_UNAVAILABLE, "store_refuses", true),
             Self::StorePoisoned => (StatusCode::SERVICE_UNAVAILABLE, "store_poisoned", true),
@@ -80,6 +82,17 @@ impl Refusal {
         self.row().1
     }
 
+    /// Why, as one word and as a sentence: for operators, never for the sender.
+    pub(crate) fn reason(&self) -> (&'static str, String) {
+        match self {
+            Self::Unauthenticated(rejection) | Self::Handshake(_, rejection) => {
+                (rejection.reason(), rejection.to_string())
+            }
+            Self::KeyUnavailable(why) => (self.code(), why.clone()),
+            other => (other.code(), other.sentence()),
+        }
+    }
+
     /// Whether it counts against the limit of refused requests. What the gateway could not do, and
     /// what a limit already refused, does not.
     pub(crate) fn is_senders_fault(&self) -> bool {
@@ -90,8 +103,8 @@ impl Refusal {
     fn sentence(&self) -> String {
         match self {
             Self::Malformed(what) => format!("the request is malformed: {what}"),
-            Self::Unauthenticated => "the request is not authentic".into(),
-            Self::Handshake(_) => "the handshake is not authentic".into(),
+            Self::Unauthenticated(_) => "the request is not authentic".into(),
+            Self::Handshake(..) => "the handshake is not authentic".into(),
             Self::AddressNotAllowed => "this address may not post here".into(),
             Self::NoSuchSource => "no source has this path".into(),
             Self::MethodNotAllowed => "this source takes POST".into(),
@@ -99,7 +112,7 @@ impl Refusal {
             Self::BodyTooLarge(max) => format!("the body is larger than {max} bytes"),
             Self::CompressedBody => "compressed bodies are not taken".into(),
             Self::RateLimited(limited) => format!("more requests than the {} limit", limited.scope),
-            Self::KeyUnavailable => "the sender's key can't be had; try again later".into(),
+            Self::KeyUnavailable(_) => "the sender's key can't be had; try again later".into(),
             Self::Overloaded => "too much is waiting; try again later".into(),
             Self::StoreRefuses => "nothing can be stored right now; try again later".into(),
             Self::StorePoisoned => "nothing can be stored until a restart; try again later".into(),
@@ -118,7 +131,7 @@ impl Refusal {
     /// The reply.
     pub(crate) fn into_response(self, id: RequestId) -> Response<Body> {
         let (status, code, retryable) = self.row();
-        if let Self::Handshake(_) = self {
+        if let Self::Handshake(..) = self {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = status;
             response.headers_mut().insert("x-request-id", id.header());
@@ -166,8 +179,8 @@ mod tests {
         let mut lines = Vec::new();
         for refusal in [
             Refusal::Malformed("no event type at /type".into()),
-            Refusal::Unauthenticated,
-            Refusal::Handshake(404),
+            Refusal::Unauthenticated(Rejection::BadSignature),
+            Refusal::Handshake(404, Rejection::MissingSignature),
             Refusal::AddressNotAllowed,
             Refusal::NoSuchSource,
             Refusal::MethodNotAllowed,
@@ -175,7 +188,7 @@ mod tests {
             Refusal::BodyTooLarge(1024),
             Refusal::CompressedBody,
             Refusal::RateLimited(limited),
-            Refusal::KeyUnavailable,
+            Refusal::KeyUnavailable("a url".into()),
             Refusal::Overloaded,
             Refusal::StoreRefuses,
             Refusal::StorePoisoned,

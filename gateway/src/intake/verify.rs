@@ -40,6 +40,9 @@ pub(super) async fn verify(
         Ok(verified) => {
             let facts = verified.facts();
             // Who rotates a secret wants to know when the old one is no longer used.
+            if let Some(secret) = facts.secret_index {
+                source.record.matched(secret, received_at);
+            }
             tracing::debug!(
                 target: "hookweir::audit",
                 request_id = %request, source = %source.name, scheme = config.scheme.name(),
@@ -48,22 +51,14 @@ pub(super) async fn verify(
             );
             Ok(Proven { source, verified, received_at })
         }
-        Err(rejection) => {
-            tracing::warn!(
-                target: "hookweir::audit",
-                request_id = %request, source = %source.name, scheme = config.scheme.name(),
-                reason = rejection.reason(), "not verified: {rejection}"
-            );
-            Err(refusal(&rejection))
-        }
+        Err(rejection) => Err(refusal(rejection)),
     }
 }
 
-/// What the sender is told: as little as it needs.
-pub(super) fn refusal(rejection: &Rejection) -> Refusal {
+fn refusal(rejection: Rejection) -> Refusal {
     match rejection {
-        Rejection::KeyUnavailable(_) => Refusal::KeyUnavailable,
+        Rejection::KeyUnavailable(why) => Refusal::KeyUnavailable(why),
         rejection if rejection.is_authentic() => Refusal::Malformed(rejection.to_string()),
-        _ => Refusal::Unauthenticated,
+        rejection => Refusal::Unauthenticated(rejection),
     }
 }

@@ -64,7 +64,7 @@ impl Reload {
         let kept = LastGood::open(config.store.data_folder().join("last-good")).await?;
         let mut shelf = Shelf::new(host, kept);
         first_look(&mut shelf, &config).await;
-        let board = Arc::new(Board::from_pointee(live(&config, &shelf)));
+        let board = Arc::new(Board::from_pointee(live(&config, &shelf, None)));
         let seen = fingerprint(&config_path, &config, &Surroundings::real());
         let mut reload =
             Self { config_path, config, seen, shelf, board, changed, watch: Watch::new() };
@@ -153,7 +153,8 @@ impl Reload {
     }
 
     fn publish(&self) {
-        self.board.store(Arc::new(live(&self.config, &self.shelf)));
+        let before = self.board.load();
+        self.board.store(Arc::new(live(&self.config, &self.shelf, Some(&before))));
         self.changed.notify_one();
     }
 
@@ -187,11 +188,12 @@ async fn first_look(shelf: &mut Shelf, config: &Config) {
     }
 }
 
-/// What is in force under `config`.
-fn live(config: &Config, shelf: &Shelf) -> Live {
+/// What is in force under `config`, after what was before.
+fn live(config: &Config, shelf: &Shelf, before: Option<&Live>) -> Live {
     let data = config.store.data_folder();
     let source = |(name, source): (&SourceName, &SourceConfig)| {
-        Arc::new(Source::new(name.clone(), source.clone(), data))
+        let before = before.and_then(|live| live.source(name)).map(AsRef::as_ref);
+        Arc::new(Source::new(name.clone(), source.clone(), data).following(before))
     };
     let sources = config.sources.iter().map(source);
     Live::new(config.server.clone(), sources, shelf.plugins(config))

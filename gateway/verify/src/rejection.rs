@@ -71,6 +71,9 @@ pub enum Rejection {
     /// A handshake that would replace the source's secret.
     #[error("the handshake brings a secret, and the source has one")]
     SecretIsKnown,
+    /// A handshake that brings a secret to a source that is not to take one.
+    #[error("the handshake brings a secret, and the source does not say secrets = \"handshake\"")]
+    SecretIsUnwanted,
     /// More of these than any honest request has.
     #[error("the request has more {0} than are looked at")]
     TooMany(&'static str),
@@ -118,6 +121,7 @@ impl Rejection {
             Self::HandshakeToken(_) => "handshake-token",
             Self::NoChallenge => "no-challenge",
             Self::SecretIsKnown => "secret-is-known",
+            Self::SecretIsUnwanted => "secret-is-unwanted",
             Self::TooMany(_) => "too-many",
             Self::AmbiguousId => "ambiguous-id",
             Self::MissingType(_) => "missing-type",

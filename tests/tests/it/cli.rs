@@ -57,7 +57,7 @@ fn hookweir(folder: &Path, args: &[&str]) -> Said {
 fn help_names_each_command_and_its_flags() {
     let folder = TempDir::new().unwrap();
     let help = |command: &[&str]| hookweir(folder.path(), &[command, &["--help"]].concat());
-    help(&[]).succeeds(&["run", "check", "demo", "send", "plugin", "--log", "--version"]);
+    help(&[]).succeeds(&["run", "check", "demo", "send", "source", "plugin", "--log", "--version"]);
     for (command, flags) in [
         (&["run"][..], &["--config"][..]),
         (&["check"], &["--config"]),
@@ -76,6 +76,8 @@ fn help_names_each_command_and_its_flags() {
                 "--config",
             ],
         ),
+        (&["source"], &["list", "refusals"]),
+        (&["source", "list"], &["--json", "--url", "--token-file", "--config"]),
         (&["plugin"], &["new", "build", "check"]),
         (&["plugin", "new"], &["--sdk"]),
         (&["plugin", "build"], &["--out", "--install"]),

@@ -13,6 +13,7 @@ mod patterns;
 mod providers;
 mod readme;
 mod released;
+mod sources;
 mod store_faults;
 mod swap;
 mod wit;

@@ -21,7 +21,7 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
 fn its_config_is_good() {
     let configs = blocks(&readme(), "toml");
     assert_eq!(configs.len(), 1);
-    let env = |_: &str| Some("a-secret".to_owned());
+    let env = |_: &str| Some("a-secret-of-some-length".to_owned());
     let authority = Authority::root("our authority").pem();
     let file = |path: &Path| -> io::Result<String> {
         let certificate = path.extension().is_some_and(|extension| extension == "pem");

@@ -1,0 +1,53 @@
+//! What operators see of sources.
+
+use serde_json::{Value, json};
+
+use crate::{
+    live::{Live, Source},
+    record::Refused,
+};
+
+/// All sources, in the order of their names.
+pub(super) fn list(live: &Live) -> Value {
+    let mut sources: Vec<_> = live.sources().collect();
+    sources.sort_by_key(|source| &source.name);
+    json!({ "items": sources.into_iter().map(|source| show(source)).collect::<Vec<_>>() })
+}
+
+fn show(source: &Source) -> Value {
+    let proofs = source.record.proofs().into_iter().map(|proofs| {
+        json!({ "secret": proofs.secret, "count": proofs.count, "last": time(proofs.last) })
+    });
+    let config = &source.config;
+    json!({
+        "name": source.name.as_str(),
+        "path": config.path,
+        "scheme": config.scheme.name(),
+        "insecure": config.scheme.is_insecure(),
+        "secrets": source.secrets().len(),
+        "verified": proofs.collect::<Vec<_>>(),
+        "refused": source.record.refused_by_reason(),
+    })
+}
+
+/// The last refusals of a source, the newest first.
+pub(super) fn refusals(source: &Source) -> Value {
+    let refusal = |refused: Refused| {
+        json!({
+            "at": time(refused.at),
+            "requestId": refused.request_id,
+            "client": refused.client,
+            "code": refused.code,
+            "reason": refused.reason,
+            "detail": refused.detail,
+        })
+    };
+    let items: Vec<_> = source.record.refusals().into_iter().map(refusal).collect();
+    json!({ "items": items })
+}
+
+/// RFC 3339, in UTC.
+fn time(at: hookweir_event::Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(at.as_millis())
+        .map_or_else(|_| String::new(), |t| t.to_string())
+}
