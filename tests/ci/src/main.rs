@@ -7,6 +7,7 @@
 
 mod audit;
 mod command;
+mod fuzz;
 mod steps;
 mod tally;
 
@@ -22,19 +23,20 @@ use steps::{Ci, Outcome, STEPS, Step};
 const HELP: &str = "\
 Runs what CI checks, from formatting to the demo, and stops at the first step that fails.
 
-Usage: cargo ci [--only STEP]... [--list]
+Usage: cargo ci [--only STEP]... [--fuzz SECONDS] [--list]
 
-      --only STEP   run this step alone; may be given more than once
-      --list        name the steps
-  -h, --help        this text
+      --only STEP      run this step alone; may be given more than once
+      --fuzz SECONDS   how long the fuzzer runs (20)
+      --list           name the steps
+  -h, --help           this text
 
-As root, the step `plugins` may install a compiler with apt, where no other way leads to one.
+As root, the steps `plugins` and `fuzz` may install a compiler with apt, where no other way leads to one.
 Ends with 0 if all is well, 1 if a step failed, 2 if it was called wrongly.
 ";
 
 fn main() -> ExitCode {
     match parse(env::args().skip(1)) {
-        Ok(Wish::Run(steps)) => run(&steps),
+        Ok(Wish::Run(steps, fuzz)) => run(&steps, fuzz),
         Ok(Wish::List) => {
             for step in STEPS {
                 println!("{:<9} {}", step.name, step.about);
@@ -53,13 +55,14 @@ fn main() -> ExitCode {
 }
 
 enum Wish {
-    Run(Vec<&'static Step>),
+    Run(Vec<&'static Step>, Duration),
     List,
     Help,
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Wish, String> {
     let mut only = Vec::new();
+    let mut fuzz = Duration::from_secs(20);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--list" => return Ok(Wish::List),
@@ -69,10 +72,14 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Wish, String> {
                 let known = STEPS.iter().find(|step| step.name == name);
                 only.push(known.ok_or_else(|| format!("no step is called `{name}`; see --list"))?);
             }
+            "--fuzz" => {
+                let seconds = args.next().and_then(|text| text.parse().ok());
+                fuzz = Duration::from_secs(seconds.ok_or("--fuzz wants a number of seconds")?);
+            }
             other => return Err(format!("unknown argument `{other}`")),
         }
     }
-    Ok(Wish::Run(if only.is_empty() { STEPS.iter().collect() } else { only }))
+    Ok(Wish::Run(if only.is_empty() { STEPS.iter().collect() } else { only }, fuzz))
 }
 
 /// One line of the table at the end.
@@ -82,8 +89,8 @@ struct Row {
     took: Duration,
 }
 
-fn run(steps: &[&'static Step]) -> ExitCode {
-    let ci = Ci::new(root());
+fn run(steps: &[&'static Step], fuzz: Duration) -> ExitCode {
+    let ci = Ci::new(root(), fuzz);
     let mut rows = Vec::new();
     for (number, step) in steps.iter().enumerate() {
         println!("\n━━ {}/{} {}: {}", number + 1, steps.len(), step.name, step.about);
@@ -138,7 +145,7 @@ mod tests {
 
     fn names(args: &[&str]) -> Result<Vec<&'static str>, String> {
         match parse(args.iter().map(ToString::to_string))? {
-            Wish::Run(steps) => Ok(steps.iter().map(|step| step.name).collect()),
+            Wish::Run(steps, _) => Ok(steps.iter().map(|step| step.name).collect()),
             Wish::List | Wish::Help => Err("no run".into()),
         }
     }
@@ -149,6 +156,7 @@ mod tests {
         assert_eq!(names(&["--only", "fmt", "--only", "doc"]).unwrap(), ["fmt", "doc"]);
         assert!(names(&["--only", "nothing"]).unwrap_err().contains("`nothing`"));
         assert!(names(&["--only"]).is_err());
+        assert!(names(&["--fuzz", "soon"]).is_err() && names(&["--fuzz", "9"]).is_ok());
         assert!(names(&["--fast"]).unwrap_err().contains("--fast"));
     }
 }

@@ -6,9 +6,10 @@ use std::{
     fmt, fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
-use crate::{audit, command, tally::Tally};
+use crate::{audit, command, fuzz, tally::Tally};
 
 /// One check.
 pub(crate) struct Step {
@@ -22,6 +23,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "clippy", about: "no warnings, from rustc or clippy", run: clippy },
     Step { name: "plugins", about: "the example plugins build for WebAssembly", run: plugins },
     Step { name: "test", about: "unit, integration and documentation tests", run: test },
+    Step { name: "fuzz", about: "nothing made up breaks or passes verification", run: fuzz::run },
     Step { name: "doc", about: "the documentation builds, its links lead somewhere", run: doc },
     Step { name: "audit", about: "licences, sources, advisories of what we depend on", run: audit },
     Step { name: "demo", about: "the demo runs once, from webhook to plugin", run: demo },
@@ -33,6 +35,8 @@ pub(crate) struct Ci {
     pub(crate) root: PathBuf,
     /// The tests that ran, if the step for them did.
     pub(crate) tally: Cell<Option<Tally>>,
+    /// How long the fuzzer runs.
+    pub(crate) fuzz: Duration,
 }
 
 /// How a step ended.
@@ -67,8 +71,8 @@ impl From<Result<(), String>> for Outcome {
 }
 
 impl Ci {
-    pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root, tally: Cell::new(None) }
+    pub(crate) fn new(root: PathBuf, fuzz: Duration) -> Self {
+        Self { root, tally: Cell::new(None), fuzz }
     }
 
     /// Cargo in the workspace.

@@ -11,6 +11,7 @@ pub(crate) const SKIPPED: &[&str] = &["target", "node_modules"];
 pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("hookweir-event", &[]),
     ("hookweir-verify", &["hookweir-event"]),
+    ("hookweir-verify-fuzz", &["hookweir-event", "hookweir-verify"]),
     ("hookweir-store", &["hookweir-event"]),
     ("hookweir-host", &["hookweir-event"]),
     ("hookweir", &["hookweir-event", "hookweir-verify", "hookweir-store", "hookweir-host"]),
