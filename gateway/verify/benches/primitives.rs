@@ -51,42 +51,42 @@ fn main() {
     println!("{:<34} {:>12} {:>12} {:>12}", "ns, medians", "verify", "primitive", "difference");
     for size in [1024, 64 * 1024] {
         for case in [hmac_body(size), hmac_time(size), jwt(size), ed25519(size), ecdsa(size)] {
-            if only.as_deref().is_none_or(|only| case.name.contains(only)) {
-                measure(&case, size);
+            let name = format!("{}, {} KiB", case.name, size / 1024);
+            if only.as_deref().is_none_or(|only| name.contains(only)) {
+                measure(&case, &name);
             }
         }
     }
 }
 
-fn measure(case: &Case, size: usize) {
+fn measure(case: &Case, name: &str) {
     let source = "bench".parse().unwrap();
     let secrets = [case.secret.clone()];
     let (mut verifies, mut primitives) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        // A gateway gives its request away; the copies are made before the clock starts.
+        // A gateway gives its request away and keeps what comes out: the copies are made before the
+        // clock starts, and dropped after it.
         verifies.push(round(
             || case.request.clone(),
-            |request| {
-                let verified = case.scheme.verify(&source, &secrets, request, NOW);
-                assert!(black_box(verified).is_ok());
-            },
+            |request| case.scheme.verify(&source, &secrets, request, NOW).unwrap(),
         ));
         primitives.push(round(|| (), |()| assert!(black_box((case.primitive)()))));
     }
     let (verify, primitive) = (median(verifies), median(primitives));
-    let name = format!("{}, {} KiB", case.name, size / 1024);
     println!("{name:<34} {verify:>12.0} {primitive:>12.0} {:>12.0}", verify - primitive);
 }
 
 /// Nanoseconds for each call; what it works on is prepared outside the clock.
-fn round<T>(prepare: impl Fn() -> T, work: impl Fn(T)) -> f64 {
+fn round<T, R>(prepare: impl Fn() -> T, work: impl Fn(T) -> R) -> f64 {
     const BATCH: u32 = 64;
     let (mut spent, mut calls) = (Duration::ZERO, 0);
     while spent < ROUND {
         let batch: Vec<T> = (0..BATCH).map(|_| prepare()).collect();
+        let mut done = Vec::with_capacity(batch.len());
         let start = Instant::now();
-        batch.into_iter().for_each(&work);
+        done.extend(batch.into_iter().map(&work));
         spent += start.elapsed();
+        drop(black_box(done));
         calls += BATCH;
     }
     spent.as_secs_f64() * 1e9 / f64::from(calls)

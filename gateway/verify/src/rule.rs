@@ -212,6 +212,11 @@ impl Rule {
         }
     }
 
+    /// Whether the signed bytes are ever claimed.
+    pub(crate) fn may_guard(&self) -> bool {
+        self.guards(false)
+    }
+
     /// Whether the signed bytes are claimed, for an event whose id is signed or not.
     pub(crate) fn guards(&self, id_signed: bool) -> bool {
         let signs_content = self.check.as_ref().is_some_and(|check| match check.proof {

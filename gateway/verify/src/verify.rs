@@ -14,7 +14,7 @@ use crate::{
     encoding::Claimed,
     json::{self, Pointer},
     jwt::Token,
-    key::{Algorithm, Prepared, Secret},
+    key::{Algorithm, Secret, Tag},
     key_url::KeyLocation,
     message_signature::Policy,
     place::Place,
@@ -124,12 +124,12 @@ pub(crate) fn verify(
     let (event_type, claims, facts) = {
         let view = View::of(&request, &rule.pointers);
         let mut facts = Facts { body_authenticated: rule.body_signed(), ..Facts::default() };
-        let message = match &rule.check {
+        let authentic = match &rule.check {
             Some(check) => authenticate(rule, check, index, &view, secrets, now, &mut facts)?,
-            None => Message::default(),
+            None => Authentic::default(),
         };
         let event_type = read_type(rule, &view, &mut facts)?;
-        let claims = claims(rule, &view, source, &event_type, &message, &mut facts)?;
+        let claims = claims(rule, &view, source, &event_type, &authentic, &mut facts)?;
         (event_type, claims, facts)
     };
     redact::credentials(rules, rule, &mut request);
@@ -197,18 +197,44 @@ struct Keys<'s> {
 }
 
 impl Keys<'_> {
-    /// Which secret's key, made for this algorithm, `matches`.
-    fn matching(
+    /// Which secret's key, made for this algorithm, has signed `message`.
+    fn prove(
         &self,
         algorithm: Algorithm,
-        matches: impl Fn(&Prepared) -> bool,
-    ) -> Result<usize, Rejection> {
+        message: &Message<'_>,
+        claimed: &[Claimed<'_>],
+    ) -> Result<(usize, Option<Tag>), Rejection> {
         let valid = |(_, secret): &(usize, &Secret)| secret.is_valid(self.now);
         let mut valid = self.secrets.iter().enumerate().filter(valid).peekable();
         valid.peek().ok_or(Rejection::NoValidSecret)?;
-        let found = valid
-            .find(|(_, secret)| secret.key.for_rule(self.rule, algorithm).is_some_and(&matches));
-        found.map(|(index, _)| index).ok_or(Rejection::BadSignature)
+        let prove = |(index, secret): (usize, &Secret)| {
+            let key = secret.key.for_rule(self.rule, algorithm)?;
+            Some((index, key.prove(message, claimed)?))
+        };
+        valid.find_map(prove).ok_or(Rejection::BadSignature)
+    }
+
+    /// What the other secrets make of the message, whether they are valid now or not.
+    fn other_tags(&self, algorithm: Algorithm, message: &Message<'_>, but: usize) -> Vec<Tag> {
+        let others = self.secrets.iter().enumerate().filter(|(index, _)| *index != but);
+        let tag =
+            |(_, secret): (usize, &Secret)| secret.key.for_rule(self.rule, algorithm)?.tag(message);
+        others.filter_map(tag).collect()
+    }
+}
+
+/// What was signed, proven.
+#[derive(Default)]
+struct Authentic<'a> {
+    message: Message<'a>,
+    /// What each of the source's secrets makes of the message, where that is a MAC: it tells
+    /// messages apart as well as their bytes do, and is there already.
+    tags: Vec<Tag>,
+}
+
+impl<'a> Authentic<'a> {
+    fn of(message: Message<'a>) -> Self {
+        Self { message, tags: Vec::new() }
     }
 }
 
@@ -221,12 +247,12 @@ fn authenticate<'a>(
     secrets: &[Secret],
     now: Timestamp,
     facts: &mut Facts,
-) -> Result<Message<'a>, Rejection> {
+) -> Result<Authentic<'a>, Rejection> {
     if let Some(key_url) = &check.key_url {
         key_url.of(view)?;
     }
     let keys = Keys { secrets, rule: index, now };
-    let message = match (&check.proof, &check.each) {
+    let authentic = match (&check.proof, &check.each) {
         (Proof::Jwt { claims, end }, _) => token(rule, check, (claims, *end), view, &keys, facts)?,
         (Proof::HttpMessage(policy), _) => http_message(check, policy, view, &keys, facts)?,
         (Proof::Token, None) => one(rule, check, &[], view, &rule.pointers, &keys, facts)?,
@@ -244,7 +270,7 @@ fn authenticate<'a>(
             return Err(Rejection::BodyDigest);
         }
     }
-    Ok(message)
+    Ok(authentic)
 }
 
 /// Checks one request, or one item of a batch.
@@ -256,7 +282,7 @@ fn one<'a>(
     pointers: &'a [Pointer],
     keys: &Keys<'_>,
     facts: &mut Facts,
-) -> Result<Message<'a>, Rejection> {
+) -> Result<Authentic<'a>, Rejection> {
     let signatures = signatures(check, view)?;
     let claimed = candidates(check, &signatures)?;
     let first = signatures.first().map(AsRef::as_ref).unwrap_or_default();
@@ -279,21 +305,21 @@ fn one<'a>(
     let mut matched = None;
     if texts.is_empty() {
         let message = Message::default();
-        let secret = keys.matching(algorithm, |key| key.matches(&message, &claimed))?;
-        matched = Some((secret, message));
+        let (secret, tag) = keys.prove(algorithm, &message, &claimed)?;
+        matched = Some((secret, tag, message));
     }
     for text in texts {
         let message = text.render(&context)?;
-        match keys.matching(algorithm, |key| key.matches(&message, &claimed)) {
-            Ok(secret) => {
-                matched = Some((secret, message));
+        match keys.prove(algorithm, &message, &claimed) {
+            Ok((secret, tag)) => {
+                matched = Some((secret, tag, message));
                 break;
             }
             Err(Rejection::BadSignature) => {}
             Err(rejection) => return Err(rejection),
         }
     }
-    let (secret, message) = matched.ok_or(Rejection::BadSignature)?;
+    let (secret, tag, message) = matched.ok_or(Rejection::BadSignature)?;
     facts.secret_index.get_or_insert(secret);
 
     if let Some((time, signed_at)) = time {
@@ -301,7 +327,15 @@ fn one<'a>(
         facts.skew_ms = Some(skew_ms);
         time.tolerance.check(skew_ms)?;
     }
-    Ok(message)
+    let mut tags = Vec::new();
+    if let Some(tag) = tag
+        && check.each.is_none()
+        && rule.may_guard()
+    {
+        tags = keys.other_tags(algorithm, &message, secret);
+        tags.push(tag);
+    }
+    Ok(Authentic { message, tags })
 }
 
 /// Checks each item of a batch. One that fails refuses them all, and so does a batch of nothing.
@@ -313,7 +347,7 @@ fn batch<'a>(
     view: &View<'a>,
     keys: &Keys<'_>,
     facts: &mut Facts,
-) -> Result<Message<'a>, Rejection> {
+) -> Result<Authentic<'a>, Rejection> {
     let items = json::find(view.body, std::slice::from_ref(&each.items))[0];
     let items = items.and_then(json::elements).unwrap_or_default();
     if items.len() > ITEMS_MAX {
@@ -322,9 +356,9 @@ fn batch<'a>(
     let mut signed = Message::default();
     for item in &items {
         let item = view.of_item(item.get().as_bytes(), &each.pointers);
-        signed.extend(one(rule, check, texts, &item, &each.pointers, keys, facts)?);
+        signed.extend(one(rule, check, texts, &item, &each.pointers, keys, facts)?.message);
     }
-    if items.is_empty() { Err(Rejection::MissingSignature) } else { Ok(signed) }
+    if items.is_empty() { Err(Rejection::MissingSignature) } else { Ok(Authentic::of(signed)) }
 }
 
 /// Checks a JSON Web Token.
@@ -335,19 +369,19 @@ fn token<'a>(
     view: &View<'a>,
     keys: &Keys<'_>,
     facts: &mut Facts,
-) -> Result<Message<'a>, Rejection> {
+) -> Result<Authentic<'a>, Rejection> {
     let values = signatures(check, view)?;
     let [value] = values.as_slice() else { return Err(Rejection::MalformedSignature) };
     let text = value.strip_prefix(&*check.prefix).ok_or(Rejection::MalformedSignature)?;
     let token = Token::parse(text, &check.algorithms)?;
     let claimed = std::slice::from_ref(&token.signature);
-    let secret = keys.matching(token.algorithm, |key| key.matches(&token.message, claimed))?;
+    let (secret, _) = keys.prove(token.algorithm, &token.message, claimed)?;
     facts.secret_index = Some(secret);
     let id = rule.dedupe.signed_place();
     let context = Context { view, pointers: &rule.pointers, timestamp: None, id, items: None };
     token.check_claims(claims, &context)?;
     facts.skew_ms = token.check_times(check, end, keys.now)?;
-    Ok(token.message)
+    Ok(Authentic::of(token.message))
 }
 
 /// Checks the signatures of RFC 9421.
@@ -357,17 +391,17 @@ fn http_message<'a>(
     view: &View<'a>,
     keys: &Keys<'_>,
     facts: &mut Facts,
-) -> Result<Message<'a>, Rejection> {
+) -> Result<Authentic<'a>, Rejection> {
     let algorithm = check.algorithms.first().copied().unwrap_or(Algorithm::Equal);
     let mut refused = Rejection::BadSignature;
     for signed in policy.signatures(view, algorithm)? {
         let claimed = std::slice::from_ref(&signed.signature);
-        let secret = keys.matching(algorithm, |key| key.matches(&signed.message, claimed));
-        match secret.and_then(|secret| Ok((secret, signed.check(check, view, keys.now)?))) {
+        let proof = keys.prove(algorithm, &signed.message, claimed);
+        match proof.and_then(|(secret, _)| Ok((secret, signed.check(check, view, keys.now)?))) {
             Ok((secret, skew_ms)) => {
                 facts.secret_index = Some(secret);
                 facts.skew_ms = skew_ms;
-                return Ok(signed.message);
+                return Ok(Authentic::of(signed.message));
             }
             Err(rejection) => refused = rejection,
         }
@@ -482,13 +516,15 @@ fn read_type<'a>(
 ///   several topics (Shopify's event id names the cause of all that it leads to).
 /// - `content` is source, type and body. It counts as signed if the body is.
 /// - The replay guard adds the signed bytes, with the type for the same reason: orders paid at once
-///   arrive under two topics with equal bodies.
+///   arrive under two topics with equal bodies. A MAC stands for the bytes it is of. There is one for
+///   each of the source's secrets, so that a request with the signatures of two can't come again
+///   with one of them, nor after the other secret is gone.
 fn claims<'a>(
     rule: &'a Rule,
     view: &View<'a>,
     source: &SourceName,
     event_type: &EventType,
-    message: &Message<'a>,
+    authentic: &Authentic<'a>,
     facts: &mut Facts,
 ) -> Result<Vec<Digest>, Rejection> {
     let (source, kind) = (source.as_str().as_bytes(), event_type.as_str().as_bytes());
@@ -514,7 +550,18 @@ fn claims<'a>(
         },
     }
     if rule.guards(facts.id_signed) {
-        claims.push(Digest::of_fields(&[b"signed", source, kind, &message.joined()]));
+        let signed = |bytes: &[u8]| Digest::of_fields(&[b"signed", source, kind, bytes]);
+        match authentic.tags.as_slice() {
+            [] => claims.push(signed(&authentic.message.joined())),
+            tags => {
+                for claim in tags.iter().map(|tag| signed(tag.as_bytes())) {
+                    // Two secrets with the same text make the same.
+                    if !claims.contains(&claim) {
+                        claims.push(claim);
+                    }
+                }
+            }
+        }
     }
     Ok(claims)
 }

@@ -64,6 +64,7 @@ fn fuzz(ci: &Ci) -> Result<(), String> {
         "-rss_limit_mb=2048",
         "-max_len=65536",
         "-verbosity=0",
+        "-print_funcs=0",
         "-print_final_stats=1",
     ]);
     run.arg(format!("-artifact_prefix={}/", target.display())).arg(&corpus);

@@ -206,9 +206,13 @@ impl Prepared {
         Ok(Self { algorithm, state, secret: Zeroizing::default() })
     }
 
-    /// Whether any of `claimed` is this key's signature of `message`.
-    pub(crate) fn matches(&self, message: &Message<'_>, claimed: &[Claimed<'_>]) -> bool {
-        match (&self.state, self.algorithm) {
+    /// The proof, if any of `claimed` is this key's signature of `message`.
+    pub(crate) fn prove(
+        &self,
+        message: &Message<'_>,
+        claimed: &[Claimed<'_>],
+    ) -> Option<Option<Tag>> {
+        let proven = match (&self.state, self.algorithm) {
             // Comparing digests hides the token's length too.
             (State::Secret, Algorithm::Equal) => {
                 let token = Sha256::digest(&self.secret);
@@ -220,8 +224,12 @@ impl Prepared {
                     claimed.iter().any(|c| key.verifies(algorithm, &message, c.as_bytes()))
                 })
             }
-            _ => self.tag(message).is_some_and(|tag| any_equal(&tag, claimed)),
-        }
+            _ => {
+                let tag = self.tag(message)?;
+                return any_equal(&tag, claimed).then_some(Some(tag));
+            }
+        };
+        proven.then_some(None)
     }
 
     /// This key's signature of `message`; a token is its own. None for a public key.
@@ -233,7 +241,8 @@ impl Prepared {
         }
     }
 
-    fn tag(&self, message: &Message<'_>) -> Option<Tag> {
+    /// The MAC or digest of `message`; none where the sender holds another key, or sends it.
+    pub(crate) fn tag(&self, message: &Message<'_>) -> Option<Tag> {
         let secret = &*self.secret;
         Some(match &self.state {
             State::HmacMd5(mac) => Tag::of(&tag(mac, secret, message)),
@@ -253,7 +262,7 @@ impl Prepared {
 }
 
 /// A computed MAC or digest, on the stack.
-struct Tag {
+pub(crate) struct Tag {
     bytes: [u8; 64],
     len: usize,
 }
@@ -265,7 +274,7 @@ impl Tag {
         Self { bytes, len: computed.len() }
     }
 
-    fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 }

@@ -31,6 +31,48 @@ fn a_captured_request_is_not_replayed_under_a_new_id() {
     assert!(!collides(&first, &claims(&open, "push", "2", "{}")));
 }
 
+/// A sender that signs with two secrets, as in a rotation, gives two ways to come again: with one of
+/// the signatures, and after the other secret is gone.
+#[test]
+fn a_request_with_two_signatures_can_not_come_again_with_one() {
+    let scheme =
+        declared(&[("separator", ","), ("id", "header:x-id"), ("replay_guard", "content")]);
+    let [a, b] = ["secret a", "secret b"].map(|text| scheme.secret(text).unwrap());
+    let mut sent = event("a", "1", "{}");
+    sent.headers.push(("x-id".into(), b"1".to_vec()));
+    let [by_a, by_b] = [&a, &b].map(|key| signed(&scheme, key, &sent));
+    let signature = |request: &Incoming| {
+        let mut request = request.clone();
+        String::from_utf8(header(&mut request, "x-signature").clone()).unwrap()
+    };
+    let mut both = by_a.clone();
+    *header(&mut both, "x-signature") =
+        format!("{},{}", signature(&by_a), signature(&by_b)).into_bytes();
+    let [a, b] = [a, b].map(Secret::new);
+    let claims = |secrets: &[Secret], request: &Incoming, id: &str| {
+        let mut request = request.clone();
+        *header(&mut request, "x-id") = id.into();
+        let verified = scheme.verify(&source(), secrets, request, NOW).unwrap();
+        verified.claims().to_vec()
+    };
+    let first = claims(&[a.clone(), b.clone()], &both, "1");
+    for (secrets, request) in [
+        (&[a.clone(), b.clone()][..], &by_a),
+        (&[a.clone(), b.clone()], &by_b),
+        (&[b.clone(), a.clone()], &both),
+        (std::slice::from_ref(&b), &by_b),
+        (std::slice::from_ref(&a), &both),
+    ] {
+        assert!(collides(&first, &claims(secrets, request, "2")));
+    }
+    let mut other = event("a", "1", "[]");
+    other.headers.push(("x-id".into(), b"1".to_vec()));
+    let other = signed(&scheme, &a.key, &other);
+    assert!(!collides(&first, &claims(&[a.clone(), b], &other, "2")));
+    // One secret named twice is one claim.
+    assert_eq!(claims(&[a.clone(), a], &by_a, "3").len(), 2);
+}
+
 #[test]
 fn topics_with_one_id_and_one_body_are_different_events() {
     let shopify = Scheme::preset("shopify").unwrap();
