@@ -115,14 +115,74 @@ pub(crate) struct Endpoint<'e> {
     pub(crate) now: Timestamp,
 }
 
+/// A handshake of a scheme: its conditions read once, since they are held against every request.
+#[derive(Debug, Clone)]
+pub(crate) struct Prepared {
+    pub(crate) handshake: &'static Handshake,
+    when: Vec<Condition>,
+    pointers: Vec<Pointer>,
+}
+
+#[derive(Debug, Clone)]
+struct Condition {
+    place: Place,
+    holds: Holds,
+}
+
+/// What a condition asks of the value at its place.
+#[derive(Debug, Clone, Copy)]
+enum Holds {
+    Something,
+    Nothing,
+    This(&'static str),
+}
+
 /// Answers `request` if it is one of the `handshakes`.
 pub(crate) fn answer(
-    handshakes: &[Handshake],
+    handshakes: &[Prepared],
     endpoint: &Endpoint<'_>,
     request: &Incoming,
 ) -> Option<Result<Answered, Unanswered>> {
-    let handshake = handshakes.iter().find(|handshake| handshake.is(request))?;
-    Some(endpoint.answer(handshake, request))
+    let prepared = handshakes.iter().find(|prepared| prepared.is(request))?;
+    Some(endpoint.answer(prepared.handshake, request))
+}
+
+impl Prepared {
+    /// Reads the conditions of a preset's handshake.
+    ///
+    /// # Errors
+    /// What is wrong with the table.
+    pub(crate) fn new(handshake: &'static Handshake) -> Result<Self, String> {
+        let mut pointers = Vec::new();
+        let mut when = Vec::new();
+        for text in handshake.when.split(" & ").filter(|text| !text.is_empty()) {
+            let (place, holds) = match (text.strip_prefix('!'), text.split_once('=')) {
+                (Some(place), _) => (place, Holds::Nothing),
+                (None, Some((place, value))) => (place, Holds::This(value)),
+                (None, None) => (text, Holds::Something),
+            };
+            when.push(Condition { place: Place::parse(place, &mut pointers)?, holds });
+        }
+        // What needs no look into the body is held first.
+        when.sort_by_key(|condition| condition.place.in_body());
+        Ok(Self { handshake, when, pointers })
+    }
+
+    /// Whether the request is this handshake.
+    pub(crate) fn is(&self, request: &Incoming) -> bool {
+        if request.method != self.handshake.method {
+            return false;
+        }
+        let view = View::of(request, &self.pointers);
+        self.when.iter().all(|Condition { place, holds }| {
+            let found = view.find(place).ok().flatten();
+            match holds {
+                Holds::Something => found.is_some(),
+                Holds::Nothing => found.is_none(),
+                Holds::This(wanted) => found.is_some_and(|found| *found == *wanted.as_bytes()),
+            }
+        })
+    }
 }
 
 impl Handshake {
@@ -134,25 +194,6 @@ impl Handshake {
     /// Whether it has to be signed.
     pub(crate) fn is_signed(&self) -> bool {
         matches!(self.proof, Proof::Signed)
-    }
-
-    pub(crate) fn is(&self, request: &Incoming) -> bool {
-        let met = |text: &str| {
-            let (text, absent) = match text.strip_prefix('!') {
-                Some(text) => (text, true),
-                None => (text, false),
-            };
-            let (place, wanted) = match text.split_once('=') {
-                Some((place, value)) => (place, Some(value)),
-                None => (text, None),
-            };
-            match (value(request, place), wanted) {
-                (found, None) => found.is_some() != absent,
-                (found, Some(wanted)) => found.as_deref() == Some(wanted),
-            }
-        };
-        request.method == self.method
-            && self.when.split(" & ").filter(|text| !text.is_empty()).all(met)
     }
 }
 

@@ -8,7 +8,7 @@ use hookweir_event::{SourceName, Timestamp};
 use crate::{
     Answered, Declaration, Explanation, Fault, Incoming, Key, KeyFault, Keyring, Outgoing, Preset,
     Rejection, ReplayGuard, Secret, SignError, Unanswered, Verified, compile, explain,
-    handshake::{self, Endpoint, Handshake},
+    handshake::{self, Endpoint},
     key,
     rule::{Check, Rule},
     sign, verify,
@@ -19,7 +19,7 @@ use crate::{
 pub struct Scheme {
     name: &'static str,
     rules: Arc<[Rule]>,
-    handshakes: &'static [Handshake],
+    handshakes: Arc<[handshake::Prepared]>,
     /// What the handshakes need of the source.
     params: Arc<BTreeMap<String, String>>,
 }
@@ -33,14 +33,15 @@ impl Scheme {
     pub(crate) fn of_preset(
         name: &'static str,
         rules: Vec<Rule>,
-        handshakes: &'static [Handshake],
+        handshakes: Vec<handshake::Prepared>,
         params: &BTreeMap<String, String>,
     ) -> Self {
-        Self { name, rules: rules.into(), handshakes, params: Arc::new(params.clone()) }
+        let (rules, handshakes) = (rules.into(), handshakes.into());
+        Self { name, rules, handshakes, params: Arc::new(params.clone()) }
     }
 
     fn of_rule(name: &'static str, rule: Rule) -> Self {
-        Self { name, rules: [rule].into(), handshakes: &[], params: Arc::default() }
+        Self { name, rules: [rule].into(), handshakes: Arc::new([]), params: Arc::default() }
     }
 
     /// The names of all presets.
@@ -82,7 +83,8 @@ impl Scheme {
 
     /// Whether requests of this method are for this scheme: `POST`, and what its handshakes use.
     pub fn takes(&self, method: &str) -> bool {
-        method == "POST" || self.handshakes.iter().any(|handshake| handshake.method == method)
+        method == "POST"
+            || self.handshakes.iter().any(|prepared| prepared.handshake.method == method)
     }
 
     /// The answer to `request` if it is one of the provider's handshakes, which are no events; none
@@ -96,7 +98,7 @@ impl Scheme {
     ) -> Option<Result<Answered, Unanswered>> {
         let (rules, params) = (&self.rules, &self.params);
         let endpoint = Endpoint { rules, params, source, secrets, now };
-        handshake::answer(self.handshakes, &endpoint, request)
+        handshake::answer(&self.handshakes, &endpoint, request)
     }
 
     /// [`Self::handshake`] for a scheme whose keys lie at URLs.
@@ -107,9 +109,9 @@ impl Scheme {
         request: &Incoming,
         now: Timestamp,
     ) -> Option<Result<Answered, Unanswered>> {
-        let handshake = self.handshakes.iter().find(|handshake| handshake.is(request))?;
+        let prepared = self.handshakes.iter().find(|prepared| prepared.is(request))?;
         let mut secrets = Vec::new();
-        if handshake.is_signed() {
+        if prepared.handshake.is_signed() {
             let key = async {
                 let location = verify::key_location(&self.rules, request)?;
                 let location = location.ok_or(Rejection::NoValidSecret)?;
@@ -185,7 +187,7 @@ impl Scheme {
 
     /// Whether one of its handshakes brings the secret.
     pub fn learns(&self) -> bool {
-        self.handshakes.iter().any(Handshake::learns)
+        self.handshakes.iter().any(|prepared| prepared.handshake.learns())
     }
 
     /// Makes a key of what was fetched from a [`crate::KeyLocation`]. A certificate's is valid as long as

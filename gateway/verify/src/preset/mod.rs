@@ -18,7 +18,11 @@ mod standard;
 
 use std::collections::BTreeMap;
 
-use crate::{Scheme, compile, declaration::Declaration, declaration::Fault, handshake::Handshake};
+use crate::{
+    Scheme, compile,
+    declaration::{Declaration, Fault},
+    handshake::{Handshake, Prepared},
+};
 
 const TABLES: [&[Preset]; 9] = [
     standard::PRESETS,
@@ -140,8 +144,15 @@ impl Preset {
                 Err(found) => faults.extend(found),
             }
         }
+        let mut handshakes = Vec::new();
+        for handshake in self.handshakes {
+            match Prepared::new(handshake) {
+                Ok(prepared) => handshakes.push(prepared),
+                Err(message) => faults.push(Fault { field: "handshake", message }),
+            }
+        }
         if faults.is_empty() {
-            Ok(Scheme::of_preset(self.name, rules, self.handshakes, params))
+            Ok(Scheme::of_preset(self.name, rules, handshakes, params))
         } else {
             Err(faults)
         }
