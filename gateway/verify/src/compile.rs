@@ -11,7 +11,9 @@ use crate::{
     key_url::KeyUrl,
     message_signature::Policy,
     place::Place,
-    rule::{Check, Claim, Dedupe, Each, End, Proof, Requirement, Rule, SignedTime, TimeFrom, Type},
+    rule::{
+        Check, Claim, Dedupe, Each, End, Id, Proof, Requirement, Rule, SignedTime, TimeFrom, Type,
+    },
     template::{Part, Template},
     timestamp::{Tolerance, Unit, duration},
 };
@@ -495,11 +497,12 @@ impl Compiler {
                 None => (text, false),
             },
         };
-        let places = self.places("id", text, ALTERNATIVE);
-        if places.iter().any(|place| matches!(place, Place::Const(_))) {
+        let ids: Vec<_> =
+            text.split(ALTERNATIVE).map(|text| Id(self.places("id", text, JOIN))).collect();
+        if ids.iter().any(|Id(places)| matches!(places.first(), Some(Place::Const(_)))) {
             self.fault("id", "a constant id would make all events one");
         }
-        Some(Dedupe::Id { places, or_content })
+        Some(Dedupe::Id { ids, or_content })
     }
 
     fn guard(&mut self, d: &Declaration) -> Option<ReplayGuard> {

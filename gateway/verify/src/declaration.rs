@@ -98,7 +98,8 @@ pub struct Declaration {
     /// that is there counts. ` + ` joins two with a full stop. The key is `type`.
     pub event_type: Option<String>,
     /// The place of the dedupe id, `content` for SHA-256 of source, type and body, or `none`.
-    /// Alternatives are parted by ` | `; `content` may be the last.
+    /// Alternatives are parted by ` | `; `content` may be the last. ` + ` joins two, where one does not
+    /// stand alone: a CloudEvent's id and source.
     pub id: Option<String>,
     /// `content` or `none`. If left out, the signed bytes are claimed where the id is not signed and
     /// no signed time limits a replay, unless `id = "none"` says that equal requests are different

@@ -39,6 +39,10 @@ pub(crate) struct Requirement {
 #[derive(Debug, Clone)]
 pub(crate) struct Type(pub(crate) Vec<Place>);
 
+/// An id made of the values at these places. The first must be there.
+#[derive(Debug, Clone)]
+pub(crate) struct Id(pub(crate) Vec<Place>);
+
 /// How the signature is checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Check {
@@ -119,8 +123,8 @@ pub(crate) enum TimeFrom {
 /// What tells two events apart.
 #[derive(Debug, Clone)]
 pub(crate) enum Dedupe {
-    /// The id at the first of these places that has one; then the content, if that is allowed.
-    Id { places: Vec<Place>, or_content: bool },
+    /// The first of these that the request has; then the content, if that is allowed.
+    Id { ids: Vec<Id>, or_content: bool },
     /// Source, type and body.
     Content,
     /// Nothing: equal requests are different events.
@@ -131,7 +135,7 @@ impl Dedupe {
     /// The place that `{id}` stands for.
     pub(crate) fn signed_place(&self) -> Option<&Place> {
         match self {
-            Self::Id { places, .. } => places.first(),
+            Self::Id { ids, .. } => ids.first()?.0.first(),
             Self::Content | Self::None => None,
         }
     }

@@ -128,8 +128,8 @@ fn name_type_and_id(rule: &Rule, request: &mut Outgoing) -> Result<(), SignError
             return Err(SignError::MissingType(name.to_string()));
         }
     }
-    if let Dedupe::Id { places, or_content } = &rule.dedupe
-        && let Some(Place::Header(name)) = places.first()
+    if let Dedupe::Id { or_content, .. } = &rule.dedupe
+        && let Some(Place::Header(name)) = rule.dedupe.signed_place()
     {
         let id = request.id.clone();
         if !name_header(request, name, id) && !or_content {

@@ -20,7 +20,9 @@ use crate::{
     place::Place,
     redact,
     request::{Incoming, View},
-    rule::{Check, Claim, Dedupe, Each, End, Proof, Requirement, Rule, SignedTime, TimeFrom, Type},
+    rule::{
+        Check, Claim, Dedupe, Each, End, Id, Proof, Requirement, Rule, SignedTime, TimeFrom, Type,
+    },
     template::{Context, Message, Template, items},
 };
 
@@ -536,17 +538,26 @@ fn claims<'a>(
             facts.id_signed = facts.body_authenticated;
             claims.push(content());
         }
-        Dedupe::Id { places, or_content } => match first_of(places, view)? {
-            Some((place, id)) => {
-                facts.id_signed = rule.signs(place);
+        Dedupe::Id { ids, or_content } => match first_of(ids, view)? {
+            Some(Found { id, first, rest }) => {
+                facts.id_signed = id.0.iter().all(|place| rule.signs(place));
                 let kind = if facts.id_signed { b"" } else { kind };
-                claims.push(Digest::of_fields(&[b"id", source, kind, &id]));
+                claims.push(if rest.is_empty() {
+                    Digest::of_fields(&[b"id", source, kind, &first])
+                } else {
+                    let mut fields = vec![b"id".as_slice(), source, kind, &first];
+                    fields.extend(rest.iter().map(AsRef::as_ref));
+                    Digest::of_fields(&fields)
+                });
             }
             None if *or_content => {
                 facts.id_signed = facts.body_authenticated;
                 claims.push(content());
             }
-            None => return Err(Rejection::MissingId(describe(rule, places))),
+            None => {
+                let places = ids.iter().filter_map(|Id(places)| places.first());
+                return Err(Rejection::MissingId(describe(rule, places)));
+            }
         },
     }
     if rule.guards(facts.id_signed) {
@@ -566,14 +577,20 @@ fn claims<'a>(
     Ok(claims)
 }
 
-/// A value and where it was found.
-type Located<'a> = (&'a Place, Cow<'a, [u8]>);
+/// An id and the values that it is made of.
+struct Found<'a> {
+    id: &'a Id,
+    first: Cow<'a, [u8]>,
+    rest: Vec<Cow<'a, [u8]>>,
+}
 
-fn first_of<'a>(places: &'a [Place], view: &View<'a>) -> Result<Option<Located<'a>>, Rejection> {
-    for place in places {
-        if let Some(value) = view.find(place)? {
-            return Ok(Some((place, value)));
-        }
+/// The first id that is in the request.
+fn first_of<'a>(ids: &'a [Id], view: &View<'a>) -> Result<Option<Found<'a>>, Rejection> {
+    for id in ids {
+        let [place, places @ ..] = id.0.as_slice() else { continue };
+        let Some(first) = view.find(place)? else { continue };
+        let rest = places.iter().map(|place| Ok(view.find(place)?.unwrap_or_default()));
+        return Ok(Some(Found { id, first, rest: rest.collect::<Result<_, _>>()? }));
     }
     Ok(None)
 }

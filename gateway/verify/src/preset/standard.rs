@@ -80,13 +80,13 @@ pub(super) const PRESETS: &[Preset] = &[
                 signature: "header:authorization",
                 prefix: "Bearer ",
                 event_type: "header:ce-type | json:/type",
-                id: "header:ce-id | json:/id",
+                id: "header:ce-id + header:ce-source | json:/id + json:/source",
                 ..Row::TOKEN
             },
             Row {
                 signature: "query:access_token",
                 event_type: "header:ce-type | json:/type",
-                id: "header:ce-id | json:/id",
+                id: "header:ce-id + header:ce-source | json:/id + json:/source",
                 ..Row::TOKEN
             },
         ],

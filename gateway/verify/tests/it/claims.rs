@@ -97,6 +97,29 @@ fn a_signed_id_stands_alone() {
     assert!(!collides(&first, &claims(&stripe, "x", "1", r#"{"id":"evt_2","type":"a"}"#)));
 }
 
+/// CloudEvents, section 3.1.1: source and id together tell an event apart.
+#[test]
+fn an_id_may_need_its_source_beside_it() {
+    let scheme = Scheme::preset("cloudevents").unwrap();
+    let key = scheme.secret("a token of some length").unwrap();
+    let claims = |id: &str, from: &str, binary: bool| {
+        let body = format!(r#"{{"id":"{id}","source":"{from}","type":"a"}}"#);
+        let mut sent = event("a", id, if binary { "{}" } else { &body });
+        sent.headers.push(("authorization".into(), b"Bearer a token of some length".to_vec()));
+        if binary {
+            for (name, value) in [("ce-id", id), ("ce-source", from), ("ce-type", "a")] {
+                sent.headers.push((name.into(), value.into()));
+            }
+        }
+        let request = Incoming::from(sent);
+        verify(&scheme, &key, &request).unwrap().claims().to_vec()
+    };
+    let first = claims("1", "/a", true);
+    assert_eq!(first, claims("1", "/a", false), "both modes are one event");
+    assert!(!collides(&first, &claims("1", "/b", true)));
+    assert!(!collides(&first, &claims("2", "/a", false)));
+}
+
 #[test]
 fn content_is_source_type_and_body() {
     let erp = declared(&[]);
