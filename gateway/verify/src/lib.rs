@@ -7,6 +7,7 @@
 
 mod canonical;
 pub mod certificate;
+mod claims;
 pub mod cloudevents;
 mod compile;
 mod declaration;
