@@ -36,6 +36,8 @@ pub struct SourceConfig {
     pub dedupe_window: Duration,
     /// What an accepted request is answered with.
     pub reply: Reply,
+    /// The header that goes back with it as it came, where the provider wants that.
+    pub echoes: Option<&'static str>,
 }
 
 /// What an accepted request is answered with.
@@ -142,6 +144,7 @@ impl SourceConfig {
             body_max: body_max.unwrap_or(1 << 20),
             dedupe_window: window.unwrap_or(Duration::from_secs(72 * 3600)),
             reply,
+            echoes: preset.and_then(|preset| preset.echoes),
         })
     }
 }

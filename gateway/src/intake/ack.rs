@@ -2,14 +2,34 @@
 
 use axum::{
     body::Body,
-    http::{HeaderValue, Response, StatusCode, header},
+    http::{HeaderName, HeaderValue, Response, StatusCode, header},
 };
 use hookweir_store::Receipt;
 
-use super::receive::RequestId;
+use super::receive::{Received, RequestId};
 use crate::live::Source;
 
-pub(super) fn ack(source: &Source, receipt: &Receipt, request: RequestId) -> Response<Body> {
+/// A header of the request that its provider wants back: Adobe Sign. Kept aside, since it carries the
+/// credential that verifying redacts.
+pub(super) struct Echo(Option<(&'static str, HeaderValue)>);
+
+impl Echo {
+    pub(super) fn of(received: &Received) -> Self {
+        let value = received.source.config.echoes.and_then(|echoed| {
+            let mut headers = received.incoming.headers.iter();
+            let (_, value) = headers.find(|(name, _)| name == echoed)?;
+            Some((echoed, HeaderValue::from_bytes(value).ok()?))
+        });
+        Self(value)
+    }
+}
+
+pub(super) fn ack(
+    source: &Source,
+    receipt: &Receipt,
+    Echo(echo): Echo,
+    request: RequestId,
+) -> Response<Body> {
     let reply = &source.config.reply;
     let body = match &reply.body {
         Some(body) => body.clone(),
@@ -19,8 +39,10 @@ pub(super) fn ack(source: &Source, receipt: &Receipt, request: RequestId) -> Res
             receipt.is_duplicate()
         ),
     };
-    let content_type =
-        if reply.body.is_some() { "text/plain; charset=utf-8" } else { "application/json" };
+    let content_type = match &reply.body {
+        Some(body) if !body.starts_with('{') => "text/plain; charset=utf-8",
+        _ => "application/json",
+    };
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::ACCEPTED);
     let headers = response.headers_mut();
@@ -29,5 +51,6 @@ pub(super) fn ack(source: &Source, receipt: &Receipt, request: RequestId) -> Res
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
     headers.insert("x-request-id", request.header());
+    headers.extend(echo.map(|(name, value)| (HeaderName::from_static(name), value)));
     response
 }

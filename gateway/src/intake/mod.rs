@@ -115,6 +115,7 @@ impl Intake {
         if let Some(answer) = handshake::answer(&self.keys, &received, id).await {
             return answer;
         }
+        let echo = ack::Echo::of(&received);
         let proven = verify::verify(&self.keys, received, id).await?;
         let admitted = admit::admit(desk, proven)?;
         let receipt =
@@ -123,6 +124,6 @@ impl Intake {
             request_id = %id, event_id = %receipt.id(), source = %source.name,
             duplicate = receipt.is_duplicate(), "accepted"
         );
-        Ok(ack::ack(&source, &receipt, id))
+        Ok(ack::ack(&source, &receipt, echo, id))
     }
 }

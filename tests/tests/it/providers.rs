@@ -11,7 +11,7 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use hookweir_tests::house::House;
+use hookweir_tests::house::{House, SECRET};
 use ring::{
     digest, hmac,
     signature::{Ed25519KeyPair, KeyPair as _},
@@ -250,4 +250,28 @@ async fn a_secret_that_a_handshake_brings_survives_a_restart_and_is_not_replaced
     let later = r#"{"events":[{"action":"added"}]}"#;
     assert_eq!(post("x-hook-signature", &sign(first, later), later).await.0, 200);
     assert_eq!(kept(&house), 2);
+}
+
+/// Adobe Sign gives a webhook up whose answers do not bring its id back.
+#[tokio::test]
+async fn a_provider_gets_the_answer_that_it_wants() {
+    let house = House::new(env!("CARGO_BIN_EXE_hookweir-under-test"), "");
+    let source = |name: &str| {
+        let secret = "secrets = [{ env = \"TEST_SECRET\" }]";
+        format!("[sources.{name}]\npath = \"/{name}\"\nscheme = \"{name}\"\n{secret}\n")
+    };
+    house.write_config(&source("adobe-sign"));
+    let gateway = house.start().await;
+    let post = async |token: &str| {
+        let url = format!("http://{}/adobe-sign", house.public);
+        let request = reqwest::Client::new().post(url).header("x-adobesign-clientid", token);
+        let reply = request.body("{\"event\":\"AGREEMENT_CREATED\"}").send().await.unwrap();
+        let echoed = reply.headers().get("x-adobesign-clientid").cloned();
+        (reply.status().as_u16(), echoed.map(|value| value.to_str().unwrap().to_owned()))
+    };
+    assert_eq!(post(SECRET).await, (202, Some(SECRET.to_owned())));
+    assert_eq!(post("another").await, (401, None), "only what is proven is sent back");
+    let event = &house.settled().await[0];
+    assert!(!format!("{event:?}").contains(SECRET), "{event:?}");
+    gateway.stop().await;
 }

@@ -423,6 +423,7 @@ pub(super) const PRESETS: &[Preset] = &[
     Preset {
         name: "adobe-sign",
         docs: "https://developer.adobe.com/acrobat-sign/docs/overview/acrobat_sign_events/",
+        echoes: Some("x-adobesign-clientid"),
         rows: &[Row {
             signature: "header:x-adobesign-clientid",
             event_type: "json:/event",

@@ -179,4 +179,49 @@ pub(super) const PRESETS: &[Preset] = &[
         }],
         ..Preset::NEW
     },
+    Preset {
+        name: "mailchimp",
+        docs: "https://mailchimp.com/developer/marketing/guides/sync-audience-data-webhooks/",
+        rows: &[Row { signature: "query:token", event_type: "form:type", ..Row::TOKEN }],
+        handshakes: &[Handshake {
+            method: "GET",
+            when: "",
+            proof: Proof::None,
+            answer: Answer::Status(200),
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "gumroad",
+        docs: "https://gumroad.com/ping",
+        rows: &[Row {
+            signature: "query:token",
+            event_type: "form:resource_name",
+            id: "form:sale_id",
+            ..Row::TOKEN
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "jotform",
+        docs: "https://www.jotform.com/help/245-how-to-setup-a-webhook-with-jotform/",
+        rows: &[Row {
+            signature: "query:token",
+            event_type: "const:submission",
+            id: "form:submissionID",
+            ..Row::TOKEN
+        }],
+        ..Preset::NEW
+    },
+    Preset {
+        name: "bigcommerce",
+        docs: "https://developer.bigcommerce.com/docs/integrations/webhooks",
+        rows: &[Row {
+            signature: "query:token",
+            event_type: "json:/scope",
+            id: "json:/hash",
+            ..Row::TOKEN
+        }],
+        ..Preset::NEW
+    },
 ];

@@ -54,6 +54,8 @@ pub struct Preset {
     pub answer_within_secs: Option<u16>,
     /// The answer that it wants to an event, where any 2xx would not do.
     pub reply: Option<Reply>,
+    /// The header that it wants back in every answer, as it sent it.
+    pub echoes: Option<&'static str>,
     rows: &'static [Row],
     handshakes: &'static [Handshake],
 }
@@ -102,6 +104,7 @@ impl Preset {
         binds: &[],
         answer_within_secs: None,
         reply: None,
+        echoes: None,
         rows: &[],
         handshakes: &[],
     };
