@@ -103,6 +103,7 @@ impl Keys {
 
     async fn document(
         &self,
+        scheme: &Scheme,
         location: &KeyLocation,
         now: Timestamp,
         after: Option<Timestamp>,
@@ -127,7 +128,7 @@ impl Keys {
         }
         let fetched = match failed.as_ref().filter(|failed| now < failed.until) {
             Some(failed) => Err(failed.error.clone()),
-            None => self.fetch(location, now).await,
+            None => self.fetch(scheme, location, now).await,
         };
         match fetched {
             Ok(text) => {
@@ -152,11 +153,18 @@ impl Keys {
         }
     }
 
-    async fn fetch(&self, location: &KeyLocation, now: Timestamp) -> Result<String, WebError> {
+    /// What lies there, if it is a key: nothing else may take room on the shelf.
+    async fn fetch(
+        &self,
+        scheme: &Scheme,
+        location: &KeyLocation,
+        now: Timestamp,
+    ) -> Result<String, WebError> {
         self.take_fetch()?;
         let document = self.web.get(location.url(), Transport::Tls).await?;
         let text = String::from_utf8(document.into());
         let text = text.map_err(|_| WebError::Refused("it is no text".to_owned()))?;
+        scheme.fetched_key(&text).map_err(|fault| WebError::Refused(fault.to_string()))?;
         if let Some(pattern) = location.issued_to() {
             self.check(&text, pattern, now).await?;
         }
@@ -197,7 +205,7 @@ impl Keyring for Keys {
         now: Timestamp,
         after: Option<Timestamp>,
     ) -> Result<FetchedKey, Rejection> {
-        let document = self.document(location, now, after).await.map_err(|error| {
+        let document = self.document(scheme, location, now, after).await.map_err(|error| {
             let text = format!("{}: {error}", location.url());
             match error {
                 WebError::Unavailable(_) => Rejection::KeyUnavailable(text),

@@ -45,7 +45,7 @@ impl Admin {
                 "there are /healthz, /readyz and /v1/sources".into(),
             );
         };
-        match self.guard.check(request.headers()) {
+        match self.guard.check(request.headers(), request.uri()) {
             Ok(()) => self.v1(request.method(), path),
             Err(Barred::Token) => {
                 let mut response = fault(

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header, uri::Authority};
 use hookweir_event::Digest;
 
 use crate::{chance::Chance, config::AdminConfig};
@@ -52,9 +52,11 @@ impl Guard {
         Ok(Self { token, hosts: config.hosts.clone() })
     }
 
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Barred> {
+    pub(super) fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Barred> {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        let host = text(header::HOST).map(without_port).unwrap_or_default();
+        // HTTP/2 has it in the URI.
+        let host = text(header::HOST).or_else(|| uri.authority().map(Authority::as_str));
+        let host = host.map(without_port).unwrap_or_default();
         let local = host.parse::<IpAddr>().is_ok() || host.eq_ignore_ascii_case("localhost");
         if !local && !self.hosts.iter().any(|own| own.eq_ignore_ascii_case(host)) {
             return Err(Barred::Host);
@@ -116,15 +118,23 @@ mod tests {
         let right = Some("Bearer secret");
         for host in ["127.0.0.1:8081", "[::1]:8081", "localhost", "LOCALHOST:1", "ops.example:8081"]
         {
-            assert_eq!(guard.check(&asked(host, right)), Ok(()), "{host}");
+            assert_eq!(guard.check(&asked(host, right), &Uri::default()), Ok(()), "{host}");
         }
         for host in ["evil.example", "127.0.0.1.evil.example", "ops.example.evil", ""] {
-            assert_eq!(guard.check(&asked(host, right)), Err(Barred::Host), "{host}");
+            assert_eq!(
+                guard.check(&asked(host, right), &Uri::default()),
+                Err(Barred::Host),
+                "{host}"
+            );
         }
         for token in
             [None, Some("secret"), Some("Bearer "), Some("Bearer secrets"), Some("bearer secret")]
         {
-            assert_eq!(guard.check(&asked("localhost", token)), Err(Barred::Token), "{token:?}");
+            assert_eq!(
+                guard.check(&asked("localhost", token), &Uri::default()),
+                Err(Barred::Token),
+                "{token:?}"
+            );
         }
     }
 }

@@ -149,7 +149,9 @@ impl KeyHosts {
         let (host, path) = rest.split_once('/').ok_or_else(refused)?;
         let plain = url.bytes().all(|b| b.is_ascii_graphic() && !b"\\#@".contains(&b));
         let listed = self.hosts.iter().any(|pattern| host_matches(pattern, host));
-        let ending = path.ends_with(&*self.ending);
+        // An ending is a file's; behind a query anything could end so.
+        let ending =
+            self.ending.is_empty() || (path.ends_with(&*self.ending) && !path.contains('?'));
         (plain && listed && ending).then_some(url).ok_or_else(refused)
     }
 }
@@ -189,6 +191,7 @@ mod tests {
             "https://evil.example\\.sns.us-east-1.amazonaws.com/x.pem",
             "https://sns.us-east-1.amazonaws.com:8443/x.pem",
             "https://sns.us-east-1.amazonaws.com/x.txt",
+            "https://sns.us-east-1.amazonaws.com/?Action=x&y=.pem",
             "https://sns.us-east-1.amazonaws.com/x#.pem",
             "https://sns..amazonaws.com/x.pem",
             "https://sns.a.b.amazonaws.com/x.pem",
