@@ -7,7 +7,7 @@ use crate::{
     declaration::{Declaration, Fault, ReplayGuard},
     encoding::Encoding,
     json::Pointer,
-    key::{Algorithm, SecretEncoding},
+    key::{Algorithm, Marks, SecretEncoding},
     key_url::KeyUrl,
     message_signature::Policy,
     place::Place,
@@ -114,7 +114,7 @@ impl Compiler {
                 "a plain hash proves nothing without `{secret}`; or name an HMAC as `algorithm`";
             self.fault("signed", message);
         }
-        if has_secret && !check.algorithms.iter().all(|algorithm| algorithm.is_symmetric()) {
+        if has_secret && check.algorithms.iter().any(|algorithm| algorithm.is_asymmetric()) {
             self.fault("signed", "`{secret}` is the sender's alone with this algorithm");
         }
         if check.timestamp.is_some() && !rule.time_limited() {
@@ -184,7 +184,13 @@ impl Compiler {
             }
             text => self.named("encoding", text, Encoding::parse, Encoding::NAMES.into_iter()),
         };
+        let chain = d.chain.as_deref().map(Marks::parse).transpose();
+        let chain = chain.map_err(|message| self.fault("chain", message)).ok()?;
+        if chain.is_some() && kind != Some(Kind::Jwt) {
+            self.fault("chain", "has no effect without `kind = \"jwt\"`");
+        }
         let secret_encoding = match &d.secret_encoding {
+            None if chain.is_some() => Some(SecretEncoding::Root),
             None => Some(SecretEncoding::Raw),
             Some(_) if first.is_some_and(Algorithm::is_asymmetric) => {
                 self.fault("secret_encoding", "public keys are recognised; remove it");
@@ -216,6 +222,7 @@ impl Compiler {
             body_digest,
             each,
             key_url,
+            chain,
         })
     }
 

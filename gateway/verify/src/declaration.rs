@@ -81,6 +81,9 @@ pub struct Declaration {
     /// The place of the URL of the sender's certificate, then the hosts that it may lie on and what
     /// it must end in: `json:/SigningCertURL sns.*.amazonaws.com .pem`.
     pub key_url: Option<String>,
+    /// `x5c` if the certificates in a `jwt`'s header sign it, up to the root that the source holds;
+    /// behind it the object identifiers of extensions that intermediate and leaf must have.
+    pub chain: Option<String>,
     /// How the configured secret is written: `raw` (default), `hex`, `base64`, `whsec`, `nfkd`,
     /// `sha1`, `signkey` or `suffix:TEXT`. Public keys are recognised.
     pub secret_encoding: Option<String>,
@@ -124,6 +127,7 @@ impl Declaration {
         "body_digest",
         "each",
         "key_url",
+        "chain",
         "secret_encoding",
         "timestamp",
         "timestamp_unit",
@@ -151,6 +155,7 @@ impl Declaration {
             "body_digest" => &mut self.body_digest,
             "each" => &mut self.each,
             "key_url" => &mut self.key_url,
+            "chain" => &mut self.chain,
             "secret_encoding" => &mut self.secret_encoding,
             "timestamp" => &mut self.timestamp,
             "timestamp_unit" => &mut self.timestamp_unit,

@@ -3,7 +3,10 @@
 
 use std::borrow::Cow;
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use hookweir_event::Timestamp;
 use serde_json::{Map, Value};
 use subtle::ConstantTimeEq as _;
@@ -25,6 +28,8 @@ pub(crate) struct Token<'a> {
     pub(crate) message: Message<'a>,
     pub(crate) signature: Claimed<'a>,
     pub(crate) algorithm: Algorithm,
+    /// The certificates in its header, in DER, the signer's first.
+    pub(crate) chain: Vec<Vec<u8>>,
     claims: Map<String, Value>,
 }
 
@@ -45,7 +50,10 @@ impl<'a> Token<'a> {
         }
         let algorithm = header.get("alg").and_then(Value::as_str).and_then(Algorithm::parse_jws);
         let algorithm = algorithm.filter(|a| allowed.contains(a)).ok_or(Rejection::BadSignature)?;
+        let certificates = header.get("x5c").and_then(Value::as_array).into_iter().flatten();
+        let der = |text: &Value| STANDARD.decode(text.as_str().unwrap_or_default()).ok();
         Ok(Self {
+            chain: certificates.filter_map(der).collect(),
             message: Message::of(Cow::Owned(signed.as_bytes().to_vec())),
             signature: Claimed::Long(decode(signature)?),
             algorithm,

@@ -23,6 +23,9 @@ pub(crate) enum Place {
     FormJson(Box<str>, Pointer),
     /// A pointer into the JSON that a part of a `multipart/form-data` body holds: Dropbox Sign.
     PartJson(Box<str>, Pointer),
+    /// A pointer into the claims of the JSON Web Token at another place:
+    /// `token:json:/signedPayload:/notificationType`.
+    Token(Box<Place>, Pointer),
     /// The body as a whole: a signature that holds what it signs, such as Wix's token.
     Body,
     /// Not in the request at all.
@@ -51,6 +54,13 @@ impl Place {
                 }
                 None => Err(format!("`{text}`: write `{kind}:FIELD:/POINTER`")),
             },
+            "token" => match rest.rsplit_once(':') {
+                Some((place, pointer)) => {
+                    let place = Self::parse(place, pointers)?;
+                    Ok(Self::Token(Box::new(place), Pointer::parse(pointer)?))
+                }
+                None => Err(format!("`{text}`: write `token:PLACE:/POINTER`")),
+            },
             "const" if !rest.is_empty() => Ok(Self::Const(rest.into())),
             _ => Err(unknown(text)),
         }
@@ -58,10 +68,15 @@ impl Place {
 
     /// Whether the value is part of the body.
     pub(crate) fn in_body(&self) -> bool {
-        matches!(
-            self,
-            Self::Body | Self::Form(_) | Self::Json(_) | Self::FormJson(..) | Self::PartJson(..)
-        )
+        match self {
+            Self::Token(place, _) => place.in_body(),
+            Self::Body
+            | Self::Form(_)
+            | Self::Json(_)
+            | Self::FormJson(..)
+            | Self::PartJson(..) => true,
+            Self::Header(_) | Self::Headers(_) | Self::Query(_) | Self::Const(_) => false,
+        }
     }
 
     /// The place as a declaration writes it.
@@ -85,6 +100,9 @@ impl fmt::Display for Described<'_> {
             Place::FormJson(name, pointer) => write!(f, "form-json:{name}:{pointer}"),
             Place::Headers(start) => write!(f, "header:{start}*"),
             Place::PartJson(name, pointer) => write!(f, "part-json:{name}:{pointer}"),
+            Place::Token(place, pointer) => {
+                write!(f, "token:{}:{pointer}", place.describe(self.1))
+            }
             Place::Body => f.write_str("body"),
             Place::Const(text) => write!(f, "const:{text}"),
         }
@@ -93,7 +111,7 @@ impl fmt::Display for Described<'_> {
 
 fn unknown(text: &str) -> String {
     format!(
-        "`{text}` is no place: write `header:NAME`, `query:NAME`, `form:NAME`, `json:/POINTER`, `form-json:NAME:/POINTER`, `part-json:NAME:/POINTER` or `body`"
+        "`{text}` is no place: write `header:NAME`, `query:NAME`, `form:NAME`, `json:/POINTER`, `form-json:NAME:/POINTER`, `part-json:NAME:/POINTER`, `token:PLACE:/POINTER` or `body`"
     )
 }
 

@@ -36,6 +36,7 @@ pub(crate) fn credentials(rules: &[Rule], applied: &Rule, request: &mut Incoming
             | Place::Headers(_)
             | Place::Json(_)
             | Place::PartJson(..)
+            | Place::Token(..)
             | Place::Body
             | Place::Const(_) => {}
         }

@@ -3,6 +3,7 @@
 
 use std::{borrow::Cow, cell::OnceCell};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use hookweir_event::{EventType, Headers};
 
@@ -111,6 +112,12 @@ impl<'a> View<'a> {
             }
             // Only signatures are in several headers; see `find_all`.
             Place::Headers(_) => None,
+            Place::Token(place, pointer) => {
+                let token = self.find(place)?.unwrap_or_default();
+                let claims = token.split(|byte| *byte == b'.').nth(1).unwrap_or_default();
+                let claims = URL_SAFE_NO_PAD.decode(claims).ok();
+                claims.and_then(|claims| json_in(&claims, pointer))
+            }
             Place::Body => Some(Cow::Borrowed(self.body)),
             Place::Const(text) => Some(Cow::Borrowed(text.as_bytes())),
         };

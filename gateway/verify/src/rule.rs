@@ -5,7 +5,7 @@ use crate::{
     declaration::ReplayGuard,
     encoding::Encoding,
     json::Pointer,
-    key::{Algorithm, SecretEncoding},
+    key::{Algorithm, Marks, SecretEncoding},
     key_url::KeyUrl,
     message_signature::Policy,
     place::Place,
@@ -62,6 +62,8 @@ pub(crate) struct Check {
     pub(crate) each: Option<Each>,
     /// Where the key lies, if it is fetched.
     pub(crate) key_url: Option<KeyUrl>,
+    /// The sender's certificates come with the token.
+    pub(crate) chain: Option<Marks>,
 }
 
 /// What the signature is over.
@@ -167,6 +169,7 @@ impl Check {
     fn covers(&self, place: &Place) -> bool {
         match place {
             Place::Const(_) => true,
+            Place::Token(token, _) => self.signature.contains(token) || self.covers(token),
             place if place.in_body() && self.covers_body() => true,
             _ if self.each.is_some() => false,
             Place::Header(name) => match &self.proof {

@@ -379,7 +379,9 @@ fn put(
             request.body = body.to_string().into();
         }
         Place::Body => request.body = Bytes::copy_from_slice(value.as_bytes()),
-        Place::FormJson(..) | Place::PartJson(..) | Place::Const(_) => return Err(unwritable()),
+        Place::FormJson(..) | Place::PartJson(..) | Place::Token(..) | Place::Const(_) => {
+            return Err(unwritable());
+        }
     }
     Ok(())
 }

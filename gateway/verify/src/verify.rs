@@ -14,7 +14,7 @@ use crate::{
     encoding::Claimed,
     json::{self, Pointer},
     jwt::Token,
-    key::{Algorithm, Secret, Tag},
+    key::{Algorithm, Marks, Secret, Tag},
     key_url::KeyLocation,
     message_signature::Policy,
     place::Place,
@@ -214,6 +214,19 @@ impl Keys<'_> {
         valid.find_map(prove).ok_or(Rejection::BadSignature)
     }
 
+    /// To which root the certificates of a token lead that they have signed.
+    fn prove_chain(&self, token: &Token<'_>, marks: &Marks) -> Result<usize, Rejection> {
+        let valid = |(_, secret): &(usize, &Secret)| secret.is_valid(self.now);
+        let mut valid = self.secrets.iter().enumerate().filter(valid).peekable();
+        valid.peek().ok_or(Rejection::NoValidSecret)?;
+        let chain = (token.chain.as_slice(), marks);
+        let leads = |(_, secret): &(usize, &Secret)| {
+            let key = secret.key.for_rule(self.rule, token.algorithm);
+            key.is_some_and(|k| k.prove_chain(chain, self.now, &token.message, &token.signature))
+        };
+        valid.find(leads).map(|(index, _)| index).ok_or(Rejection::BadSignature)
+    }
+
     /// What the other secrets make of the message, whether they are valid now or not.
     fn other_tags(&self, algorithm: Algorithm, message: &Message<'_>, but: usize) -> Vec<Tag> {
         let others = self.secrets.iter().enumerate().filter(|(index, _)| *index != but);
@@ -375,7 +388,10 @@ fn token<'a>(
     let text = value.strip_prefix(&*check.prefix).ok_or(Rejection::MalformedSignature)?;
     let token = Token::parse(text, &check.algorithms)?;
     let claimed = std::slice::from_ref(&token.signature);
-    let (secret, _) = keys.prove(token.algorithm, &token.message, claimed)?;
+    let secret = match &check.chain {
+        Some(marks) => keys.prove_chain(&token, marks)?,
+        None => keys.prove(token.algorithm, &token.message, claimed)?.0,
+    };
     facts.secret_index = Some(secret);
     let id = rule.dedupe.signed_place();
     let context = Context { view, pointers: &rule.pointers, timestamp: None, id, items: None };
@@ -416,8 +432,11 @@ pub(crate) fn signatures<'a>(
 ) -> Result<Vec<Cow<'a, str>>, Rejection> {
     let malformed = || Rejection::MalformedSignature;
     let mut texts = Vec::with_capacity(1);
-    // A signature that is the whole body is as long as bodies are.
-    let max = if check.signature == [Place::Body] { usize::MAX } else { SIGNATURE_MAX };
+    // A token inside the body holds the event, and is as long as bodies are.
+    let max = match &check.proof {
+        Proof::Jwt { .. } if check.signature.iter().all(Place::in_body) => usize::MAX,
+        _ => SIGNATURE_MAX,
+    };
     for value in view.find_all(&check.signature)? {
         if value.len() > max || texts.len() == CANDIDATES_MAX {
             return Err(malformed());

@@ -69,11 +69,6 @@ const JWS: [(&str, Algorithm); 9] = [
 ];
 
 impl Algorithm {
-    /// Whether both ends hold the same secret.
-    pub(crate) fn is_symmetric(self) -> bool {
-        matches!(self, Self::Hmac(_) | Self::Digest(_) | Self::Equal)
-    }
-
     pub(crate) fn names() -> impl Iterator<Item = &'static str> {
         NAMED.iter().map(|(name, _)| *name)
     }

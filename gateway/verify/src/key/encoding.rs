@@ -26,6 +26,8 @@ pub(crate) enum SecretEncoding {
     Signkey,
     /// The text with this behind it: Fitbit's `&`, from OAuth 1.0.
     Suffix(Box<str>),
+    /// The certificate that the sender's lead to. Said by `chain`, not by name.
+    Root,
 }
 
 impl SecretEncoding {
@@ -53,7 +55,7 @@ impl SecretEncoding {
         let base64 =
             |text: &str, fault| STANDARD.decode(text).map(Zeroizing::new).map_err(|_| fault);
         let bytes = match self {
-            Self::Raw => Zeroizing::new(text.as_bytes().to_vec()),
+            Self::Raw | Self::Root => Zeroizing::new(text.as_bytes().to_vec()),
             Self::Hex => {
                 let mut bytes = Zeroizing::new(vec![0; text.len() / 2]);
                 hex(text, &mut bytes, true).ok_or(KeyFault::NotHex)?;

@@ -3,6 +3,7 @@
 //! compared in constant time and are overwritten when dropped.
 
 mod algorithm;
+mod chain;
 mod encoding;
 mod private;
 mod public;
@@ -21,9 +22,10 @@ use zeroize::Zeroizing;
 pub(crate) use self::public::validity;
 pub(crate) use self::{
     algorithm::{Algorithm, Hash},
+    chain::Marks,
     encoding::SecretEncoding,
 };
-use self::{private::PrivateKey, public::PublicKey};
+use self::{chain::Root, private::PrivateKey, public::PublicKey};
 use crate::{
     encoding::Claimed,
     template::{Message, Piece},
@@ -52,6 +54,9 @@ pub enum KeyFault {
         "this scheme wants a public key: PEM, a certificate, base64 or hex, or a JWK or set of JWKs"
     )]
     NotPublic,
+    /// The scheme's senders send their certificates; the source holds the root that they lead to.
+    #[error("this scheme wants the root certificate of its senders: PEM, or DER in base64")]
+    NotRoot,
     /// The scheme's senders sign with a private key.
     #[error(
         "this scheme's senders sign with a private key: PEM that begins with `BEGIN PRIVATE KEY` (PKCS #8)"
@@ -174,11 +179,16 @@ enum State {
     Secret,
     Public(Vec<PublicKey>),
     Private(PrivateKey),
+    Root(Box<Root>),
 }
 
 impl Prepared {
     fn new(algorithm: Algorithm, encoding: &SecretEncoding, text: &str) -> Result<Self, KeyFault> {
-        if !algorithm.is_symmetric() {
+        if *encoding == SecretEncoding::Root {
+            let state = State::Root(Box::new(Root::read(text)?));
+            return Ok(Self { algorithm, state, secret: Zeroizing::default() });
+        }
+        if algorithm.is_asymmetric() {
             let state = State::Public(PublicKey::read(text, algorithm)?);
             return Ok(Self { algorithm, state, secret: Zeroizing::default() });
         }
@@ -199,7 +209,7 @@ impl Prepared {
         encoding: &SecretEncoding,
         text: &str,
     ) -> Result<Self, KeyFault> {
-        if algorithm.is_symmetric() {
+        if !algorithm.is_asymmetric() {
             return Self::new(algorithm, encoding, text);
         }
         let state = State::Private(PrivateKey::read(text, algorithm)?);
@@ -232,6 +242,19 @@ impl Prepared {
         proven.then_some(None)
     }
 
+    /// Whether the key of a chain that leads to this root has signed `message`.
+    pub(crate) fn prove_chain(
+        &self,
+        (chain, marks): (&[Vec<u8>], &Marks),
+        now: Timestamp,
+        message: &Message<'_>,
+        claimed: &Claimed<'_>,
+    ) -> bool {
+        let State::Root(root) = &self.state else { return false };
+        let key = root.leaf_key(chain, marks, now);
+        key.is_some_and(|key| key.verifies(self.algorithm, &message.joined(), claimed.as_bytes()))
+    }
+
     /// This key's signature of `message`; a token is its own. None for a public key.
     pub(crate) fn sign(&self, message: &Message<'_>) -> Option<Vec<u8>> {
         match (&self.state, self.algorithm) {
@@ -256,7 +279,7 @@ impl Prepared {
                 Algorithm::Digest(Hash::Sha512) => Tag::of(&digest::<Sha512>(secret, message)),
                 _ => return None,
             },
-            State::Public(_) | State::Private(_) => return None,
+            State::Public(_) | State::Private(_) | State::Root(_) => return None,
         })
     }
 }

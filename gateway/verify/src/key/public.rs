@@ -78,7 +78,7 @@ impl PublicKey {
         Self::from_spki(&SubjectPublicKeyInfoOwned::from_pem(text).ok()?)
     }
 
-    fn from_spki(spki: &SubjectPublicKeyInfoOwned) -> Option<Self> {
+    pub(super) fn from_spki(spki: &SubjectPublicKeyInfoOwned) -> Option<Self> {
         let bytes = spki.subject_public_key.as_bytes()?.to_vec();
         match spki.algorithm.oid {
             ED25519 => (bytes.len() == 32).then_some(Self::Ed25519(bytes)),
@@ -168,7 +168,11 @@ impl PublicKey {
 /// From when until when the certificate is valid; none if the text is no certificate. RFC 5280,
 /// section 4.1.2.5: both ends are part of it.
 pub(crate) fn validity(text: &str) -> Option<(Timestamp, Timestamp)> {
-    let certificate = Certificate::from_pem(leaf(text.trim())?).ok()?;
+    period(&Certificate::from_pem(leaf(text.trim())?).ok()?)
+}
+
+/// From when until when the certificate is valid.
+pub(super) fn period(certificate: &Certificate) -> Option<(Timestamp, Timestamp)> {
     let validity = certificate.tbs_certificate().validity();
     let secs = |time: x509_cert::time::Time| {
         Timestamp::from_secs(time.to_unix_duration().as_secs().try_into().unwrap_or(i64::MAX))

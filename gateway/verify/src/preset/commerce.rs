@@ -111,4 +111,20 @@ pub(super) const PRESETS: &[Preset] = &[
         rows: &[Row { kind: "jwt", signature: "body", algorithm: "RS256", ..Row::PLAIN }],
         ..Preset::NEW
     },
+    Preset {
+        name: "app-store",
+        docs: "https://developer.apple.com/documentation/appstoreservernotifications/responding-to-app-store-server-notifications",
+        rows: &[Row {
+            kind: "jwt",
+            signature: "json:/signedPayload",
+            algorithm: "ES256",
+            // Apple's marks of the certificates for this purpose.
+            chain: "x5c 1.2.840.113635.100.6.2.1 1.2.840.113635.100.6.11.1",
+            tolerance: "any",
+            event_type: "token:json:/signedPayload:/notificationType + token:json:/signedPayload:/subtype",
+            id: "token:json:/signedPayload:/notificationUUID",
+            ..Row::PLAIN
+        }],
+        ..Preset::NEW
+    },
 ];

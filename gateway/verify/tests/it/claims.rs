@@ -97,6 +97,35 @@ fn a_signed_id_stands_alone() {
     assert!(!collides(&first, &claims(&stripe, "x", "1", r#"{"id":"evt_2","type":"a"}"#)));
 }
 
+/// What a token inside the body claims: the App Store's type and id.
+#[test]
+fn an_event_inside_a_token_has_its_type_and_id() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/more.jsonl");
+    let vectors = std::fs::read_to_string(path).unwrap();
+    let vector = vectors.lines().find(|line| line.contains("more/app-store/001-valid")).unwrap();
+    let vector: serde_json::Value = serde_json::from_str(vector).unwrap();
+    let scheme = Scheme::preset("app-store").unwrap();
+    let root = scheme.secret(vector["public_key"].as_str().unwrap()).unwrap();
+    let body = base64::Engine::decode(
+        &base64::engine::general_purpose::STANDARD,
+        vector["body_b64"].as_str().unwrap(),
+    );
+    let request = Incoming { body: body.unwrap().into(), ..Incoming::default() };
+    let now = Timestamp::from_secs(vector["now_unix"].as_i64().unwrap());
+    let verified = scheme.verify(&source(), &[Secret::new(root.clone())], request.clone(), now);
+    let verified = verified.unwrap();
+    assert_eq!(verified.event_type().as_str(), "SUBSCRIBED.INITIAL_BUY");
+    let facts = verified.facts();
+    assert!(facts.id_signed && facts.type_signed, "{facts:?}");
+    // The token holds the event; what else stands beside it in the body nobody signed.
+    assert!(!facts.body_authenticated);
+    assert_eq!(verified.claims().len(), 1);
+    // Certificates end.
+    let late = Timestamp::from_secs(vector["now_unix"].as_i64().unwrap() + 4001 * 86_400);
+    let verdict = scheme.verify(&source(), &[Secret::new(root)], request, late);
+    assert_eq!(verdict.unwrap_err(), Rejection::BadSignature);
+}
+
 /// CloudEvents, section 3.1.1: source and id together tell an event apart.
 #[test]
 fn an_id_may_need_its_source_beside_it() {

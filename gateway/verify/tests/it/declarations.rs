@@ -49,7 +49,7 @@ fn every_value_that_is_wrong_is_named() {
             "type: `type` is no JSON pointer: write `/name` or `/outer/inner`",
             "id: a constant id would make all events one",
             &format!("algorithm: unknown `sha3`: one of {ALGORITHMS}"),
-            "signature: `x-signature` is no place: write `header:NAME`, `query:NAME`, `form:NAME`, `json:/POINTER`, `form-json:NAME:/POINTER`, `part-json:NAME:/POINTER` or `body`",
+            "signature: `x-signature` is no place: write `header:NAME`, `query:NAME`, `form:NAME`, `json:/POINTER`, `form-json:NAME:/POINTER`, `part-json:NAME:/POINTER`, `token:PLACE:/POINTER` or `body`",
             "signed: unknown variable `{bdy}`: there are {body}, {ts}, {id}, {url}, {method}, {path}, {secret}, {crc32:body}, {sha256:body}, {sha256-base64:body}, {sha256-base64url:body}, {sha256:url}, {sha256-base64:url}, {sha256-base64url:url}, {form-sorted}, {url-with-port}, {url-without-port}, {url-decoded}, {contentful}, {query-string-hash}, {plivo}, {alipay}, {paddle-classic}, {signature:NAME}, {header:NAME}, {query:NAME}, {form:NAME}, {json:/POINTER} and {sorted:PLACE,PLACE}",
             "encoding: unknown `b64`: one of `hex`, `hex-lower`, `base64`, `base64url`",
             "secret_encoding: unknown `utf8`: one of `raw`, `hex`, `base64`, `whsec`, `nfkd`, `sha1`, `signkey`, `suffix:TEXT`",

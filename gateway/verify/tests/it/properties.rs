@@ -58,7 +58,8 @@ fn authentic(scheme: &Scheme, secret: &Secret, request: &Incoming) -> bool {
 }
 
 /// Presets that nothing is signed for here, and why.
-const UNSIGNABLE: [(&str, &str); 2] = [
+const UNSIGNABLE: [(&str, &str); 3] = [
+    ("app-store", "the sender's certificates come with its token"),
     ("dropbox-sign", "a part of a multipart body can't be written"),
     ("paddle-classic", "RSA with SHA-1 is checked and no longer made"),
 ];
@@ -93,6 +94,7 @@ fn what_a_preset_signs_it_verifies() {
     let pairs = pairs();
     let (mut signed_by, mut failed) = (0, Vec::new());
     for preset in hookweir_verify::Preset::all() {
+        let Some(sent) = sample(preset.name) else { continue };
         let value = |name: &str| if name == "algorithm" { "ed25519" } else { "abc" }.to_owned();
         let params = preset.params.iter().filter(|name| !name.ends_with('?'));
         let params = params.map(|name| ((*name).to_owned(), value(name))).collect();
@@ -103,7 +105,6 @@ fn what_a_preset_signs_it_verifies() {
             Some((key, held, other))
         });
         let (key, held, other) = made.unwrap_or_else(|| panic!("no key for {}", preset.name));
-        let Some(sent) = sample(preset.name) else { continue };
         let signed = scheme.sign(&key, sent, crate::support::NOW);
         let verified = signed.map_err(|error| error.to_string()).and_then(|signed| {
             let request = Incoming::from(signed);
