@@ -102,7 +102,9 @@ fn sources(answer: &Value) -> Table {
     let head = ["SOURCE", "SCHEME", "PATH", "VERIFIED BY SECRET", "REFUSED"];
     let row = |source: &Value| {
         let verified = items(&source["verified"])
-            .map(|proofs| format!("{}: {}", proofs["secret"], proofs["count"]));
+            // People count from one, and so does `hookweir verify`.
+            .filter_map(|proofs| Some((proofs["secret"].as_u64()? + 1, &proofs["count"])))
+            .map(|(secret, count)| format!("#{secret}: {count}"));
         let refused = source["refused"].as_object().into_iter().flatten();
         let refused = refused.map(|(reason, count)| format!("{reason}: {count}"));
         let text = |key: &str| source[key].as_str().unwrap_or_default().to_owned();

@@ -109,7 +109,7 @@ impl SourceConfig {
         let (scheme, preset) = read_scheme(section, insecure);
         // A preset checks, whatever else is said: without secrets it would refuse everything.
         let unchecked = scheme.as_ref().map_or(insecure, Scheme::is_insecure);
-        let (keys, learns) = read_secrets(section, secrets, scheme.as_ref(), unchecked);
+        let (keys, learns) = read_secrets(section, secrets, (scheme.as_ref(), preset), unchecked);
         let wanted = preset.and_then(|preset| preset.reply);
         let mut reply = Reply {
             status: wanted.map_or(202, |reply| reply.status),
@@ -153,11 +153,13 @@ impl SourceConfig {
 fn read_secrets(
     section: &Section<'_, '_>,
     secrets: &Secrets<'_>,
-    scheme: Option<&Scheme>,
+    (scheme, preset): (Option<&Scheme>, Option<&Preset>),
     unchecked: bool,
 ) -> (Vec<Secret>, bool) {
     let Some(node) = section.get("secrets") else {
-        if !unchecked && !scheme.is_some_and(Scheme::finds_keys) {
+        let found =
+            preset.is_some_and(Preset::finds_keys) || scheme.is_some_and(Scheme::finds_keys);
+        if !unchecked && !found {
             section.fault("needs secrets, such as secrets = [{ env = \"GITHUB_SECRET\" }]");
         }
         return (Vec::new(), false);

@@ -214,6 +214,9 @@ fn keys_at_urls_need_no_secrets_and_say_whose_they_are() {
     assert!(sns(topic).is_ok());
     let faults = sns("").expect_err("any topic of any customer would be taken");
     assert!(faults.iter().any(|fault| fault.message.contains("topic_arn")), "{faults:?}");
+    let pubsub = "[sources.p]\npath = \"/p\"\nscheme = \"google-pubsub\"\n";
+    let faults = parse(pubsub).expect_err("it needs its params");
+    assert_eq!(faults.len(), 2, "and no secrets: {faults:?}");
     let faults = sns(&format!("{topic}\nsecrets = \"handshake\"")).expect_err("it brings none");
     assert!(faults.iter().any(|fault| fault.message.contains("no handshake")), "{faults:?}");
     let notion = "[sources.notion]\npath = \"/n\"\nscheme = \"notion\"\nsecrets = \"handshake\"\n";

@@ -120,6 +120,11 @@ impl Preset {
         Self::all().find(|preset| preset.name == name)
     }
 
+    /// Whether all its keys lie at URLs; see [`Scheme::finds_keys`].
+    pub fn finds_keys(&self) -> bool {
+        self.rows.iter().all(|row| !row.key_url.is_empty())
+    }
+
     /// The scheme, with what the source says about itself.
     ///
     /// # Errors
