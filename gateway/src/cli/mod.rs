@@ -6,6 +6,7 @@ mod plugin;
 mod run;
 mod send;
 mod source;
+mod store;
 mod verify;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -41,6 +42,9 @@ enum Command {
     /// Ask the running gateway what became of sources' requests.
     #[command(subcommand)]
     Source(source::Command),
+    /// Check the store, copy it, or put a copy back.
+    #[command(subcommand)]
+    Store(store::Command),
     /// Make, build and check plugins.
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -84,6 +88,7 @@ impl Cli {
             Command::Send(args) => send::run(args),
             Command::Verify(args) => verify::run(&args),
             Command::Source(command) => source::run(command),
+            Command::Store(command) => store::run(&command),
             Command::Plugin(command) => plugin::run(command),
         }
     }

@@ -6,6 +6,7 @@
 //! answered is on disk; what failed left nothing behind. A [`Reader`] looks on without being in the way.
 #![forbid(unsafe_code)]
 
+pub mod care;
 mod contract;
 mod error;
 mod reader;

@@ -57,7 +57,17 @@ fn hookweir(folder: &Path, args: &[&str]) -> Said {
 fn help_names_each_command_and_its_flags() {
     let folder = TempDir::new().unwrap();
     let help = |command: &[&str]| hookweir(folder.path(), &[command, &["--help"]].concat());
-    help(&[]).succeeds(&["run", "check", "demo", "send", "source", "plugin", "--log", "--version"]);
+    help(&[]).succeeds(&[
+        "run",
+        "check",
+        "demo",
+        "send",
+        "source",
+        "store",
+        "plugin",
+        "--log",
+        "--version",
+    ]);
     for (command, flags) in [
         (&["run"][..], &["--config"][..]),
         (&["check"], &["--config"]),
@@ -78,6 +88,8 @@ fn help_names_each_command_and_its_flags() {
         ),
         (&["source"], &["list", "refusals"]),
         (&["source", "list"], &["--json", "--url", "--token-file", "--config"]),
+        (&["store"], &["check", "backup", "restore"]),
+        (&["store", "backup"], &["<FILE>", "--db", "--config"]),
         (&["plugin"], &["new", "build", "check"]),
         (&["plugin", "new"], &["--sdk"]),
         (&["plugin", "build"], &["--out", "--install"]),

@@ -14,6 +14,7 @@ mod providers;
 mod readme;
 mod released;
 mod sources;
+mod store_copy;
 mod store_faults;
 mod swap;
 mod wit;

@@ -26,6 +26,7 @@ mod open;
 pub(crate) mod schema;
 mod writer;
 
+pub(crate) use self::open::{lock, recognise};
 use std::time::Duration;
 
 use hookweir_event::{Digest, Event, EventId, EventType, Hops, Origin, PluginName, Timestamp};

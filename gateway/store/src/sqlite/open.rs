@@ -89,6 +89,17 @@ pub(super) fn open(
 
 /// Makes the folder and the file if they are missing, readable by nobody else, and takes the lock.
 fn prepare_files(path: &Path) -> Result<File, OpenError> {
+    let lock = lock(path)?;
+    // SQLite gives its log and its index the mode of this file. Made, not opened: closing any handle
+    // of a database file drops the locks that SQLite holds on it (POSIX).
+    if !path.exists() {
+        private(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+    }
+    Ok(lock)
+}
+
+/// Makes the folder if it is missing, and keeps other processes from writing until it is dropped.
+pub(crate) fn lock(path: &Path) -> Result<File, OpenError> {
     let in_file = |path: &Path| {
         let path = path.to_owned();
         move |source| OpenError::File { path, source }
@@ -103,11 +114,6 @@ fn prepare_files(path: &Path) -> Result<File, OpenError> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path.to_owned())),
         Err(TryLockError::Error(source)) => return Err(in_file(&lock_path)(source)),
-    }
-    // SQLite gives its log and its index the mode of this file. Made, not opened: closing any handle
-    // of a database file drops the locks that SQLite holds on it (POSIX).
-    if !path.exists() {
-        private(path).map_err(in_file(path))?;
     }
     Ok(lock)
 }
@@ -150,7 +156,7 @@ fn connect(options: &Options) -> rusqlite::Result<Connection> {
 }
 
 /// Which schema the file has, if it is ours. Changes nothing.
-fn recognise(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
+pub(crate) fn recognise(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let application = pragma("application_id").map_err(|source| failed(path, &source))?;
     let tables: i64 = connection

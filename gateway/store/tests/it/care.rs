@@ -1,0 +1,160 @@
+//! Looking after the file: a copy is whole and of one moment, damage is named, and nothing is
+//! overwritten.
+
+use std::{
+    fs::OpenOptions,
+    io::{Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+};
+
+use hookweir_event::{Fate, Outcome};
+use hookweir_store::{
+    OpenError, Reader, Settled, Store,
+    care::{CareError, back_up, check, restore},
+};
+use rusqlite::Connection;
+
+use crate::support::{Bed, Verbs, event, new, output, recount};
+
+fn beside(bed: &Bed, name: &str) -> PathBuf {
+    bed.path().parent().unwrap().join(name)
+}
+
+fn large(number: u32) -> hookweir_store::NewEvent {
+    let mut event = event("large");
+    event.body = vec![u8::try_from(number % 251).unwrap(); 1 << 20];
+    new(event, &[&number.to_string()], &["a"])
+}
+
+/// A store with deliveries in every state.
+async fn lived_in(bed: &mut Bed) -> Store {
+    let store = bed.boot().await;
+    for number in 0..4 {
+        store.keep(new(event("push"), &[&format!("n{number}")], &["a"])).await;
+    }
+    store.keep(new(event("unwanted"), &[], &[])).await;
+    let lease = store.lease_one("a").await;
+    let made = store.end_with(&lease, vec![output("made", &["b"])]).await;
+    let lease = store.lease_one("a").await;
+    let dead = store.end(&lease, Outcome::Reject, Fate::Dead).await;
+    assert_eq!((made, dead), (Settled::Committed, Settled::Committed));
+    store.lease_one("a").await;
+    store
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_is_of_one_moment_whatever_is_written_meanwhile() {
+    let mut bed = Bed::new();
+    let store = lived_in(&mut bed).await;
+    for number in 0..20 {
+        store.keep(large(number)).await;
+    }
+    let before = store.reader().counts().unwrap();
+    let (path, copy) = (bed.path(), beside(&bed, "copy.db"));
+    let (runtime, writer, to) = (tokio::runtime::Handle::current(), store.clone(), copy.clone());
+    let looks = tokio::task::spawn_blocking(move || {
+        let mut looks = Vec::new();
+        let bytes = back_up(&path, &to, &mut |progress| {
+            // Each look is followed by a commit, which a copy in steps would begin again for.
+            let number = 100 + u32::try_from(looks.len()).unwrap();
+            runtime.block_on(writer.keep(large(number)));
+            looks.push(progress);
+        });
+        assert!(bytes.unwrap() > 20 << 20);
+        looks
+    });
+    let looks = looks.await.unwrap();
+    assert!(looks.len() >= 3, "nothing was written in the middle of it: {looks:?}");
+    assert!(looks.windows(2).all(|pair| pair[0].done < pair[1].done && pair[0].all == pair[1].all));
+    assert_eq!(looks.last().unwrap().done, looks.last().unwrap().all);
+    let after = store.reader().counts().unwrap();
+    assert_eq!(after.events, before.events + looks.len() as u64);
+
+    assert_eq!(check(&copy).unwrap(), Vec::<String>::new());
+    let reader = Reader::open(&copy).unwrap();
+    assert_eq!((reader.counts().unwrap(), recount(&reader)), (before, before));
+    assert!(!beside(&bed, "copy.db.partial").exists());
+    assert!(!beside(&bed, "copy.db-wal").exists(), "the copy is one file");
+    let again = back_up(&bed.path(), &copy, &mut |_| {}).unwrap_err();
+    assert!(matches!(again, CareError::Exists(_)), "{again}");
+    assert_eq!(check(&bed.path()).unwrap(), Vec::<String>::new(), "of the running store");
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_copy_takes_the_place_of_a_store_that_nobody_uses() {
+    let mut bed = Bed::new();
+    let store = lived_in(&mut bed).await;
+    let copy = beside(&bed, "copy.db");
+    back_up(&bed.path(), &copy, &mut |_| {}).unwrap();
+    let counts = store.reader().counts().unwrap();
+    store.keep(new(event("later"), &["n0-later"], &["a"])).await;
+
+    let used = restore(&copy, &bed.path()).unwrap_err();
+    assert!(matches!(used, CareError::Open(OpenError::InUse(_))), "{used}");
+    // A crash: what is in the log must not get into the copy.
+    drop(store);
+    let old = restore(&copy, &bed.path()).unwrap().unwrap();
+    assert_eq!(old, beside(&bed, "hookweir.db.replaced"));
+    let store = bed.boot().await;
+    let mut restored = store.reader().counts().unwrap();
+    // Leases of another boot are free.
+    (restored.due, restored.leased) = (restored.due - counts.leased, counts.leased);
+    assert_eq!(restored, counts);
+    assert_eq!(recount(&store.reader()).events, counts.events);
+    // It still knows its duplicates, and it goes on.
+    let again = store.append(new(event("push"), &["n0"], &["a"])).await.unwrap();
+    assert!(again.is_duplicate());
+    store.keep(new(event("after"), &["n9"], &["a"])).await;
+    store.close().await.unwrap();
+
+    let twice = restore(&copy, &bed.path()).unwrap_err();
+    assert!(matches!(twice, CareError::Exists(_)), "the first old store is not lost: {twice}");
+    assert_eq!(check(&bed.path()).unwrap(), Vec::<String>::new());
+}
+
+fn scribble(path: &Path, at: u64) {
+    let mut file = OpenOptions::new().write(true).open(path).unwrap();
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.write_all(&[0xa5; 700]).unwrap();
+}
+
+#[tokio::test]
+async fn damage_is_named_and_never_copied() {
+    let mut bed = Bed::new();
+    let store = lived_in(&mut bed).await;
+    store.close().await.unwrap();
+    let copy = beside(&bed, "copy.db");
+    back_up(&bed.path(), &copy, &mut |_| {}).unwrap();
+
+    // Rows that deny each other, on pages that are sound.
+    let rows = Connection::open(bed.path()).unwrap();
+    rows.execute_batch("UPDATE totals SET done = done + 2; DELETE FROM events WHERE key = 1")
+        .unwrap();
+    drop(rows);
+    let damage = check(&bed.path()).unwrap();
+    for wanted in
+        ["events and their total differ: -1", "done deliveries and their total differ: -2"]
+    {
+        assert!(damage.iter().any(|found| found == wanted), "{damage:?}");
+    }
+    assert!(damage.iter().any(|found| found.starts_with("deliveries without their event")));
+
+    // Pages that are torn: all but the first, where the file says what it is.
+    let size = std::fs::metadata(&copy).unwrap().len();
+    (1..size / 8192).for_each(|page| scribble(&copy, page * 8192));
+    let damage = check(&copy).unwrap();
+    assert!(!damage.is_empty());
+    for fault in [
+        restore(&copy, &bed.path()).unwrap_err(),
+        back_up(&copy, &beside(&bed, "second.db"), &mut |_| {}).unwrap_err(),
+    ] {
+        assert!(matches!(fault, CareError::Damaged { .. } | CareError::Database(_)), "{fault}");
+    }
+    assert!(!beside(&bed, "second.db").exists() && !beside(&bed, "second.db.partial").exists());
+
+    let foreign = beside(&bed, "list.txt");
+    std::fs::write(&foreign, "a shopping list, long enough not to be empty".repeat(99)).unwrap();
+    assert!(check(&foreign).is_err() && restore(&foreign, &bed.path()).is_err());
+    assert!(check(&beside(&bed, "nowhere.db")).is_err());
+}
