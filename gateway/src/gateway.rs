@@ -16,7 +16,7 @@ use std::{
 
 use hookweir_event::Clock;
 use hookweir_host::{Host, HostError, Settings};
-use hookweir_store::{OpenError, Options, Store};
+use hookweir_store::{OpenError, Options, Room, Store};
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::Notify};
 
@@ -121,7 +121,9 @@ impl Gateway {
         folder(&config.host.dir)?;
         let guests = GuestRuntime::start(config.host.threads).map_err(StartError::Threads)?;
         let options = Options::new(&config.store.path, chance.bytes(), clock.clone());
-        let store = Store::open(Options { vfs, ..options }).await?;
+        let store =
+            Store::open(Options { room: Room::least(config.store.disk_free_min), vfs, ..options })
+                .await?;
         let data = config.store.data_folder().to_owned();
         let settings = Settings {
             cache: Some(data.join("compiled")),

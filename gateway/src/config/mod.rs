@@ -153,7 +153,8 @@ impl Config {
             ("server.listen", self.server.listen != new.server.listen),
             ("server.connections", self.server.connections != new.server.connections),
             ("admin", self.admin != new.admin),
-            ("store.url", self.store != new.store),
+            ("store.url", self.store.path != new.store.path),
+            ("store.disk_free_min", self.store.disk_free_min != new.store.disk_free_min),
             ("egress", self.egress != new.egress),
             ("host", self.host.needs_restart(&new.host)),
         ];

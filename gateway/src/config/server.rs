@@ -156,11 +156,13 @@ impl AdminConfig {
 pub struct StoreConfig {
     /// The database file; its folder is the data folder.
     pub path: PathBuf,
+    /// Bytes that have to be left on its disk for events to be taken.
+    pub disk_free_min: u64,
 }
 
 impl StoreConfig {
     pub(super) fn read(section: Option<Section<'_, '_>>, folder: &Path) -> Self {
-        let mut config = Self { path: folder.join("data/hookweir.db") };
+        let mut config = Self { path: folder.join("data/hookweir.db"), disk_free_min: 256 << 20 };
         let Some(section) = section else { return config };
         set(
             &mut config.path,
@@ -169,6 +171,8 @@ impl StoreConfig {
                 .and_then(|node| node.parsed(sqlite_path))
                 .map(|path| folder.join(path)),
         );
+        let least = section.get("disk_free_min").and_then(|node| node.parsed(units::size));
+        set(&mut config.disk_free_min, least);
         section.finish();
         config
     }

@@ -235,6 +235,7 @@ fn what_is_left_out_is_as_documented() {
     assert!(config.server.trusted_proxies.is_empty());
     assert_eq!(config.host.subscriptions, Subscriptions::Module);
     assert_eq!(config.store.path, Path::new("/etc/hookweir/data/hookweir.db"));
+    assert_eq!(config.store.disk_free_min, 256 << 20);
     let source = config.sources.values().next().expect("there is one");
     assert_eq!(source.rate, minute(1000));
     assert_eq!(source.body_max, 1 << 20);

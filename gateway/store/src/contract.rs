@@ -5,6 +5,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use crate::Room;
 use hookweir_event::{Attempt, Clock, Digest, Event, EventId, Fate, PluginName, Timestamp};
 
 /// How to open a store.
@@ -19,14 +20,18 @@ pub struct Options {
     /// How many operations may wait for the writer. Appends beyond it are refused as
     /// [`Overloaded`](crate::StoreError::Overloaded); the other verbs wait for their turn.
     pub queue: usize,
+    /// What has to be left on the disk for events to be taken; settling goes on.
+    pub room: Room,
     /// The SQLite VFS to use in place of the platform's own. For tests that make the disk fail.
     pub vfs: Option<String>,
 }
 
 impl Options {
-    /// A store in this file, with a queue of 4096: about 0.1 s of appends at full speed.
+    /// A store in this file, with a queue of 4096: about 0.1 s of appends at full speed. The disk may
+    /// be filled to the last byte.
     pub fn new(path: impl Into<PathBuf>, owner: [u8; 16], clock: Clock) -> Self {
-        Self { path: path.into(), clock, owner, queue: 4096, vfs: None }
+        let room = Room::least(0);
+        Self { path: path.into(), clock, owner, queue: 4096, room, vfs: None }
     }
 }
 

@@ -10,6 +10,7 @@ pub mod care;
 mod contract;
 mod error;
 mod reader;
+mod room;
 mod sqlite;
 mod store;
 
@@ -18,4 +19,5 @@ pub use contract::{
 };
 pub use error::{OpenError, ReadError, StoreError};
 pub use reader::{Counts, DeliveryState, Reader, Shown, ShownAttempt, ShownDelivery, Summary};
+pub use room::Room;
 pub use store::Store;

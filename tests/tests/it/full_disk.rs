@@ -99,3 +99,21 @@ async fn a_failed_sync_is_503_until_the_process_is_restarted() {
     assert_eq!(send(&sender, 3).await.status, 202);
     assert!(gateway.stop().await.success());
 }
+
+#[tokio::test]
+async fn a_disk_with_too_little_left_refuses_before_it_is_full() {
+    let house = house();
+    house.write_config("[store]\ndisk_free_min = \"1000000GiB\"\n");
+    let gateway = house.spawn();
+    house.until_log(0, &["listening"]).await;
+    let sender = house.sender("github");
+    let refused = send(&sender, 1).await;
+    assert_unavailable(&refused, "store_refuses");
+    assert_eq!((probe(&house, "readyz").await, probe(&house, "healthz").await), (503, 200));
+    assert_eq!(house.reader().counts().unwrap().events, 0);
+    gateway.stop().await;
+    house.write_config("[store]\ndisk_free_min = \"1MiB\"\n");
+    let gateway = house.start().await;
+    assert_eq!(send(&house.sender("github"), 1).await.status, 202);
+    gateway.stop().await;
+}

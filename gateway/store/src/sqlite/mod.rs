@@ -26,6 +26,7 @@ mod open;
 pub(crate) mod schema;
 mod writer;
 
+use self::open::folder_of;
 pub(crate) use self::open::{lock, recognise};
 use std::time::Duration;
 
@@ -133,5 +134,5 @@ pub(crate) fn run(
         }
     };
     let _ = opened.send(Ok(()));
-    writer::Writer::new(options.clock.clone(), database, checkpointer, signals).serve(queue);
+    writer::Writer::new(options, database, checkpointer, signals).serve(queue);
 }

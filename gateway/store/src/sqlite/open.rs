@@ -118,7 +118,7 @@ pub(crate) fn lock(path: &Path) -> Result<File, OpenError> {
     Ok(lock)
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -3,7 +3,7 @@
 //! A batch runs without savepoints. Only when one of its operations is itself at fault, which honest
 //! use never is, the batch is rolled back and run again with a savepoint around each.
 
-use std::sync::atomic::Ordering;
+use std::{path::PathBuf, sync::atomic::Ordering};
 
 use hookweir_event::Clock;
 use rusqlite::Connection;
@@ -17,7 +17,7 @@ use super::{
     memory::{Memory, Totals},
     open::Database,
 };
-use crate::{Health, StoreError};
+use crate::{Health, Options, Room, StoreError};
 
 /// The most operations in one transaction. 64 senders make batches of 32 to 64; a flood is cut here,
 /// so that an answer waits for 30 ms of work at most.
@@ -32,6 +32,9 @@ type Results = Vec<Result<Done, StoreError>>;
 
 pub(super) struct Writer<'s> {
     clock: Clock,
+    room: Room,
+    /// Where the room is looked for.
+    folder: PathBuf,
     database: Database,
     checkpointer: Checkpointer,
     signals: &'s Signals,
@@ -40,12 +43,14 @@ pub(super) struct Writer<'s> {
 
 impl<'s> Writer<'s> {
     pub(super) fn new(
-        clock: Clock,
+        options: &Options,
         database: Database,
         checkpointer: Checkpointer,
         signals: &'s Signals,
     ) -> Self {
-        Self { clock, database, checkpointer, signals, poison: None }
+        let (clock, room) = (options.clock.clone(), options.room.clone());
+        let folder = super::folder_of(&options.path).to_owned();
+        Self { clock, room, folder, database, checkpointer, signals, poison: None }
     }
 
     /// Serves until nobody can ask any more, then leaves an empty log behind.
@@ -65,6 +70,8 @@ impl<'s> Writer<'s> {
         if work.verbs.is_empty() && !work.probe {
             return;
         }
+        // Looked at for each batch: it costs a system call, a batch a sync.
+        work.lack = self.room.lack(&self.folder);
         let outcome = self.poisoned().and_then(|()| {
             let made = self.commit(&mut work, queue)?;
             // The checkpointer may have found out meanwhile that syncs fail.
@@ -76,7 +83,10 @@ impl<'s> Writer<'s> {
                 for (reply, result) in work.replies.into_iter().zip(results) {
                     let _ = reply.send(result);
                 }
-                self.recovered();
+                match &work.lack {
+                    None => self.recovered(),
+                    Some(lack) => self.refuse(&Health::Refusing(lack.clone())),
+                }
                 if work_due {
                     self.signals.wakeups.send_modify(|count| *count = count.wrapping_add(1));
                 }
@@ -137,6 +147,10 @@ impl<'s> Writer<'s> {
         // What comes while others are applied still joins them: the sync is what takes time.
         while results.len() < work.verbs.len() || work.take(queue) {
             for verb in &work.verbs[results.len()..] {
+                if work.lack.is_some() && matches!(verb, Verb::Append(_)) {
+                    results.push(Err(StoreError::Full));
+                    continue;
+                }
                 results.push(match care {
                     Care::Fast => Ok(batch.apply(verb)?),
                     Care::EachAlone => batch.apply_alone(verb)?,
@@ -187,17 +201,22 @@ impl<'s> Writer<'s> {
                 self.poison = Some(reason.clone());
                 Health::Poisoned(reason.clone())
             }
-            Fault::Passing(_) | Fault::Operation(_) => {
-                self.checkpointer.probe_later();
-                Health::Refusing(answer.to_string())
-            }
+            Fault::Passing(_) | Fault::Operation(_) => Health::Refusing(answer.to_string()),
         };
+        self.refuse(&health);
+    }
+
+    /// Says that it takes no work, and looks again in a while unless that is for good.
+    fn refuse(&self, health: &Health) {
+        if matches!(health, Health::Refusing(_)) {
+            self.checkpointer.probe_later();
+        }
         if self.signals.health.send_if_modified(|was| {
-            let changed = *was != health;
-            *was = health;
+            let changed = was != health;
+            was.clone_from(health);
             changed
         }) {
-            tracing::error!(%answer, "the store refuses work");
+            tracing::error!(?health, "the store refuses work");
         }
     }
 
@@ -232,6 +251,8 @@ struct Work {
     bytes: usize,
     /// Whether to commit even if there is nothing to.
     probe: bool,
+    /// Why events are refused, if there is too little room on the disk.
+    lack: Option<String>,
 }
 
 impl Work {

@@ -1,8 +1,15 @@
 //! Appending: what is kept, and what is a duplicate.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use hookweir_store::{DeliveryState, StoreError};
+use hookweir_event::{Fate, Outcome};
+use hookweir_store::{DeliveryState, Health, Options, Room, Settled, Store, StoreError};
 use tokio::task::JoinSet;
 
 use crate::support::{Bed, START, Verbs, WINDOW, event, new, recount};
@@ -145,4 +152,39 @@ async fn a_full_queue_refuses_appends() {
     assert_eq!(store.reader().counts().unwrap().events, kept);
     bed.time.advance(Duration::ZERO);
     assert_eq!(bed.time.now(), START);
+}
+
+/// The disk's high-water mark: events are refused before it is full, what was taken is still settled,
+/// and it comes back by itself.
+#[tokio::test]
+async fn too_little_room_refuses_events_and_nothing_else() {
+    let mut bed = Bed::new();
+    let (left, looks) = (Arc::new(AtomicU64::new(100)), Arc::new(AtomicU64::new(0)));
+    let (disk, looked) = (left.clone(), looks.clone());
+    let room = Room::new(50, move |folder| {
+        assert!(folder.ends_with("data"), "{folder:?}");
+        looked.fetch_add(1, Ordering::SeqCst);
+        Ok(disk.load(Ordering::SeqCst))
+    });
+    let store = Store::open(Options { room, ..bed.options() }).await.unwrap();
+    store.keep(new(event("push"), &["1"], &["a"])).await;
+    left.store(49, Ordering::SeqCst);
+    let before = looks.load(Ordering::SeqCst);
+    let refused = store.append(new(event("push"), &["2"], &["a"])).await;
+    assert!(looks.load(Ordering::SeqCst) > before, "nobody looked");
+    assert_eq!(refused.unwrap_err(), StoreError::Full);
+    let mut health = store.health();
+    assert!(
+        matches!(&*health.borrow_and_update(), Health::Refusing(why) if why.contains("left on the disk"))
+    );
+    let lease = store.lease_one("a").await;
+    assert_eq!(store.end(&lease, Outcome::Done, Fate::Done).await, Settled::Committed);
+    assert_eq!(store.reader().counts().unwrap().events, 1);
+
+    left.store(50, Ordering::SeqCst);
+    health.wait_for(|health| *health == Health::Ready).await.unwrap();
+    let again = store.append(new(event("push"), &["2"], &["a"])).await.unwrap();
+    assert!(!again.is_duplicate(), "the refused one claimed nothing");
+    store.close().await.unwrap();
+    bed.boot().await;
 }
