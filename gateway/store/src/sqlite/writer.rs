@@ -80,12 +80,13 @@ impl<'s> Writer<'s> {
         });
         match outcome {
             Ok((results, work_due)) => {
-                for (reply, result) in work.replies.into_iter().zip(results) {
-                    let _ = reply.send(result);
-                }
+                // Before the answers: who was refused may ask at once whether it is ready.
                 match &work.lack {
                     None => self.recovered(),
                     Some(lack) => self.refuse(&Health::Refusing(lack.clone())),
+                }
+                for (reply, result) in work.replies.into_iter().zip(results) {
+                    let _ = reply.send(result);
                 }
                 if work_due {
                     self.signals.wakeups.send_modify(|count| *count = count.wrapping_add(1));
