@@ -18,6 +18,7 @@ mod keys;
 pub mod learned;
 pub mod live;
 pub mod log;
+pub mod order;
 pub mod readiness;
 pub mod record;
 pub mod reload;

@@ -10,13 +10,15 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use hookweir_event::{EventType, Origin, Pattern, PluginName, SourceName};
+use hookweir_event::{Event, Origin, Pattern, PluginName, SourceName};
 use hookweir_host::Version;
+use hookweir_store::Route;
 use hookweir_verify::Secret;
 
 use crate::{
     config::{Policy, ServerConfig, SourceConfig},
     learned::Learned,
+    order::OrderBy,
     record::Record,
 };
 
@@ -64,6 +66,8 @@ pub struct Plugin {
     pub version: Option<Version>,
     /// What it is sent.
     pub subscribe: Vec<Pattern>,
+    /// Which of them are handled one after another.
+    pub order_by: Option<Arc<OrderBy>>,
     /// How its deliveries are run.
     pub policy: Policy,
     /// Memory that one attempt may take, in bytes.
@@ -83,8 +87,16 @@ pub struct Live {
 /// Who subscribed to what, by where events come from.
 #[derive(Debug, Default)]
 struct Routes {
-    by_origin: HashMap<Origin, Vec<(Pattern, PluginName)>>,
-    wide: Vec<(Pattern, PluginName)>,
+    by_origin: HashMap<Origin, Vec<Subscriber>>,
+    wide: Vec<Subscriber>,
+}
+
+/// One pattern of one plugin.
+#[derive(Debug)]
+struct Subscriber {
+    pattern: Pattern,
+    plugin: PluginName,
+    order_by: Option<Arc<OrderBy>>,
 }
 
 impl Live {
@@ -119,9 +131,9 @@ impl Live {
         &self.plugins
     }
 
-    /// The plugins that an event goes to, each once.
-    pub fn route(&self, origin: &Origin, event_type: &EventType) -> Vec<PluginName> {
-        self.routes.to(origin, event_type)
+    /// The plugins that an event goes to, each once, with the keys they order it by.
+    pub fn route(&self, event: &Event) -> Vec<Route> {
+        self.routes.of(event)
     }
 }
 
@@ -130,7 +142,11 @@ impl Routes {
         let mut routes = Self::default();
         for (name, plugin) in plugins {
             for pattern in &plugin.subscribe {
-                let entry = (pattern.clone(), name.clone());
+                let entry = Subscriber {
+                    pattern: pattern.clone(),
+                    plugin: name.clone(),
+                    order_by: plugin.order_by.clone(),
+                };
                 match pattern.origin() {
                     Some(origin) => routes.by_origin.entry(origin.clone()).or_default().push(entry),
                     None => routes.wide.push(entry),
@@ -140,16 +156,19 @@ impl Routes {
         routes
     }
 
-    fn to(&self, origin: &Origin, event_type: &EventType) -> Vec<PluginName> {
-        let named = self.by_origin.get(origin).into_iter().flatten();
+    fn of(&self, event: &Event) -> Vec<Route> {
+        let named = self.by_origin.get(&event.origin).into_iter().flatten();
         let mut to: Vec<_> = named
             .chain(&self.wide)
-            .filter(|(pattern, _)| pattern.matches(origin, event_type))
-            .map(|(_, plugin)| plugin.clone())
+            .filter(|subscriber| subscriber.pattern.matches(&event.origin, &event.event_type))
             .collect();
-        to.sort_unstable();
-        to.dedup();
-        to
+        to.sort_unstable_by_key(|subscriber| &subscriber.plugin);
+        to.dedup_by_key(|subscriber| &subscriber.plugin);
+        let route = |to: &Subscriber| Route {
+            plugin: to.plugin.clone(),
+            order_key: to.order_by.as_ref().and_then(|order_by| order_by.key(event)),
+        };
+        to.into_iter().map(route).collect()
     }
 }
 
@@ -158,12 +177,15 @@ pub type Board = ArcSwap<Live>;
 
 #[cfg(test)]
 mod tests {
+    use hookweir_event::{EventId, Hops, Timestamp};
+
     use super::*;
 
     fn routes(subscriptions: &[(&str, &[&str])]) -> Routes {
         let plugin = |patterns: &[&str]| Plugin {
             version: None,
             subscribe: patterns.iter().map(|p| p.parse().unwrap()).collect(),
+            order_by: None,
             policy: Policy::default(),
             memory: 0,
         };
@@ -172,8 +194,20 @@ mod tests {
 
     fn to(routes: &Routes, event: &str) -> Vec<String> {
         let (origin, event_type) = event.split_once('/').unwrap();
-        let to = routes.to(&origin.parse().unwrap(), &event_type.parse().unwrap());
-        to.iter().map(ToString::to_string).collect()
+        let event = Event {
+            id: EventId::from_bytes([0; 16]),
+            origin: origin.parse().unwrap(),
+            event_type: event_type.parse().unwrap(),
+            received_at: Timestamp::default(),
+            method: String::new(),
+            path: String::new(),
+            query: None,
+            headers: Vec::new(),
+            body: Vec::new(),
+            attributes: Vec::new(),
+            hops: Hops::default(),
+        };
+        routes.of(&event).iter().map(|route| route.plugin.to_string()).collect()
     }
 
     #[test]

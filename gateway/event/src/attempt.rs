@@ -93,7 +93,10 @@ pub enum Fate {
         after: Duration,
     },
     /// Nothing until a person says so: it is a dead letter.
-    Dead,
+    Dead {
+        /// Whether later deliveries with its order key wait for that as well.
+        blocks: bool,
+    },
 }
 
 /// How loud a plugin's log line is.

@@ -8,6 +8,7 @@ mod attempt;
 mod digest;
 mod event;
 mod name;
+mod order;
 mod pattern;
 mod time;
 
@@ -15,5 +16,6 @@ pub use attempt::{Attempt, Failure, Fate, LogLevel, LogLine, Outcome};
 pub use digest::Digest;
 pub use event::{Event, EventId, Headers, Hops, NewOutput, REDACTED};
 pub use name::{EventType, NameError, Origin, PluginName, SourceName};
+pub use order::OrderKey;
 pub use pattern::{Pattern, PatternError};
 pub use time::{Backoff, Clock, Timestamp};

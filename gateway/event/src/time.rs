@@ -4,7 +4,7 @@ use std::{
     fmt,
     ops::Add,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// Unix time in milliseconds.
@@ -43,25 +43,43 @@ impl Add<Duration> for Timestamp {
 
 /// Where the drivers get the time. `main` makes the system's; tests make one that moves when told.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+pub struct Clock {
+    now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    ticks: Arc<dyn Fn() -> Duration + Send + Sync>,
+}
 
 impl Clock {
-    /// The machine's clock.
+    /// The machine's clocks: the one on the wall, which is set now and then, and the one that is not.
     pub fn system() -> Self {
-        Self::new(|| {
+        let start = Instant::now();
+        let wall = || {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-        })
+        };
+        Self::new(wall).with_ticks(move || start.elapsed())
     }
 
-    /// Any other source of time.
+    /// Any other source of time, which is never set back.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self(Arc::new(now))
+        let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(now);
+        let (wall, start) = (Arc::clone(&now), now());
+        Self { now, ticks: Arc::new(move || wall().since(start)) }
     }
 
-    /// The time now.
+    /// The same with another count of the time that passes, however the clock is set.
+    #[must_use]
+    pub fn with_ticks(self, ticks: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self { ticks: Arc::new(ticks), ..self }
+    }
+
+    /// The time now. It jumps when the clock is set, forwards or backwards.
     pub fn now(&self) -> Timestamp {
-        (self.0)()
+        (self.now)()
+    }
+
+    /// The time that has passed since some moment. It never jumps.
+    pub fn ticks(&self) -> Duration {
+        (self.ticks)()
     }
 }
 

@@ -10,12 +10,15 @@ use super::{
     server::set,
     units::{self, Rate},
 };
+use crate::order::{OnDead, OrderBy};
 
 /// What the operator says of one plugin.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PluginConfig {
     /// Replaces the module's own list.
     pub subscribe: Option<Vec<Pattern>>,
+    /// Which of its events are handled one after another.
+    pub order_by: Option<OrderBy>,
     /// How its deliveries are run.
     pub policy: Policy,
     /// Limits of an attempt, and the plugin's own settings.
@@ -33,6 +36,8 @@ pub struct Policy {
     pub max_attempts: u32,
     /// The wait between attempts.
     pub backoff: Backoff,
+    /// What a dead letter means for later deliveries with its order key.
+    pub order_on_dead: OnDead,
 }
 
 impl Default for Policy {
@@ -42,6 +47,7 @@ impl Default for Policy {
             rate: Some(Rate { count: 1000, per: Duration::from_secs(60) }),
             max_attempts: 5,
             backoff: Backoff::default(),
+            order_on_dead: OnDead::default(),
         }
     }
 }
@@ -62,6 +68,7 @@ impl PluginConfig {
             items.iter().filter_map(|item| item.parsed(str::parse::<Pattern>)).collect()
         });
         let mut config = Self { subscribe, ..Self::default() };
+        config.order_by = section.get("order_by").and_then(|node| node.parsed(str::parse));
         config.policy.read(section);
         read_limits(&mut config.grant.limits, section);
         if let Some(node) = section.get("config") {
@@ -71,15 +78,7 @@ impl PluginConfig {
                 config.grant.config = settings;
             }
         }
-        section.later(&[
-            "order_by",
-            "order_on_dead",
-            "http",
-            "secrets",
-            "api",
-            "verifier",
-            "state",
-        ]);
+        section.later(&["http", "secrets", "api", "verifier", "state"]);
         section.finish();
         config
     }
@@ -100,6 +99,8 @@ impl Policy {
         set(&mut self.backoff.base, wait("backoff"));
         set(&mut self.backoff.max, wait("backoff_max"));
         set(&mut self.backoff.retry_after_max, wait("retry_after_max"));
+        let on_dead = section.get("order_on_dead").and_then(|node| node.parsed(str::parse));
+        set(&mut self.order_on_dead, on_dead);
     }
 }
 

@@ -70,7 +70,7 @@ body_max = "1MB"
 subscribe = ["stripe/payment_intent.*", "stripe"]
 memory = "1KiB"
 max_attempts = -1
-order_by = "/data/object/customer"
+order_by = "data.object.customer"
 tiemout = "10s"
 
 [pluggins]
@@ -98,7 +98,7 @@ tiemout = "10s"
     25:41: plugins.payments.subscribe[1]: a subscription is `source/type`, such as `github/push` or `stripe/payment_intent.*`
     26:10: plugins.payments.memory: is between 64KiB and 4GiB
     27:16: plugins.payments.max_attempts: -1 is not between 1 and 100
-    28:12: plugins.payments.order_by: is not offered by this version
+    28:12: plugins.payments.order_by: expected a JSON pointer such as "/data/object/customer", or a header such as "header:x-customer"
     29:1: unknown key "tiemout" at plugins.payments; did you mean "timeout"?
     31:2: unknown key "pluggins" at the top; did you mean "plugins"?
     "#);

@@ -45,7 +45,8 @@ impl Bench {
         let Ran { result, wall, cpu, logs, .. } = ran;
         let chance = self.chance.number();
         let verdict = result.as_ref().map(|_| ());
-        let fate = decide(verdict, lease.attempt, lease.lost_leases, policy, chance);
+        let uncounted = lease.lost_leases + lease.excused;
+        let fate = decide(verdict, lease.attempt, uncounted, policy, chance);
         report(&lease, result.as_ref().err(), fate, wall);
         let (outcome, message) = match &result {
             Ok(_) => (hookweir_event::Outcome::Done, None),
@@ -57,6 +58,7 @@ impl Bench {
             attempt: Attempt { outcome, message, version: Some(version.digest()), wall, cpu, logs },
             fate,
             outputs: outputs.into_iter().map(|output| self.output(&lease.plugin, output)).collect(),
+            state: Vec::new(),
         };
         self.commit(&lease, settlement).await;
     }
@@ -78,7 +80,7 @@ impl Bench {
             attributes: output.attributes,
             hops: Hops::default(),
         };
-        let routes = self.board.load().route(&event.origin, &event.event_type);
+        let routes = self.board.load().route(&event);
         Output { event, routes }
     }
 
@@ -89,6 +91,10 @@ impl Bench {
         loop {
             match self.store.settle(settlement.clone()).await {
                 Ok(Settled::Committed) => return,
+                Ok(Settled::Conflict) => {
+                    tracing::debug!(event_id = %lease.event.id, plugin = %lease.plugin, "its state was changed meanwhile; runs again");
+                    return;
+                }
                 Ok(Settled::LeaseLost) => {
                     tracing::warn!(event_id = %lease.event.id, plugin = %lease.plugin, "lease was lost; its outcome is dropped");
                     return;

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use hookweir_event::{Failure, Fate, Outcome};
 
-use crate::config::Policy;
+use crate::{config::Policy, order::OnDead};
 
 /// The fate of a delivery after an attempt.
 ///
-/// `attempt` counts from 1; `lost` of them were cut short by a dying process, which is not held
-/// against the event: the store ends a delivery that was lost too often by itself.
+/// `attempt` counts from 1. `uncounted` of them are not held against the event: those that were cut
+/// short by a dying process (the store ends a delivery that was lost too often by itself), and those
+/// before an operator had it retried.
 pub(super) fn decide(
     result: Result<(), &Failure>,
     attempt: u32,
-    lost: u32,
+    uncounted: u32,
     policy: &Policy,
     chance: u64,
 ) -> Fate {
@@ -21,10 +22,13 @@ pub(super) fn decide(
         Ok(()) => return Fate::Done,
         Err(failure) => failure,
     };
-    let counted = attempt.saturating_sub(lost).max(1);
+    let counted = attempt.saturating_sub(uncounted).max(1);
     match failure.outcome {
-        Outcome::Reject | Outcome::Lost | Outcome::HopLimit => Fate::Dead,
-        _ if counted >= policy.max_attempts => Fate::Dead,
+        // It will never be handled, so there is nothing to wait for.
+        Outcome::Reject | Outcome::Lost | Outcome::HopLimit => Fate::Dead { blocks: false },
+        _ if counted >= policy.max_attempts => {
+            Fate::Dead { blocks: policy.order_on_dead == OnDead::Block }
+        }
         Outcome::Retry => due(policy.backoff.wait(counted, failure.retry_after, chance)),
         _ => due(policy.backoff.wait(counted, None, chance)),
     }
@@ -53,7 +57,7 @@ mod tests {
 
     #[test]
     fn a_reject_is_dead_at_once() {
-        assert_eq!(fate(Outcome::Reject, 1, 0), Fate::Dead);
+        assert_eq!(fate(Outcome::Reject, 1, 0), Fate::Dead { blocks: false });
     }
 
     #[test]
@@ -69,14 +73,22 @@ mod tests {
             for (attempt, secs) in [(1, 2), (2, 4), (3, 8), (4, 16)] {
                 assert_eq!(fate(outcome, attempt, 0), due(Duration::from_secs(secs)), "{outcome}");
             }
-            assert_eq!(fate(outcome, 5, 0), Fate::Dead, "{outcome}");
+            assert_eq!(fate(outcome, 5, 0), Fate::Dead { blocks: true }, "{outcome}");
         }
+    }
+
+    #[test]
+    fn a_key_goes_on_after_a_dead_letter_if_it_may() {
+        let failure =
+            Failure { outcome: Outcome::Retry, message: String::new(), retry_after: None };
+        let policy = Policy { order_on_dead: OnDead::Continue, ..Policy::default() };
+        assert_eq!(decide(Err(&failure), 5, 0, &policy, 0), Fate::Dead { blocks: false });
     }
 
     #[test]
     fn attempts_cut_short_by_a_dying_process_do_not_count() {
         assert_eq!(fate(Outcome::Retry, 6, 2), due(Duration::from_secs(16)));
-        assert_eq!(fate(Outcome::Retry, 7, 2), Fate::Dead);
+        assert_eq!(fate(Outcome::Retry, 7, 2), Fate::Dead { blocks: true });
     }
 
     #[test]

@@ -26,7 +26,8 @@ use self::{
 };
 use crate::{
     chance::Chance,
-    live::{Board, Live},
+    live::{Board, Live, Plugin},
+    order::OnDead,
     tasks::{Spawner, Stop, Stopper},
 };
 
@@ -51,6 +52,7 @@ pub struct Dispatch {
 enum Cause {
     Stop,
     Look,
+    Swapped,
 }
 
 /// How much may run at the same time, whatever the plugins are.
@@ -89,6 +91,7 @@ impl Dispatch {
     /// back. Returns how many those are.
     pub async fn run(self, mut stop: Stop, grace: Duration) -> usize {
         let mut wakeups = self.bench.store.wakeups();
+        let mut swapped = true;
         loop {
             if stop.is_asked() {
                 break;
@@ -99,7 +102,11 @@ impl Dispatch {
             tokio::pin!(changed, freed);
             changed.as_mut().enable();
             freed.as_mut().enable();
+            if swapped {
+                swapped = self.unblock().await.is_err();
+            }
             let sleep = match self.look().await {
+                Ok(Some(_)) if swapped => STORE_PAUSE,
                 Ok(Some(sleep)) => sleep,
                 Ok(None) => continue,
                 Err(StoreError::Closed | StoreError::Poisoned(_)) => LONGEST_SLEEP,
@@ -113,14 +120,27 @@ impl Dispatch {
                 () = stop.asked() => Cause::Stop,
                 woken = wakeups.changed() => if woken.is_ok() { Cause::Look } else { Cause::Stop },
                 () = &mut freed => Cause::Look,
-                () = &mut changed => Cause::Look,
+                () = &mut changed => Cause::Swapped,
                 () = tokio::time::sleep(sleep) => Cause::Look,
             };
-            if matches!(cause, Cause::Stop) {
-                break;
+            match cause {
+                Cause::Stop => break,
+                Cause::Look => {}
+                Cause::Swapped => swapped = true,
             }
         }
         self.drain(grace).await
+    }
+
+    /// Lets keys go on that dead letters block and should not, after a change of the plugin's policy or
+    /// a death by a lost lease, of which only the store knows.
+    async fn unblock(&self) -> Result<(), StoreError> {
+        let live = self.bench.board.load_full();
+        let goes_on = |plugin: &Plugin| plugin.policy.order_on_dead == OnDead::Continue;
+        for (name, _) in live.plugins().iter().filter(|(_, plugin)| goes_on(plugin)) {
+            self.bench.store.unblock(name.clone()).await?;
+        }
+        Ok(())
     }
 
     /// Leases what may start and starts it. Answers how long nothing will change by itself, or

@@ -145,7 +145,7 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Rate;
+    use crate::{config::Rate, order::OnDead};
 
     const FREE: Policy = Policy {
         concurrency: 100,
@@ -156,6 +156,7 @@ mod tests {
             max: Duration::from_secs(1),
             retry_after_max: Duration::from_secs(1),
         },
+        order_on_dead: OnDead::Block,
     };
 
     /// What each plugin is dealt, by name.

@@ -29,7 +29,7 @@ pub(super) async fn append(
         attributes: Vec::new(),
         hops: Hops::default(),
     };
-    let routes = live.route(&event.origin, &event.event_type);
+    let routes = live.route(&event);
     let event = NewEvent {
         event,
         claims: parts.claims,

@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -87,6 +88,7 @@ impl Shelf {
         Plugin {
             version: item.version,
             subscribe: own.subscribe.unwrap_or(item.subscribe),
+            order_by: own.order_by.map(Arc::new),
             policy: own.policy,
             memory: own.grant.limits.memory,
         }

@@ -18,7 +18,7 @@ use std::{
 use hookweir_event::{
     Attempt, Clock, Digest, Event, EventId, Fate, Hops, Outcome, PluginName, Timestamp,
 };
-use hookweir_store::{NewEvent, Options, Output, Settlement, Store, Want};
+use hookweir_store::{NewEvent, Options, Output, Route, Settlement, Store, Want};
 use tokio::task::JoinSet;
 
 const SENDERS: u64 = 64;
@@ -132,7 +132,7 @@ async fn send(store: Store, progress: Arc<Progress>, sender: u64, life: bool) ->
             event: event(n, 1024),
             claims: vec![Digest::of(&n.to_be_bytes()), Digest::of(&(!n).to_be_bytes())],
             dedupe_window: Duration::from_secs(72 * 3600),
-            routes: vec![route.clone()],
+            routes: vec![Route::to(route.clone())],
         };
         let asked = Instant::now();
         let receipt = store.append(new).await.unwrap();
@@ -170,7 +170,13 @@ async fn work(store: Store, progress: Arc<Progress>) {
                     logs: Vec::new(),
                 };
                 let outputs = vec![Output { event: output, routes: Vec::new() }];
-                let settlement = Settlement { key: lease.key, attempt, fate: Fate::Done, outputs };
+                let settlement = Settlement {
+                    key: lease.key,
+                    attempt,
+                    fate: Fate::Done,
+                    outputs,
+                    state: vec![],
+                };
                 let _ = store.settle(settlement).await.unwrap();
                 progress.settled.fetch_add(1, Ordering::Relaxed);
             });

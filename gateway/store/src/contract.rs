@@ -6,7 +6,9 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crate::Room;
-use hookweir_event::{Attempt, Clock, Digest, Event, EventId, Fate, PluginName, Timestamp};
+use hookweir_event::{
+    Attempt, Clock, Digest, Event, EventId, Fate, OrderKey, PluginName, Timestamp,
+};
 
 /// How to open a store.
 #[derive(Debug, Clone)]
@@ -44,8 +46,49 @@ pub struct NewEvent {
     pub claims: Vec<Digest>,
     /// How long the claims hold.
     pub dedupe_window: Duration,
-    /// The plugins it is to be delivered to; none: the event is unrouted, and kept all the same.
-    pub routes: Vec<PluginName>,
+    /// The deliveries it is owed; none: the event is unrouted, and kept all the same.
+    pub routes: Vec<Route>,
+}
+
+/// A delivery that an event is owed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Who is to handle it.
+    pub plugin: PluginName,
+    /// If the plugin's deliveries are ordered, and the event has a key: it waits until those of the same
+    /// plugin and key that were committed before it are done, rejected or skipped.
+    pub order_key: Option<OrderKey>,
+}
+
+impl Route {
+    /// A delivery that waits for no other.
+    pub fn to(plugin: PluginName) -> Self {
+        Self { plugin, order_key: None }
+    }
+}
+
+/// Names a delivery for operators: the event, and which of its deliveries, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeliveryId {
+    /// The event.
+    pub event: EventId,
+    /// Which of its deliveries.
+    pub ordinal: u16,
+}
+
+impl std::fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.event, self.ordinal)
+    }
+}
+
+/// What an operator does to a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mend {
+    /// It is due now, with all its attempts before it again.
+    Retry,
+    /// It stays dead, and later ones with its order key go on.
+    Skip,
 }
 
 /// Proof that an event is on disk. A 2xx is made from one, and from nothing else.
@@ -101,6 +144,8 @@ pub struct LeaseKey {
     pub(crate) attempt: u32,
     /// When it was leased.
     pub(crate) leased_at: Timestamp,
+    /// Whether others wait for it.
+    pub(crate) ordered: bool,
 }
 
 impl std::fmt::Display for LeaseKey {
@@ -123,6 +168,10 @@ pub struct Lease {
     pub attempt: u32,
     /// How often a process died while it held this delivery.
     pub lost_leases: u32,
+    /// How many attempts there were when an operator had it retried.
+    pub excused: u32,
+    /// The key it is ordered by.
+    pub order_key: Option<OrderKey>,
 }
 
 /// The answer to [`lease`](crate::Store::lease).
@@ -146,6 +195,60 @@ pub struct Settlement {
     pub fate: Fate,
     /// What the plugin made. Committed with the settlement or not at all.
     pub outputs: Vec<Output>,
+    /// What the plugin read and changed of its state. Committed with the settlement or not at all.
+    pub state: Vec<StateChange>,
+}
+
+/// What an attempt did to one entry of its plugin's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateChange {
+    /// The entry.
+    pub key: String,
+    /// What the attempt relied on.
+    pub based_on: Basis,
+    /// What becomes of it.
+    pub change: Change,
+}
+
+/// What has to be there for a [`StateChange`] to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// Whatever there is: the attempt did not look.
+    Anything,
+    /// No entry.
+    Nothing,
+    /// The entry in this version, expired or not.
+    Version(u64),
+}
+
+/// What becomes of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing: it was looked at.
+    Keep,
+    /// It has this value, in a version that it never had before.
+    Set {
+        /// The value.
+        value: Vec<u8>,
+        /// How long it holds, by the store's clock; for ever, if nothing is said.
+        ttl: Option<Duration>,
+    },
+    /// There is no entry.
+    Delete,
+}
+
+/// An entry of a plugin's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateEntry {
+    /// Its key.
+    pub key: String,
+    /// Changes with each write, and never comes back.
+    pub version: u64,
+    /// Its value.
+    pub value: Vec<u8>,
+    /// From then on it counts as absent. It is deleted some time later; until then it can be a
+    /// [`Basis`].
+    pub expires_at: Option<Timestamp>,
 }
 
 /// An event that a plugin made, with the fan-out that was fixed for it. The store sets its parent,
@@ -155,16 +258,19 @@ pub struct Settlement {
 pub struct Output {
     /// The event; its `hops` are overwritten.
     pub event: Event,
-    /// The plugins it is to be delivered to.
-    pub routes: Vec<PluginName>,
+    /// The deliveries it is owed.
+    pub routes: Vec<Route>,
 }
 
 /// The answer to [`settle`](crate::Store::settle).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Settled {
-    /// The attempt, its fate and its outputs are on disk.
+    /// The attempt, its fate, its outputs and its changes of state are on disk.
     Committed,
+    /// The state is not what the attempt relied on: nothing of it was kept. The delivery is due now, and
+    /// the attempt is not counted.
+    Conflict,
     /// The lease is no longer held: nothing was changed, and no output was kept.
     LeaseLost,
 }

@@ -15,9 +15,12 @@ mod sqlite;
 mod store;
 
 pub use contract::{
-    Health, Lease, LeaseKey, Leased, NewEvent, Options, Output, Receipt, Settled, Settlement, Want,
+    Basis, Change, DeliveryId, Health, Lease, LeaseKey, Leased, Mend, NewEvent, Options, Output,
+    Receipt, Route, Settled, Settlement, StateChange, StateEntry, Want,
 };
 pub use error::{OpenError, ReadError, StoreError};
-pub use reader::{Counts, DeliveryState, Reader, Shown, ShownAttempt, ShownDelivery, Summary};
+pub use reader::{
+    Blocked, Counts, DeliveryState, Reader, Shown, ShownAttempt, ShownDelivery, Summary,
+};
 pub use room::Room;
 pub use store::Store;

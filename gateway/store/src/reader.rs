@@ -10,15 +10,17 @@ use std::{
 };
 
 use hookweir_event::{
-    Attempt, Digest, Event, EventId, EventType, Hops, Origin, Outcome, PluginName, Timestamp,
+    Attempt, Digest, Event, EventId, EventType, Hops, OrderKey, Origin, Outcome, PluginName,
+    Timestamp,
 };
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use crate::{
-    ReadError,
+    DeliveryId, ReadError, StateEntry,
     sqlite::{
         codec,
         deliver::{EVENT_COLUMNS, event, parsed, unreadable},
+        order::Standing,
         schema,
     },
 };
@@ -36,7 +38,7 @@ pub struct Counts {
     pub outputs: u64,
     /// Events that no plugin wanted.
     pub unrouted: u64,
-    /// Deliveries that wait, for their first attempt or for another.
+    /// Deliveries that wait, for an attempt or for an earlier one of their order key.
     pub due: u64,
     /// Deliveries that are being attempted.
     pub leased: u64,
@@ -53,6 +55,8 @@ pub struct Counts {
 pub enum DeliveryState {
     /// It waits for its time.
     Due,
+    /// It waits for earlier ones with its order key.
+    Behind,
     /// It is being attempted.
     Leased,
     /// It is handled.
@@ -66,6 +70,7 @@ impl DeliveryState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Due => "due",
+            Self::Behind => "behind",
             Self::Leased => "leased",
             Self::Done => "done",
             Self::Dead => "dead",
@@ -114,10 +119,16 @@ pub struct Shown {
 /// A delivery, as listings show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShownDelivery {
+    /// Its name.
+    pub id: DeliveryId,
     /// Whose.
     pub plugin: PluginName,
     /// Where it stands.
     pub state: DeliveryState,
+    /// The key it is ordered by.
+    pub order_key: Option<OrderKey>,
+    /// Whether it is dead, and later ones with its order key wait for an operator.
+    pub blocks: bool,
     /// When it is, or was, due.
     pub due_at: Timestamp,
     /// When it was done or dead.
@@ -137,6 +148,21 @@ pub struct ShownAttempt {
     pub started_at: Timestamp,
     /// What came of it.
     pub attempt: Attempt,
+}
+
+/// Deliveries that wait behind a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocked {
+    /// The dead letter.
+    pub by: DeliveryId,
+    /// Whose.
+    pub plugin: PluginName,
+    /// The key that they share.
+    pub order_key: OrderKey,
+    /// When it died.
+    pub since: Timestamp,
+    /// How many wait.
+    pub waiting: u64,
 }
 
 /// Reads a store. Cheap to clone; clones share one connection, one query at a time.
@@ -231,6 +257,86 @@ impl Reader {
         })
     }
 
+    /// The dead letters that later deliveries of their order key wait behind, those of the plugin or of
+    /// all: up to `limit`, 1000 at most, the oldest first. Each with how many wait.
+    ///
+    /// # Errors
+    /// If the database can't be read.
+    pub fn blocked(
+        &self,
+        plugin: Option<&PluginName>,
+        limit: usize,
+    ) -> Result<Vec<Blocked>, ReadError> {
+        let limit = i64::try_from(limit.min(PAGE_MAX)).unwrap_or(0);
+        let sql = "SELECT e.id, d.key, p.name, d.order_key, d.settled_at,
+                       (SELECT count(*) FROM deliveries AS b WHERE b.plugin = d.plugin
+                        AND b.order_key = d.order_key AND b.standing IS NOT NULL) - 1
+                   FROM deliveries AS d JOIN plugins AS p ON p.key = d.plugin
+                   JOIN events AS e ON e.key = d.key >> 10
+                   WHERE d.standing = 2 AND (?1 IS NULL OR p.name = ?1)
+                   ORDER BY d.key LIMIT ?2";
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows =
+                statement.query_map(params![plugin.map(PluginName::as_str), limit], |row| {
+                    let event = EventId::from_bytes(row.get(0)?);
+                    Ok(Blocked {
+                        by: delivery_id(event, row.get(1)?),
+                        plugin: parsed(row, 2)?,
+                        order_key: OrderKey::new(row.get_ref(3)?.as_str()?),
+                        since: Timestamp::from_millis(row.get(4)?),
+                        waiting: count(row, 5)?,
+                    })
+                })?;
+            rows.collect()
+        })
+    }
+
+    /// An entry of a plugin's state, expired or not.
+    ///
+    /// # Errors
+    /// If the database can't be read.
+    pub fn state(&self, plugin: &PluginName, key: &str) -> Result<Option<StateEntry>, ReadError> {
+        let sql = "SELECT s.name, s.version, s.value, s.expires_at FROM state AS s
+                   WHERE s.plugin = (SELECT key FROM plugins WHERE name = ?1) AND s.name = ?2";
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            statement.query_row(params![plugin.as_str(), key], entry).optional()
+        })
+    }
+
+    /// The entries of a plugin's state whose keys begin with `prefix` and come after `after`, in the
+    /// order of their keys' bytes: up to `limit`, 1000 at most, expired or not.
+    ///
+    /// # Errors
+    /// If the database can't be read.
+    pub fn state_from(
+        &self,
+        plugin: &PluginName,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<StateEntry>, ReadError> {
+        let limit = i64::try_from(limit.min(PAGE_MAX)).unwrap_or(0);
+        let (after, from) = match after {
+            Some(after) if after >= prefix => (">", after),
+            _ => (">=", prefix),
+        };
+        let sql = format!(
+            "SELECT s.name, s.version, s.value, s.expires_at FROM state AS s
+             WHERE s.plugin = (SELECT key FROM plugins WHERE name = ?1) AND s.name {after} ?2
+             ORDER BY s.name LIMIT ?3"
+        );
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            let rows = statement.query_map(params![plugin.as_str(), from, limit], entry)?;
+            let ours = |entry: &rusqlite::Result<StateEntry>| {
+                entry.as_ref().map_or(true, |entry| entry.key.starts_with(prefix))
+            };
+            rows.take_while(ours).collect()
+        })
+    }
+
     /// Runs a query on the connection, in one snapshot.
     fn with<T>(
         &self,
@@ -273,6 +379,19 @@ fn count(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(at).map(|count| u64::try_from(count).unwrap_or(0))
 }
 
+fn entry(row: &Row<'_>) -> rusqlite::Result<StateEntry> {
+    Ok(StateEntry {
+        key: row.get(0)?,
+        version: count(row, 1)?,
+        value: row.get(2)?,
+        expires_at: row.get::<_, Option<_>>(3)?.map(Timestamp::from_millis),
+    })
+}
+
+fn delivery_id(event: EventId, key: i64) -> DeliveryId {
+    DeliveryId { event, ordinal: u16::try_from(schema::ordinal(key)).unwrap_or(u16::MAX) }
+}
+
 fn key_of(connection: &Connection, id: EventId) -> rusqlite::Result<Option<i64>> {
     let mut statement = connection.prepare_cached("SELECT key FROM events WHERE id = ?1")?;
     statement.query_row([id.as_bytes()], |row| row.get(0)).optional()
@@ -299,13 +418,19 @@ fn shown(connection: &Connection, which: &str, with: [i64; 2]) -> rusqlite::Resu
             body_len: count(row, 8)?,
         };
         let duplicates = row.get::<_, Option<u32>>(9)?.unwrap_or(0);
-        Ok(Shown { event, deliveries: deliveries(connection, row.get(0)?)?, duplicates })
+        let deliveries = deliveries(connection, event.id, row.get(0)?)?;
+        Ok(Shown { event, deliveries, duplicates })
     })?;
     rows.collect()
 }
 
-fn deliveries(connection: &Connection, event: i64) -> rusqlite::Result<Vec<ShownDelivery>> {
-    let sql = "SELECT d.key, p.name, d.due_at, d.boot, d.lost_leases, d.settled_at, d.dead
+fn deliveries(
+    connection: &Connection,
+    id: EventId,
+    event: i64,
+) -> rusqlite::Result<Vec<ShownDelivery>> {
+    let sql = "SELECT d.key, p.name, d.due_at, d.boot, d.lost_leases, d.settled_at, d.dead,
+                   d.order_key, d.standing
                FROM deliveries AS d JOIN plugins AS p ON p.key = d.plugin
                WHERE d.key BETWEEN ?1 AND ?2 ORDER BY d.key";
     let mut statement = connection.prepare_cached(sql)?;
@@ -313,15 +438,20 @@ fn deliveries(connection: &Connection, event: i64) -> rusqlite::Result<Vec<Shown
     let rows = statement.query_map([first, last], |row| {
         let settled_at = row.get::<_, Option<_>>(5)?.map(Timestamp::from_millis);
         let leased = row.get::<_, Option<i64>>(3)?.is_some();
+        let standing: Option<i64> = row.get(8)?;
         let state = match (settled_at, leased) {
             (Some(_), _) if row.get(6)? => DeliveryState::Dead,
             (Some(_), _) => DeliveryState::Done,
             (None, true) => DeliveryState::Leased,
+            (None, false) if standing == Some(Standing::Behind as i64) => DeliveryState::Behind,
             (None, false) => DeliveryState::Due,
         };
         Ok(ShownDelivery {
+            id: delivery_id(id, row.get(0)?),
             plugin: parsed(row, 1)?,
             state,
+            order_key: row.get_ref(7)?.as_str_or_null()?.map(OrderKey::new),
+            blocks: standing == Some(Standing::Blocks as i64),
             due_at: Timestamp::from_millis(row.get(2)?),
             settled_at,
             lost_leases: row.get(4)?,

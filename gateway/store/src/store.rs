@@ -5,14 +5,15 @@
 
 use std::{fmt, sync::Arc, thread::JoinHandle, time::Duration};
 
+use hookweir_event::PluginName;
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
     oneshot, watch,
 };
 
 use crate::{
-    Health, LeaseKey, Leased, NewEvent, OpenError, Options, Reader, Receipt, Settled, Settlement,
-    StoreError, Want,
+    DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, OpenError, Options, Reader, Receipt,
+    Settled, Settlement, StoreError, Want,
     sqlite::{self, Done, Op, Signals, Verb},
 };
 
@@ -138,6 +139,30 @@ impl Store {
     ) -> Result<(), StoreError> {
         match self.ask(Verb::GiveBack(leases, after)).await? {
             Done::GiveBack => Ok(()),
+            _ => unreachable!("invariant: each verb is answered by its own variant"),
+        }
+    }
+
+    /// Has dead letters retried or skipped. Returns how many of those named were dead, or in the way of
+    /// others; the rest is passed over.
+    ///
+    /// # Errors
+    /// As the commit failed; nothing is mended then.
+    pub async fn mend(&self, which: Vec<DeliveryId>, how: Mend) -> Result<u64, StoreError> {
+        match self.ask(Verb::Mend(which, how)).await? {
+            Done::Mended(count) => Ok(count),
+            _ => unreachable!("invariant: each verb is answered by its own variant"),
+        }
+    }
+
+    /// Lets all lines of a plugin go on that a dead letter blocks: for one whose lines are not to be
+    /// blocked, any more. Returns how many those were.
+    ///
+    /// # Errors
+    /// As the commit failed; nothing goes on then.
+    pub async fn unblock(&self, plugin: PluginName) -> Result<u64, StoreError> {
+        match self.ask(Verb::Unblock(plugin)).await? {
+            Done::Mended(count) => Ok(count),
             _ => unreachable!("invariant: each verb is answered by its own variant"),
         }
     }

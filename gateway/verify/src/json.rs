@@ -17,9 +17,17 @@ const MAX_DEPTH: usize = 16;
 /// The raw value for each pointer, by its index.
 pub(crate) type Found<'a> = [Option<&'a RawValue>; MAX_POINTERS];
 
-/// A parsed JSON pointer, at least one step long.
+/// A JSON pointer (RFC 6901), at least one step long.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pointer(Box<[Box<str>]>);
+pub struct Pointer(Box<[Box<str>]>);
+
+impl std::str::FromStr for Pointer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text)
+    }
+}
 
 impl Pointer {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
@@ -34,6 +42,12 @@ impl Pointer {
             return Err(format!("a JSON pointer has at most {MAX_DEPTH} steps"));
         }
         Ok(Self(steps))
+    }
+
+    /// The text, number or boolean there, as text. None if there is nothing, or something else, or the
+    /// body is no JSON.
+    pub fn text_in<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
+        find(body, std::slice::from_ref(self))[0].and_then(text)
     }
 
     /// The value there.

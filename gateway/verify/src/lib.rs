@@ -36,6 +36,7 @@ mod verify;
 pub use declaration::{Declaration, Fault, ReplayGuard};
 pub use explain::Explanation;
 pub use handshake::{Answered, Unanswered};
+pub use json::Pointer;
 pub use key::{Key, KeyFault, Secret};
 pub use key_url::{FetchedKey, KeyLocation, Keyring};
 pub use preset::{Preset, Reply, Summary};

@@ -32,7 +32,7 @@ fn chance(below: u64) -> u64 {
 }
 
 fn is_open(shown: &Shown) -> bool {
-    let open = [DeliveryState::Due, DeliveryState::Leased];
+    let open = [DeliveryState::Due, DeliveryState::Behind, DeliveryState::Leased];
     shown.deliveries.iter().any(|delivery| open.contains(&delivery.state))
 }
 

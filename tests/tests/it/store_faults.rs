@@ -11,7 +11,7 @@ use hookweir_event::{
     Attempt, Clock, Digest, Event, EventId, Fate, Hops, Outcome, PluginName, Timestamp,
 };
 use hookweir_store::{
-    Health, NewEvent, Options, Output, Settled, Settlement, Store, StoreError, Want,
+    Health, NewEvent, Options, Output, Route, Settled, Settlement, Store, StoreError, Want,
 };
 use hookweir_tests::fault_vfs::{Call, FaultVfs};
 use rusqlite::ffi;
@@ -55,7 +55,7 @@ fn new(n: u8) -> NewEvent {
         event: event(n, 1024),
         claims: vec![Digest::of(&[n])],
         dedupe_window: Duration::from_secs(3600),
-        routes: vec![plugin()],
+        routes: vec![Route::to(plugin())],
     }
 }
 
@@ -80,6 +80,7 @@ async fn workload(store: &Store, acknowledged: &mut Acknowledged) -> Result<(), 
                 attempt: attempt(),
                 fate: Fate::Done,
                 outputs: vec![Output { event: event(100 + of, 10), routes: vec![] }],
+                state: vec![],
             };
             assert_eq!(store.settle(settlement).await?, Settled::Committed);
             acknowledged.settled.push(of);

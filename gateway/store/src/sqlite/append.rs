@@ -1,6 +1,6 @@
 //! Appending: an event with its claims and deliveries, or a duplicate counted.
 
-use hookweir_event::{Attempt, EventId, EventType, Hops, Origin, Outcome, PluginName, Timestamp};
+use hookweir_event::{Attempt, EventId, EventType, Hops, Origin, Outcome, Timestamp};
 use rusqlite::{CachedStatement, Connection, params};
 
 use super::{
@@ -9,9 +9,10 @@ use super::{
     codec,
     fault::Fault,
     memory::Memory,
+    order::Standing,
     schema::{ORDINAL_MAX, child_key},
 };
-use crate::{Output, Receipt};
+use crate::{Output, Receipt, Route};
 
 /// One transaction in the making. All its operations happen at one time.
 pub(super) struct Batch<'a> {
@@ -179,35 +180,43 @@ impl<'a> Batch<'a> {
         Ok(key)
     }
 
-    /// Makes the deliveries of an event, due now.
-    fn route(&mut self, event: i64, routes: &[PluginName]) -> Result<(), Fault> {
+    /// Makes the deliveries of an event, due now or behind others with their order key.
+    fn route(&mut self, event: i64, routes: &[Route]) -> Result<(), Fault> {
         check_fan_out(routes)?;
         if routes.is_empty() {
             self.memory.totals.unrouted += 1;
         }
-        for (ordinal, name) in (0..).zip(routes) {
-            let plugin = self.memory.plugin(self.connection, name)?;
-            let sql = "INSERT INTO deliveries (key, plugin, due_at) VALUES (?1, ?2, ?3)";
-            self.insert_delivery.get(self.connection, sql)?.execute(params![
-                child_key(event, ordinal),
-                plugin,
-                self.now.as_millis()
-            ])?;
-            self.memory.note_due(plugin, self.now);
+        for (ordinal, route) in (0..).zip(routes) {
+            let plugin = self.memory.plugin(self.connection, &route.plugin)?;
+            let key = child_key(event, ordinal);
             self.memory.totals.due += 1;
+            if let Some(order_key) = &route.order_key
+                && self.line_up(key, plugin, order_key)? == Standing::Behind
+            {
+                continue;
+            }
+            if route.order_key.is_none() {
+                let sql = "INSERT INTO deliveries (key, plugin, due_at) VALUES (?1, ?2, ?3)";
+                self.insert_delivery.get(self.connection, sql)?.execute(params![
+                    key,
+                    plugin,
+                    self.now.as_millis()
+                ])?;
+            }
+            self.memory.note_due(plugin, self.now);
             self.work_due = true;
         }
         Ok(())
     }
 
     /// Makes the deliveries of an event that went too far: dead from the start, with the reason.
-    fn bury(&mut self, event: i64, routes: &[PluginName]) -> Result<(), Fault> {
+    fn bury(&mut self, event: i64, routes: &[Route]) -> Result<(), Fault> {
         check_fan_out(routes)?;
         if routes.is_empty() {
             self.memory.totals.unrouted += 1;
         }
-        for (ordinal, name) in (0..).zip(routes) {
-            let plugin = self.memory.plugin(self.connection, name)?;
+        for (ordinal, route) in (0..).zip(routes) {
+            let plugin = self.memory.plugin(self.connection, &route.plugin)?;
             let key = child_key(event, ordinal);
             let sql = "INSERT INTO deliveries (key, plugin, due_at, attempts, settled_at, dead)
                        VALUES (?1, ?2, ?3, 1, ?3, 1)";
@@ -225,7 +234,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-fn check_fan_out(routes: &[PluginName]) -> Result<(), Fault> {
+fn check_fan_out(routes: &[Route]) -> Result<(), Fault> {
     if routes.len() > ORDINAL_MAX as usize {
         return Err(Fault::Operation(format!(
             "an event can have {ORDINAL_MAX} deliveries at most"

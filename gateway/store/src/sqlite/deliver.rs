@@ -3,17 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use hookweir_event::{
-    Attempt, Event, EventId, EventType, Fate, Hops, Origin, Outcome, PluginName, Timestamp,
+    Attempt, Event, EventId, EventType, Fate, Hops, OrderKey, Origin, Outcome, PluginName,
+    Timestamp,
 };
-use rusqlite::{Connection, Row, params, types::Type};
+use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
 
 use super::{
     append::{Batch, nothing_ran},
     codec,
     fault::Fault,
+    order::Standing,
     schema::{ORDINAL_MAX, child_key, parent_key},
 };
-use crate::{Lease, LeaseKey, Leased, Settled, Settlement, Want};
+use crate::{DeliveryId, Lease, LeaseKey, Leased, Mend, Settled, Settlement, Want};
 
 /// A delivery whose process died this often is dead: it may be the event that kills it.
 const LOST_LEASES_MAX: u32 = 3;
@@ -65,7 +67,8 @@ impl Batch<'_> {
                 self.mark(&lease.key)?;
             }
             let sql = "SELECT min(due_at) FROM deliveries
-                       WHERE plugin = ?1 AND settled_at IS NULL AND due_at > ?2 AND boot IS NULL";
+                       WHERE plugin = ?1 AND settled_at IS NULL AND standing IS NOT 1
+                       AND due_at > ?2 AND boot IS NULL";
             let later: Option<i64> = self
                 .connection
                 .prepare_cached(sql)?
@@ -80,10 +83,11 @@ impl Batch<'_> {
     fn take(&mut self, plugin: i64, want: &Want, leases: &mut Vec<Lease>) -> Result<(), Fault> {
         let now = self.now.as_millis();
         let sql = format!(
-            "SELECT d.key, d.due_at, d.turn, d.attempts, d.lost_leases, e.root, {EVENT_COLUMNS}
+            "SELECT d.key, d.due_at, d.turn, d.attempts, d.lost_leases, d.excused, d.order_key,
+                    e.root, {EVENT_COLUMNS}
              FROM deliveries AS d CROSS JOIN events AS e ON e.key = d.key >> 10
              CROSS JOIN origins AS o ON o.key = e.origin
-             WHERE d.plugin = ?1 AND d.settled_at IS NULL
+             WHERE d.plugin = ?1 AND d.settled_at IS NULL AND d.standing IS NOT 1
              AND d.due_at BETWEEN ?2 AND ?3 AND d.boot IS NULL
              ORDER BY d.due_at, d.key LIMIT ?4"
         );
@@ -107,8 +111,9 @@ impl Batch<'_> {
         let delivery: i64 = row.get(0)?;
         let turn: i64 = row.get(2)?;
         let attempts: u32 = row.get(3)?;
-        let root: Option<i64> = row.get(5)?;
-        let event = event(row, 6)?;
+        let order_key = row.get_ref(6)?.as_str_or_null()?.map(OrderKey::new);
+        let root: Option<i64> = row.get(7)?;
+        let event = event(row, 8)?;
         let key = LeaseKey {
             delivery,
             event: parent_key(delivery),
@@ -118,6 +123,7 @@ impl Batch<'_> {
             turn: turn + 1,
             attempt: attempts + 1,
             leased_at: self.now,
+            ordered: order_key.is_some(),
         };
         Ok(Lease {
             attempt: key.attempt,
@@ -125,6 +131,8 @@ impl Batch<'_> {
             plugin: plugin.clone(),
             event: Arc::new(event),
             lost_leases: row.get(4)?,
+            excused: row.get(5)?,
+            order_key,
         })
     }
 
@@ -146,9 +154,19 @@ impl Batch<'_> {
         let key = &settlement.key;
         let fate = match settlement.fate {
             // The key space ends here; no limit on attempts comes near.
-            Fate::Due { .. } if key.attempt >= ORDINAL_MAX => Fate::Dead,
+            Fate::Due { .. } if key.attempt >= ORDINAL_MAX => Fate::Dead { blocks: true },
             fate => fate,
         };
+        if !settlement.state.is_empty() {
+            let Some(plugin) = self.holder(key)? else {
+                return Ok(Settled::LeaseLost);
+            };
+            if !self.state_holds(plugin, &settlement.state)? {
+                self.give_back(std::slice::from_ref(key), Duration::ZERO)?;
+                return Ok(Settled::Conflict);
+            }
+            self.change_state(plugin, &settlement.state)?;
+        }
         if !self.close_lease(key, fate)? {
             return Ok(Settled::LeaseLost);
         }
@@ -159,10 +177,23 @@ impl Batch<'_> {
         self.memory.totals.leased -= 1;
         match fate {
             Fate::Done => self.memory.totals.done += 1,
-            Fate::Dead => self.memory.totals.dead += 1,
+            Fate::Dead { .. } => self.memory.totals.dead += 1,
             Fate::Due { .. } => self.memory.totals.due += 1,
         }
+        match fate {
+            Fate::Dead { blocks: true } if key.ordered => self.block(key.delivery)?,
+            Fate::Done | Fate::Dead { .. } if key.ordered => self.step_out(key.delivery)?,
+            _ => {}
+        }
         Ok(Settled::Committed)
+    }
+
+    /// The plugin whose delivery is held under this key; none if it is not held any more.
+    fn holder(&self, key: &LeaseKey) -> Result<Option<i64>, Fault> {
+        let sql = "SELECT plugin FROM deliveries WHERE key = ?1 AND boot = ?2 AND turn = ?3";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let held = params![key.delivery, key.boot, key.turn];
+        Ok(statement.query_row(held, |row| row.get(0)).optional()?)
     }
 
     /// Ends a lease with a fate; false if it is not held any more.
@@ -171,7 +202,7 @@ impl Batch<'_> {
             Fate::Due { after } => {
                 return self.free(key, self.now + after, key.attempt);
             }
-            Fate::Done | Fate::Dead => {
+            Fate::Done | Fate::Dead { .. } => {
                 let sql = "UPDATE deliveries
                     SET boot = NULL, leased_at = NULL, attempts = ?4, settled_at = ?5, dead = ?6
                     WHERE key = ?1 AND boot = ?2 AND turn = ?3";
@@ -181,7 +212,7 @@ impl Batch<'_> {
                     key.turn,
                     key.attempt,
                     self.now.as_millis(),
-                    fate == Fate::Dead
+                    fate != Fate::Done
                 ])?
             }
         };
@@ -217,6 +248,79 @@ impl Batch<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Mends dead letters. Returns how many of those named were dead, or in the way of others.
+    pub(super) fn mend(&mut self, which: &[DeliveryId], how: Mend) -> Result<u64, Fault> {
+        let mut mended = 0;
+        for id in which {
+            let sql = "SELECT key FROM events WHERE id = ?1";
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let event: Option<i64> =
+                statement.query_row([id.event.as_bytes()], |row| row.get(0)).optional()?;
+            drop(statement);
+            let Some(event) = event else { continue };
+            let key = child_key(event, u32::from(id.ordinal));
+            mended += u64::from(match how {
+                Mend::Retry => self.retry(key)?,
+                Mend::Skip => self.skip(key)?,
+            });
+        }
+        Ok(mended)
+    }
+
+    /// Makes a dead letter due now, with all its attempts before it; false if it is none.
+    fn retry(&mut self, key: i64) -> Result<bool, Fault> {
+        let sql = "SELECT plugin, attempts FROM deliveries WHERE key = ?1 AND dead";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let dead: Option<(i64, u32)> =
+            statement.query_row([key], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        drop(statement);
+        // Beyond it there is no key for another attempt.
+        let Some((plugin, _)) = dead.filter(|(_, attempts)| *attempts < ORDINAL_MAX) else {
+            return Ok(false);
+        };
+        let standing = self.stand_again(key)?;
+        let sql = "UPDATE deliveries SET settled_at = NULL, dead = 0, due_at = ?2, lost_leases = 0,
+                   excused = attempts, standing = ?3 WHERE key = ?1";
+        let standing_code = standing.map(|standing| standing as i64);
+        self.connection.prepare_cached(sql)?.execute(params![
+            key,
+            self.now.as_millis(),
+            standing_code
+        ])?;
+        self.memory.totals.dead -= 1;
+        self.memory.totals.due += 1;
+        if standing != Some(Standing::Behind) {
+            self.memory.note_due(plugin, self.now);
+            self.work_due = true;
+        }
+        Ok(true)
+    }
+
+    /// Lets those behind a dead letter go on; false if it is in nobody's way.
+    fn skip(&mut self, key: i64) -> Result<bool, Fault> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM deliveries WHERE key = ?1 AND standing = 2)";
+        let blocks = self.connection.prepare_cached(sql)?.query_row([key], |row| row.get(0))?;
+        if blocks {
+            self.step_out(key)?;
+        }
+        Ok(blocks)
+    }
+
+    /// Lets all lines of a plugin go on that a dead letter blocks. Returns how many those were.
+    pub(super) fn unblock(&mut self, plugin: &PluginName) -> Result<u64, Fault> {
+        let Some(plugin) = self.memory.known_plugin(self.connection, plugin)? else {
+            return Ok(0);
+        };
+        let sql = "SELECT key FROM deliveries WHERE plugin = ?1 AND standing = 2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let blocking = statement.query_map([plugin], |row| row.get(0))?;
+        let blocking: Vec<i64> = blocking.collect::<rusqlite::Result<_>>()?;
+        for key in &blocking {
+            self.step_out(*key)?;
+        }
+        Ok(blocking.len() as u64)
     }
 
     /// Keeps the record of an attempt.
@@ -267,6 +371,7 @@ impl Batch<'_> {
             ])?;
             self.memory.totals.leased -= 1;
             if dead {
+                self.block(lost.delivery)?;
                 self.memory.totals.dead += 1;
             } else {
                 self.memory.totals.due += 1;

@@ -18,13 +18,17 @@ pub(super) struct Totals {
     pub(super) done: i64,
     pub(super) dead: i64,
     pub(super) duplicates: i64,
+    /// The next version of an entry of a plugin's state.
+    pub(super) next_version: i64,
+    /// The store's time at the last commit, in milliseconds.
+    pub(super) clock: i64,
 }
 
 impl Totals {
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let sql =
-            "SELECT next_event, events, outputs, unrouted, due, leased, done, dead, duplicates
-                   FROM totals";
+            "SELECT next_event, events, outputs, unrouted, due, leased, done, dead, duplicates,
+                    next_version, clock FROM totals";
         connection.prepare_cached(sql)?.query_row([], |row| {
             Ok(Self {
                 next_event: row.get(0)?,
@@ -36,13 +40,16 @@ impl Totals {
                 done: row.get(6)?,
                 dead: row.get(7)?,
                 duplicates: row.get(8)?,
+                next_version: row.get(9)?,
+                clock: row.get(10)?,
             })
         })
     }
 
     pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
         let sql = "UPDATE totals SET next_event = ?1, events = ?2, outputs = ?3, unrouted = ?4,
-                   due = ?5, leased = ?6, done = ?7, dead = ?8, duplicates = ?9";
+                   due = ?5, leased = ?6, done = ?7, dead = ?8, duplicates = ?9,
+                   next_version = ?10, clock = ?11";
         connection.prepare_cached(sql)?.execute(params![
             self.next_event,
             self.events,
@@ -52,7 +59,9 @@ impl Totals {
             self.leased,
             self.done,
             self.dead,
-            self.duplicates
+            self.duplicates,
+            self.next_version,
+            self.clock
         ])?;
         Ok(())
     }

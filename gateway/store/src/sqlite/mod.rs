@@ -10,6 +10,7 @@
 //! - Event, delivery and attempt share one key space (`schema`): their tables grow at the end.
 //! - A claim is one more random page. New ones are kept in memory and in a table that grows at its end,
 //!   and reach their table in the order of keys, many to a page (`claims`).
+//! - Time is the store's own and never goes back (`steady`).
 //! - Pages go from the log to the database file on another thread; the writer itself copies only the
 //!   short rest, after which the log starts anew. That bounds the log at 64 MiB.
 //! - After a failed sync nobody knows what is on disk: the engine is poisoned and touches nothing more.
@@ -23,7 +24,10 @@ mod fault;
 mod filter;
 mod memory;
 mod open;
+pub(crate) mod order;
 pub(crate) mod schema;
+mod state;
+mod steady;
 mod writer;
 
 use self::open::folder_of;
@@ -34,8 +38,8 @@ use hookweir_event::{Digest, Event, EventId, EventType, Hops, Origin, PluginName
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    Health, LeaseKey, Leased, NewEvent, OpenError, Options, Receipt, Settled, Settlement,
-    StoreError, Want,
+    DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, OpenError, Options, Receipt, Route,
+    Settled, Settlement, StoreError, Want,
 };
 
 /// What the writer is asked to do. Applied by reference, so that it can be run again.
@@ -45,6 +49,8 @@ pub(crate) enum Verb {
     Lease(Vec<Want>),
     Settle(Settlement),
     GiveBack(Vec<LeaseKey>, Duration),
+    Mend(Vec<DeliveryId>, Mend),
+    Unblock(PluginName),
 }
 
 /// A [`NewEvent`] as the writer needs it. Made by who appends: encoding an event and letting go of its
@@ -60,7 +66,7 @@ pub(crate) struct Append {
     body: Vec<u8>,
     claims: Vec<Digest>,
     dedupe_window: Duration,
-    routes: Vec<PluginName>,
+    routes: Vec<Route>,
 }
 
 impl From<NewEvent> for Append {
@@ -91,6 +97,8 @@ pub(crate) enum Done {
     Lease(Leased),
     Settle(Settled),
     GiveBack,
+    /// How many.
+    Mended(u64),
 }
 
 /// The answer goes to whoever asked, if that one still waits.

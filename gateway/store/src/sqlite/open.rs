@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use hookweir_event::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 use tokio::sync::mpsc::WeakSender;
 
@@ -24,6 +25,7 @@ use super::{
     fault::Fault,
     memory::Memory,
     schema,
+    steady::Steady,
 };
 use crate::{OpenError, Options};
 
@@ -49,6 +51,7 @@ pub(super) struct Database {
     pub(super) connection: Connection,
     pub(super) memory: Memory,
     pub(super) claims: Claims,
+    pub(super) steady: Steady,
     /// Room for envelopes.
     pub(super) envelope: Vec<u8>,
     /// The length of the log after the last commit, in frames.
@@ -70,7 +73,7 @@ pub(super) fn open(
     let mut connection = connect(options).map_err(|source| failed(path, &source))?;
     let found = recognise(&connection, path)?;
     let frames = Arc::default();
-    let (memory, claims) = bring_up(&mut connection, found, options, &frames)
+    let (memory, claims, steady) = bring_up(&mut connection, found, options, &frames)
         .map_err(|fault| OpenError::Engine { path: path.clone(), reason: reason(fault) })?;
     sync_folder(path)?;
     let second = connect(options).map_err(|source| failed(path, &source))?;
@@ -84,7 +87,8 @@ pub(super) fn open(
     let checkpointer = Checkpointer::start(second, page_bytes, back)
         .map_err(|source| OpenError::File { path: path.clone(), source })?;
     let envelope = Vec::new();
-    Ok((Database { connection, memory, claims, envelope, frames, _lock: lock }, checkpointer))
+    let database = Database { connection, memory, claims, steady, envelope, frames, _lock: lock };
+    Ok((database, checkpointer))
 }
 
 /// Makes the folder and the file if they are missing, readable by nobody else, and takes the lock.
@@ -177,7 +181,7 @@ fn bring_up(
     schema_found: i64,
     options: &Options,
     frames: &Arc<AtomicU32>,
-) -> Result<(Memory, Claims), Fault> {
+) -> Result<(Memory, Claims, Steady), Fault> {
     enter_wal_mode(connection)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "temp_store", "memory")?;
@@ -197,14 +201,16 @@ fn bring_up(
     connection.execute_batch("BEGIN IMMEDIATE")?;
     let boot = deliver::boot_key(connection, &options.owner)?;
     let mut memory = Memory::read(connection, boot)?;
-    let now = options.clock.now();
+    let least = Timestamp::from_millis(memory.totals.clock);
+    let mut steady = Steady::new(options.clock.clone(), least);
+    let now = steady.now();
     let mut envelope = Vec::new();
     let mut batch = Batch::new(connection, now, &mut memory, &mut claims, &mut envelope);
     batch.free_foreign_leases()?;
     drop(batch);
     memory.totals.write(connection)?;
     connection.execute_batch("COMMIT")?;
-    Ok((memory, claims))
+    Ok((memory, claims, steady))
 }
 
 /// Taken to its end, since the pragma commits after its only row, where a failed sync would go

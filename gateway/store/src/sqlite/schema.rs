@@ -11,7 +11,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION_ID: i64 = 0x484b_5752;
 
 /// Schema N is made by the first N migrations. A released one never changes: add another.
-const MIGRATIONS: [&str; 3] = [V1, V2, V3];
+const MIGRATIONS: [&str; 4] = [V1, V2, V3, V4];
 
 /// The newest schema that this version knows.
 pub(crate) const NEWEST: i64 = MIGRATIONS.len() as i64;
@@ -29,6 +29,11 @@ pub(crate) fn child_key(parent: i64, ordinal: u32) -> i64 {
 /// The key of a child's parent.
 pub(crate) fn parent_key(child: i64) -> i64 {
     child >> ORDINAL_BITS
+}
+
+/// Which of its parent's children a key is.
+pub(crate) fn ordinal(child: i64) -> i64 {
+    child & i64::from(ORDINAL_MAX)
 }
 
 /// The first and the last key that a parent's children can have.
@@ -129,6 +134,37 @@ CREATE TABLE generations(
 INSERT INTO claims SELECT 0, claim, expires_at, event FROM ungrouped_claims ORDER BY claim;
 INSERT INTO generations SELECT 0, max(expires_at), NULL FROM ungrouped_claims HAVING count(*) > 0;
 DROP TABLE ungrouped_claims;
+";
+
+/// - Order: those of one plugin and order key that are not over yet stand in a line, by `place`: the
+///   first is due, leased or, dead, blocks the others. Those behind are in no index that leases read.
+/// - State, with versions from one count, so that none comes back.
+/// - `totals.clock` is the store's time at the last commit: it must not go back over a restart.
+const V4: &str = "
+ALTER TABLE deliveries ADD COLUMN excused INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE deliveries ADD COLUMN order_key TEXT;
+ALTER TABLE deliveries ADD COLUMN place INTEGER;
+ALTER TABLE deliveries ADD COLUMN standing INTEGER;   -- null: in no line; 0: first, 1: behind, 2: blocks
+DROP INDEX deliveries_open;
+CREATE INDEX deliveries_open ON deliveries(plugin, due_at)
+    WHERE settled_at IS NULL AND standing IS NOT 1;
+CREATE INDEX deliveries_in_line ON deliveries(plugin, order_key, place, key)
+    WHERE standing IS NOT NULL;
+CREATE INDEX deliveries_blocking ON deliveries(plugin, key) WHERE standing = 2;
+
+CREATE TABLE state(
+    key INTEGER PRIMARY KEY,
+    plugin INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    value BLOB NOT NULL,
+    expires_at INTEGER,
+    UNIQUE (plugin, name)
+) STRICT;
+CREATE INDEX state_expiring ON state(expires_at) WHERE expires_at IS NOT NULL;
+
+ALTER TABLE totals ADD COLUMN next_version INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE totals ADD COLUMN clock INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// Brings a database of ours, or an empty one, to the newest schema: all in one transaction.

@@ -5,7 +5,6 @@
 
 use std::{path::PathBuf, sync::atomic::Ordering};
 
-use hookweir_event::Clock;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
@@ -31,7 +30,6 @@ const BATCH_BYTES: usize = 8 << 20;
 type Results = Vec<Result<Done, StoreError>>;
 
 pub(super) struct Writer<'s> {
-    clock: Clock,
     room: Room,
     /// Where the room is looked for.
     folder: PathBuf,
@@ -48,9 +46,9 @@ impl<'s> Writer<'s> {
         checkpointer: Checkpointer,
         signals: &'s Signals,
     ) -> Self {
-        let (clock, room) = (options.clock.clone(), options.room.clone());
+        let room = options.room.clone();
         let folder = super::folder_of(&options.path).to_owned();
-        Self { clock, room, folder, database, checkpointer, signals, poison: None }
+        Self { room, folder, database, checkpointer, signals, poison: None }
     }
 
     /// Serves until nobody can ask any more, then leaves an empty log behind.
@@ -141,7 +139,7 @@ impl<'s> Writer<'s> {
         let connection = &database.connection;
         // Immediate: what is read here is still so when it is written.
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let now = self.clock.now();
+        let now = database.steady.now();
         let Database { memory, claims, envelope, .. } = database;
         let mut batch = Batch::new(connection, now, memory, claims, envelope);
         let mut results = Vec::with_capacity(work.verbs.len());
@@ -162,6 +160,7 @@ impl<'s> Writer<'s> {
         drop(batch);
         database.claims.write(connection, now)?;
         if work.probe || database.memory.totals != before {
+            database.memory.totals.clock = now.as_millis();
             database.memory.totals.write(connection)?;
         }
         connection.prepare_cached("COMMIT")?.execute([])?;
@@ -286,7 +285,7 @@ impl Work {
             Verb::Settle(settlement) => {
                 settlement.outputs.iter().map(|output| output.event.body.len()).sum()
             }
-            Verb::Lease(_) | Verb::GiveBack(..) => 0,
+            Verb::Lease(_) | Verb::GiveBack(..) | Verb::Mend(..) | Verb::Unblock(_) => 0,
         };
         self.verbs.push(verb);
         self.replies.push(reply);
@@ -311,6 +310,8 @@ impl Batch<'_> {
             Verb::GiveBack(leases, after) => {
                 self.give_back(leases, *after).map(|()| Done::GiveBack)
             }
+            Verb::Mend(which, how) => self.mend(which, *how).map(Done::Mended),
+            Verb::Unblock(plugin) => self.unblock(plugin).map(Done::Mended),
         }
     }
 

@@ -36,7 +36,7 @@ async fn lived_in(bed: &mut Bed) -> Store {
     let lease = store.lease_one("a").await;
     let made = store.end_with(&lease, vec![output("made", &["b"])]).await;
     let lease = store.lease_one("a").await;
-    let dead = store.end(&lease, Outcome::Reject, Fate::Dead).await;
+    let dead = store.end(&lease, Outcome::Reject, Fate::Dead { blocks: true }).await;
     assert_eq!((made, dead), (Settled::Committed, Settled::Committed));
     store.lease_one("a").await;
     store

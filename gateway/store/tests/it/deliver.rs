@@ -47,7 +47,10 @@ async fn an_attempt_is_kept_with_all_its_parts() {
     let id = store.keep(new(event("push"), &[], &["a"])).await;
     let lease = store.lease_one("a").await;
     bed.time.advance(MINUTE);
-    assert_eq!(store.end(&lease, Outcome::Reject, Fate::Dead).await, Settled::Committed);
+    assert_eq!(
+        store.end(&lease, Outcome::Reject, Fate::Dead { blocks: true }).await,
+        Settled::Committed
+    );
 
     let delivery = &store.shown(id).deliveries[0];
     assert_eq!(delivery.state, DeliveryState::Dead);
@@ -125,6 +128,7 @@ async fn a_settlement_fails_whole_when_an_output_can_not_be_kept() {
         attempt: attempt(Outcome::Done),
         fate: Fate::Done,
         outputs: vec![output("fine", &["b"]), bad],
+        state: vec![],
     };
     assert!(store.settle(settlement).await.is_err());
     assert_eq!(store.reader().counts().unwrap().events, 1);

@@ -9,10 +9,10 @@ use std::{
 };
 
 use hookweir_event::{Fate, Outcome};
-use hookweir_store::{DeliveryState, Health, Options, Room, Settled, Store, StoreError};
+use hookweir_store::{DeliveryState, Health, Options, Room, Route, Settled, Store, StoreError};
 use tokio::task::JoinSet;
 
-use crate::support::{Bed, START, Verbs, WINDOW, event, new, recount};
+use crate::support::{Bed, START, Verbs, WINDOW, event, new, plugin, recount};
 
 #[tokio::test]
 async fn an_event_reads_back_whole() {
@@ -122,7 +122,7 @@ async fn an_event_has_1023_deliveries_at_most() {
     let mut bed = Bed::new();
     let store = bed.boot().await;
     let mut many = new(event("push"), &[], &[]);
-    many.routes = (0..1024).map(|n| format!("p{n}").parse().unwrap()).collect();
+    many.routes = (0..1024).map(|n| Route::to(plugin(&format!("p{n}")))).collect();
     assert!(matches!(store.append(many.clone()).await, Err(StoreError::Failed(_))));
     many.routes.pop();
     let id = store.keep(many).await;

@@ -10,4 +10,7 @@ mod keep;
 mod log_bound;
 mod model;
 mod open;
+mod order;
+mod state;
 mod support;
+mod time;

@@ -1,21 +1,28 @@
-//! The store against a model of it that fits on two screens, over random histories: appends, leases,
-//! settlements on time and too late, leases given back, time passing, and every way to restart.
+//! The store against a model of it that fits on three screens, over random histories: appends, leases,
+//! settlements on time and too late, with outputs and changes of state, leases given back, dead letters
+//! retried and skipped, time passing, and every way to restart.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use hookweir_event::{Event, EventId, Fate, Outcome, Timestamp};
-use hookweir_store::{Counts, DeliveryState, Lease, Settled, Settlement, Store};
+use hookweir_store::{
+    Basis, Change, Counts, DeliveryId, DeliveryState, Lease, Mend, Settled, Settlement,
+    StateChange, Store,
+};
 use proptest::prelude::*;
 
 use crate::support::{Bed, START, WINDOW, attempt, event, new, output, recount};
 
 const PLUGINS: [&str; 3] = ["a", "b", "c"];
+/// Plugins, and order keys behind some.
+const ROUTES: [&str; 6] = ["a", "a:j", "a:k", "b", "b:k", "c"];
 
 #[derive(Debug, Clone)]
 enum Step {
     Append { claims: Vec<u8>, routes: Vec<&'static str> },
     Lease { plugin: &'static str, max: usize },
-    Settle { which: usize, fate: Fate, outputs: Vec<Vec<&'static str>> },
+    Settle { which: usize, fate: Fate, outputs: Vec<Vec<&'static str>>, state: Vec<Touch> },
+    Mend { event: usize, ordinal: u16, how: Mend },
     GiveBack { which: usize, after: Duration },
     Pass(Duration),
     Restart(End),
@@ -28,21 +35,44 @@ enum End {
     Crash,
 }
 
+/// What an attempt does to one of three entries.
+#[derive(Debug, Clone)]
+struct Touch {
+    key: u8,
+    /// Whether it relies on what was there when it was leased.
+    looked: bool,
+    what: What,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum What {
+    Keep,
+    Set,
+    Delete,
+}
+
+fn touch() -> impl Strategy<Value = Touch> {
+    let what = prop_oneof![1 => Just(What::Keep), 3 => Just(What::Set), 1 => Just(What::Delete)];
+    (0..3_u8, any::<bool>(), what).prop_map(|(key, looked, what)| Touch { key, looked, what })
+}
+
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let routes = || proptest::sample::subsequence(&PLUGINS[..], 0..=3);
+    let routes = || proptest::sample::subsequence(&ROUTES[..], 0..=3);
     let wait = || prop_oneof![Just(0), 1..2000_u64].prop_map(Duration::from_millis);
     let fate = prop_oneof![
         2 => Just(Fate::Done),
         2 => wait().prop_map(|after| Fate::Due { after }),
-        1 => Just(Fate::Dead),
+        1 => any::<bool>().prop_map(|blocks| Fate::Dead { blocks }),
     ];
     let step = prop_oneof![
         6 => (prop::collection::vec(0..6_u8, 0..3), routes())
             .prop_map(|(claims, routes)| Step::Append { claims, routes }),
         4 => (proptest::sample::select(&PLUGINS[..]), 1..4_usize)
             .prop_map(|(plugin, max)| Step::Lease { plugin, max }),
-        5 => (0..50_usize, fate, prop::collection::vec(routes(), 0..3))
-            .prop_map(|(which, fate, outputs)| Step::Settle { which, fate, outputs }),
+        5 => (0..50_usize, fate, prop::collection::vec(routes(), 0..3), prop::collection::vec(touch(), 0..3))
+            .prop_map(|(which, fate, outputs, state)| Step::Settle { which, fate, outputs, state }),
+        2 => (0..20_usize, 0..3_u16, proptest::sample::select(vec![Mend::Retry, Mend::Skip]))
+            .prop_map(|(event, ordinal, how)| Step::Mend { event, ordinal, how }),
         2 => (0..50_usize, wait()).prop_map(|(which, after)| Step::GiveBack { which, after }),
         3 => prop_oneof![4 => wait(), 1 => Just(WINDOW / 2)].prop_map(Step::Pass),
         1 => proptest::sample::select(vec![End::Close, End::Drop, End::Crash])
@@ -54,8 +84,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Delivery {
     plugin: &'static str,
+    order_key: Option<&'static str>,
+    /// Its place in its line, while it is in it.
+    place: Option<usize>,
+    blocks: bool,
     state: DeliveryState,
     due_at: Timestamp,
+    excused: usize,
     /// Which lease it is under, counted over the whole history.
     lease: usize,
     outcomes: Vec<Outcome>,
@@ -74,6 +109,8 @@ struct Kept {
 
 /// A lease that the store handed out at some time, with its place in the model.
 struct Handed {
+    /// What the plugin's state was: by key, the write that made it.
+    seen: BTreeMap<u8, (usize, u64)>,
     lease: Lease,
     at: (usize, usize),
     serial: usize,
@@ -85,6 +122,8 @@ struct Model {
     events: Vec<Kept>,
     /// By claim: the event that holds it, and until when.
     claims: BTreeMap<u8, (usize, Timestamp)>,
+    /// By plugin and key: the write that made the entry, and the store's name for it.
+    entries: BTreeMap<(&'static str, u8), (usize, u64)>,
     leases: usize,
 }
 
@@ -109,23 +148,104 @@ impl Model {
         let from = from.map(|from| &self.events[from]);
         let hops = from.map_or(0, |from| from.hops + 1);
         let buried = hops > 8;
-        let delivery = |plugin: &&'static str| Delivery {
-            plugin,
-            state: if buried { DeliveryState::Dead } else { DeliveryState::Due },
-            due_at: self.now,
-            lease: 0,
-            outcomes: if buried { vec![Outcome::HopLimit] } else { vec![] },
-            lost: 0,
-        };
         let kept = Kept {
             id,
             parent: from.map(|from| from.id),
             root: from.map(|from| from.root.unwrap_or(from.id)),
             hops,
             duplicates: 0,
-            deliveries: routes.iter().map(delivery).collect(),
+            deliveries: Vec::new(),
         };
+        let place = self.events.len();
         self.events.push(kept);
+        for route in routes {
+            let (plugin, order_key) = match route.split_once(':') {
+                Some((plugin, key)) if !buried => (plugin, Some(key)),
+                Some((plugin, _)) => (plugin, None),
+                None => (*route, None),
+            };
+            let behind = order_key.is_some_and(|key| self.line(plugin, key).next().is_some());
+            let state = match (buried, behind) {
+                (true, _) => DeliveryState::Dead,
+                (false, true) => DeliveryState::Behind,
+                (false, false) => DeliveryState::Due,
+            };
+            self.events[place].deliveries.push(Delivery {
+                plugin,
+                order_key,
+                place: order_key.map(|_| place),
+                blocks: false,
+                state,
+                due_at: self.now,
+                excused: 0,
+                lease: 0,
+                outcomes: if buried { vec![Outcome::HopLimit] } else { vec![] },
+                lost: 0,
+            });
+        }
+    }
+
+    /// Those of a line, in the order of their places.
+    fn line(&self, plugin: &str, key: &str) -> impl Iterator<Item = (usize, usize)> {
+        let mut line: Vec<_> = self
+            .deliveries()
+            .filter(|(_, d)| d.plugin == plugin && d.order_key == Some(key) && d.place.is_some())
+            .map(|(at, d)| (d.place, at))
+            .collect();
+        line.sort();
+        line.into_iter().map(|(_, at)| at)
+    }
+
+    fn delivery(&mut self, (event, ordinal): (usize, usize)) -> &mut Delivery {
+        &mut self.events[event].deliveries[ordinal]
+    }
+
+    /// It is over: its line goes on.
+    fn step_out(&mut self, at: (usize, usize)) {
+        let now = self.now;
+        let delivery = self.delivery(at);
+        (delivery.place, delivery.blocks) = (None, false);
+        let (plugin, Some(key)) = (delivery.plugin, delivery.order_key) else { return };
+        let first = self.line(plugin, key).next();
+        if let Some(first) = first {
+            let first = self.delivery(first);
+            if first.state == DeliveryState::Behind {
+                (first.state, first.due_at) = (DeliveryState::Due, now);
+            }
+        }
+    }
+
+    fn die(&mut self, at: (usize, usize), blocks: bool) {
+        let delivery = self.delivery(at);
+        delivery.state = DeliveryState::Dead;
+        match blocks && delivery.order_key.is_some() {
+            true => delivery.blocks = true,
+            false => self.step_out(at),
+        }
+    }
+
+    /// Whether there was something to mend.
+    fn mend(&mut self, at: (usize, usize), how: Mend) -> bool {
+        let now = self.now;
+        let Some(delivery) = self.events.get_mut(at.0).and_then(|e| e.deliveries.get_mut(at.1))
+        else {
+            return false;
+        };
+        match how {
+            Mend::Skip if delivery.blocks => self.step_out(at),
+            Mend::Retry if delivery.state == DeliveryState::Dead => {
+                let (plugin, key) = (delivery.plugin, delivery.order_key);
+                let left = !delivery.blocks && key.is_some();
+                let behind = left && key.is_some_and(|key| self.line(plugin, key).next().is_some());
+                let delivery = self.delivery(at);
+                (delivery.blocks, delivery.due_at, delivery.lost) = (false, now, 0);
+                delivery.place = key.map(|_| at.0);
+                delivery.excused = delivery.outcomes.len();
+                delivery.state = if behind { DeliveryState::Behind } else { DeliveryState::Due };
+            }
+            _ => return false,
+        }
+        true
     }
 
     fn lease(&mut self, plugin: &str, max: usize) -> Vec<(usize, usize)> {
@@ -159,16 +279,54 @@ impl Model {
         held.then_some(delivery)
     }
 
+    /// Whether an entry that the attempt looked at is another one now.
+    fn stale(&self, handed: &Handed, touched: &[Touch]) -> bool {
+        let plugin = self.events[handed.at.0].deliveries[handed.at.1].plugin;
+        touched.iter().filter(|touch| touch.looked).any(|touch| {
+            let now = self.entries.get(&(plugin, touch.key)).map(|entry| entry.0);
+            now != handed.seen.get(&touch.key).map(|entry| entry.0)
+        })
+    }
+
+    fn touch(&mut self, handed: &Handed, touched: &[Touch]) {
+        let plugin = self.events[handed.at.0].deliveries[handed.at.1].plugin;
+        for touch in touched {
+            match touch.what {
+                What::Keep => {}
+                What::Set => _ = self.entries.insert((plugin, touch.key), (handed.serial, 0)),
+                What::Delete => _ = self.entries.remove(&(plugin, touch.key)),
+            }
+        }
+    }
+
     fn boot(&mut self) {
         for delivery in self.events.iter_mut().flat_map(|kept| &mut kept.deliveries) {
             if delivery.state == DeliveryState::Leased {
                 delivery.lost += 1;
                 delivery.outcomes.push(Outcome::Lost);
-                delivery.state =
-                    if delivery.lost == 3 { DeliveryState::Dead } else { DeliveryState::Due };
+                delivery.state = DeliveryState::Due;
+                if delivery.lost == 3 {
+                    delivery.state = DeliveryState::Dead;
+                    delivery.blocks = delivery.order_key.is_some();
+                }
             }
         }
     }
+}
+
+/// A touch as the store is told of it. What is written is the lease's serial.
+fn change(touch: &Touch, handed: &Handed) -> StateChange {
+    let based_on = match (touch.looked, handed.seen.get(&touch.key)) {
+        (false, _) => Basis::Anything,
+        (true, None) => Basis::Nothing,
+        (true, Some((_, version))) => Basis::Version(*version),
+    };
+    let change = match touch.what {
+        What::Keep => Change::Keep,
+        What::Set => Change::Set { value: handed.serial.to_string().into(), ttl: None },
+        What::Delete => Change::Delete,
+    };
+    StateChange { key: touch.key.to_string(), based_on, change }
 }
 
 /// The store, the model beside it, and the leases handed out so far.
@@ -193,8 +351,15 @@ impl Run {
                 assert_eq!(receipt.id(), expected.unwrap_or(event.id));
             }
             Step::Lease { plugin, max } => self.lease(&store, plugin, max).await,
-            Step::Settle { which, fate, outputs } if !self.handed.is_empty() => {
-                self.settle(&store, which % self.handed.len(), fate, &outputs).await;
+            Step::Settle { which, fate, outputs, state } if !self.handed.is_empty() => {
+                self.settle(&store, which % self.handed.len(), (fate, &outputs, &state)).await;
+            }
+            Step::Mend { event, ordinal, how } => {
+                let Some(kept) = self.model.events.get(event) else { return };
+                let id = DeliveryId { event: kept.id, ordinal };
+                let expected = self.model.mend((event, usize::from(ordinal)), how);
+                let mended = store.mend(vec![id], how).await.unwrap();
+                assert_eq!(mended == 1, expected);
             }
             Step::GiveBack { which, after } if !self.handed.is_empty() => {
                 let handed = &self.handed[which % self.handed.len()];
@@ -237,7 +402,10 @@ impl Run {
             assert_eq!(lease.event.id, kept.id);
             assert_eq!(lease.attempt as usize, delivery.outcomes.len() + 1);
             assert_eq!(lease.lost_leases, delivery.lost);
-            self.handed.push(Handed { lease, at, serial: self.model.leases });
+            assert_eq!(lease.excused as usize, delivery.excused);
+            let entries = self.model.entries.iter().filter(|((whose, _), _)| *whose == plugin);
+            let seen = entries.map(|((_, key), entry)| (*key, *entry)).collect();
+            self.handed.push(Handed { seen, lease, at, serial: self.model.leases });
         }
         assert_eq!(leased.next_due, self.model.next_due(plugin));
     }
@@ -246,31 +414,60 @@ impl Run {
         &mut self,
         store: &Store,
         which: usize,
-        fate: Fate,
-        made: &[Vec<&'static str>],
+        (fate, made, touched): (Fate, &[Vec<&'static str>], &[Touch]),
     ) {
         let handed = &self.handed[which];
+        let state: Vec<_> = touched.iter().map(|touch| change(touch, handed)).collect();
         let outputs: Vec<_> = made.iter().map(|routes| output("built", routes)).collect();
         let now = self.model.now;
-        let held = self.model.held(handed).map(|delivery| {
-            delivery.outcomes.push(Outcome::Retry);
-            delivery.state = match fate {
-                Fate::Done => DeliveryState::Done,
-                Fate::Dead => DeliveryState::Dead,
-                Fate::Due { after } => {
-                    delivery.due_at = now + after;
-                    DeliveryState::Due
+        let stale = self.model.stale(handed, touched);
+        let expected = match self.model.held(handed) {
+            None => Settled::LeaseLost,
+            Some(delivery) if stale => {
+                (delivery.state, delivery.due_at) = (DeliveryState::Due, now);
+                Settled::Conflict
+            }
+            Some(delivery) => {
+                delivery.outcomes.push(Outcome::Retry);
+                if let Fate::Due { after } = fate {
+                    (delivery.state, delivery.due_at) = (DeliveryState::Due, now + after);
                 }
-            };
-        });
-        if held.is_some() {
-            for (output, routes) in outputs.iter().zip(made) {
-                self.model.keep(output.event.id, Some(handed.at.0), routes);
+                self.model.touch(handed, touched);
+                for (output, routes) in outputs.iter().zip(made) {
+                    self.model.keep(output.event.id, Some(handed.at.0), routes);
+                }
+                match fate {
+                    Fate::Done => {
+                        self.model.delivery(handed.at).state = DeliveryState::Done;
+                        self.model.step_out(handed.at);
+                    }
+                    Fate::Dead { blocks } => self.model.die(handed.at, blocks),
+                    Fate::Due { .. } => {}
+                }
+                Settled::Committed
+            }
+        };
+        let (key, attempt) = (handed.lease.key.clone(), attempt(Outcome::Retry));
+        let settlement = Settlement { key, attempt, fate, outputs, state };
+        assert_eq!(store.settle(settlement).await.unwrap(), expected);
+        self.name_entries(store);
+    }
+
+    /// The model counts writes, the store versions; both must tell the same entries apart.
+    fn name_entries(&mut self, store: &Store) {
+        for plugin in PLUGINS {
+            for key in 0..3 {
+                let found =
+                    store.reader().state(&plugin.parse().unwrap(), &key.to_string()).unwrap();
+                let entry = self.model.entries.get_mut(&(plugin, key));
+                assert_eq!(found.is_some(), entry.is_some());
+                if let (Some(found), Some(entry)) = (found, entry) {
+                    assert_eq!(found.value, entry.0.to_string().into_bytes());
+                    assert!(entry.1 == 0 || entry.1 == found.version, "changed without a write");
+                    entry.1 = found.version;
+                }
             }
         }
-        let (key, attempt) = (handed.lease.key.clone(), attempt(Outcome::Retry));
-        let settled = store.settle(Settlement { key, attempt, fate, outputs }).await.unwrap();
-        assert_eq!(settled == Settled::Committed, held.is_some());
     }
 
     fn compare(&self) {
@@ -286,6 +483,7 @@ impl Run {
                 assert_eq!(shown.plugin.as_str(), delivery.plugin);
                 assert_eq!((shown.state, shown.due_at), (delivery.state, delivery.due_at));
                 assert_eq!(shown.lost_leases, delivery.lost);
+                assert_eq!(shown.blocks, delivery.blocks);
                 let outcomes: Vec<_> = shown.attempts.iter().map(|a| a.attempt.outcome).collect();
                 assert_eq!(outcomes, delivery.outcomes);
             }

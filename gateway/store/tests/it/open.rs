@@ -49,9 +49,9 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     newer.pragma_update(None, "user_version", 99).unwrap();
     drop(newer);
     let error = Store::open(bed.options()).await.unwrap_err();
-    assert!(matches!(error, OpenError::NewerSchema { found: 99, known: 3, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerSchema { found: 99, known: 4, .. }), "{error}");
     let error = Reader::open(bed.path()).unwrap_err();
-    assert!(matches!(error, ReadError::NewerSchema { found: 99, known: 3 }), "{error}");
+    assert!(matches!(error, ReadError::NewerSchema { found: 99, known: 4 }), "{error}");
 }
 
 #[tokio::test]
@@ -167,6 +167,11 @@ async fn a_database_of_schema_3_opens() {
     opens(3).await;
 }
 
+#[tokio::test]
+async fn a_database_of_schema_4_opens() {
+    opens(4).await;
+}
+
 /// Each was committed when its schema was the newest: whatever comes later must open it.
 async fn opens(schema: u32) {
     let bed = Bed::new();
@@ -200,7 +205,10 @@ async fn make_the_fixture() {
     let leases = store.lease_up_to("payments", 2).await;
     assert_eq!(store.end_with(&leases[0], vec![output("paid", &[])]).await, Settled::Committed);
     let lease = store.lease_one("audit").await;
-    assert_eq!(store.end(&lease, Outcome::Reject, Fate::Dead).await, Settled::Committed);
+    assert_eq!(
+        store.end(&lease, Outcome::Reject, Fate::Dead { blocks: true }).await,
+        Settled::Committed
+    );
     store.close().await.unwrap();
-    std::fs::copy(bed.path(), fixture(3)).unwrap();
+    std::fs::copy(bed.path(), fixture(4)).unwrap();
 }

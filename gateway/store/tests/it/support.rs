@@ -10,37 +10,49 @@ use std::{
 };
 
 use hookweir_event::{
-    Attempt, Clock, Digest, Event, EventId, EventType, Fate, Hops, LogLevel, LogLine, Outcome,
-    PluginName, Timestamp,
+    Attempt, Clock, Digest, Event, EventId, EventType, Fate, Hops, LogLevel, LogLine, OrderKey,
+    Outcome, PluginName, Timestamp,
 };
 use hookweir_store::{
-    Lease, NewEvent, Options, Output, Reader, Settled, Settlement, Shown, Store, Want,
+    Lease, NewEvent, Options, Output, Reader, Route, Settled, Settlement, Shown, Store, Want,
 };
 use tempfile::TempDir;
 
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 pub(crate) const WINDOW: Duration = Duration::from_secs(72 * 3600);
 
-/// A clock that moves when told.
+/// A clock that moves when told, and can be set.
 #[derive(Clone)]
-pub(crate) struct ManualClock(Arc<AtomicI64>);
+pub(crate) struct ManualClock {
+    wall: Arc<AtomicI64>,
+    passed: Arc<AtomicU64>,
+}
 
 impl ManualClock {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(AtomicI64::new(START.as_millis())))
+        Self { wall: Arc::new(AtomicI64::new(START.as_millis())), passed: Arc::default() }
     }
 
+    /// Time passes.
     pub(crate) fn advance(&self, by: Duration) {
-        self.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+        let millis = u64::try_from(by.as_millis()).unwrap();
+        self.passed.fetch_add(millis, Ordering::SeqCst);
+        self.wall.fetch_add(millis.cast_signed(), Ordering::SeqCst);
+    }
+
+    /// Somebody sets the clock on the wall.
+    pub(crate) fn set(&self, by_hours: i64) {
+        self.wall.fetch_add(by_hours * 3_600_000, Ordering::SeqCst);
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+        Timestamp::from_millis(self.wall.load(Ordering::SeqCst))
     }
 
     pub(crate) fn clock(&self) -> Clock {
-        let this = self.clone();
+        let (this, passed) = (self.clone(), Arc::clone(&self.passed));
         Clock::new(move || this.now())
+            .with_ticks(move || Duration::from_millis(passed.load(Ordering::SeqCst)))
     }
 }
 
@@ -92,8 +104,13 @@ pub(crate) fn plugin(name: &str) -> PluginName {
     name.parse().unwrap()
 }
 
-pub(crate) fn plugins(names: &[&str]) -> Vec<PluginName> {
-    names.iter().map(|name| plugin(name)).collect()
+/// Routes to plugins; to `a:k`, the plugin `a` in the order of the key `k`.
+pub(crate) fn routes(to: &[&str]) -> Vec<Route> {
+    let route = |to: &&str| match to.split_once(':') {
+        None => Route::to(plugin(to)),
+        Some((name, key)) => Route { plugin: plugin(name), order_key: Some(OrderKey::new(key)) },
+    };
+    to.iter().map(route).collect()
 }
 
 /// An event with something in every field, and an id of its own.
@@ -120,12 +137,12 @@ pub(crate) fn claim(text: &str) -> Digest {
     Digest::of(text.as_bytes())
 }
 
-pub(crate) fn new(event: Event, claims: &[&str], routes: &[&str]) -> NewEvent {
+pub(crate) fn new(event: Event, claims: &[&str], to: &[&str]) -> NewEvent {
     NewEvent {
         event,
         claims: claims.iter().map(|text| claim(text)).collect(),
         dedupe_window: WINDOW,
-        routes: plugins(routes),
+        routes: routes(to),
     }
 }
 
@@ -140,10 +157,10 @@ pub(crate) fn attempt(outcome: Outcome) -> Attempt {
     }
 }
 
-pub(crate) fn output(event_type: &str, routes: &[&str]) -> Output {
+pub(crate) fn output(event_type: &str, to: &[&str]) -> Output {
     let mut event = event(event_type);
     event.origin = "plugin.a".parse().unwrap();
-    Output { event, routes: plugins(routes) }
+    Output { event, routes: routes(to) }
 }
 
 /// The verbs, as tests say them.
@@ -171,12 +188,16 @@ impl Verbs for Store {
 
     async fn end(&self, lease: &Lease, outcome: Outcome, fate: Fate) -> Settled {
         let (key, attempt) = (lease.key.clone(), attempt(outcome));
-        self.settle(Settlement { key, attempt, fate, outputs: vec![] }).await.unwrap()
+        self.settle(Settlement { key, attempt, fate, outputs: vec![], state: vec![] })
+            .await
+            .unwrap()
     }
 
     async fn end_with(&self, lease: &Lease, outputs: Vec<Output>) -> Settled {
         let (key, attempt) = (lease.key.clone(), attempt(Outcome::Done));
-        self.settle(Settlement { key, attempt, fate: Fate::Done, outputs }).await.unwrap()
+        self.settle(Settlement { key, attempt, fate: Fate::Done, outputs, state: vec![] })
+            .await
+            .unwrap()
     }
 
     fn shown(&self, id: EventId) -> Shown {
@@ -199,7 +220,9 @@ pub(crate) fn recount(reader: &Reader) -> hookweir_store::Counts {
             counts.duplicates += u64::from(shown.duplicates);
             for delivery in shown.deliveries {
                 match delivery.state {
-                    hookweir_store::DeliveryState::Due => counts.due += 1,
+                    hookweir_store::DeliveryState::Due | hookweir_store::DeliveryState::Behind => {
+                        counts.due += 1
+                    }
                     hookweir_store::DeliveryState::Leased => counts.leased += 1,
                     hookweir_store::DeliveryState::Done => counts.done += 1,
                     hookweir_store::DeliveryState::Dead => counts.dead += 1,

@@ -1,0 +1,151 @@
+//! A plugin's state: changed with the settlement or not at all, and only if it is what was relied on.
+
+use std::time::Duration;
+
+use hookweir_event::{Fate, Outcome};
+use hookweir_store::{
+    Basis, Change, DeliveryState, Lease, Settled, Settlement, StateChange, Store,
+};
+
+use crate::support::{Bed, Verbs, attempt, event, new, output, plugin};
+
+fn set(key: &str, based_on: Basis, value: &str) -> StateChange {
+    let change = Change::Set { value: value.into(), ttl: None };
+    StateChange { key: key.into(), based_on, change }
+}
+
+async fn leased(store: &Store) -> Lease {
+    store.keep(new(event("push"), &[], &["a"])).await;
+    store.lease_one("a").await
+}
+
+async fn settle(store: &Store, lease: &Lease, state: Vec<StateChange>) -> Settled {
+    let settlement = Settlement {
+        key: lease.key.clone(),
+        attempt: attempt(Outcome::Done),
+        fate: Fate::Done,
+        outputs: vec![output("built", &[])],
+        state,
+    };
+    store.settle(settlement).await.unwrap()
+}
+
+fn value(store: &Store, key: &str) -> Option<String> {
+    let entry = store.reader().state(&plugin("a"), key).unwrap();
+    entry.map(|entry| String::from_utf8(entry.value).unwrap())
+}
+
+fn version(store: &Store, key: &str) -> u64 {
+    store.reader().state(&plugin("a"), key).unwrap().unwrap().version
+}
+
+#[tokio::test]
+async fn it_is_kept_with_the_settlement_over_a_crash() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let lease = leased(&store).await;
+    let changes = vec![set("n", Basis::Nothing, "1"), set("m", Basis::Anything, "2")];
+    assert_eq!(settle(&store, &lease, changes).await, Settled::Committed);
+    bed.crash();
+    let store = bed.boot().await;
+    assert_eq!(
+        (value(&store, "n").unwrap(), value(&store, "m").unwrap()),
+        ("1".into(), "2".into())
+    );
+    assert_eq!(store.reader().state(&plugin("b"), "n").unwrap(), None, "another plugin's");
+}
+
+#[tokio::test]
+async fn a_conflict_keeps_nothing_and_counts_no_attempt() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let lease = leased(&store).await;
+    let _ = settle(&store, &lease, vec![set("n", Basis::Nothing, "1")]).await;
+    let read = Basis::Version(version(&store, "n"));
+    let (one, two) = (leased(&store).await, leased(&store).await);
+    assert_eq!(settle(&store, &one, vec![set("n", read, "one")]).await, Settled::Committed);
+    let events = store.reader().counts().unwrap().events;
+    let changes = vec![set("m", Basis::Anything, "two"), set("n", read, "two")];
+    assert_eq!(settle(&store, &two, changes).await, Settled::Conflict);
+    assert_eq!((value(&store, "n").unwrap(), value(&store, "m")), ("one".into(), None));
+    assert_eq!(store.reader().counts().unwrap().events, events, "its output was not kept");
+
+    let again = store.lease_one("a").await;
+    assert_eq!((again.event.id, again.attempt), (two.event.id, 1));
+    let read = Basis::Version(version(&store, "n"));
+    assert_eq!(settle(&store, &again, vec![set("n", read, "two")]).await, Settled::Committed);
+    assert_eq!(value(&store, "n").unwrap(), "two");
+    assert_eq!(store.shown(again.event.id).deliveries[0].attempts.len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_only_looked_at_is_a_conflict_too() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let (one, two) = (leased(&store).await, leased(&store).await);
+    let _ = settle(&store, &one, vec![set("n", Basis::Nothing, "1")]).await;
+    let looked = StateChange { key: "n".into(), based_on: Basis::Nothing, change: Change::Keep };
+    assert_eq!(settle(&store, &two, vec![looked]).await, Settled::Conflict);
+}
+
+#[tokio::test]
+async fn a_version_never_comes_back() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let lease = leased(&store).await;
+    let _ = settle(&store, &lease, vec![set("n", Basis::Nothing, "1")]).await;
+    let old = version(&store, "n");
+    let lease = leased(&store).await;
+    let delete =
+        StateChange { key: "n".into(), based_on: Basis::Version(old), change: Change::Delete };
+    assert_eq!(settle(&store, &lease, vec![delete]).await, Settled::Committed);
+    drop(store);
+    let store = bed.boot().await;
+    let lease = leased(&store).await;
+    let _ = settle(&store, &lease, vec![set("n", Basis::Nothing, "1")]).await;
+    assert!(version(&store, "n") > old);
+}
+
+#[tokio::test]
+async fn a_lost_lease_changes_nothing() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let lease = leased(&store).await;
+    store.give_back(vec![lease.key.clone()], Duration::ZERO).await.unwrap();
+    let settled = settle(&store, &lease, vec![set("n", Basis::Anything, "1")]).await;
+    assert_eq!(settled, Settled::LeaseLost);
+    assert_eq!(value(&store, "n"), None);
+    assert_eq!(store.shown(lease.event.id).deliveries[0].state, DeliveryState::Due);
+}
+
+#[tokio::test]
+async fn an_entry_says_when_it_expires_by_the_stores_clock() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    bed.time.advance(Duration::from_secs(5));
+    let lease = leased(&store).await;
+    let change = Change::Set { value: vec![1], ttl: Some(Duration::from_secs(60)) };
+    let change = StateChange { key: "n".into(), based_on: Basis::Anything, change };
+    let _ = settle(&store, &lease, vec![change]).await;
+    let entry = store.reader().state(&plugin("a"), "n").unwrap().unwrap();
+    assert_eq!(entry.expires_at, Some(bed.time.now() + Duration::from_secs(60)));
+}
+
+#[tokio::test]
+async fn entries_are_listed_by_prefix_page_by_page() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let lease = leased(&store).await;
+    let keys = ["", "order", "order:1", "order:10", "order:2", "orders", "\u{10ffff}"];
+    let _ = settle(&store, &lease, keys.map(|key| set(key, Basis::Nothing, key)).into()).await;
+    let page = |prefix: &str, after: Option<&str>, limit| -> Vec<String> {
+        let entries = store.reader().state_from(&plugin("a"), prefix, after, limit).unwrap();
+        entries.into_iter().map(|entry| entry.key).collect()
+    };
+    assert_eq!(page("order:", None, 9), ["order:1", "order:10", "order:2"]);
+    assert_eq!(page("order:", None, 2), ["order:1", "order:10"]);
+    assert_eq!(page("order:", Some("order:10"), 2), ["order:2"]);
+    assert_eq!(page("", None, 99), keys);
+    assert_eq!(page("", Some(""), 99), keys[1..]);
+    assert!(page("x", None, 99).is_empty());
+}
