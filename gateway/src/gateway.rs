@@ -121,9 +121,9 @@ impl Gateway {
         folder(&config.host.dir)?;
         let guests = GuestRuntime::start(config.host.threads).map_err(StartError::Threads)?;
         let options = Options::new(&config.store.path, chance.bytes(), clock.clone());
-        let store =
-            Store::open(Options { room: Room::least(config.store.disk_free_min), vfs, ..options })
-                .await?;
+        let room = Room::least(config.store.disk_free_min);
+        let retention = config.store.retention;
+        let store = Store::open(Options { room, retention, vfs, ..options }).await?;
         let data = config.store.data_folder().to_owned();
         let settings = Settings {
             cache: Some(data.join("compiled")),

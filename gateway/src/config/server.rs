@@ -8,6 +8,7 @@ use std::{
 };
 
 use hookweir_event::REDACTED;
+use hookweir_store::Retention;
 use ipnet::IpNet;
 
 use super::{
@@ -158,11 +159,17 @@ pub struct StoreConfig {
     pub path: PathBuf,
     /// Bytes that have to be left on its disk for events to be taken.
     pub disk_free_min: u64,
+    /// What is kept of events that are over.
+    pub retention: Retention,
 }
 
 impl StoreConfig {
     pub(super) fn read(section: Option<Section<'_, '_>>, folder: &Path) -> Self {
-        let mut config = Self { path: folder.join("data/hookweir.db"), disk_free_min: 256 << 20 };
+        let mut config = Self {
+            path: folder.join("data/hookweir.db"),
+            disk_free_min: 256 << 20,
+            retention: Retention::default(),
+        };
         let Some(section) = section else { return config };
         set(
             &mut config.path,
@@ -173,6 +180,13 @@ impl StoreConfig {
         );
         let least = section.get("disk_free_min").and_then(|node| node.parsed(units::size));
         set(&mut config.disk_free_min, least);
+        let age = |key| section.get(key).and_then(|node| node.parsed(units::duration));
+        let most = |key| section.get(key).and_then(|node| node.parsed(units::size));
+        let Retention { done, dead } = &mut config.retention;
+        set(&mut done.age, age("keep_done"));
+        set(&mut done.bytes, most("keep_done_max"));
+        set(&mut dead.age, age("keep_dead"));
+        set(&mut dead.bytes, most("keep_dead_max"));
         section.finish();
         config
     }

@@ -24,6 +24,8 @@ pub struct Options {
     pub queue: usize,
     /// What has to be left on the disk for events to be taken; settling goes on.
     pub room: Room,
+    /// What is kept of events that are over.
+    pub retention: Retention,
     /// The SQLite VFS to use in place of the platform's own. For tests that make the disk fail.
     pub vfs: Option<String>,
 }
@@ -33,7 +35,37 @@ impl Options {
     /// be filled to the last byte.
     pub fn new(path: impl Into<PathBuf>, owner: [u8; 16], clock: Clock) -> Self {
         let room = Room::least(0);
-        Self { path: path.into(), clock, owner, queue: 4096, room, vfs: None }
+        let retention = Retention::default();
+        Self { path: path.into(), clock, owner, queue: 4096, room, retention, vfs: None }
+    }
+}
+
+/// How long events are kept when all their deliveries are over. One that is due, or dead and blocks its
+/// order key, is kept however long that takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Those that are done, or that nobody wanted. The size is that of all events but those of dead
+    /// letters: when they take more, the oldest that are done go first.
+    pub done: Keep,
+    /// Those with a dead letter.
+    pub dead: Keep,
+}
+
+/// How long, and how much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// From the settlement on.
+    pub age: Duration,
+    /// Bytes of bodies, headers and what else was received.
+    pub bytes: u64,
+}
+
+impl Default for Retention {
+    /// A week of what is done, a month of what is dead, of any size.
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        let keep = |age| Keep { age, bytes: u64::MAX };
+        Self { done: keep(7 * DAY), dead: keep(30 * DAY) }
     }
 }
 
@@ -134,6 +166,8 @@ pub struct LeaseKey {
     pub(crate) event: i64,
     /// The row of the first event that led to it; the event's own for a webhook.
     pub(crate) root: i64,
+    /// The ids of those two.
+    pub(crate) ids: [EventId; 2],
     /// The event's hops.
     pub(crate) hops: u8,
     /// Who leased it.

@@ -15,8 +15,8 @@ mod sqlite;
 mod store;
 
 pub use contract::{
-    Basis, Change, DeliveryId, Health, Lease, LeaseKey, Leased, Mend, NewEvent, Options, Output,
-    Receipt, Route, Settled, Settlement, StateChange, StateEntry, Want,
+    Basis, Change, DeliveryId, Health, Keep, Lease, LeaseKey, Leased, Mend, NewEvent, Options,
+    Output, Receipt, Retention, Route, Settled, Settlement, StateChange, StateEntry, Want,
 };
 pub use error::{OpenError, ReadError, StoreError};
 pub use reader::{

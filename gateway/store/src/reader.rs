@@ -400,9 +400,9 @@ fn key_of(connection: &Connection, id: EventId) -> rusqlite::Result<Option<i64>>
 /// The events that `which` selects, with their deliveries.
 fn shown(connection: &Connection, which: &str, with: [i64; 2]) -> rusqlite::Result<Vec<Shown>> {
     let sql = format!(
-        "SELECT e.key, e.id, o.name, e.type, e.received_at, p.id, r.id, e.hops, length(e.body), d.count
+        "SELECT e.key, e.id, o.name, e.type, e.received_at, e.parent_id, e.root_id, e.hops,
+             length(e.body), d.count
          FROM events AS e JOIN origins AS o ON o.key = e.origin
-         LEFT JOIN events AS p ON p.key = e.parent LEFT JOIN events AS r ON r.key = e.root
          LEFT JOIN duplicates AS d ON d.event = e.key WHERE {which}"
     );
     let mut statement = connection.prepare_cached(&sql)?;

@@ -14,6 +14,7 @@ mod patterns;
 mod providers;
 mod readme;
 mod released;
+mod retain;
 mod sources;
 mod store_copy;
 mod store_faults;

@@ -1,7 +1,7 @@
 //! Appending: an event with its claims and deliveries, or a duplicate counted.
 
 use hookweir_event::{Attempt, EventId, EventType, Hops, Origin, Outcome, Timestamp};
-use rusqlite::{CachedStatement, Connection, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::{
     Append,
@@ -53,8 +53,17 @@ struct Row<'a> {
     received_at: Timestamp,
     hops: Hops,
     from: Option<Lineage>,
+    /// When the last of its claims expires.
+    claimed_until: Timestamp,
     envelope: &'a [u8],
     body: &'a [u8],
+}
+
+/// The first event with a claim.
+struct First {
+    id: EventId,
+    /// Whether the event itself is kept still.
+    kept: bool,
 }
 
 /// Where an event comes from, if a plugin made it.
@@ -62,6 +71,8 @@ struct Row<'a> {
 struct Lineage {
     parent: i64,
     root: i64,
+    /// Of these two.
+    ids: [EventId; 2],
 }
 
 impl<'a> Batch<'a> {
@@ -87,8 +98,13 @@ impl<'a> Batch<'a> {
     pub(super) fn append(&mut self, new: &Append) -> Result<Receipt, Fault> {
         let key = self.memory.totals.next_event;
         if let Some(first) = self.claim(new, key)? {
-            return self.count_duplicate(first);
+            self.memory.totals.duplicates += i64::from(first.kept);
+            return Ok(Receipt::new(first.id, true));
         }
+        let claimed_until = match new.claims.is_empty() {
+            true => Timestamp::default(),
+            false => self.now + new.dedupe_window,
+        };
         self.insert(&Row {
             id: new.id,
             origin: &new.origin,
@@ -96,6 +112,7 @@ impl<'a> Batch<'a> {
             received_at: new.received_at,
             hops: new.hops,
             from: None,
+            claimed_until,
             envelope: &new.envelope,
             body: &new.body,
         })?;
@@ -110,7 +127,7 @@ impl<'a> Batch<'a> {
         parent: &crate::LeaseKey,
     ) -> Result<(), Fault> {
         let hops = hookweir_event::Hops(parent.hops).next();
-        let lineage = Lineage { parent: parent.event, root: parent.root };
+        let lineage = Lineage { parent: parent.event, root: parent.root, ids: parent.ids };
         let event = &output.event;
         let mut envelope = std::mem::take(self.envelope);
         codec::write_envelope(event, &mut envelope);
@@ -121,6 +138,7 @@ impl<'a> Batch<'a> {
             received_at: event.received_at,
             hops,
             from: Some(lineage),
+            claimed_until: Timestamp::default(),
             envelope: &envelope,
             body: &event.body,
         });
@@ -135,9 +153,11 @@ impl<'a> Batch<'a> {
     }
 
     /// Takes all claims for the event with this key, or none and returns the event that holds one.
-    fn claim(&mut self, new: &Append, key: i64) -> Result<Option<i64>, Fault> {
+    fn claim(&mut self, new: &Append, key: i64) -> Result<Option<First>, Fault> {
         for claim in &new.claims {
-            if let Some(first) = self.claims.holder(self.connection, claim, self.now)? {
+            if let Some(holder) = self.claims.holder(self.connection, claim, self.now)?
+                && let Some(first) = self.first(holder)?
+            {
                 return Ok(Some(first));
             }
         }
@@ -147,22 +167,31 @@ impl<'a> Batch<'a> {
         Ok(None)
     }
 
-    fn count_duplicate(&mut self, first: i64) -> Result<Receipt, Fault> {
-        let sql = "INSERT INTO duplicates (event, count) VALUES (?1, 1)
-                   ON CONFLICT (event) DO UPDATE SET count = count + 1";
-        self.connection.prepare_cached(sql)?.execute([first])?;
-        let sql = "SELECT id FROM events WHERE key = ?1";
-        let id = self.connection.prepare_cached(sql)?.query_row([first], |row| row.get(0))?;
-        self.memory.totals.duplicates += 1;
-        Ok(Receipt::new(EventId::from_bytes(id), true))
+    /// The event that holds a claim, and notes that it was sent again. None if nobody knows it any more.
+    fn first(&mut self, holder: i64) -> Result<Option<First>, Fault> {
+        let sql = "SELECT id, 1 FROM events WHERE key = ?1
+                   UNION ALL SELECT id, 0 FROM departed WHERE key = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let first = statement
+            .query_row([holder], |row| {
+                Ok(First { id: EventId::from_bytes(row.get(0)?), kept: row.get(1)? })
+            })
+            .optional()?;
+        if first.as_ref().is_some_and(|first| first.kept) {
+            let sql = "INSERT INTO duplicates (event, count, last_at) VALUES (?1, 1, ?2)
+                       ON CONFLICT (event) DO UPDATE SET count = count + 1, last_at = ?2";
+            self.connection.prepare_cached(sql)?.execute([holder, self.now.as_millis()])?;
+        }
+        Ok(first)
     }
 
     fn insert(&mut self, row: &Row<'_>) -> Result<i64, Fault> {
         let key = self.memory.totals.next_event;
         let origin = self.memory.origin(self.connection, row.origin)?;
         let sql = "INSERT INTO events
-            (key, id, origin, type, received_at, hops, parent, root, envelope, body)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+            (key, id, origin, type, received_at, hops, parent, root, parent_id, root_id, claimed_until,
+             envelope, body)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
         self.insert_event.get(self.connection, sql)?.execute(params![
             key,
             row.id.as_bytes(),
@@ -172,11 +201,15 @@ impl<'a> Batch<'a> {
             row.hops.0,
             row.from.map(|from| from.parent),
             row.from.map(|from| from.root),
+            row.from.as_ref().map(|from| from.ids[0].as_bytes()),
+            row.from.as_ref().map(|from| from.ids[1].as_bytes()),
+            row.claimed_until.as_millis(),
             row.envelope,
             row.body,
         ])?;
         self.memory.totals.next_event += 1;
         self.memory.totals.events += 1;
+        self.memory.totals.bytes += (row.envelope.len() + row.body.len()).cast_signed() as i64;
         Ok(key)
     }
 
@@ -228,7 +261,7 @@ impl<'a> Batch<'a> {
             let attempt =
                 nothing_ran(Outcome::HopLimit, "the event passed through too many plugins");
             self.record(key, 1, self.now, &attempt)?;
-            self.memory.totals.dead += 1;
+            self.count_dead(key)?;
         }
         Ok(())
     }

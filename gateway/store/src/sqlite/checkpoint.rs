@@ -26,13 +26,12 @@ const REST_BYTES: u32 = 4 << 20;
 /// largest batch on top the log stays below 64 MiB, unless someone reads for longer than the busy
 /// timeout; then it grows by as much again before the next wait.
 const HARD_BYTES: u32 = 48 << 20;
-/// How long after a failed commit the writer is asked to try another.
-const PROBE_AFTER: Duration = Duration::from_secs(1);
+/// How often the writer is reminded that time passes: after a failed commit it tries another, and it
+/// forgets what is over.
+const TICK: Duration = Duration::from_secs(1);
 
-enum Job {
-    Pass,
-    Probe,
-}
+/// Asks for a pass.
+struct Pass;
 
 /// The limits above, in frames of the log: pages, each.
 #[derive(Debug, Clone, Copy)]
@@ -50,18 +49,18 @@ impl Limits {
 }
 
 #[derive(Debug, Default)]
-struct Pass {
+struct Progress {
     running: bool,
     /// How many frames of the log are known to be in the database file.
     copied: u32,
     poison: Option<String>,
 }
 
-type Shared = Arc<(Mutex<Pass>, Condvar)>;
+type Shared = Arc<(Mutex<Progress>, Condvar)>;
 
 /// The writer's side of the checkpointer. Dropping it ends the thread.
 pub(super) struct Checkpointer {
-    jobs: Option<mpsc::SyncSender<Job>>,
+    jobs: Option<mpsc::SyncSender<Pass>>,
     thread: Option<JoinHandle<()>>,
     shared: Shared,
     limits: Limits,
@@ -71,14 +70,14 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    /// Starts the thread, which owns `connection`, and sends probes to the writer through `back`.
+    /// Starts the thread, which owns `connection`, and sends ticks to the writer through `back`.
     pub(super) fn start(
         connection: Connection,
         page_bytes: u32,
         back: WeakSender<Op>,
     ) -> std::io::Result<Self> {
-        // A pass and a probe can be under way at once; more are never asked for.
-        let (jobs, queue) = mpsc::sync_channel(2);
+        // Another is not asked for while one runs.
+        let (jobs, queue) = mpsc::sync_channel(1);
         let limits = Limits::with_pages_of(page_bytes);
         let shared = Shared::default();
         let state = Arc::clone(&shared);
@@ -98,13 +97,6 @@ impl Checkpointer {
     /// Why the thread found that the store is poisoned, if it did.
     pub(super) fn poison(&self) -> Option<String> {
         lock(&self.shared).poison.clone()
-    }
-
-    /// Asks for a probe in a while.
-    pub(super) fn probe_later(&self) {
-        if let Some(jobs) = &self.jobs {
-            let _ = jobs.try_send(Job::Probe);
-        }
     }
 
     /// After each commit: `frames` is the length of the log. The writer calls it between batches, on
@@ -148,7 +140,7 @@ impl Checkpointer {
     fn start_pass(&self) {
         let Some(jobs) = &self.jobs else { return };
         lock(&self.shared).running = true;
-        if jobs.try_send(Job::Pass).is_err() {
+        if jobs.try_send(Pass).is_err() {
             lock(&self.shared).running = false;
         }
     }
@@ -163,47 +155,26 @@ impl Drop for Checkpointer {
     }
 }
 
-fn lock(shared: &Shared) -> std::sync::MutexGuard<'_, Pass> {
+fn lock(shared: &Shared) -> std::sync::MutexGuard<'_, Progress> {
     shared.0.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn work(
     connection: &Connection,
-    jobs: &mpsc::Receiver<Job>,
+    jobs: &mpsc::Receiver<Pass>,
     back: &WeakSender<Op>,
     shared: &Shared,
 ) {
-    let mut probe = false;
     loop {
-        let job = if probe {
-            match jobs.recv_timeout(PROBE_AFTER) {
-                Err(mpsc::RecvTimeoutError::Timeout) => {
-                    probe = false;
-                    // A full queue is a probe in itself.
-                    if let Some(back) = back.upgrade() {
-                        let _ = back.try_send(Op::Probe);
-                    }
-                    continue;
-                }
-                Err(mpsc::RecvTimeoutError::Disconnected) => return,
-                Ok(job) => job,
-            }
-        } else {
-            match jobs.recv() {
-                Err(mpsc::RecvError) => return,
-                Ok(job) => job,
-            }
-        };
-        match job {
-            Job::Probe => probe = true,
-            Job::Pass => {
-                finish_pass(copy(connection, CheckpointMode::PASSIVE), shared);
-                let poisoned = lock(shared).poison.is_some();
-                if let Some(back) = back.upgrade().filter(|_| poisoned) {
-                    // So that the writer says so, even if nobody asks it for anything.
-                    let _ = back.try_send(Op::Probe);
-                }
-            }
+        match jobs.recv_timeout(TICK) {
+            Ok(Pass) => finish_pass(copy(connection, CheckpointMode::PASSIVE), shared),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => return,
+        }
+        // After a pass too: it may have found that the store is poisoned, and nobody may be asking. A
+        // full queue serves as well.
+        if let Some(back) = back.upgrade() {
+            let _ = back.try_send(Op::Tick);
         }
     }
 }

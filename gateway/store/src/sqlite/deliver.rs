@@ -84,7 +84,7 @@ impl Batch<'_> {
         let now = self.now.as_millis();
         let sql = format!(
             "SELECT d.key, d.due_at, d.turn, d.attempts, d.lost_leases, d.excused, d.order_key,
-                    e.root, {EVENT_COLUMNS}
+                    e.root, e.root_id, {EVENT_COLUMNS}
              FROM deliveries AS d CROSS JOIN events AS e ON e.key = d.key >> 10
              CROSS JOIN origins AS o ON o.key = e.origin
              WHERE d.plugin = ?1 AND d.settled_at IS NULL AND d.standing IS NOT 1
@@ -113,11 +113,13 @@ impl Batch<'_> {
         let attempts: u32 = row.get(3)?;
         let order_key = row.get_ref(6)?.as_str_or_null()?.map(OrderKey::new);
         let root: Option<i64> = row.get(7)?;
-        let event = event(row, 8)?;
+        let root_id = row.get::<_, Option<_>>(8)?.map(EventId::from_bytes);
+        let event = event(row, 9)?;
         let key = LeaseKey {
             delivery,
             event: parent_key(delivery),
             root: root.unwrap_or(parent_key(delivery)),
+            ids: [event.id, root_id.unwrap_or(event.id)],
             hops: event.hops.0,
             boot: self.memory.boot,
             turn: turn + 1,
@@ -177,7 +179,7 @@ impl Batch<'_> {
         self.memory.totals.leased -= 1;
         match fate {
             Fate::Done => self.memory.totals.done += 1,
-            Fate::Dead { .. } => self.memory.totals.dead += 1,
+            Fate::Dead { .. } => self.count_dead(key.delivery)?,
             Fate::Due { .. } => self.memory.totals.due += 1,
         }
         match fate {
@@ -186,6 +188,20 @@ impl Batch<'_> {
             _ => {}
         }
         Ok(Settled::Committed)
+    }
+
+    /// One more dead letter.
+    pub(super) fn count_dead(&mut self, delivery: i64) -> Result<(), Fault> {
+        self.memory.totals.dead += 1;
+        self.memory.totals.dead_bytes += self.bytes_of(delivery)?;
+        Ok(())
+    }
+
+    /// What the event of a delivery takes.
+    fn bytes_of(&self, delivery: i64) -> Result<i64, Fault> {
+        let sql = "SELECT length(envelope) + length(body) FROM events WHERE key = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        Ok(statement.query_row([parent_key(delivery)], |row| row.get(0))?)
     }
 
     /// The plugin whose delivery is held under this key; none if it is not held any more.
@@ -290,6 +306,7 @@ impl Batch<'_> {
             standing_code
         ])?;
         self.memory.totals.dead -= 1;
+        self.memory.totals.dead_bytes -= self.bytes_of(key)?;
         self.memory.totals.due += 1;
         if standing != Some(Standing::Behind) {
             self.memory.note_due(plugin, self.now);
@@ -372,7 +389,7 @@ impl Batch<'_> {
             self.memory.totals.leased -= 1;
             if dead {
                 self.block(lost.delivery)?;
-                self.memory.totals.dead += 1;
+                self.count_dead(lost.delivery)?;
             } else {
                 self.memory.totals.due += 1;
             }

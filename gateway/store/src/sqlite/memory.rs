@@ -22,13 +22,17 @@ pub(super) struct Totals {
     pub(super) next_version: i64,
     /// The store's time at the last commit, in milliseconds.
     pub(super) clock: i64,
+    /// What envelopes and bodies take.
+    pub(super) bytes: i64,
+    /// The same of the events of dead letters, once for each.
+    pub(super) dead_bytes: i64,
 }
 
 impl Totals {
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let sql =
             "SELECT next_event, events, outputs, unrouted, due, leased, done, dead, duplicates,
-                    next_version, clock FROM totals";
+                    next_version, clock, bytes, dead_bytes FROM totals";
         connection.prepare_cached(sql)?.query_row([], |row| {
             Ok(Self {
                 next_event: row.get(0)?,
@@ -42,6 +46,8 @@ impl Totals {
                 duplicates: row.get(8)?,
                 next_version: row.get(9)?,
                 clock: row.get(10)?,
+                bytes: row.get(11)?,
+                dead_bytes: row.get(12)?,
             })
         })
     }
@@ -49,7 +55,7 @@ impl Totals {
     pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
         let sql = "UPDATE totals SET next_event = ?1, events = ?2, outputs = ?3, unrouted = ?4,
                    due = ?5, leased = ?6, done = ?7, dead = ?8, duplicates = ?9,
-                   next_version = ?10, clock = ?11";
+                   next_version = ?10, clock = ?11, bytes = ?12, dead_bytes = ?13";
         connection.prepare_cached(sql)?.execute(params![
             self.next_event,
             self.events,
@@ -61,7 +67,9 @@ impl Totals {
             self.dead,
             self.duplicates,
             self.next_version,
-            self.clock
+            self.clock,
+            self.bytes,
+            self.dead_bytes
         ])?;
         Ok(())
     }

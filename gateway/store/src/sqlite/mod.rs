@@ -11,6 +11,7 @@
 //! - A claim is one more random page. New ones are kept in memory and in a table that grows at its end,
 //!   and reach their table in the order of keys, many to a page (`claims`).
 //! - Time is the store's own and never goes back (`steady`).
+//! - What is over is forgotten in small steps, in the transactions of other work (`retain`).
 //! - Pages go from the log to the database file on another thread; the writer itself copies only the
 //!   short rest, after which the log starts anew. That bounds the log at 64 MiB.
 //! - After a failed sync nobody knows what is on disk: the engine is poisoned and touches nothing more.
@@ -25,6 +26,7 @@ mod filter;
 mod memory;
 mod open;
 pub(crate) mod order;
+mod retain;
 pub(crate) mod schema;
 mod state;
 mod steady;
@@ -110,8 +112,8 @@ pub(crate) type Reply = oneshot::Sender<Result<Done, StoreError>>;
 pub(crate) enum Op {
     /// Apply a verb and answer.
     Do(Verb, Reply),
-    /// Try whether commits work again.
-    Probe,
+    /// A second has passed: see whether commits work again, and what is to be forgotten.
+    Tick,
     /// Finish what is queued, and take nothing more.
     Close,
 }

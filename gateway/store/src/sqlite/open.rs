@@ -24,6 +24,7 @@ use super::{
     deliver,
     fault::Fault,
     memory::Memory,
+    retain::Retain,
     schema,
     steady::Steady,
 };
@@ -52,6 +53,7 @@ pub(super) struct Database {
     pub(super) memory: Memory,
     pub(super) claims: Claims,
     pub(super) steady: Steady,
+    pub(super) retain: Retain,
     /// Room for envelopes.
     pub(super) envelope: Vec<u8>,
     /// The length of the log after the last commit, in frames.
@@ -87,7 +89,9 @@ pub(super) fn open(
     let checkpointer = Checkpointer::start(second, page_bytes, back)
         .map_err(|source| OpenError::File { path: path.clone(), source })?;
     let envelope = Vec::new();
-    let database = Database { connection, memory, claims, steady, envelope, frames, _lock: lock };
+    let retain = Retain::new(options.retention);
+    let database =
+        Database { connection, memory, claims, steady, retain, envelope, frames, _lock: lock };
     Ok((database, checkpointer))
 }
 
@@ -149,6 +153,8 @@ fn connect(options: &Options) -> rusqlite::Result<Connection> {
     };
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+    // So that retention can give space back. An old database stays as it is.
+    connection.pragma_update(None, "auto_vacuum", "incremental")?;
     connection.pragma_update(None, "synchronous", "full")?;
     // Closing must not checkpoint: after a failed sync nothing may be written.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;

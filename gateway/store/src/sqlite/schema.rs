@@ -11,13 +11,13 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION_ID: i64 = 0x484b_5752;
 
 /// Schema N is made by the first N migrations. A released one never changes: add another.
-const MIGRATIONS: [&str; 4] = [V1, V2, V3, V4];
+const MIGRATIONS: [&str; 5] = [V1, V2, V3, V4, V5];
 
 /// The newest schema that this version knows.
 pub(crate) const NEWEST: i64 = MIGRATIONS.len() as i64;
 
 /// Bits of a key for the ordinal below its parent.
-const ORDINAL_BITS: u32 = 10;
+pub(crate) const ORDINAL_BITS: u32 = 10;
 /// The most deliveries an event can have, and the most attempts a delivery can have.
 pub(crate) const ORDINAL_MAX: u32 = (1 << ORDINAL_BITS) - 1;
 
@@ -165,6 +165,30 @@ CREATE INDEX state_expiring ON state(expires_at) WHERE expires_at IS NOT NULL;
 
 ALTER TABLE totals ADD COLUMN next_version INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE totals ADD COLUMN clock INTEGER NOT NULL DEFAULT 0;
+";
+
+/// Retention (the module `retain`): how many bytes of events there are, and of events that dead letters
+/// keep; until when an event's claims hold, and the ids of events that are gone whose claims still do. An output
+/// outlives its parent, so it has the ids of where it comes from.
+const V5: &str = "
+ALTER TABLE events ADD COLUMN claimed_until INTEGER;  -- null: not written down
+ALTER TABLE events ADD COLUMN parent_id BLOB;
+ALTER TABLE events ADD COLUMN root_id BLOB;
+UPDATE events SET parent_id = (SELECT p.id FROM events AS p WHERE p.key = events.parent),
+    root_id = (SELECT r.id FROM events AS r WHERE r.key = events.root) WHERE parent IS NOT NULL;
+CREATE TABLE departed(
+    key INTEGER PRIMARY KEY,
+    id BLOB NOT NULL,
+    claimed_until INTEGER NOT NULL
+) STRICT;
+CREATE INDEX departed_free ON departed(claimed_until);
+ALTER TABLE duplicates ADD COLUMN last_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE totals ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE totals ADD COLUMN dead_bytes INTEGER NOT NULL DEFAULT 0;
+UPDATE totals SET
+    bytes = (SELECT coalesce(sum(length(envelope) + length(body)), 0) FROM events),
+    dead_bytes = (SELECT coalesce(sum(length(e.envelope) + length(e.body)), 0)
+                  FROM deliveries AS d JOIN events AS e ON e.key = d.key >> 10 WHERE d.dead);
 ";
 
 /// Brings a database of ours, or an empty one, to the newest schema: all in one transaction.

@@ -5,6 +5,7 @@
 
 use std::{path::PathBuf, sync::atomic::Ordering};
 
+use hookweir_event::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
@@ -15,6 +16,7 @@ use super::{
     fault::Fault,
     memory::{Memory, Totals},
     open::Database,
+    retain::Rest,
 };
 use crate::{Health, Options, Room, StoreError};
 
@@ -25,6 +27,12 @@ const BATCH_MAX: usize = 1024;
 /// The most bytes of bodies in one transaction, give or take the last event: what the log may grow by
 /// between two looks at its length.
 const BATCH_BYTES: usize = 8 << 20;
+
+/// How many events retention looks at: in a commit of its own, of which there may be so many in a row
+/// while nobody waits, and in one with other work, beside two for each that came.
+const STEP_ALONE: usize = 256;
+const STEPS_IN_A_ROW: u32 = 8;
+const STEP_BESIDE: usize = 64;
 
 /// An operation's own result; the batch's failure is the `Err` around a list of these.
 type Results = Vec<Result<Done, StoreError>>;
@@ -37,6 +45,16 @@ pub(super) struct Writer<'s> {
     checkpointer: Checkpointer,
     signals: &'s Signals,
     poison: Option<String>,
+    /// Whether retention has more to do.
+    rest: Rest,
+}
+
+/// A commit.
+struct Made {
+    results: Results,
+    /// Whether it made work due.
+    work_due: bool,
+    rest: Rest,
 }
 
 impl<'s> Writer<'s> {
@@ -48,7 +66,7 @@ impl<'s> Writer<'s> {
     ) -> Self {
         let room = options.room.clone();
         let folder = super::folder_of(&options.path).to_owned();
-        Self { room, folder, database, checkpointer, signals, poison: None }
+        Self { room, folder, database, checkpointer, signals, poison: None, rest: Rest::Nothing }
     }
 
     /// Serves until nobody can ask any more, then leaves an empty log behind.
@@ -57,6 +75,12 @@ impl<'s> Writer<'s> {
             let mut work = Work::default();
             work.push(first, &mut queue);
             self.batch(work, &mut queue);
+            for _ in 0..STEPS_IN_A_ROW {
+                if self.rest == Rest::Nothing || !queue.is_empty() {
+                    break;
+                }
+                self.batch(Work { tick: true, ..Work::default() }, &mut queue);
+            }
         }
         let finished = &self.signals.finished;
         let ended = self.end();
@@ -65,7 +89,8 @@ impl<'s> Writer<'s> {
 
     /// One batch from the transaction to the answers, then the log's upkeep.
     fn batch(&mut self, mut work: Work, queue: &mut mpsc::Receiver<Op>) {
-        if work.verbs.is_empty() && !work.probe {
+        self.rest = Rest::Nothing;
+        if work.verbs.is_empty() && !(work.tick && self.has_upkeep()) {
             return;
         }
         // Looked at for each batch: it costs a system call, a batch a sync.
@@ -77,7 +102,8 @@ impl<'s> Writer<'s> {
             Ok(made)
         });
         match outcome {
-            Ok((results, work_due)) => {
+            Ok(Made { results, work_due, rest }) => {
+                self.rest = rest;
                 // Before the answers: who was refused may ask at once whether it is ready.
                 match &work.lack {
                     None => self.recovered(),
@@ -101,6 +127,15 @@ impl<'s> Writer<'s> {
         }
     }
 
+    /// Whether there is a reason for a commit although nobody asks for one.
+    fn has_upkeep(&mut self) -> bool {
+        let Database { steady, retain, memory, .. } = &mut self.database;
+        // What is poisoned fails, and that is how it is said.
+        *self.signals.health.borrow() != Health::Ready
+            || self.checkpointer.poison().is_some()
+            || retain.is_due(steady.now(), &memory.totals)
+    }
+
     fn poisoned(&mut self) -> Result<(), Fault> {
         if self.poison.is_none() {
             self.poison = self.checkpointer.poison();
@@ -109,11 +144,7 @@ impl<'s> Writer<'s> {
     }
 
     /// Applies and commits. When this returns `Ok`, the log is synced.
-    fn commit(
-        &mut self,
-        work: &mut Work,
-        queue: &mut mpsc::Receiver<Op>,
-    ) -> Result<(Results, bool), Fault> {
+    fn commit(&mut self, work: &mut Work, queue: &mut mpsc::Receiver<Op>) -> Result<Made, Fault> {
         let totals = self.database.memory.totals;
         let made = match self.transact(work, queue, totals, Care::Fast) {
             Err(Fault::Operation(_)) => {
@@ -134,7 +165,7 @@ impl<'s> Writer<'s> {
         queue: &mut mpsc::Receiver<Op>,
         before: Totals,
         care: Care,
-    ) -> Result<(Results, bool), Fault> {
+    ) -> Result<Made, Fault> {
         let database = &mut self.database;
         let connection = &database.connection;
         // Immediate: what is read here is still so when it is written.
@@ -158,14 +189,17 @@ impl<'s> Writer<'s> {
         }
         let work_due = batch.work_due;
         drop(batch);
-        database.claims.write(connection, now)?;
-        if work.probe || database.memory.totals != before {
-            database.memory.totals.clock = now.as_millis();
-            database.memory.totals.write(connection)?;
+        let rest = forget(database, now, before)?;
+        let Database { connection, memory, claims, .. } = database;
+        claims.write(connection, now)?;
+        // A commit that writes nothing would prove nothing.
+        if work.tick || memory.totals != before {
+            memory.totals.clock = now.as_millis();
+            memory.totals.write(connection)?;
         }
         connection.prepare_cached("COMMIT")?.execute([])?;
-        database.claims.committed();
-        Ok((results, work_due))
+        claims.committed();
+        Ok(Made { results, work_due, rest })
     }
 
     /// Undoes a batch. A failed commit may leave its transaction open, or may have closed it.
@@ -173,6 +207,7 @@ impl<'s> Writer<'s> {
         let database = &mut self.database;
         database.memory = Memory::with(database.memory.boot, totals);
         database.claims.rolled_back();
+        database.retain.rolled_back();
         if database.connection.is_autocommit() {
             return Ok(());
         }
@@ -206,11 +241,8 @@ impl<'s> Writer<'s> {
         self.refuse(&health);
     }
 
-    /// Says that it takes no work, and looks again in a while unless that is for good.
+    /// Says that it takes no work. Unless that is for good, the next tick tries again.
     fn refuse(&self, health: &Health) {
-        if matches!(health, Health::Refusing(_)) {
-            self.checkpointer.probe_later();
-        }
         if self.signals.health.send_if_modified(|was| {
             let changed = was != health;
             was.clone_from(health);
@@ -249,8 +281,8 @@ struct Work {
     /// One for each verb.
     replies: Vec<Reply>,
     bytes: usize,
-    /// Whether to commit even if there is nothing to.
-    probe: bool,
+    /// Whether a second has passed.
+    tick: bool,
     /// Why events are refused, if there is too little room on the disk.
     lack: Option<String>,
 }
@@ -271,8 +303,8 @@ impl Work {
     fn push(&mut self, op: Op, queue: &mut mpsc::Receiver<Op>) {
         let (verb, reply) = match op {
             Op::Do(verb, reply) => (verb, reply),
-            Op::Probe => {
-                self.probe = true;
+            Op::Tick => {
+                self.tick = true;
                 return;
             }
             Op::Close => {
@@ -290,6 +322,32 @@ impl Work {
         self.verbs.push(verb);
         self.replies.push(reply);
     }
+}
+
+/// Retention's part of a transaction. It may fail alone: then everything is kept, for a while.
+fn forget(database: &mut Database, now: Timestamp, before: Totals) -> Result<Rest, Fault> {
+    let Database { connection, memory, retain, .. } = database;
+    if !retain.is_due(now, &memory.totals) {
+        return Ok(Rest::Nothing);
+    }
+    let run = |sql| connection.prepare_cached(sql)?.execute([]);
+    let came = usize::try_from(memory.totals.events - before.events).unwrap_or(0);
+    let alone = memory.totals == before;
+    let limit = if alone { STEP_ALONE } else { STEP_BESIDE + 2 * came };
+    let totals = memory.totals;
+    run("SAVEPOINT retention")?;
+    let rest = match retain.step(connection, now, &mut memory.totals, limit) {
+        Err(Fault::Operation(reason)) => {
+            tracing::error!(reason, "retention failed; it will be tried again");
+            run("ROLLBACK TO retention")?;
+            memory.totals = totals;
+            retain.pause(now);
+            Rest::Nothing
+        }
+        rest => rest?,
+    };
+    run("RELEASE retention")?;
+    Ok(rest)
 }
 
 /// How a batch is applied.

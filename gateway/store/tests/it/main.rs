@@ -11,6 +11,7 @@ mod log_bound;
 mod model;
 mod open;
 mod order;
+mod retain;
 mod state;
 mod support;
 mod time;

@@ -49,9 +49,9 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     newer.pragma_update(None, "user_version", 99).unwrap();
     drop(newer);
     let error = Store::open(bed.options()).await.unwrap_err();
-    assert!(matches!(error, OpenError::NewerSchema { found: 99, known: 4, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerSchema { found: 99, known: 5, .. }), "{error}");
     let error = Reader::open(bed.path()).unwrap_err();
-    assert!(matches!(error, ReadError::NewerSchema { found: 99, known: 4 }), "{error}");
+    assert!(matches!(error, ReadError::NewerSchema { found: 99, known: 5 }), "{error}");
 }
 
 #[tokio::test]
@@ -172,6 +172,11 @@ async fn a_database_of_schema_4_opens() {
     opens(4).await;
 }
 
+#[tokio::test]
+async fn a_database_of_schema_5_opens() {
+    opens(5).await;
+}
+
 /// Each was committed when its schema was the newest: whatever comes later must open it.
 async fn opens(schema: u32) {
     let bed = Bed::new();
@@ -210,5 +215,5 @@ async fn make_the_fixture() {
         Settled::Committed
     );
     store.close().await.unwrap();
-    std::fs::copy(bed.path(), fixture(4)).unwrap();
+    std::fs::copy(bed.path(), fixture(5)).unwrap();
 }

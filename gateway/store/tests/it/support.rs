@@ -14,7 +14,8 @@ use hookweir_event::{
     Outcome, PluginName, Timestamp,
 };
 use hookweir_store::{
-    Lease, NewEvent, Options, Output, Reader, Route, Settled, Settlement, Shown, Store, Want,
+    Lease, NewEvent, Options, Output, Reader, Retention, Route, Settled, Settlement, Shown, Store,
+    Want,
 };
 use tempfile::TempDir;
 
@@ -60,12 +61,14 @@ impl ManualClock {
 pub(crate) struct Bed {
     folder: TempDir,
     pub(crate) time: ManualClock,
+    pub(crate) retention: Retention,
     boots: u8,
 }
 
 impl Bed {
     pub(crate) fn new() -> Self {
-        Self { folder: TempDir::new().unwrap(), time: ManualClock::new(), boots: 0 }
+        let retention = Retention::default();
+        Self { folder: TempDir::new().unwrap(), time: ManualClock::new(), retention, boots: 0 }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -73,7 +76,8 @@ impl Bed {
     }
 
     pub(crate) fn options(&self) -> Options {
-        Options::new(self.path(), [self.boots; 16], self.time.clock())
+        let options = Options::new(self.path(), [self.boots; 16], self.time.clock());
+        Options { retention: self.retention, ..options }
     }
 
     /// Opens with a new boot id.
@@ -221,7 +225,7 @@ pub(crate) fn recount(reader: &Reader) -> hookweir_store::Counts {
             for delivery in shown.deliveries {
                 match delivery.state {
                     hookweir_store::DeliveryState::Due | hookweir_store::DeliveryState::Behind => {
-                        counts.due += 1
+                        counts.due += 1;
                     }
                     hookweir_store::DeliveryState::Leased => counts.leased += 1,
                     hookweir_store::DeliveryState::Done => counts.done += 1,
