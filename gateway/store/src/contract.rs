@@ -114,6 +114,15 @@ impl std::fmt::Display for DeliveryId {
     }
 }
 
+/// An event to be delivered once more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replay {
+    /// The event, as it was received.
+    pub event: EventId,
+    /// The deliveries it is owed now, beside those that it had.
+    pub routes: Vec<Route>,
+}
+
 /// What an operator does to a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mend {
@@ -206,6 +215,8 @@ pub struct Lease {
     pub excused: u32,
     /// The key it is ordered by.
     pub order_key: Option<OrderKey>,
+    /// When an operator had the event replayed, if that made this delivery.
+    pub replayed_at: Option<Timestamp>,
 }
 
 /// The answer to [`lease`](crate::Store::lease).

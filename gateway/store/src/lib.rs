@@ -11,16 +11,18 @@ mod contract;
 mod error;
 mod reader;
 mod room;
+mod search;
 mod sqlite;
 mod store;
 
 pub use contract::{
     Basis, Change, DeliveryId, Health, Keep, Lease, LeaseKey, Leased, Mend, NewEvent, Options,
-    Output, Receipt, Retention, Route, Settled, Settlement, StateChange, StateEntry, Want,
+    Output, Receipt, Replay, Retention, Route, Settled, Settlement, StateChange, StateEntry, Want,
 };
 pub use error::{OpenError, ReadError, StoreError};
 pub use reader::{
     Blocked, Counts, DeliveryState, Reader, Shown, ShownAttempt, ShownDelivery, Summary,
 };
 pub use room::Room;
+pub use search::{Cursor, Filter, Page, Standpoint};
 pub use store::Store;

@@ -27,7 +27,7 @@ use crate::{
 
 /// The most events in one answer: some milliseconds of reading. While a snapshot is read the log can't
 /// start anew.
-const PAGE_MAX: usize = 1000;
+pub(crate) const PAGE_MAX: usize = 1000;
 
 /// How many of each there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -131,6 +131,8 @@ pub struct ShownDelivery {
     pub blocks: bool,
     /// When it is, or was, due.
     pub due_at: Timestamp,
+    /// When an operator had the event replayed, if that made this delivery.
+    pub replayed_at: Option<Timestamp>,
     /// When it was done or dead.
     pub settled_at: Option<Timestamp>,
     /// How often a process died while it held it.
@@ -338,7 +340,7 @@ impl Reader {
     }
 
     /// Runs a query on the connection, in one snapshot.
-    fn with<T>(
+    pub(crate) fn with<T>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, ReadError> {
@@ -398,7 +400,11 @@ fn key_of(connection: &Connection, id: EventId) -> rusqlite::Result<Option<i64>>
 }
 
 /// The events that `which` selects, with their deliveries.
-fn shown(connection: &Connection, which: &str, with: [i64; 2]) -> rusqlite::Result<Vec<Shown>> {
+pub(crate) fn shown(
+    connection: &Connection,
+    which: &str,
+    with: [i64; 2],
+) -> rusqlite::Result<Vec<Shown>> {
     let sql = format!(
         "SELECT e.key, e.id, o.name, e.type, e.received_at, e.parent_id, e.root_id, e.hops,
              length(e.body), d.count
@@ -430,35 +436,45 @@ fn deliveries(
     event: i64,
 ) -> rusqlite::Result<Vec<ShownDelivery>> {
     let sql = "SELECT d.key, p.name, d.due_at, d.boot, d.lost_leases, d.settled_at, d.dead,
-                   d.order_key, d.standing
+                   d.order_key, d.standing, d.replayed_at
                FROM deliveries AS d JOIN plugins AS p ON p.key = d.plugin
                WHERE d.key BETWEEN ?1 AND ?2 ORDER BY d.key";
     let mut statement = connection.prepare_cached(sql)?;
     let (first, last) = schema::child_keys(event);
     let rows = statement.query_map([first, last], |row| {
         let settled_at = row.get::<_, Option<_>>(5)?.map(Timestamp::from_millis);
-        let leased = row.get::<_, Option<i64>>(3)?.is_some();
         let standing: Option<i64> = row.get(8)?;
-        let state = match (settled_at, leased) {
-            (Some(_), _) if row.get(6)? => DeliveryState::Dead,
-            (Some(_), _) => DeliveryState::Done,
-            (None, true) => DeliveryState::Leased,
-            (None, false) if standing == Some(Standing::Behind as i64) => DeliveryState::Behind,
-            (None, false) => DeliveryState::Due,
-        };
         Ok(ShownDelivery {
             id: delivery_id(id, row.get(0)?),
             plugin: parsed(row, 1)?,
-            state,
+            state: delivery_state(row, [5, 3, 6, 8])?,
             order_key: row.get_ref(7)?.as_str_or_null()?.map(OrderKey::new),
             blocks: standing == Some(Standing::Blocks as i64),
             due_at: Timestamp::from_millis(row.get(2)?),
+            replayed_at: row.get::<_, Option<_>>(9)?.map(Timestamp::from_millis),
             settled_at,
             lost_leases: row.get(4)?,
             attempts: attempts(connection, row.get(0)?)?,
         })
     })?;
     rows.collect()
+}
+
+/// Where a delivery stands, from its columns `settled_at`, `boot`, `dead` and `standing`.
+pub(crate) fn delivery_state(
+    row: &Row<'_>,
+    [settled_at, boot, dead, standing]: [usize; 4],
+) -> rusqlite::Result<DeliveryState> {
+    let settled = row.get::<_, Option<i64>>(settled_at)?.is_some();
+    let leased = row.get::<_, Option<i64>>(boot)?.is_some();
+    let behind = row.get::<_, Option<i64>>(standing)? == Some(Standing::Behind as i64);
+    Ok(match (settled, leased) {
+        (true, _) if row.get(dead)? => DeliveryState::Dead,
+        (true, _) => DeliveryState::Done,
+        (false, true) => DeliveryState::Leased,
+        (false, false) if behind => DeliveryState::Behind,
+        (false, false) => DeliveryState::Due,
+    })
 }
 
 fn attempts(connection: &Connection, delivery: i64) -> rusqlite::Result<Vec<ShownAttempt>> {

@@ -13,7 +13,7 @@ use tokio::sync::{
 
 use crate::{
     DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, OpenError, Options, Reader, Receipt,
-    Settled, Settlement, StoreError, Want,
+    Replay, Settled, Settlement, StoreError, Want,
     sqlite::{self, Done, Op, Signals, Verb},
 };
 
@@ -151,6 +151,19 @@ impl Store {
     pub async fn mend(&self, which: Vec<DeliveryId>, how: Mend) -> Result<u64, StoreError> {
         match self.ask(Verb::Mend(which, how)).await? {
             Done::Mended(count) => Ok(count),
+            _ => unreachable!("invariant: each verb is answered by its own variant"),
+        }
+    }
+
+    /// Has events delivered once more, with deliveries of their own. An event that is not kept any more is
+    /// passed over. Returns how many deliveries were made.
+    ///
+    /// # Errors
+    /// As the commit failed, or if an event would have more deliveries than it can; nothing is replayed
+    /// then.
+    pub async fn replay(&self, replays: Vec<Replay>) -> Result<u64, StoreError> {
+        match self.ask(Verb::Replay(replays)).await? {
+            Done::Replayed(count) => Ok(count),
             _ => unreachable!("invariant: each verb is answered by its own variant"),
         }
     }

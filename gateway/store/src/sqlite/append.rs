@@ -5,14 +5,16 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::{
     Append,
+    blocks::Blocks,
     claims::Claims,
     codec,
     fault::Fault,
     memory::Memory,
     order::Standing,
-    schema::{ORDINAL_MAX, child_key},
+    schema::{ORDINAL_MAX, child_key, child_keys},
+    terms,
 };
-use crate::{Output, Receipt, Route};
+use crate::{Output, Receipt, Replay, Route};
 
 /// One transaction in the making. All its operations happen at one time.
 pub(super) struct Batch<'a> {
@@ -20,6 +22,7 @@ pub(super) struct Batch<'a> {
     pub(super) now: Timestamp,
     pub(super) memory: &'a mut Memory,
     pub(super) claims: &'a mut Claims,
+    pub(super) blocks: &'a mut Blocks,
     /// Room for envelopes, kept between batches.
     pub(super) envelope: &'a mut Vec<u8>,
     /// Whether it makes work due, or changes when the next work is.
@@ -81,6 +84,7 @@ impl<'a> Batch<'a> {
         now: Timestamp,
         memory: &'a mut Memory,
         claims: &'a mut Claims,
+        blocks: &'a mut Blocks,
         envelope: &'a mut Vec<u8>,
     ) -> Self {
         Self {
@@ -88,6 +92,7 @@ impl<'a> Batch<'a> {
             now,
             memory,
             claims,
+            blocks,
             envelope,
             work_due: false,
             insert_event: Statement::default(),
@@ -116,6 +121,7 @@ impl<'a> Batch<'a> {
             envelope: &new.envelope,
             body: &new.body,
         })?;
+        self.blocks.add(key, new.received_at, new.terms.iter().copied());
         self.route(key, &new.routes)?;
         Ok(Receipt::new(new.id, false))
     }
@@ -144,6 +150,7 @@ impl<'a> Batch<'a> {
         });
         *self.envelope = envelope;
         let key = inserted?;
+        self.blocks.add(key, event.received_at, terms(event, &[], &output.routes));
         self.memory.totals.outputs += 1;
         if hops.beyond_limit() {
             self.bury(key, &output.routes)
@@ -215,36 +222,69 @@ impl<'a> Batch<'a> {
 
     /// Makes the deliveries of an event, due now or behind others with their order key.
     fn route(&mut self, event: i64, routes: &[Route]) -> Result<(), Fault> {
-        check_fan_out(routes)?;
+        check_fan_out(routes.len())?;
         if routes.is_empty() {
             self.memory.totals.unrouted += 1;
         }
         for (ordinal, route) in (0..).zip(routes) {
-            let plugin = self.memory.plugin(self.connection, &route.plugin)?;
-            let key = child_key(event, ordinal);
-            self.memory.totals.due += 1;
-            if let Some(order_key) = &route.order_key
-                && self.line_up(key, plugin, order_key)? == Standing::Behind
-            {
-                continue;
-            }
-            if route.order_key.is_none() {
-                let sql = "INSERT INTO deliveries (key, plugin, due_at) VALUES (?1, ?2, ?3)";
-                self.insert_delivery.get(self.connection, sql)?.execute(params![
-                    key,
-                    plugin,
-                    self.now.as_millis()
-                ])?;
-            }
-            self.memory.note_due(plugin, self.now);
-            self.work_due = true;
+            self.deliver(child_key(event, ordinal), route, event)?;
         }
         Ok(())
     }
 
+    /// Makes one delivery. Its place in the order of its key is that of an event.
+    fn deliver(&mut self, key: i64, route: &Route, place: i64) -> Result<(), Fault> {
+        let plugin = self.memory.plugin(self.connection, &route.plugin)?;
+        self.memory.totals.due += 1;
+        if let Some(order_key) = &route.order_key {
+            if self.line_up(key, plugin, order_key, place)? == Standing::Behind {
+                return Ok(());
+            }
+        } else {
+            let sql = "INSERT INTO deliveries (key, plugin, due_at) VALUES (?1, ?2, ?3)";
+            self.insert_delivery.get(self.connection, sql)?.execute(params![
+                key,
+                plugin,
+                self.now.as_millis()
+            ])?;
+        }
+        self.memory.note_due(plugin, self.now);
+        self.work_due = true;
+        Ok(())
+    }
+
+    /// Makes further deliveries of events. Returns how many.
+    pub(super) fn replay(&mut self, replays: &[Replay]) -> Result<u64, Fault> {
+        let mut made = 0;
+        for Replay { event, routes } in replays {
+            let sql = "SELECT key FROM events WHERE id = ?1";
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let key = statement.query_row([event.as_bytes()], |row| row.get(0)).optional()?;
+            let Some(event) = key else { continue };
+            let sql = "SELECT max(key) FROM deliveries WHERE key BETWEEN ?1 AND ?2";
+            let (first, last) = child_keys(event);
+            let newest: Option<i64> =
+                self.connection.prepare_cached(sql)?.query_row([first, last], |row| row.get(0))?;
+            let had = newest.map_or(0, |newest| usize::try_from(newest - first + 1).unwrap_or(0));
+            check_fan_out(had + routes.len())?;
+            if had == 0 && !routes.is_empty() {
+                self.memory.totals.unrouted -= 1;
+            }
+            for (key, route) in (newest.map_or(first, |newest| newest + 1)..).zip(routes) {
+                // Behind all events there are, and before the next.
+                self.deliver(key, route, self.memory.totals.next_event)?;
+                let sql = "UPDATE deliveries SET replayed_at = ?2 WHERE key = ?1";
+                self.connection.prepare_cached(sql)?.execute([key, self.now.as_millis()])?;
+                self.blocks.add_plugin(self.connection, event, route)?;
+                made += 1;
+            }
+        }
+        Ok(made)
+    }
+
     /// Makes the deliveries of an event that went too far: dead from the start, with the reason.
     fn bury(&mut self, event: i64, routes: &[Route]) -> Result<(), Fault> {
-        check_fan_out(routes)?;
+        check_fan_out(routes.len())?;
         if routes.is_empty() {
             self.memory.totals.unrouted += 1;
         }
@@ -267,8 +307,8 @@ impl<'a> Batch<'a> {
     }
 }
 
-fn check_fan_out(routes: &[Route]) -> Result<(), Fault> {
-    if routes.len() > ORDINAL_MAX as usize {
+fn check_fan_out(deliveries: usize) -> Result<(), Fault> {
+    if deliveries > ORDINAL_MAX as usize {
         return Err(Fault::Operation(format!(
             "an event can have {ORDINAL_MAX} deliveries at most"
         )));

@@ -209,6 +209,15 @@ impl Claims {
         self.pending.taken.push((key, before));
     }
 
+    /// The first eight bytes of the young claims of events from `first` on, with their events.
+    pub(super) fn since(&self, first: i64) -> Vec<(u64, i64)> {
+        let young = self.fresh.iter().chain(self.aging.iter().flat_map(|aging| &aging.claims));
+        let since = young.filter(|(_, held)| held.event >= first);
+        let eight =
+            |key: &Key| u64::from_be_bytes(*key.first_chunk().expect("invariant: it has 16"));
+        since.map(|(key, held)| (eight(key), held.event)).collect()
+    }
+
     /// Where [`back_to`](Self::back_to) goes back to.
     pub(super) fn mark(&self) -> usize {
         self.pending.taken.len()
@@ -343,6 +352,26 @@ impl Claims {
         self.back_to(0);
         self.pending.step = None;
     }
+}
+
+/// The event that holds a claim, expired or not, as far as the tables have it: for those who look on.
+pub(crate) fn holder_on_disk(
+    connection: &Connection,
+    claim: &Digest,
+) -> rusqlite::Result<Option<i64>> {
+    let key = short(claim);
+    let mut statement = connection.prepare_cached("SELECT claims FROM fresh_claims")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let packed = row.get_ref(0)?.as_blob()?;
+        let mut claims = unpack(packed).ok_or_else(|| unreadable(0))?;
+        if let Some((_, held)) = claims.find(|(found, _)| *found == key) {
+            return Ok(Some(held.event));
+        }
+    }
+    let sql = "SELECT c.event FROM generations AS g CROSS JOIN claims AS c
+               ON c.generation = g.key AND c.claim = ?1 ORDER BY g.key DESC LIMIT 1";
+    connection.prepare_cached(sql)?.query_row([key], |row| row.get(0)).optional()
 }
 
 fn short(claim: &Digest) -> Key {

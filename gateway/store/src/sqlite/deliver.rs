@@ -84,7 +84,7 @@ impl Batch<'_> {
         let now = self.now.as_millis();
         let sql = format!(
             "SELECT d.key, d.due_at, d.turn, d.attempts, d.lost_leases, d.excused, d.order_key,
-                    e.root, e.root_id, {EVENT_COLUMNS}
+                    d.replayed_at, e.root, e.root_id, {EVENT_COLUMNS}
              FROM deliveries AS d CROSS JOIN events AS e ON e.key = d.key >> 10
              CROSS JOIN origins AS o ON o.key = e.origin
              WHERE d.plugin = ?1 AND d.settled_at IS NULL AND d.standing IS NOT 1
@@ -112,9 +112,9 @@ impl Batch<'_> {
         let turn: i64 = row.get(2)?;
         let attempts: u32 = row.get(3)?;
         let order_key = row.get_ref(6)?.as_str_or_null()?.map(OrderKey::new);
-        let root: Option<i64> = row.get(7)?;
-        let root_id = row.get::<_, Option<_>>(8)?.map(EventId::from_bytes);
-        let event = event(row, 9)?;
+        let root: Option<i64> = row.get(8)?;
+        let root_id = row.get::<_, Option<_>>(9)?.map(EventId::from_bytes);
+        let event = event(row, 10)?;
         let key = LeaseKey {
             delivery,
             event: parent_key(delivery),
@@ -135,6 +135,7 @@ impl Batch<'_> {
             lost_leases: row.get(4)?,
             excused: row.get(5)?,
             order_key,
+            replayed_at: row.get::<_, Option<_>>(7)?.map(Timestamp::from_millis),
         })
     }
 

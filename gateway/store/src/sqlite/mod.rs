@@ -12,13 +12,15 @@
 //!   and reach their table in the order of keys, many to a page (`claims`).
 //! - Time is the store's own and never goes back (`steady`).
 //! - What is over is forgotten in small steps, in the transactions of other work (`retain`).
+//! - What events are searched by is written once for each thousand (`blocks`).
 //! - Pages go from the log to the database file on another thread; the writer itself copies only the
 //!   short rest, after which the log starts anew. That bounds the log at 64 MiB.
 //! - After a failed sync nobody knows what is on disk: the engine is poisoned and touches nothing more.
 
 mod append;
+pub(crate) mod blocks;
 mod checkpoint;
-mod claims;
+pub(crate) mod claims;
 pub(crate) mod codec;
 pub(crate) mod deliver;
 mod fault;
@@ -32,16 +34,16 @@ mod state;
 mod steady;
 mod writer;
 
-use self::open::folder_of;
 pub(crate) use self::open::{lock, recognise};
+use self::{blocks::Term, open::folder_of};
 use std::time::Duration;
 
 use hookweir_event::{Digest, Event, EventId, EventType, Hops, Origin, PluginName, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, OpenError, Options, Receipt, Route,
-    Settled, Settlement, StoreError, Want,
+    DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, OpenError, Options, Receipt, Replay,
+    Route, Settled, Settlement, StoreError, Want,
 };
 
 /// What the writer is asked to do. Applied by reference, so that it can be run again.
@@ -53,6 +55,7 @@ pub(crate) enum Verb {
     GiveBack(Vec<LeaseKey>, Duration),
     Mend(Vec<DeliveryId>, Mend),
     Unblock(PluginName),
+    Replay(Vec<Replay>),
 }
 
 /// A [`NewEvent`] as the writer needs it. Made by who appends: encoding an event and letting go of its
@@ -69,6 +72,7 @@ pub(crate) struct Append {
     claims: Vec<Digest>,
     dedupe_window: Duration,
     routes: Vec<Route>,
+    terms: Vec<Term>,
 }
 
 impl From<NewEvent> for Append {
@@ -76,6 +80,7 @@ impl From<NewEvent> for Append {
         let NewEvent { event, claims, dedupe_window, routes } = new;
         let mut envelope = Vec::with_capacity(512);
         codec::write_envelope(&event, &mut envelope);
+        let terms = terms(&event, &claims, &routes);
         let Event { id, origin, event_type, received_at, hops, body, .. } = event;
         Self {
             id,
@@ -88,8 +93,18 @@ impl From<NewEvent> for Append {
             claims,
             dedupe_window,
             routes,
+            terms,
         }
     }
+}
+
+/// What an event is searched by.
+fn terms(event: &Event, claims: &[Digest], routes: &[Route]) -> Vec<Term> {
+    let mut terms = vec![Term::origin(&event.origin), Term::event_type(&event.event_type)];
+    terms.extend(claims.iter().map(Term::claim));
+    terms.extend(routes.iter().map(|route| Term::plugin(&route.plugin)));
+    terms.extend(routes.iter().filter_map(|route| route.order_key.as_ref()).map(Term::order_key));
+    terms
 }
 
 /// What came of it, one variant for each verb.
@@ -101,6 +116,8 @@ pub(crate) enum Done {
     GiveBack,
     /// How many.
     Mended(u64),
+    /// How many deliveries were made.
+    Replayed(u64),
 }
 
 /// The answer goes to whoever asked, if that one still waits.

@@ -19,6 +19,7 @@ use tokio::sync::mpsc::WeakSender;
 use super::{
     Op,
     append::Batch,
+    blocks::Blocks,
     checkpoint::{self, Checkpointer},
     claims::Claims,
     deliver,
@@ -52,6 +53,7 @@ pub(super) struct Database {
     pub(super) connection: Connection,
     pub(super) memory: Memory,
     pub(super) claims: Claims,
+    pub(super) blocks: Blocks,
     pub(super) steady: Steady,
     pub(super) retain: Retain,
     /// Room for envelopes.
@@ -75,7 +77,7 @@ pub(super) fn open(
     let mut connection = connect(options).map_err(|source| failed(path, &source))?;
     let found = recognise(&connection, path)?;
     let frames = Arc::default();
-    let (memory, claims, steady) = bring_up(&mut connection, found, options, &frames)
+    let (memory, claims, blocks, steady) = bring_up(&mut connection, found, options, &frames)
         .map_err(|fault| OpenError::Engine { path: path.clone(), reason: reason(fault) })?;
     sync_folder(path)?;
     let second = connect(options).map_err(|source| failed(path, &source))?;
@@ -90,8 +92,17 @@ pub(super) fn open(
         .map_err(|source| OpenError::File { path: path.clone(), source })?;
     let envelope = Vec::new();
     let retain = Retain::new(options.retention);
-    let database =
-        Database { connection, memory, claims, steady, retain, envelope, frames, _lock: lock };
+    let database = Database {
+        connection,
+        memory,
+        claims,
+        blocks,
+        steady,
+        retain,
+        envelope,
+        frames,
+        _lock: lock,
+    };
     Ok((database, checkpointer))
 }
 
@@ -187,7 +198,7 @@ fn bring_up(
     schema_found: i64,
     options: &Options,
     frames: &Arc<AtomicU32>,
-) -> Result<(Memory, Claims, Steady), Fault> {
+) -> Result<(Memory, Claims, Blocks, Steady), Fault> {
     enter_wal_mode(connection)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "temp_store", "memory")?;
@@ -210,13 +221,16 @@ fn bring_up(
     let least = Timestamp::from_millis(memory.totals.clock);
     let mut steady = Steady::new(options.clock.clone(), least);
     let now = steady.now();
+    let next_event = memory.totals.next_event;
+    let mut blocks = Blocks::read(connection, next_event, |first| claims.since(first))?;
     let mut envelope = Vec::new();
-    let mut batch = Batch::new(connection, now, &mut memory, &mut claims, &mut envelope);
+    let mut batch =
+        Batch::new(connection, now, &mut memory, &mut claims, &mut blocks, &mut envelope);
     batch.free_foreign_leases()?;
     drop(batch);
     memory.totals.write(connection)?;
     connection.execute_batch("COMMIT")?;
-    Ok((memory, claims, steady))
+    Ok((memory, claims, blocks, steady))
 }
 
 /// Taken to its end, since the pragma commits after its only row, where a failed sync would go

@@ -25,6 +25,7 @@ impl Batch<'_> {
         key: i64,
         plugin: i64,
         order_key: &OrderKey,
+        place: i64,
     ) -> Result<Standing, Fault> {
         let standing = match self.line_is_empty(plugin, order_key.as_str())? {
             true => Standing::First,
@@ -37,7 +38,7 @@ impl Batch<'_> {
             plugin,
             self.now.as_millis(),
             order_key.as_str(),
-            self.memory.totals.next_event,
+            place,
             standing as i64
         ])?;
         Ok(standing)

@@ -291,6 +291,10 @@ fn sweep(connection: &Connection, now: Timestamp) -> Result<Rest, Fault> {
     ] {
         connection.prepare_cached(sql)?.execute(params![now, SWEEP])?;
     }
+    let sql = "DELETE FROM blocks WHERE key IN
+                   (SELECT key FROM blocks WHERE key < (SELECT min(key) FROM events) >> 10
+                    ORDER BY key LIMIT ?1)";
+    connection.prepare_cached(sql)?.execute([SWEEP])?;
     let pragma = |sql| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0));
     let (free, pages) = (pragma("PRAGMA freelist_count")?, pragma("PRAGMA page_count")?);
     if free <= FREE_MIN || free <= pages / 5 {

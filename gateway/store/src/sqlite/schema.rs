@@ -11,7 +11,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION_ID: i64 = 0x484b_5752;
 
 /// Schema N is made by the first N migrations. A released one never changes: add another.
-const MIGRATIONS: [&str; 5] = [V1, V2, V3, V4, V5];
+const MIGRATIONS: [&str; 6] = [V1, V2, V3, V4, V5, V6];
 
 /// The newest schema that this version knows.
 pub(crate) const NEWEST: i64 = MIGRATIONS.len() as i64;
@@ -189,6 +189,19 @@ UPDATE totals SET
     bytes = (SELECT coalesce(sum(length(envelope) + length(body)), 0) FROM events),
     dead_bytes = (SELECT coalesce(sum(length(e.envelope) + length(e.body)), 0)
                   FROM deliveries AS d JOIN events AS e ON e.key = d.key >> 10 WHERE d.dead);
+";
+
+/// What searches go by (the modules `blocks` and `search`), and replays.
+const V6: &str = "
+CREATE TABLE blocks(
+    key INTEGER PRIMARY KEY,
+    first_at INTEGER NOT NULL,
+    last_at INTEGER NOT NULL,
+    common BLOB NOT NULL,
+    rare BLOB NOT NULL
+) STRICT;
+CREATE INDEX deliveries_dead ON deliveries(key) WHERE dead = 1;
+ALTER TABLE deliveries ADD COLUMN replayed_at INTEGER;
 ";
 
 /// Brings a database of ours, or an empty one, to the newest schema: all in one transaction.

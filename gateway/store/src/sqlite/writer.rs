@@ -171,8 +171,8 @@ impl<'s> Writer<'s> {
         // Immediate: what is read here is still so when it is written.
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let now = database.steady.now();
-        let Database { memory, claims, envelope, .. } = database;
-        let mut batch = Batch::new(connection, now, memory, claims, envelope);
+        let Database { memory, claims, blocks, envelope, .. } = database;
+        let mut batch = Batch::new(connection, now, memory, claims, blocks, envelope);
         let mut results = Vec::with_capacity(work.verbs.len());
         // What comes while others are applied still joins them: the sync is what takes time.
         while results.len() < work.verbs.len() || work.take(queue) {
@@ -190,8 +190,9 @@ impl<'s> Writer<'s> {
         let work_due = batch.work_due;
         drop(batch);
         let rest = forget(database, now, before)?;
-        let Database { connection, memory, claims, .. } = database;
+        let Database { connection, memory, claims, blocks, .. } = database;
         claims.write(connection, now)?;
+        blocks.write(connection)?;
         // A commit that writes nothing would prove nothing.
         if work.tick || memory.totals != before {
             memory.totals.clock = now.as_millis();
@@ -199,6 +200,7 @@ impl<'s> Writer<'s> {
         }
         connection.prepare_cached("COMMIT")?.execute([])?;
         claims.committed();
+        blocks.committed();
         Ok(Made { results, work_due, rest })
     }
 
@@ -207,6 +209,7 @@ impl<'s> Writer<'s> {
         let database = &mut self.database;
         database.memory = Memory::with(database.memory.boot, totals);
         database.claims.rolled_back();
+        database.blocks.rolled_back();
         database.retain.rolled_back();
         if database.connection.is_autocommit() {
             return Ok(());
@@ -317,7 +320,11 @@ impl Work {
             Verb::Settle(settlement) => {
                 settlement.outputs.iter().map(|output| output.event.body.len()).sum()
             }
-            Verb::Lease(_) | Verb::GiveBack(..) | Verb::Mend(..) | Verb::Unblock(_) => 0,
+            Verb::Lease(_)
+            | Verb::GiveBack(..)
+            | Verb::Mend(..)
+            | Verb::Unblock(_)
+            | Verb::Replay(_) => 0,
         };
         self.verbs.push(verb);
         self.replies.push(reply);
@@ -369,6 +376,7 @@ impl Batch<'_> {
                 self.give_back(leases, *after).map(|()| Done::GiveBack)
             }
             Verb::Mend(which, how) => self.mend(which, *how).map(Done::Mended),
+            Verb::Replay(replays) => self.replay(replays).map(Done::Replayed),
             Verb::Unblock(plugin) => self.unblock(plugin).map(Done::Mended),
         }
     }

@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use hookweir_event::{Event, EventId, Fate, Outcome, Timestamp};
 use hookweir_store::{
-    Basis, Change, Counts, DeliveryId, DeliveryState, Lease, Mend, Settled, Settlement,
-    StateChange, Store,
+    Basis, Change, Counts, DeliveryId, DeliveryState, Keep, Lease, Mend, Retention, Settled,
+    Settlement, StateChange, Store,
 };
 use proptest::prelude::*;
 
@@ -501,6 +501,8 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let mut bed = Bed::new();
+            let for_ever = Keep { age: Duration::MAX, bytes: u64::MAX };
+            bed.retention = Retention { done: for_ever, dead: for_ever };
             let store = Some(bed.boot().await);
             let model = Model { now: START, ..Model::default() };
             let mut run = Run { bed, store, model, handed: Vec::new() };
