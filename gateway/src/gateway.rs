@@ -203,7 +203,7 @@ impl Gateway {
         // Health is answered to the last, so that a balancer sees the gateway go.
         let (last, asked_last) = Stopper::new();
         let mut health = Tasks::default();
-        let answers = Admin::new(readiness, board, guard);
+        let answers = Admin::new(readiness, board, store.clone(), guard);
         let handler = move |request, _| answers.clone().answer(request);
         let bounds = Bounds { connections: ADMIN_CONNECTIONS, grace: Duration::ZERO, ..bounds };
         let door = serve(admin, bounds, handler, guests.spawner(), asked_last);

@@ -1,15 +1,20 @@
 //! The operators' listener: `/healthz` and `/readyz`, open to whoever reaches it, and `/v1/…` for who
 //! has the token.
 
+mod events;
 mod sources;
 mod token;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use axum::{
     body::Body,
     http::{HeaderValue, Method, Request, Response, StatusCode, header},
 };
+use bytes::Bytes;
+use hookweir_event::Timestamp;
+use hookweir_store::{Mend, ReadError, Store, StoreError};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
@@ -22,13 +27,14 @@ use crate::{live::Board, readiness::Readiness};
 pub struct Admin {
     readiness: Readiness,
     board: Arc<Board>,
+    store: Store,
     guard: Guard,
 }
 
 impl Admin {
-    /// Tells what `readiness` and `board` know.
-    pub fn new(readiness: Readiness, board: Arc<Board>, guard: Guard) -> Self {
-        Self { readiness, board, guard }
+    /// Tells what `readiness`, `board` and `store` know, and does to the store what it is asked to.
+    pub fn new(readiness: Readiness, board: Arc<Board>, store: Store, guard: Guard) -> Self {
+        Self { readiness, board, store, guard }
     }
 
     /// Answers one request: to a probe 200 with `ok`, or 503 with the reason.
@@ -39,14 +45,11 @@ impl Admin {
             "/readyz" => return probe(self.readiness.unready()),
             _ => {}
         }
-        let Some(path) = path.strip_prefix("/v1/") else {
-            return text(
-                StatusCode::NOT_FOUND,
-                "there are /healthz, /readyz and /v1/sources".into(),
-            );
-        };
+        if !path.starts_with("/v1/") {
+            return text(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /v1/".into());
+        }
         match self.guard.check(request.headers(), request.uri()) {
-            Ok(()) => self.v1(request.method(), path),
+            Ok(()) => self.v1(request).await,
             Err(Barred::Token) => {
                 let mut response = fault(
                     StatusCode::UNAUTHORIZED,
@@ -65,29 +68,107 @@ impl Admin {
         }
     }
 
-    fn v1(&self, method: &Method, path: &str) -> Response<Body> {
-        if method != Method::GET {
-            return fault(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this takes GET");
-        }
-        let live = self.board.load();
+    async fn v1(&self, request: Request<Incoming>) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let path = head.uri.path().strip_prefix("/v1/").unwrap_or_default();
         let steps: Vec<_> = path.split('/').collect();
-        match steps.as_slice() {
-            ["sources"] => json_reply(StatusCode::OK, &sources::list(&live)),
-            ["sources", name, "refusals"] => {
-                match name.parse().ok().and_then(|name| live.source(&name)) {
-                    Some(source) => json_reply(StatusCode::OK, &sources::refusals(source)),
-                    None => {
-                        fault(StatusCode::NOT_FOUND, "no_such_source", "no source has this name")
-                    }
-                }
-            }
-            _ => fault(
-                StatusCode::NOT_FOUND,
-                "not_found",
-                "there are /v1/sources and /v1/sources/NAME/refusals",
-            ),
+        let query = head.uri.query().unwrap_or_default();
+        let answered = match head.method {
+            Method::GET => self.show(&steps, query).await,
+            Method::POST => match collect(body).await {
+                Ok(body) => self.change(&steps, &body).await,
+                Err(fault) => Err(fault),
+            },
+            _ => Err(Fault::method()),
+        };
+        match answered {
+            Ok(answer) => json_reply(StatusCode::OK, &answer),
+            Err(Fault { status, code, sentence }) => fault(status, code, &sentence),
         }
     }
+
+    async fn show(&self, steps: &[&str], query: &str) -> Result<Value, Fault> {
+        let live = self.board.load_full();
+        match steps {
+            ["sources"] => Ok(sources::list(&live)),
+            ["sources", name, "refusals"] => {
+                let source = name.parse().ok().and_then(|name| live.source(&name));
+                let source = source.ok_or_else(|| Fault::missing("no source has this name"))?;
+                Ok(sources::refusals(source))
+            }
+            ["events"] => events::list(&self.store, query).await,
+            ["events", id] => events::show(&self.store, id).await,
+            ["blocked"] => events::blocked(&self.store).await,
+            ["replay"] | ["dead", _] => Err(Fault::method()),
+            _ => Err(Fault::missing(PLACES)),
+        }
+    }
+
+    async fn change(&self, steps: &[&str], body: &[u8]) -> Result<Value, Fault> {
+        match steps {
+            ["replay"] => events::replay(&self.store, &self.board.load_full(), body).await,
+            ["dead", "retry"] => events::mend(&self.store, Mend::Retry, body).await,
+            ["dead", "skip"] => events::mend(&self.store, Mend::Skip, body).await,
+            ["sources" | "events" | "blocked", ..] => Err(Fault::method()),
+            _ => Err(Fault::missing(PLACES)),
+        }
+    }
+}
+
+/// What there is.
+const PLACES: &str = "there are GET sources, sources/NAME/refusals, events, events/ID and blocked, and POST replay, \
+                      dead/retry and dead/skip";
+/// The largest body that is taken: a thousand ids and more.
+const BODY_MAX: usize = 256 << 10;
+
+async fn collect(body: Incoming) -> Result<Bytes, Fault> {
+    match Limited::new(body, BODY_MAX).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) => Err(Fault::bad(format_args!("the body: {error}"))),
+    }
+}
+
+/// Why a request is not answered with what it asks for.
+struct Fault {
+    status: StatusCode,
+    code: &'static str,
+    sentence: String,
+}
+
+impl Fault {
+    fn new(status: StatusCode, code: &'static str, sentence: impl fmt::Display) -> Self {
+        Self { status, code, sentence: sentence.to_string() }
+    }
+
+    fn bad(sentence: impl fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed", sentence)
+    }
+
+    fn missing(sentence: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", sentence)
+    }
+
+    fn method() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", PLACES)
+    }
+}
+
+impl From<ReadError> for Fault {
+    fn from(error: ReadError) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store", error)
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store", error)
+    }
+}
+
+/// RFC 3339, in UTC.
+fn time(at: Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(at.as_millis())
+        .map_or_else(|_| String::new(), |t| t.to_string())
 }
 
 fn probe(fault: Option<String>) -> Response<Body> {

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::time;
 use crate::{
     live::{Live, Source},
     record::Refused,
@@ -44,10 +45,4 @@ pub(super) fn refusals(source: &Source) -> Value {
     };
     let items: Vec<_> = source.record.refusals().into_iter().map(refusal).collect();
     json!({ "items": items })
-}
-
-/// RFC 3339, in UTC.
-fn time(at: hookweir_event::Timestamp) -> String {
-    jiff::Timestamp::from_millisecond(at.as_millis())
-        .map_or_else(|_| String::new(), |t| t.to_string())
 }

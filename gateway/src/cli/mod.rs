@@ -1,7 +1,10 @@
 //! The command line: one file for each command, and the exit codes they share.
 
 mod check;
+mod dead;
 mod demo;
+mod events;
+mod operator;
 mod plugin;
 mod run;
 mod send;
@@ -42,6 +45,12 @@ enum Command {
     /// Ask the running gateway what became of sources' requests.
     #[command(subcommand)]
     Source(source::Command),
+    /// Find events, see what became of them, have them replayed.
+    #[command(subcommand)]
+    Events(events::Command),
+    /// List dead letters, have them tried again, or let others go on without them.
+    #[command(subcommand)]
+    Dead(dead::Command),
     /// Check the store, copy it, or put a copy back.
     #[command(subcommand)]
     Store(store::Command),
@@ -88,6 +97,8 @@ impl Cli {
             Command::Send(args) => send::run(args),
             Command::Verify(args) => verify::run(&args),
             Command::Source(command) => source::run(command),
+            Command::Events(command) => events::run(command),
+            Command::Dead(command) => dead::run(command),
             Command::Store(command) => store::run(&command),
             Command::Plugin(command) => plugin::run(command),
         }

@@ -147,11 +147,18 @@ pub(super) async fn post(url: &str, request: Outgoing) -> Result<(u16, String), 
     Ok((status, reply))
 }
 
-/// Asks for `url` and answers status and body.
-pub(super) async fn get(url: &str, token: Option<&str>) -> Result<(u16, String), String> {
+/// Asks for `url`, or posts to it, and answers status and body.
+pub(super) async fn ask(
+    url: &str,
+    token: Option<&str>,
+    body: Option<&serde_json::Value>,
+) -> Result<(u16, String), String> {
     let client =
         reqwest::Client::builder().no_proxy().build().map_err(|error| error.to_string())?;
-    let mut asking = client.get(url);
+    let mut asking = match body {
+        None => client.get(url),
+        Some(body) => client.post(url).json(body),
+    };
     if let Some(token) = token {
         asking = asking.bearer_auth(token);
     }

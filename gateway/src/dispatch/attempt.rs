@@ -27,7 +27,8 @@ pub(super) struct Bench {
 }
 
 /// Runs a lease to its end, whatever that is.
-pub(super) async fn run(bench: Bench, lease: Lease, version: Version, policy: Policy) {
+pub(super) async fn run(bench: Bench, mut lease: Lease, version: Version, policy: Policy) {
+    describe(&mut lease);
     let mut cut = bench.cut.clone();
     // Cutting it off drops the call, and with it the instance.
     let called = tokio::select! {
@@ -37,6 +38,16 @@ pub(super) async fn run(bench: Bench, lease: Lease, version: Version, policy: Po
     match called {
         Ok(ran) => bench.settle(lease, &version, &policy, ran).await,
         Err(fault) => bench.give_back(lease, fault).await,
+    }
+}
+
+/// Tells the plugin what is the delivery's and not the event's.
+fn describe(lease: &mut Lease) {
+    let order_key = lease.order_key.as_ref().map(|key| ("order-key", key.to_string()));
+    let replayed_at = lease.replayed_at.map(|at| ("replayed-at-ms", at.as_millis().to_string()));
+    for (name, value) in [order_key, replayed_at].into_iter().flatten() {
+        // Nobody else has the event, so that nothing is copied.
+        Arc::make_mut(&mut lease.event).attributes.push((name.to_owned(), value));
     }
 }
 

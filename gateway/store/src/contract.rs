@@ -114,6 +114,17 @@ impl std::fmt::Display for DeliveryId {
     }
 }
 
+impl std::str::FromStr for DeliveryId {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.split_once('/').and_then(|(event, ordinal)| {
+            Some(Self { event: event.parse().ok()?, ordinal: ordinal.parse().ok()? })
+        });
+        parts.ok_or("expected an event's id and the delivery's number, such as 0190…/0")
+    }
+}
+
 /// An event to be delivered once more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay {

@@ -77,13 +77,7 @@ pub(crate) fn claims<'a>(
             Some(Found { id, first, rest }) => {
                 facts.id_signed = id.0.iter().all(|place| rule.signs(place));
                 let kind = if facts.id_signed { b"" } else { kind };
-                claims.push(if rest.is_empty() {
-                    Digest::of_fields(&[b"id", source, kind, &first])
-                } else {
-                    let mut fields = vec![b"id".as_slice(), source, kind, &first];
-                    fields.extend(rest.iter().map(AsRef::as_ref));
-                    Digest::of_fields(&fields)
-                });
+                claims.push(of_id(source, kind, &first, &rest));
             }
             None if *or_content => {
                 facts.id_signed = facts.body_authenticated;
@@ -110,6 +104,23 @@ pub(crate) fn claims<'a>(
         }
     }
     Ok(claims)
+}
+
+/// The claim of an event with this id, which may have several parts: of the source alone, if its scheme
+/// signs the id, or else of the source and the type.
+pub fn claim_of_id(source: &SourceName, event_type: Option<&EventType>, id: &[&str]) -> Digest {
+    let kind = event_type.map_or("", EventType::as_str);
+    let (first, rest) = id.split_first().unwrap_or((&"", &[]));
+    of_id(source.as_str().as_bytes(), kind.as_bytes(), first.as_bytes(), rest)
+}
+
+fn of_id(source: &[u8], kind: &[u8], first: &[u8], rest: &[impl AsRef<[u8]>]) -> Digest {
+    if rest.is_empty() {
+        return Digest::of_fields(&[b"id", source, kind, first]);
+    }
+    let mut fields = vec![b"id".as_slice(), source, kind, first];
+    fields.extend(rest.iter().map(AsRef::as_ref));
+    Digest::of_fields(&fields)
 }
 
 /// An id and the values that it is made of.

@@ -33,6 +33,7 @@ mod timestamp;
 pub mod vector;
 mod verify;
 
+pub use claims::claim_of_id;
 pub use declaration::{Declaration, Fault, ReplayGuard};
 pub use explain::Explanation;
 pub use handshake::{Answered, Unanswered};

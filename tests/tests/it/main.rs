@@ -9,6 +9,7 @@ mod host;
 mod keys;
 mod layering;
 mod neighbours;
+mod operate;
 mod order;
 mod patterns;
 mod providers;

@@ -1,0 +1,180 @@
+//! What the commands share that ask the running gateway: its admin API, and tables for people.
+
+use std::{fmt::Write as _, path::PathBuf};
+
+use serde_json::Value;
+
+use super::{Exit, config_fault, runtime, say, tell};
+use crate::{
+    admin::token_file,
+    config::{Config, Surroundings},
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Common {
+    /// Print what the gateway answers, for programs.
+    #[arg(long)]
+    json: bool,
+    /// The gateway's admin address, if not where the config says.
+    #[arg(long, value_name = "http://HOST:PORT")]
+    url: Option<String>,
+    /// A file with the token, if not where the config says.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The config file.
+    #[arg(long, default_value = "gateway.toml")]
+    config: PathBuf,
+}
+
+impl Common {
+    /// Whether a program reads the answer.
+    pub(super) fn json(&self) -> bool {
+        self.json
+    }
+}
+
+/// The cells of a table, its head first.
+pub(super) type Table = Vec<Vec<String>>;
+
+/// Asks the gateway.
+pub(super) struct Operator {
+    runtime: tokio::runtime::Runtime,
+    base: String,
+    token: Option<String>,
+    json: bool,
+}
+
+impl Operator {
+    /// Does `work` with the gateway that the config names, and says why it failed if it does.
+    pub(super) fn run(common: &Common, work: impl FnOnce(&Self) -> Result<(), String>) -> Exit {
+        let config = match Config::load(&common.config, &Surroundings::real()) {
+            Ok(config) => config,
+            Err(error) => return config_fault(&error),
+        };
+        match Self::new(common, &config).and_then(|operator| work(&operator)) {
+            Ok(()) => Exit::Ok,
+            Err(reason) => {
+                tell(format_args!("failed to ask the gateway: {reason}"));
+                Exit::Failed
+            }
+        }
+    }
+
+    fn new(common: &Common, config: &Config) -> Result<Self, String> {
+        let base = common.url.clone().unwrap_or_else(|| format!("http://{}", config.admin.listen));
+        let base = format!("{}/v1/", base.trim_end_matches('/'));
+        let runtime = runtime().map_err(|error| error.to_string())?;
+        Ok(Self { runtime, base, token: token(common, config)?, json: common.json })
+    }
+
+    /// What is at this place.
+    pub(super) fn get(&self, path: &str) -> Result<Value, String> {
+        self.ask(path, None)
+    }
+
+    /// What comes of this.
+    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, String> {
+        self.ask(path, Some(body))
+    }
+
+    fn ask(&self, path: &str, body: Option<&Value>) -> Result<Value, String> {
+        let url = format!("{}{path}", self.base);
+        let asking = super::send::ask(&url, self.token.as_deref(), body);
+        let (status, text) = self.runtime.block_on(asking)?;
+        let answer: Value = serde_json::from_str(&text)
+            .map_err(|_| format!("{url}: {status} {}", text.trim_end()))?;
+        match (status, answer["error"].as_str()) {
+            (200, _) => Ok(answer),
+            (status, error) => Err(format!("{url}: {status} {}", error.unwrap_or_default())),
+        }
+    }
+
+    /// Prints an answer, to people as a table.
+    pub(super) fn show(&self, answer: &Value, rows: impl FnOnce(&Value) -> Table) {
+        if self.json {
+            say(answer);
+        } else {
+            columns(&rows(answer)).into_iter().for_each(say);
+        }
+    }
+
+    /// Prints an answer, to people in words.
+    pub(super) fn tell(&self, answer: &Value, words: impl std::fmt::Display) {
+        if self.json {
+            say(answer);
+        } else {
+            say(words);
+        }
+    }
+}
+
+fn token(common: &Common, config: &Config) -> Result<Option<String>, String> {
+    if let (None, Some(token)) = (&common.token_file, &config.admin.token) {
+        return Ok(Some(token.as_str().to_owned()));
+    }
+    if common.token_file.is_none() && config.admin.insecure {
+        return Ok(None);
+    }
+    let made = token_file(config.store.data_folder());
+    let file = common.token_file.as_ref().unwrap_or(&made);
+    let text = std::fs::read_to_string(file);
+    let text = text.map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(Some(text.trim().to_owned()))
+}
+
+/// A table with this head.
+pub(super) fn table<const N: usize>(
+    head: [&str; N],
+    rows: impl Iterator<Item = Vec<String>>,
+) -> Table {
+    std::iter::once(head.map(str::to_owned).to_vec()).chain(rows).collect()
+}
+
+/// `path?a=1&b=2`, of the parameters that have a value.
+pub(super) fn with_query<'a>(
+    path: &str,
+    parameters: impl IntoIterator<Item = (&'a str, Option<String>)>,
+) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in parameters {
+        if let Some(value) = value {
+            query.append_pair(name, &value);
+        }
+    }
+    let mut url = path.to_owned();
+    let _ = write!(url, "?{}", query.finish());
+    url
+}
+
+/// So many of them, in words.
+pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+pub(super) fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+pub(super) fn joined(texts: impl Iterator<Item = String>) -> String {
+    let texts: Vec<_> = texts.collect();
+    if texts.is_empty() { "-".to_owned() } else { texts.join(", ") }
+}
+
+/// Some of it was written by strangers, and a terminal obeys control characters.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// Lines of cells, each column as wide as its widest.
+fn columns(rows: &[Vec<String>]) -> Vec<String> {
+    let count = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
+    };
+    let widths: Vec<_> = (0..count).map(|column| width(column).unwrap_or_default()).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
