@@ -54,6 +54,7 @@ impl Query {
             "match" => filter.pattern = Some(parsed(name, value)?),
             "plugin" => filter.plugin = Some(parsed(name, value)?),
             "state" => filter.state = Some(parsed(name, value)?),
+            "duplicated" => filter.duplicated = parsed(name, value)?,
             "orderKey" => filter.order_key = Some(OrderKey::new(value)),
             "text" => filter.text = Some(value.to_owned()),
             "since" => filter.since = Some(moment(name, value)?),
@@ -165,6 +166,7 @@ fn summary(shown: Shown) -> Value {
         "hops": event.hops.0,
         "bytes": event.body_len,
         "duplicates": shown.duplicates,
+        "duplicatedAt": shown.duplicated_at.map(time),
         "deliveries": shown.deliveries.into_iter().map(delivery).collect::<Vec<_>>(),
     })
 }

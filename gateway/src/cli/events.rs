@@ -84,6 +84,9 @@ pub(super) struct Filter {
     /// With the provider's id for it. Needs --source, and --type where the source does not sign ids.
     #[arg(long, value_name = "ID", requires = "source")]
     dedupe_id: Option<String>,
+    /// That were sent again within their window.
+    #[arg(long)]
+    duplicated: bool,
     /// With this text in the path, a header or the body.
     #[arg(long)]
     text: Option<String>,
@@ -96,7 +99,7 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    fn parameters(&self) -> [(&'static str, Option<String>); 10] {
+    fn parameters(&self) -> [(&'static str, Option<String>); 11] {
         let filter = self.clone();
         [
             ("source", filter.source),
@@ -106,6 +109,7 @@ impl Filter {
             ("state", filter.state),
             ("orderKey", filter.order_key),
             ("dedupe", filter.dedupe_id),
+            ("duplicated", filter.duplicated.then(|| "true".to_owned())),
             ("text", filter.text),
             ("since", filter.since),
             ("until", filter.until),

@@ -114,6 +114,8 @@ pub struct Shown {
     pub deliveries: Vec<ShownDelivery>,
     /// How often it was sent again within its window.
     pub duplicates: u32,
+    /// When it was last.
+    pub duplicated_at: Option<Timestamp>,
 }
 
 /// A delivery, as listings show it.
@@ -407,7 +409,7 @@ pub(crate) fn shown(
 ) -> rusqlite::Result<Vec<Shown>> {
     let sql = format!(
         "SELECT e.key, e.id, o.name, e.type, e.received_at, e.parent_id, e.root_id, e.hops,
-             length(e.body), d.count
+             length(e.body), d.count, nullif(d.last_at, 0)
          FROM events AS e JOIN origins AS o ON o.key = e.origin
          LEFT JOIN duplicates AS d ON d.event = e.key WHERE {which}"
     );
@@ -425,7 +427,8 @@ pub(crate) fn shown(
         };
         let duplicates = row.get::<_, Option<u32>>(9)?.unwrap_or(0);
         let deliveries = deliveries(connection, event.id, row.get(0)?)?;
-        Ok(Shown { event, deliveries, duplicates })
+        let duplicated_at = row.get::<_, Option<_>>(10)?.map(Timestamp::from_millis);
+        Ok(Shown { event, deliveries, duplicates, duplicated_at })
     })?;
     rows.collect()
 }

@@ -19,7 +19,7 @@ use crate::{
         claims, codec,
         deliver::{parsed, unreadable},
         order::Standing,
-        schema::{child_key, child_keys, parent_key},
+        schema::child_keys,
     },
 };
 
@@ -51,6 +51,8 @@ pub struct Filter {
     pub order_key: Option<OrderKey>,
     /// and stands so.
     pub state: Option<Standpoint>,
+    /// They were sent again within their window.
+    pub duplicated: bool,
     /// It is somewhere in the path, the query, a header or the body, as it is written here.
     pub text: Option<String>,
 }
@@ -205,18 +207,23 @@ fn find(
     };
     let from = from.map_or(next_event, |Cursor(key)| key);
     let open = u64::try_from(open).unwrap_or(0);
-    // A claim leads to one event, by the blocks.
-    let state = filter.state.filter(|_| filter.claim.is_none());
-    let next = match state {
+    let next = match filter.state {
+        // One event, by the blocks.
+        _ if filter.claim.is_some() => search.walk_blocks(from)?,
+        _ if filter.duplicated => {
+            let sql = "SELECT event FROM duplicates WHERE event < ?1 ORDER BY event DESC";
+            search.walk_index(sql, from)?
+        }
         Some(Standpoint::Delivery(DeliveryState::Dead) | Standpoint::Blocks) => {
-            let sql = "SELECT key FROM deliveries WHERE dead = 1 AND key < ?1 ORDER BY key DESC";
+            let sql = "SELECT key >> 10 FROM deliveries WHERE dead = 1 AND key < ?1 << 10
+                       ORDER BY key DESC";
             search.walk_index(sql, from)?
         }
         Some(Standpoint::Delivery(state)) if state != DeliveryState::Done && open <= FEW_OPEN => {
-            let sql = "SELECT key FROM deliveries
-                       WHERE settled_at IS NULL AND standing IS NOT 1 AND key < ?1
-                       UNION SELECT key FROM deliveries WHERE standing IS NOT NULL AND key < ?1
-                       ORDER BY key DESC";
+            let sql = "SELECT key >> 10 FROM deliveries
+                       WHERE settled_at IS NULL AND standing IS NOT 1 AND key < ?1 << 10
+                       UNION SELECT key >> 10 FROM deliveries
+                       WHERE standing IS NOT NULL AND key < ?1 << 10 ORDER BY 1 DESC";
             search.walk_index(sql, from)?
         }
         _ => search.walk_blocks(from)?,
@@ -229,13 +236,13 @@ impl Search<'_> {
         self.found.len() == self.limit || self.looked >= LOOK_MAX || self.read >= TEXT_MAX
     }
 
-    /// Over the events of some deliveries. Answers the last event that was looked at, if there are more.
+    /// Over the events that a query names, the newest first. Answers the last event that was looked at, if there are more.
     fn walk_index(&mut self, sql: &str, from: i64) -> rusqlite::Result<Option<i64>> {
         let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = statement.query([child_key(from, 0)])?;
+        let mut rows = statement.query([from])?;
         let mut last = None;
         while let Some(row) = rows.next()? {
-            let event = parent_key(row.get(0)?);
+            let event = row.get(0)?;
             if last == Some(event) {
                 continue;
             }
@@ -303,11 +310,19 @@ impl Search<'_> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query([event])?;
         let Some(row) = rows.next()? else { return Ok(()) };
+        if self.filter.duplicated && !self.is_duplicated(event)? {
+            return Ok(());
+        }
         let claimed = self.filter.claim.is_none() || by_claim || self.holder == Some(event);
         if claimed && self.is_of_kind(row)? && self.has_delivery(event)? && self.has_text(event)? {
             self.found.push(event);
         }
         Ok(())
+    }
+
+    fn is_duplicated(&self, event: i64) -> rusqlite::Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM duplicates WHERE event = ?1)";
+        self.connection.prepare_cached(sql)?.query_row([event], |row| row.get(0))
     }
 
     fn is_of_kind(&self, row: &Row<'_>) -> rusqlite::Result<bool> {

@@ -138,6 +138,7 @@ fn filter() -> impl Strategy<Value = Filter> {
         until: rest.1,
         claim: rest.2.map(|nth| claim(&format!("claim {nth}"))),
         text: rest.3.map(str::to_owned),
+        duplicated: false,
     })
 }
 
@@ -157,6 +158,17 @@ fn a_search_finds_what_a_look_at_every_event_finds() {
             Ok(())
         })
         .unwrap();
+    for nth in [3, 1500] {
+        let again = store.append(new(event("push"), &[&format!("claim {nth}")], &[]));
+        assert!(runtime.block_on(again).unwrap().is_duplicate());
+    }
+    let filter = Filter { duplicated: true, ..Filter::default() };
+    assert_eq!(all(&reader, &filter, 1), [sent[1500].id, sent[3].id]);
+    let shown = reader.search(&filter, None, 1).unwrap();
+    assert_eq!(
+        (shown.found[0].duplicates, shown.found[0].duplicated_at),
+        (1, Some(bed.time.now()))
+    );
     for nth in [0, 699, 700, 1023, 1024, 2047, 2048, 2499] {
         let filter = Filter { claim: Some(claim(&format!("claim {nth}"))), ..Filter::default() };
         assert_eq!(all(&reader, &filter, 9), [sent[nth].id]);
