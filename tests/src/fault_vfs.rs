@@ -1,7 +1,8 @@
 //! A disk that fails when told: a SQLite VFS over the platform's own.
 //!
 //! It counts writes and syncs, fails the n-th with a given code, says how often it did so, and can
-//! remember what each file held when it was last synced, which is what a power cut may leave behind.
+//! remember what each file held when it was last synced, which is what a power cut may leave behind, or
+//! write down all that happens (see `crash_image`).
 //! One of the three files where `unsafe` is allowed: a VFS is a table of C functions. Each function
 //! here forwards to the platform's, whose contracts it inherits.
 #![allow(unsafe_code, reason = "SQLite calls a VFS through C function pointers")]
@@ -38,6 +39,33 @@ enum Kind {
     Other,
 }
 
+/// Something that happened to a disk.
+#[derive(Debug, Clone)]
+pub enum Record {
+    /// Bytes were written to a file.
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Where in it.
+        at: usize,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// A file was cut to a size.
+    Truncate {
+        /// Which.
+        path: PathBuf,
+        /// How long it is now.
+        size: usize,
+    },
+    /// A file was synced.
+    Sync(PathBuf),
+    /// A file was deleted.
+    Delete(PathBuf),
+    /// What a test wanted to have noted.
+    Mark(usize),
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Fault {
     call: Call,
@@ -55,9 +83,17 @@ struct Disk {
     fired: u64,
     /// By path: the content at the last sync. `None`: nobody asked.
     synced: Option<HashMap<PathBuf, Vec<u8>>>,
+    /// What happened, in order. `None`: nobody asked.
+    records: Option<Vec<Record>>,
 }
 
 impl Disk {
+    fn record(&mut self, record: impl FnOnce() -> Record) {
+        if let Some(records) = &mut self.records {
+            records.push(record());
+        }
+    }
+
     /// Counts a call; the code if it is to fail.
     fn call(&mut self, call: Call) -> Option<c_int> {
         let count = self.counts.entry(call).or_default();
@@ -154,6 +190,21 @@ impl FaultVfs {
         Ok(())
     }
 
+    /// From now on, write down what happens.
+    pub fn record(&self) {
+        self.disk().records = Some(Vec::new());
+    }
+
+    /// Writes down that something else happened, such as an acknowledgement.
+    pub fn mark(&self, mark: usize) {
+        self.disk().record(|| Record::Mark(mark));
+    }
+
+    /// What was written down.
+    pub fn records(&self) -> Vec<Record> {
+        self.disk().records.clone().unwrap_or_default()
+    }
+
     fn disk(&self) -> MutexGuard<'_, Disk> {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -243,10 +294,13 @@ unsafe extern "C" fn open(
 unsafe extern "C" fn delete(vfs: *mut sqlite3_vfs, name: *const c_char, sync: c_int) -> c_int {
     let shim = unsafe { shim(vfs) };
     // As if the folder were synced: the store does that itself, past this VFS, before it is open.
-    if let Some(synced) = &mut shim.disk.lock().unwrap_or_else(PoisonError::into_inner).synced {
-        let path = unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned();
-        synced.remove(Path::new(&path));
+    let path = PathBuf::from(unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned());
+    let mut disk = shim.disk.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(synced) = &mut disk.synced {
+        synced.remove(&path);
     }
+    disk.record(|| Record::Delete(path));
+    drop(disk);
     unsafe {
         let delete = (*shim.real).xDelete.expect("invariant: the platform's VFS deletes files");
         delete(shim.real, name, sync)
@@ -321,13 +375,31 @@ unsafe extern "C" fn write(
     len: c_int,
     at: sqlite3_int64,
 ) -> c_int {
-    match unsafe { injected(file, Call::Write) } {
-        Some(code) => code,
-        None => forward!(file, xWrite, from, len, at),
+    if let Some(code) = unsafe { injected(file, Call::Write) } {
+        return code;
     }
+    let (at_byte, count) = (usize::try_from(at).unwrap_or(0), usize::try_from(len).unwrap_or(0));
+    // SAFETY: SQLite hands over so many bytes.
+    let bytes = || unsafe { std::slice::from_raw_parts(from.cast::<u8>(), count) }.to_vec();
+    unsafe { record(file, |path| Record::Write { path, at: at_byte, bytes: bytes() }) };
+    forward!(file, xWrite, from, len, at)
+}
+
+/// Writes down what happens to a file that has a name.
+unsafe fn record(file: *mut sqlite3_file, what: impl FnOnce(PathBuf) -> Record) {
+    let ours = unsafe { &*file.cast::<File>() };
+    if ours.path.is_null() {
+        return;
+    }
+    let path =
+        || PathBuf::from(unsafe { CStr::from_ptr(ours.path) }.to_string_lossy().into_owned());
+    let mut disk = unsafe { &*ours.shim }.disk.lock().unwrap_or_else(PoisonError::into_inner);
+    disk.record(|| what(path()));
 }
 
 unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c_int {
+    let cut = usize::try_from(size).unwrap_or(0);
+    unsafe { record(file, |path| Record::Truncate { path, size: cut }) };
     forward!(file, xTruncate, size)
 }
 
@@ -336,6 +408,7 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
         return code;
     }
     let code = forward!(file, xSync, flags);
+    unsafe { record(file, Record::Sync) };
     if code == SQLITE_OK { unsafe { remember(file) } } else { code }
 }
 

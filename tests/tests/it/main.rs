@@ -3,6 +3,7 @@
 
 mod cli;
 mod crash;
+mod crash_images;
 mod door;
 mod full_disk;
 mod host;
