@@ -255,7 +255,7 @@ async fn whatever_a_power_cut_leaves_what_was_acknowledged_is_there_once() {
         image.happen(record);
     }
     assert!(syncs > 100, "{syncs} syncs");
-    assert!(unsynced > syncs as usize, "hardly a write was at stake");
+    assert!(u64::try_from(unsynced).unwrap() > syncs, "hardly a write was at stake");
     println!("{images} images of {syncs} syncs, {} acknowledgements", said.len());
 }
 

@@ -1,0 +1,197 @@
+//! The store measured by itself, beside the floor: `cargo bench -p hookweir-tests --bench store`
+//! (`-- --help` for its flags).
+//!
+//! Each round of each subject is a process of its own, so that memory and bytes written are its own, and
+//! the subjects take turns. What counts are ratios; the figures behind them move with the machine.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
+#![allow(clippy::cast_precision_loss, reason = "no figure here needs more than three digits")]
+
+#[path = "../line/figures.rs"]
+mod figures;
+mod log;
+mod process;
+mod subject;
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use serde_json::{Value, json};
+
+use self::{
+    figures::{Rounds, Section},
+    process::{child, killed_child},
+    subject::Subject,
+};
+
+/// Measures the store: ratios first, then what they were made of, as median [least-most] of the rounds.
+#[derive(Debug, Parser)]
+#[command(name = "cargo bench -p hookweir-tests --bench store --", max_term_width = 100)]
+struct Flags {
+    /// What to measure; everything, if nothing is named
+    parts: Vec<Part>,
+    /// Length of one round
+    #[arg(long, default_value_t = 4)]
+    seconds: u64,
+    /// Rounds; the subjects take turns in each
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Deliveries that wait behind the lifecycles and at the start
+    #[arg(long, default_value_t = 1_000_000)]
+    backlog: u64,
+    /// One JSON object in place of the tables
+    #[arg(long)]
+    json: bool,
+    /// Cargo says so
+    #[arg(long, hide = true)]
+    bench: bool,
+    /// Is one round, for another process of this benchmark
+    #[arg(long, hide = true)]
+    subject: Option<Subject>,
+    /// Where that round keeps its files
+    #[arg(long, hide = true)]
+    folder: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Durable appends, beside an append-only file with one sync for each batch
+    Appends,
+    /// Append, lease and settle, with nothing behind it and with a backlog
+    Lifecycles,
+    /// Opening a store with a backlog, after a close and after a kill
+    Start,
+}
+
+impl Flags {
+    fn measures(&self, part: Part) -> bool {
+        self.parts.is_empty() || self.parts.contains(&part)
+    }
+
+    fn time(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+}
+
+fn main() {
+    let flags = Flags::parse();
+    if let (Some(subject), Some(folder)) = (flags.subject, &flags.folder) {
+        println!("{}", subject.run(folder, &flags));
+        return;
+    }
+    let mut sections = Vec::new();
+    let mut show = |section: Section| {
+        if !flags.json {
+            print!("{section}");
+        }
+        sections.push(section.json());
+    };
+    if flags.measures(Part::Appends) {
+        show(appends(&flags));
+    }
+    if flags.measures(Part::Lifecycles) || flags.measures(Part::Start) {
+        let behind = tempfile::tempdir().unwrap();
+        let filled = child(Subject::Fill, behind.path(), &flags);
+        if !flags.json {
+            let rate = Rounds::of(&filled, "rate");
+            println!("\nfilled with {} deliveries that wait, {rate}/s", flags.backlog);
+        }
+        if flags.measures(Part::Lifecycles) {
+            show(lifecycles(&flags, behind.path()));
+        }
+        if flags.measures(Part::Start) {
+            show(start(&flags, behind.path()));
+        }
+    }
+    if flags.json {
+        println!("{}", json!({ "sections": sections }));
+    }
+}
+
+impl Rounds {
+    /// One figure of one round.
+    fn of(round: &Value, name: &str) -> Self {
+        let mut rounds = Self::default();
+        rounds.push(round[name].as_f64().unwrap());
+        rounds
+    }
+}
+
+/// The columns of a subject, by their names in what a round prints.
+const COLUMNS: [(&str, &str); 8] = [
+    ("events/s", "rate"),
+    ("p50 ms", "p50"),
+    ("p99 ms", "p99"),
+    ("p99.9 ms", "p999"),
+    ("CPU us/event", "cpu"),
+    ("writer's CPU us/event", "writer"),
+    ("bytes written/byte", "written"),
+    ("resident MiB", "resident"),
+];
+
+/// All rounds of one subject.
+#[derive(Default)]
+struct Table([Rounds; 8]);
+
+impl Table {
+    fn push(&mut self, round: &Value) {
+        for (rounds, (_, name)) in self.0.iter_mut().zip(COLUMNS) {
+            rounds.push(round[name].as_f64().unwrap_or(f64::NAN));
+        }
+    }
+}
+
+const NAMES: &[&str] = &[
+    COLUMNS[0].0,
+    COLUMNS[1].0,
+    COLUMNS[2].0,
+    COLUMNS[3].0,
+    COLUMNS[4].0,
+    COLUMNS[5].0,
+    COLUMNS[6].0,
+    COLUMNS[7].0,
+];
+
+fn appends(flags: &Flags) -> Section {
+    let (mut store, mut floor) = (Table::default(), Table::default());
+    for _ in 0..flags.rounds {
+        let fresh = || tempfile::tempdir().unwrap();
+        store.push(&child(Subject::Append, fresh().path(), flags));
+        floor.push(&child(Subject::Log, fresh().path(), flags));
+    }
+    let about = "64 senders, events of 1 KiB with two claims, routed to one plugin".to_owned();
+    let mut section = Section::new("appends", about, NAMES);
+    section.ratio("store / append-only file", store.0[0].over(&floor.0[0]), None);
+    section.row("store", store.0.into());
+    section.row("append-only file, one fdatasync a batch", floor.0.into());
+    section
+}
+
+fn lifecycles(flags: &Flags, behind: &std::path::Path) -> Section {
+    let (mut empty, mut backlog) = (Table::default(), Table::default());
+    for _ in 0..flags.rounds {
+        let fresh = tempfile::tempdir().unwrap();
+        empty.push(&child(Subject::Life, fresh.path(), flags));
+        backlog.push(&child(Subject::Life, behind, flags));
+    }
+    let about = format!("appended, leased, settled with one output; {} wait", flags.backlog);
+    let mut section = Section::new("lifecycles", about, NAMES);
+    section.ratio("with the backlog / empty", backlog.0[0].over(&empty.0[0]), Some(0.8));
+    section.row("empty", empty.0.into());
+    section.row("with the backlog", backlog.0.into());
+    section
+}
+
+fn start(flags: &Flags, behind: &std::path::Path) -> Section {
+    let (mut closed, mut killed) = (Rounds::default(), Rounds::default());
+    for _ in 0..flags.rounds {
+        closed.push(child(Subject::Open, behind, flags)["open"].as_f64().unwrap());
+        killed_child(Subject::Life, behind, flags);
+        killed.push(child(Subject::Open, behind, flags)["open"].as_f64().unwrap());
+    }
+    let about = format!("until the store takes work, with {} that wait", flags.backlog);
+    let mut section = Section::new("start", about, &["ms"]);
+    section.row("after a close", vec![closed]);
+    section.row("after a kill -9 under load", vec![killed]);
+    section
+}

@@ -1,0 +1,230 @@
+//! What one round does.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use hookweir_event::{
+    Attempt, Clock, Digest, Event, EventId, Fate, Hops, Outcome, PluginName, Timestamp,
+};
+use hookweir_store::{NewEvent, Options, Output, Route, Settlement, Store, Want};
+use rand::RngExt as _;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::{
+    Flags,
+    log::Log,
+    process::{cpu, resident, written},
+};
+
+const SENDERS: usize = 64;
+const WORKERS: usize = 8;
+/// Senders pause while more than this was appended in the round and not settled.
+const AHEAD: u64 = 20_000;
+/// What an event brings, body and headers.
+const EVENT_BYTES: f64 = 1024.0 + 5.0 * 37.0;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Subject {
+    Append,
+    Log,
+    Life,
+    Fill,
+    Open,
+}
+
+#[derive(Default)]
+struct Progress {
+    stop: AtomicBool,
+    appended: AtomicU64,
+    settled: AtomicU64,
+}
+
+/// Where senders put their events.
+#[derive(Clone)]
+enum Into {
+    Store(Store),
+    Log(Log),
+}
+
+impl Subject {
+    /// Does the round and says what it took.
+    pub(crate) fn run(self, folder: &Path, flags: &Flags) -> Value {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(self.measure(folder, flags))
+    }
+
+    async fn measure(self, folder: &Path, flags: &Flags) -> Value {
+        let path = folder.join("hookweir.db");
+        let mut owner = [0; 16];
+        rand::rng().fill(&mut owner);
+        let open = Instant::now();
+        let options = Options::new(&path, owner, Clock::system());
+        let into = match self {
+            Self::Log => Into::Log(Log::open(folder)),
+            _ => Into::Store(Store::open(options).await.unwrap()),
+        };
+        let open = open.elapsed();
+        let figures = match self {
+            Self::Open => json!({ "open": open.as_secs_f64() * 1e3 }),
+            _ => self.load(&into, flags).await,
+        };
+        if let Into::Store(store) = into {
+            store.close().await.unwrap();
+        }
+        figures
+    }
+
+    async fn load(self, into: &Into, flags: &Flags) -> Value {
+        let progress = Arc::new(Progress::default());
+        let (start, used, wrote) = (Instant::now(), cpu(None), written());
+        let mut senders = JoinSet::new();
+        for _ in 0..SENDERS {
+            senders.spawn(send(into.clone(), Arc::clone(&progress), self == Self::Life));
+        }
+        let mut workers = JoinSet::new();
+        if let (Self::Life, Into::Store(store)) = (self, into) {
+            for _ in 0..WORKERS {
+                workers.spawn(work(store.clone(), Arc::clone(&progress)));
+            }
+        }
+        let appended = || progress.appended.load(Ordering::Relaxed);
+        while match self {
+            Self::Fill => appended() < flags.backlog,
+            _ => start.elapsed() < flags.time(),
+        } {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let elapsed = start.elapsed().as_secs_f64();
+        let (used, writer) = (cpu(None) - used, cpu(Some("store-writer")));
+        let (appended, settled) = (appended(), progress.settled.load(Ordering::Relaxed));
+        let (wrote, resident) = (written() - wrote, resident());
+        progress.stop.store(true, Ordering::Relaxed);
+        let mut waits: Vec<u32> = senders.join_all().await.into_iter().flatten().collect();
+        workers.join_all().await;
+        waits.sort_unstable();
+        let quantile =
+            |per_mille: usize| f64::from(waits[(waits.len() - 1) * per_mille / 1000]) / 1e3;
+        let count = if self == Self::Life { settled } else { appended } as f64;
+        json!({
+            "rate": count / elapsed,
+            "p50": quantile(500),
+            "p99": quantile(990),
+            "p999": quantile(999),
+            "cpu": used * 1e6 / count,
+            "writer": writer * 1e6 / count,
+            "written": wrote / (appended as f64 * EVENT_BYTES),
+            "resident": resident,
+        })
+    }
+}
+
+/// Appends until told to stop; how long each took, in microseconds.
+async fn send(into: Into, progress: Arc<Progress>, with_care: bool) -> Vec<u32> {
+    let mut waits = Vec::new();
+    let route = Route::to("worker".parse().unwrap());
+    while !progress.stop.load(Ordering::Relaxed) {
+        let appended = progress.appended.load(Ordering::Relaxed);
+        let ahead = appended.saturating_sub(progress.settled.load(Ordering::Relaxed));
+        if with_care && ahead > AHEAD {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            continue;
+        }
+        let event = event(1024);
+        let new = NewEvent {
+            claims: vec![Digest::of(event.id.as_bytes()), Digest::of(&event.body)],
+            dedupe_window: Duration::from_secs(72 * 3600),
+            routes: vec![route.clone()],
+            event,
+        };
+        let asked = Instant::now();
+        match &into {
+            Into::Store(store) => assert!(!store.append(new).await.unwrap().is_duplicate()),
+            Into::Log(log) => log.append(new).await,
+        }
+        waits.push(u32::try_from(asked.elapsed().as_micros()).unwrap());
+        progress.appended.fetch_add(1, Ordering::Relaxed);
+    }
+    waits
+}
+
+/// Leases, and settles each lease as done with one output.
+async fn work(store: Store, progress: Arc<Progress>) {
+    let plugin: PluginName = "worker".parse().unwrap();
+    let mut wakeups = store.wakeups();
+    while !progress.stop.load(Ordering::Relaxed) {
+        wakeups.mark_unchanged();
+        let want = Want { plugin: plugin.clone(), max: 32 };
+        let leased = store.lease(vec![want]).await.unwrap();
+        if leased.leases.is_empty() {
+            let _ = tokio::time::timeout(Duration::from_millis(100), wakeups.changed()).await;
+            continue;
+        }
+        let mut settling = JoinSet::new();
+        for lease in leased.leases {
+            let (store, progress) = (store.clone(), Arc::clone(&progress));
+            settling.spawn(async move {
+                let mut output = event(64);
+                output.origin = "plugin.worker".parse().unwrap();
+                let attempt = Attempt {
+                    outcome: Outcome::Done,
+                    message: None,
+                    version: Some(Digest::from_bytes([7; 32])),
+                    wall: Duration::from_micros(80),
+                    cpu: Duration::from_micros(60),
+                    logs: Vec::new(),
+                };
+                let settlement = Settlement {
+                    key: lease.key,
+                    attempt,
+                    fate: Fate::Done,
+                    outputs: vec![Output { event: output, routes: Vec::new() }],
+                    state: Vec::new(),
+                };
+                let _ = store.settle(settlement).await.unwrap();
+                progress.settled.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        settling.join_all().await;
+    }
+}
+
+/// An event that is like no other.
+fn event(body: usize) -> Event {
+    let now: Timestamp = Clock::system().now();
+    let mut chance = [0; 10];
+    rand::rng().fill(&mut chance);
+    let mut bytes = vec![b'x'; body];
+    bytes[..10].copy_from_slice(&chance);
+    let header = |name: &str| (name.to_owned(), b"a value of some length".to_vec());
+    let names = [
+        "content-type...",
+        "user-agent.....",
+        "x-github-event.",
+        "x-github-deli..",
+        "x-hub-signatu..",
+    ];
+    Event {
+        id: EventId::new(now, chance),
+        origin: "github".parse().unwrap(),
+        event_type: "push".parse().unwrap(),
+        received_at: now,
+        method: "POST".into(),
+        path: "/webhooks/github".into(),
+        query: None,
+        headers: names.map(header).into(),
+        body: bytes,
+        attributes: Vec::new(),
+        hops: Hops::default(),
+    }
+}
