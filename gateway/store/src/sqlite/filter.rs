@@ -61,9 +61,15 @@ impl Filters {
         let slot = self.add();
         let saved = saved.filter(|bytes| bytes.len() == self.bits.div_ceil(8));
         let (words, bit) = self.words(slot);
-        for (at, word) in words.iter_mut().enumerate() {
-            if saved.is_none_or(|bytes| bytes[at / 8] & 1 << (at % 8) != 0) {
-                *word |= bit;
+        match saved {
+            None => words.iter_mut().for_each(|word| *word |= bit),
+            // Without a branch: a million bits took 4 ms with one, which is all of a start.
+            Some(bytes) => {
+                for (eight, byte) in words.chunks_mut(8).zip(bytes) {
+                    for (at, word) in eight.iter_mut().enumerate() {
+                        *word |= Word::from(byte >> at & 1) * bit;
+                    }
+                }
             }
         }
         slot
