@@ -15,7 +15,10 @@ use rusqlite::{
 };
 use thiserror::Error;
 
-use crate::{OpenError, sqlite};
+use crate::{
+    OpenError,
+    sqlite::{self, recount},
+};
 
 /// Pages copied between two looks at how far it is: 8 MiB.
 const STEP_PAGES: i32 = 1024;
@@ -69,7 +72,11 @@ pub struct Progress {
 /// # Errors
 /// If it is no store that this version can read.
 pub fn check(path: &Path) -> Result<Vec<String>, CareError> {
-    let connection = read_only(path)?;
+    let connection = match read_only(path) {
+        // Damage where the file says what it is.
+        Err(CareError::Open(OpenError::Damaged { reason, .. })) => return Ok(vec![reason]),
+        opened => opened?,
+    };
     // One transaction, so that a commit in between is no damage.
     connection.execute_batch("BEGIN")?;
     let mut damage = engine_damage(&connection);
@@ -91,48 +98,22 @@ fn engine_damage(connection: &Connection) -> Vec<String> {
     look().unwrap_or_else(|error| vec![error.to_string()])
 }
 
-/// What holds in every store, as questions whose answer must be 0.
-const PROMISES: [(&str, &str); 8] = [
-    ("events and their total differ", "SELECT (SELECT count(*) FROM events) - events FROM totals"),
-    (
-        "outputs and their total differ",
-        "SELECT (SELECT count(*) FROM events WHERE parent IS NOT NULL) - outputs FROM totals",
-    ),
-    (
-        "due deliveries and their total differ",
-        "SELECT (SELECT count(*) FROM deliveries WHERE settled_at IS NULL AND boot IS NULL) - due FROM totals",
-    ),
-    (
-        "leased deliveries and their total differ",
-        "SELECT (SELECT count(*) FROM deliveries WHERE settled_at IS NULL AND boot IS NOT NULL) - leased FROM totals",
-    ),
-    (
-        "done deliveries and their total differ",
-        "SELECT (SELECT count(*) FROM deliveries WHERE settled_at IS NOT NULL AND NOT dead) - done FROM totals",
-    ),
-    (
-        "dead letters and their total differ",
-        "SELECT (SELECT count(*) FROM deliveries WHERE settled_at IS NOT NULL AND dead) - dead FROM totals",
-    ),
-    (
-        "deliveries without their event",
-        "SELECT count(*) FROM deliveries AS d WHERE NOT EXISTS (SELECT 1 FROM events WHERE key = d.key >> 10)",
-    ),
-    (
-        "attempts without their delivery",
-        "SELECT count(*) FROM attempts AS a WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE key = a.key >> 10)",
-    ),
-];
-
+/// What holds in every store: the totals are those of what is there, and nothing is without what it
+/// belongs to.
 fn broken_promises(connection: &Connection) -> rusqlite::Result<Vec<String>> {
-    let mut broken = Vec::new();
-    for (promise, sql) in PROMISES {
-        let off: i64 = connection.query_row(sql, [], |row| row.get(0))?;
-        if off != 0 {
-            broken.push(format!("{promise}: {off}"));
-        }
-    }
-    Ok(broken)
+    let counted = recount::all(connection)?;
+    let differing = counted
+        .differing
+        .into_iter()
+        .map(|(what, by)| format!("{what} and their total differ: {by}"));
+    let lost = [
+        ("deliveries without their event", counted.deliveries_alone),
+        ("attempts without their delivery", counted.attempts_alone),
+        ("events that can't be read", counted.unreadable),
+        ("events that their id does not lead to", counted.unfound),
+    ];
+    let lost = lost.into_iter().filter(|(_, count)| *count > 0);
+    Ok(differing.chain(lost.map(|(what, count)| format!("{what}: {count}"))).collect())
 }
 
 /// Copies the store at `path` to the new file `to`, as it is at this moment; a gateway may go on

@@ -182,11 +182,7 @@ pub struct Want {
 pub struct LeaseKey {
     /// The delivery's row.
     pub(crate) delivery: i64,
-    /// The event's row.
-    pub(crate) event: i64,
-    /// The row of the first event that led to it; the event's own for a webhook.
-    pub(crate) root: i64,
-    /// The ids of those two.
+    /// The event, and the first one that led to it: for a webhook, the same.
     pub(crate) ids: [EventId; 2],
     /// The event's hops.
     pub(crate) hops: u8,

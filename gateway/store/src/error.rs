@@ -73,6 +73,14 @@ pub enum OpenError {
         /// Why.
         source: std::io::Error,
     },
+    /// What is in the file is not what was written.
+    #[error("{} is damaged: {reason}; `hookweir store check` says where", .path.display())]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What the engine stumbled over.
+        reason: String,
+    },
     /// The database engine refused.
     #[error("can't open {}: {reason}", .path.display())]
     Engine {

@@ -4,6 +4,7 @@
 //! The verbs block for the length of one query; an async caller puts them on a blocking thread.
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -18,10 +19,13 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use crate::{
     DeliveryId, ReadError, StateEntry,
     sqlite::{
+        anchor::Anchor,
         codec,
-        deliver::{EVENT_COLUMNS, event, parsed, unreadable},
-        order::Standing,
+        deliver::{parsed, unreadable},
+        fresh, memory,
+        parcels::{self, Entry, Parcel, Part, Walk},
         schema,
+        stand::{self, Stood},
     },
 };
 
@@ -176,6 +180,7 @@ pub struct Reader {
     vfs: Option<String>,
     /// Opened by the first query.
     connection: Arc<Mutex<Option<Connection>>>,
+    _anchor: Anchor,
 }
 
 impl Reader {
@@ -184,13 +189,13 @@ impl Reader {
     /// # Errors
     /// If there is no store, or one of a later version.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, ReadError> {
-        let reader = Self::new(path.into(), None);
+        let reader = Self::new(path.into(), None, Anchor::default());
         reader.with(|_| Ok(()))?;
         Ok(reader)
     }
 
-    pub(crate) fn new(path: PathBuf, vfs: Option<String>) -> Self {
-        Self { path, vfs, connection: Arc::default() }
+    pub(crate) fn new(path: PathBuf, vfs: Option<String>, anchor: Anchor) -> Self {
+        Self { path, vfs, connection: Arc::default(), _anchor: anchor }
     }
 
     /// How many of each there are: one row, kept by the writer.
@@ -222,16 +227,24 @@ impl Reader {
     /// # Errors
     /// If the database can't be read.
     pub fn events(&self, after: Option<EventId>, limit: usize) -> Result<Vec<Shown>, ReadError> {
-        let limit = i64::try_from(limit.min(PAGE_MAX)).unwrap_or(0);
+        let limit = limit.min(PAGE_MAX);
         self.with(|connection| {
             let after = match after {
                 None => Some(0),
-                Some(id) => key_of(connection, id)?,
+                Some(id) => parcels::key_of(connection, id)?,
             };
             let Some(after) = after else {
                 return Ok(Vec::new());
             };
-            shown(connection, "e.key > ?1 ORDER BY e.key LIMIT ?2", [after, limit])
+            let (view, mut found) = (View::new(connection)?, Vec::new());
+            parcels::walk(connection, after + 1, Part::Directory, |parcel| {
+                let wanted = parcel.entries.iter().filter(|entry| entry.key > after);
+                for entry in wanted.take(limit - found.len()) {
+                    found.push(view.shown(&parcel, entry)?);
+                }
+                Ok(if found.len() < limit { Walk::On } else { Walk::Enough })
+            })?;
+            Ok(found)
         })
     }
 
@@ -240,13 +253,14 @@ impl Reader {
     /// # Errors
     /// If the database can't be read.
     pub fn event(&self, id: EventId) -> Result<Option<Event>, ReadError> {
-        let sql = format!(
-            "SELECT {EVENT_COLUMNS} FROM events AS e JOIN origins AS o ON o.key = e.origin
-             WHERE e.id = ?1"
-        );
         self.with(|connection| {
-            let mut statement = connection.prepare_cached(&sql)?;
-            statement.query_row([id.as_bytes()], |row| event(row, 0)).optional()
+            let Some((parcel, key)) = parcels::with_id(connection, id, Part::Whole)? else {
+                return Ok(None);
+            };
+            let entry = parcel.entry(key);
+            let event =
+                |entry: &Entry| parcel.event(entry, parcels::origin(connection, entry.origin)?);
+            entry.map(event).transpose()
         })
     }
 
@@ -255,9 +269,12 @@ impl Reader {
     /// # Errors
     /// If the database can't be read.
     pub fn show(&self, id: EventId) -> Result<Option<Shown>, ReadError> {
-        self.with(|connection| match key_of(connection, id)? {
-            None => Ok(None),
-            Some(key) => Ok(shown(connection, "e.key = ?1 LIMIT ?2", [key, 1])?.pop()),
+        self.with(|connection| {
+            let found = parcels::with_id(connection, id, Part::Directory)?;
+            let entry =
+                found.as_ref().and_then(|(parcel, key)| Some((parcel, parcel.entry(*key)?)));
+            let view = View::new(connection)?;
+            entry.map(|(parcel, entry)| view.shown(parcel, entry)).transpose()
         })
     }
 
@@ -272,24 +289,26 @@ impl Reader {
         limit: usize,
     ) -> Result<Vec<Blocked>, ReadError> {
         let limit = i64::try_from(limit.min(PAGE_MAX)).unwrap_or(0);
-        let sql = "SELECT e.id, d.key, p.name, d.order_key, d.settled_at,
+        let sql = "SELECT d.key, p.name, d.order_key, d.settled_at,
                        (SELECT count(*) FROM deliveries AS b WHERE b.plugin = d.plugin
                         AND b.order_key = d.order_key AND b.standing IS NOT NULL) - 1
                    FROM deliveries AS d JOIN plugins AS p ON p.key = d.plugin
-                   JOIN events AS e ON e.key = d.key >> 10
                    WHERE d.standing = 2 AND (?1 IS NULL OR p.name = ?1)
                    ORDER BY d.key LIMIT ?2";
         self.with(|connection| {
             let mut statement = connection.prepare_cached(sql)?;
             let rows =
                 statement.query_map(params![plugin.map(PluginName::as_str), limit], |row| {
-                    let event = EventId::from_bytes(row.get(0)?);
+                    let key = row.get(0)?;
+                    let event = schema::parent_key(key);
+                    let parcel = parcels::holding(connection, event, Part::Directory)?;
+                    let entry = parcel.as_ref().and_then(|parcel| parcel.entry(event));
                     Ok(Blocked {
-                        by: delivery_id(event, row.get(1)?),
-                        plugin: parsed(row, 2)?,
-                        order_key: OrderKey::new(row.get_ref(3)?.as_str()?),
-                        since: Timestamp::from_millis(row.get(4)?),
-                        waiting: count(row, 5)?,
+                        by: delivery_id(entry.ok_or_else(|| unreadable(0))?.id, key),
+                        plugin: parsed(row, 1)?,
+                        order_key: OrderKey::new(row.get_ref(2)?.as_str()?),
+                        since: Timestamp::from_millis(row.get(3)?),
+                        waiting: count(row, 4)?,
                     })
                 })?;
             rows.collect()
@@ -396,88 +415,85 @@ fn delivery_id(event: EventId, key: i64) -> DeliveryId {
     DeliveryId { event, ordinal: u16::try_from(schema::ordinal(key)).unwrap_or(u16::MAX) }
 }
 
-fn key_of(connection: &Connection, id: EventId) -> rusqlite::Result<Option<i64>> {
-    let mut statement = connection.prepare_cached("SELECT key FROM events WHERE id = ?1")?;
-    statement.query_row([id.as_bytes()], |row| row.get(0)).optional()
+/// Looks at events in one snapshot.
+pub(crate) struct View<'a> {
+    connection: &'a Connection,
+    /// The fresh deliveries that are leased.
+    leased: BTreeSet<i64>,
 }
 
-/// The events that `which` selects, with their deliveries.
-pub(crate) fn shown(
-    connection: &Connection,
-    which: &str,
-    with: [i64; 2],
-) -> rusqlite::Result<Vec<Shown>> {
-    let sql = format!(
-        "SELECT e.key, e.id, o.name, e.type, e.received_at, e.parent_id, e.root_id, e.hops,
-             length(e.body), d.count, nullif(d.last_at, 0)
-         FROM events AS e JOIN origins AS o ON o.key = e.origin
-         LEFT JOIN duplicates AS d ON d.event = e.key WHERE {which}"
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(with, |row| {
+impl<'a> View<'a> {
+    pub(crate) fn new(connection: &'a Connection) -> rusqlite::Result<Self> {
+        Ok(Self { connection, leased: fresh::leased(connection)? })
+    }
+
+    /// The fresh deliveries that are leased.
+    pub(crate) fn leased(&self) -> impl Iterator<Item = i64> {
+        self.leased.iter().copied()
+    }
+
+    /// Whether a delivery is of the plugin, if one is named.
+    pub(crate) fn is_of(
+        &self,
+        stood: &Stood,
+        plugin: Option<&PluginName>,
+    ) -> rusqlite::Result<bool> {
+        let Some(plugin) = plugin else { return Ok(true) };
+        Ok(memory::plugin_name(self.connection, stood.plugin)? == *plugin)
+    }
+
+    /// Where the deliveries of an event stand.
+    pub(crate) fn stood(&self, entry: &Entry) -> rusqlite::Result<Vec<Stood>> {
+        stand::all(self.connection, entry, &self.leased)
+    }
+
+    /// An event with its deliveries.
+    pub(crate) fn shown(&self, parcel: &Parcel, entry: &Entry) -> rusqlite::Result<Shown> {
+        let sql = "SELECT count, nullif(last_at, 0) FROM duplicates WHERE event = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let sent_again = statement
+            .query_row([entry.key], |row| Ok((row.get(0)?, row.get::<_, Option<_>>(1)?)))
+            .optional()?;
+        let (duplicates, last_at) = sent_again.unwrap_or_default();
         let event = Summary {
-            id: EventId::from_bytes(row.get(1)?),
-            origin: parsed(row, 2)?,
-            event_type: parsed(row, 3)?,
-            received_at: Timestamp::from_millis(row.get(4)?),
-            parent: row.get::<_, Option<_>>(5)?.map(EventId::from_bytes),
-            root: row.get::<_, Option<_>>(6)?.map(EventId::from_bytes),
-            hops: Hops(row.get(7)?),
-            body_len: count(row, 8)?,
+            id: entry.id,
+            origin: parcels::origin(self.connection, entry.origin)?,
+            event_type: entry.event_type.clone(),
+            received_at: entry.received_at,
+            parent: entry.from.map(|[parent, _]| parent),
+            root: entry.from.map(|[_, root]| root),
+            hops: entry.hops,
+            body_len: entry.place.body as u64,
         };
-        let duplicates = row.get::<_, Option<u32>>(9)?.unwrap_or(0);
-        let deliveries = deliveries(connection, event.id, row.get(0)?)?;
-        let duplicated_at = row.get::<_, Option<_>>(10)?.map(Timestamp::from_millis);
-        Ok(Shown { event, deliveries, duplicates, duplicated_at })
-    })?;
-    rows.collect()
-}
-
-fn deliveries(
-    connection: &Connection,
-    id: EventId,
-    event: i64,
-) -> rusqlite::Result<Vec<ShownDelivery>> {
-    let sql = "SELECT d.key, p.name, d.due_at, d.boot, d.lost_leases, d.settled_at, d.dead,
-                   d.order_key, d.standing, d.replayed_at
-               FROM deliveries AS d JOIN plugins AS p ON p.key = d.plugin
-               WHERE d.key BETWEEN ?1 AND ?2 ORDER BY d.key";
-    let mut statement = connection.prepare_cached(sql)?;
-    let (first, last) = schema::child_keys(event);
-    let rows = statement.query_map([first, last], |row| {
-        let settled_at = row.get::<_, Option<_>>(5)?.map(Timestamp::from_millis);
-        let standing: Option<i64> = row.get(8)?;
-        Ok(ShownDelivery {
-            id: delivery_id(id, row.get(0)?),
-            plugin: parsed(row, 1)?,
-            state: delivery_state(row, [5, 3, 6, 8])?,
-            order_key: row.get_ref(7)?.as_str_or_null()?.map(OrderKey::new),
-            blocks: standing == Some(Standing::Blocks as i64),
-            due_at: Timestamp::from_millis(row.get(2)?),
-            replayed_at: row.get::<_, Option<_>>(9)?.map(Timestamp::from_millis),
-            settled_at,
-            lost_leases: row.get(4)?,
-            attempts: attempts(connection, row.get(0)?)?,
+        let stood = self.stood(entry)?.into_iter();
+        let deliveries = stood.map(|stood| self.delivery(parcel, entry.id, stood));
+        Ok(Shown {
+            event,
+            deliveries: deliveries.collect::<rusqlite::Result<_>>()?,
+            duplicates,
+            duplicated_at: last_at.map(Timestamp::from_millis),
         })
-    })?;
-    rows.collect()
-}
+    }
 
-/// Where a delivery stands, from its columns `settled_at`, `boot`, `dead` and `standing`.
-pub(crate) fn delivery_state(
-    row: &Row<'_>,
-    [settled_at, boot, dead, standing]: [usize; 4],
-) -> rusqlite::Result<DeliveryState> {
-    let settled = row.get::<_, Option<i64>>(settled_at)?.is_some();
-    let leased = row.get::<_, Option<i64>>(boot)?.is_some();
-    let behind = row.get::<_, Option<i64>>(standing)? == Some(Standing::Behind as i64);
-    Ok(match (settled, leased) {
-        (true, _) if row.get(dead)? => DeliveryState::Dead,
-        (true, _) => DeliveryState::Done,
-        (false, true) => DeliveryState::Leased,
-        (false, false) if behind => DeliveryState::Behind,
-        (false, false) => DeliveryState::Due,
-    })
+    fn delivery(
+        &self,
+        parcel: &Parcel,
+        id: EventId,
+        stood: Stood,
+    ) -> rusqlite::Result<ShownDelivery> {
+        Ok(ShownDelivery {
+            id: delivery_id(id, stood.key),
+            plugin: memory::plugin_name(self.connection, stood.plugin)?,
+            state: stood.state,
+            order_key: stood.order_key,
+            blocks: stood.blocks,
+            due_at: stood.due_at.unwrap_or(parcel.committed_at),
+            replayed_at: stood.replayed_at,
+            settled_at: stood.settled_at,
+            lost_leases: stood.lost_leases,
+            attempts: attempts(self.connection, stood.key)?,
+        })
+    }
 }
 
 fn attempts(connection: &Connection, delivery: i64) -> rusqlite::Result<Vec<ShownAttempt>> {

@@ -9,17 +9,18 @@ use hookweir_event::{
     Digest, EventId, EventType, OrderKey, Origin, Pattern, PluginName, Timestamp,
 };
 use memchr::memmem::Finder;
-use rusqlite::{Connection, Row};
+use rusqlite::Connection;
 
 use crate::{
     DeliveryState, ReadError, Reader, Shown,
-    reader::{PAGE_MAX, delivery_state, shown},
+    reader::{PAGE_MAX, View},
     sqlite::{
         blocks::{self, Asked, Term},
         claims, codec,
-        deliver::{parsed, unreadable},
-        order::Standing,
-        schema::child_keys,
+        deliver::unreadable,
+        fresh,
+        parcels::{self, Entry, Parcel, Part},
+        schema::parent_key,
     },
 };
 
@@ -127,9 +128,12 @@ impl Reader {
     ) -> Result<Page<Shown>, ReadError> {
         self.with(|connection| {
             let Page { found, next } = find(connection, filter, from, limit)?;
-            let show = |key: &i64| shown(connection, "e.key = ?1 LIMIT ?2", [*key, 1]);
-            let found: Vec<_> = found.iter().map(show).collect::<rusqlite::Result<_>>()?;
-            Ok(Page { found: found.into_iter().flatten().collect(), next })
+            let (view, mut shown) = (View::new(connection)?, Vec::new());
+            let mut looker = Looker::new(connection, Part::Directory);
+            for event in found {
+                shown.extend(looker.look(event, |parcel, entry| view.shown(parcel, entry))?);
+            }
+            Ok(Page { found: shown, next })
         })
     }
 
@@ -145,10 +149,11 @@ impl Reader {
     ) -> Result<Page<EventId>, ReadError> {
         self.with(|connection| {
             let Page { found, next } = find(connection, filter, from, limit)?;
-            let mut statement =
-                connection.prepare_cached("SELECT id FROM events WHERE key = ?1")?;
-            let id = |key| statement.query_row([key], |row| Ok(EventId::from_bytes(row.get(0)?)));
-            Ok(Page { found: found.into_iter().map(id).collect::<rusqlite::Result<_>>()?, next })
+            let (mut ids, mut looker) = (Vec::new(), Looker::new(connection, Part::Directory));
+            for event in found {
+                ids.extend(looker.look(event, |_, entry| Ok(entry.id))?);
+            }
+            Ok(Page { found: ids, next })
         })
     }
 
@@ -169,9 +174,38 @@ impl Reader {
     }
 }
 
+/// Looks at one event after another. Those that lie beside each other are read together.
+struct Looker<'a> {
+    connection: &'a Connection,
+    part: Part,
+    parcel: Option<Parcel>,
+}
+
+impl<'a> Looker<'a> {
+    fn new(connection: &'a Connection, part: Part) -> Self {
+        Self { connection, part, parcel: None }
+    }
+
+    /// What `with` makes of an event, if it is kept.
+    fn look<T>(
+        &mut self,
+        event: i64,
+        with: impl FnOnce(&Parcel, &Entry) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Option<T>> {
+        if self.parcel.as_ref().is_none_or(|parcel| parcel.entry(event).is_none()) {
+            self.parcel = parcels::holding(self.connection, event, self.part)?;
+        }
+        let parcel = self.parcel.as_ref();
+        let found = parcel.and_then(|parcel| Some((parcel, parcel.entry(event)?)));
+        found.map(|(parcel, entry)| with(parcel, entry)).transpose()
+    }
+}
+
 /// One search for one page.
 struct Search<'a> {
     connection: &'a Connection,
+    view: View<'a>,
+    looker: Looker<'a>,
     filter: &'a Filter,
     text: Option<Finder<'a>>,
     /// The event that has the claim that is looked for, as far as claims tell that hold still.
@@ -195,8 +229,11 @@ fn find(
         Some(claim) => claims::holder_on_disk(connection, claim)?,
         None => None,
     };
+    let part = if filter.text.is_some() { Part::Whole } else { Part::Directory };
     let mut search = Search {
         connection,
+        view: View::new(connection)?,
+        looker: Looker::new(connection, part),
         filter,
         text: filter.text.as_deref().map(Finder::new),
         holder,
@@ -209,7 +246,7 @@ fn find(
     let open = u64::try_from(open).unwrap_or(0);
     let next = match filter.state {
         // One event, by the blocks.
-        _ if filter.claim.is_some() => search.walk_blocks(from)?,
+        _ if filter.claim.is_some() => search.walk_blocks(from, 0)?,
         _ if filter.duplicated => {
             let sql = "SELECT event FROM duplicates WHERE event < ?1 ORDER BY event DESC";
             search.walk_index(sql, from)?
@@ -220,13 +257,14 @@ fn find(
             search.walk_index(sql, from)?
         }
         Some(Standpoint::Delivery(state)) if state != DeliveryState::Done && open <= FEW_OPEN => {
-            let sql = "SELECT key >> 10 FROM deliveries
-                       WHERE settled_at IS NULL AND standing IS NOT 1 AND key < ?1 << 10
-                       UNION SELECT key >> 10 FROM deliveries
-                       WHERE standing IS NOT NULL AND key < ?1 << 10 ORDER BY 1 DESC";
-            search.walk_index(sql, from)?
+            // Those that nobody leased yet lie behind the first of them, and are the newest.
+            let newest = fresh::first_due(connection)?.unwrap_or(next_event);
+            match search.walk_blocks(from, newest)? {
+                Some(next) => Some(next),
+                None => search.walk_open(from.min(newest))?,
+            }
         }
-        _ => search.walk_blocks(from)?,
+        _ => search.walk_blocks(from, 0)?,
     };
     Ok(Page { found: search.found, next: next.map(Cursor) })
 }
@@ -247,7 +285,7 @@ impl Search<'_> {
                 continue;
             }
             if self.is_full() {
-                return Ok(last);
+                return Ok(Some(last.unwrap_or(from)));
             }
             last = Some(event);
             self.look(event, false)?;
@@ -255,11 +293,26 @@ impl Search<'_> {
         Ok(None)
     }
 
-    /// Over all events, by blocks. Answers the last event that was looked at, if there are more.
-    fn walk_blocks(&mut self, from: i64) -> rusqlite::Result<Option<i64>> {
-        let oldest = "SELECT min(key) FROM events";
+    /// Over the events that have an open delivery that has a row or is leased.
+    fn walk_open(&mut self, from: i64) -> rusqlite::Result<Option<i64>> {
+        let leased: Vec<_> =
+            self.view.leased().map(parent_key).map(|event| event.to_string()).collect();
+        let sql = format!(
+            "SELECT key >> 10 FROM deliveries
+             WHERE settled_at IS NULL AND standing IS NOT 1 AND key < ?1 << 10
+             UNION SELECT key >> 10 FROM deliveries WHERE standing IS NOT NULL AND key < ?1 << 10
+             UNION SELECT value FROM json_each('[{}]') WHERE value < ?1 ORDER BY 1 DESC",
+            leased.join(",")
+        );
+        self.walk_index(&sql, from)
+    }
+
+    /// Over all events from the oldest that is wanted on, by blocks. Answers the last event that was looked
+    /// at, if there are more.
+    fn walk_blocks(&mut self, from: i64, oldest_wanted: i64) -> rusqlite::Result<Option<i64>> {
+        let oldest = "SELECT min(key) FROM parcels";
         let oldest: Option<i64> = self.connection.query_row(oldest, [], |row| row.get(0))?;
-        let Some(oldest) = oldest else { return Ok(None) };
+        let Some(oldest) = oldest.map(|oldest| oldest.max(oldest_wanted)) else { return Ok(None) };
         let asked = self.asked();
         let (mut block, _) = blocks::block_of(from);
         let mut last = from;
@@ -305,18 +358,18 @@ impl Search<'_> {
     /// Looks at one event. `by_claim`: it was found by its claim, if one is looked for.
     fn look(&mut self, event: i64, by_claim: bool) -> rusqlite::Result<()> {
         self.looked += 1;
-        let sql = "SELECT o.name, e.type, e.received_at FROM events AS e
-                   JOIN origins AS o ON o.key = e.origin WHERE e.key = ?1";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = statement.query([event])?;
-        let Some(row) = rows.next()? else { return Ok(()) };
         if self.filter.duplicated && !self.is_duplicated(event)? {
             return Ok(());
         }
         let claimed = self.filter.claim.is_none() || by_claim || self.holder == Some(event);
-        if claimed && self.is_of_kind(row)? && self.has_delivery(event)? && self.has_text(event)? {
-            self.found.push(event);
-        }
+        let Self { connection, view, looker, filter, text, read, .. } = self;
+        let found = looker.look(event, |parcel, entry| {
+            Ok(claimed
+                && is_of_kind(connection, filter, entry)?
+                && has_delivery(view, filter, entry)?
+                && has_text(text.as_ref(), parcel, entry, read)?)
+        })?;
+        self.found.extend((found == Some(true)).then_some(event));
         Ok(())
     }
 
@@ -324,69 +377,63 @@ impl Search<'_> {
         let sql = "SELECT EXISTS (SELECT 1 FROM duplicates WHERE event = ?1)";
         self.connection.prepare_cached(sql)?.query_row([event], |row| row.get(0))
     }
+}
 
-    fn is_of_kind(&self, row: &Row<'_>) -> rusqlite::Result<bool> {
-        let (origin, event_type): (Origin, EventType) = (parsed(row, 0)?, parsed(row, 1)?);
-        let at = Timestamp::from_millis(row.get(2)?);
-        let filter = self.filter;
-        Ok(filter.origin.as_ref().is_none_or(|wanted| *wanted == origin)
-            && filter.event_type.as_ref().is_none_or(|wanted| *wanted == event_type)
-            && filter.pattern.as_ref().is_none_or(|wanted| wanted.matches(&origin, &event_type))
-            && filter.since.is_none_or(|since| at >= since)
-            && filter.until.is_none_or(|until| at < until))
+fn is_of_kind(connection: &Connection, filter: &Filter, entry: &Entry) -> rusqlite::Result<bool> {
+    let (event_type, at) = (&entry.event_type, entry.received_at);
+    if filter.event_type.as_ref().is_some_and(|wanted| wanted != event_type)
+        || filter.since.is_some_and(|since| at < since)
+        || filter.until.is_some_and(|until| at >= until)
+    {
+        return Ok(false);
     }
+    if filter.origin.is_none() && filter.pattern.is_none() {
+        return Ok(true);
+    }
+    let origin = parcels::origin(connection, entry.origin)?;
+    Ok(filter.origin.as_ref().is_none_or(|wanted| *wanted == origin)
+        && filter.pattern.as_ref().is_none_or(|wanted| wanted.matches(&origin, event_type)))
+}
 
-    fn has_delivery(&self, event: i64) -> rusqlite::Result<bool> {
-        let Filter { plugin, order_key, state, .. } = self.filter;
-        if plugin.is_none() && order_key.is_none() && state.is_none() {
+fn has_delivery(view: &View<'_>, filter: &Filter, entry: &Entry) -> rusqlite::Result<bool> {
+    let Filter { plugin, order_key, state, .. } = filter;
+    if plugin.is_none() && order_key.is_none() && state.is_none() {
+        return Ok(true);
+    }
+    let stood = view.stood(entry)?;
+    for stood in &stood {
+        let stands = match state {
+            None => true,
+            Some(Standpoint::Unrouted) => false,
+            Some(Standpoint::Blocks) => stood.blocks,
+            Some(Standpoint::Delivery(state)) => stood.state == *state,
+        };
+        if stands
+            && order_key.as_ref().is_none_or(|wanted| stood.order_key.as_ref() == Some(wanted))
+            && view.is_of(stood, plugin.as_ref())?
+        {
             return Ok(true);
         }
-        let sql = "SELECT p.name, d.order_key, d.settled_at, d.boot, d.dead, d.standing
-                   FROM deliveries AS d JOIN plugins AS p ON p.key = d.plugin
-                   WHERE d.key BETWEEN ?1 AND ?2";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let (first, last) = child_keys(event);
-        let mut rows = statement.query([first, last])?;
-        let mut is_unrouted = true;
-        while let Some(row) = rows.next()? {
-            is_unrouted = false;
-            let wanted = |wanted: Option<&str>, at| -> rusqlite::Result<bool> {
-                Ok(wanted.is_none() || row.get_ref(at)?.as_str_or_null()? == wanted)
-            };
-            let stands = match state {
-                None => true,
-                Some(Standpoint::Unrouted) => false,
-                Some(Standpoint::Blocks) => {
-                    row.get::<_, Option<i64>>(5)? == Some(Standing::Blocks as i64)
-                }
-                Some(Standpoint::Delivery(state)) => delivery_state(row, [2, 3, 4, 5])? == *state,
-            };
-            if stands
-                && wanted(plugin.as_ref().map(PluginName::as_str), 0)?
-                && wanted(order_key.as_ref().map(OrderKey::as_str), 1)?
-            {
-                return Ok(true);
-            }
-        }
-        let of_none = plugin.is_none() && order_key.is_none();
-        Ok(is_unrouted && of_none && *state == Some(Standpoint::Unrouted))
     }
+    let of_none = plugin.is_none() && order_key.is_none();
+    Ok(stood.is_empty() && of_none && *state == Some(Standpoint::Unrouted))
+}
 
-    fn has_text(&mut self, event: i64) -> rusqlite::Result<bool> {
-        let Some(text) = &self.text else { return Ok(true) };
-        let sql = "SELECT envelope, body FROM events WHERE key = ?1";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = statement.query([event])?;
-        let Some(row) = rows.next()? else { return Ok(false) };
-        let (envelope, body) = (row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?);
-        self.read += envelope.len() + body.len();
-        if text.find(body).is_some() {
-            return Ok(true);
-        }
-        let envelope = codec::read_envelope(envelope).ok_or_else(|| unreadable(0))?;
-        let holds = |bytes: &[u8]| text.find(bytes).is_some();
-        let in_line = [Some(&envelope.path), envelope.query.as_ref()];
-        Ok(in_line.into_iter().flatten().any(|text| holds(text.as_bytes()))
-            || envelope.headers.iter().any(|(name, value)| holds(name.as_bytes()) || holds(value)))
+fn has_text(
+    text: Option<&Finder<'_>>,
+    parcel: &Parcel,
+    entry: &Entry,
+    read: &mut usize,
+) -> rusqlite::Result<bool> {
+    let Some(text) = text else { return Ok(true) };
+    let (envelope, body) = parcel.content_of(entry).ok_or_else(|| unreadable(0))?;
+    *read += envelope.len() + body.len();
+    if text.find(body).is_some() {
+        return Ok(true);
     }
+    let envelope = codec::read_envelope(envelope).ok_or_else(|| unreadable(0))?;
+    let holds = |bytes: &[u8]| text.find(bytes).is_some();
+    let in_line = [Some(&envelope.path), envelope.query.as_ref()];
+    Ok(in_line.into_iter().flatten().any(|text| holds(text.as_bytes()))
+        || envelope.headers.iter().any(|(name, value)| holds(name.as_bytes()) || holds(value)))
 }

@@ -14,7 +14,7 @@ use tokio::sync::{
 use crate::{
     DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, OpenError, Options, Reader, Receipt,
     Replay, Settled, Settlement, StoreError, Want,
-    sqlite::{self, Done, Op, Signals, Verb},
+    sqlite::{self, Done, Op, Signals, Verb, anchor::Anchor},
 };
 
 /// The store. Cheap to clone; dropping the last handle finishes what is queued, checkpoints, syncs
@@ -68,7 +68,8 @@ impl Store {
             health: watch::Sender::new(Health::Ready),
             finished: watch::Sender::new(None),
         };
-        let reader = Reader::new(options.path.clone(), options.vfs.clone());
+        let anchor = Anchor::default();
+        let reader = Reader::new(options.path.clone(), options.vfs.clone(), anchor.clone());
         let path = options.path.clone();
         let (opened, ready) = oneshot::channel();
         let (back, told) = (queue.downgrade(), signals.clone());
@@ -76,7 +77,7 @@ impl Store {
             .name("store-writer".into())
             .spawn(move || {
                 let _farewell = Farewell(told.clone());
-                sqlite::run(&options, operations, back, &told, opened);
+                sqlite::run(&options, operations, (back, &anchor), &told, opened);
             })
             .map_err(|source| OpenError::File { path: path.clone(), source })?;
         let shared = Shared { queue: Some(queue), thread: Some(thread), signals, reader };

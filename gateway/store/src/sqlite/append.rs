@@ -1,7 +1,7 @@
 //! Appending: an event with its claims and deliveries, or a duplicate counted.
 
-use hookweir_event::{Attempt, EventId, EventType, Hops, Origin, Outcome, Timestamp};
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use hookweir_event::{Attempt, EventId, Hops, Outcome, Timestamp};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     Append,
@@ -9,8 +9,11 @@ use super::{
     claims::Claims,
     codec,
     fault::Fault,
+    fresh::Fresh,
+    known::Known,
     memory::Memory,
     order::Standing,
+    parcels::{self, Entry, Parcels, Place},
     schema::{ORDINAL_MAX, child_key, child_keys},
     terms,
 };
@@ -23,43 +26,12 @@ pub(super) struct Batch<'a> {
     pub(super) memory: &'a mut Memory,
     pub(super) claims: &'a mut Claims,
     pub(super) blocks: &'a mut Blocks,
+    pub(super) parcels: &'a mut Parcels,
+    pub(super) fresh: &'a mut Fresh,
     /// Room for envelopes, kept between batches.
     pub(super) envelope: &'a mut Vec<u8>,
     /// Whether it makes work due, or changes when the next work is.
     pub(super) work_due: bool,
-    insert_event: Statement<'a>,
-    insert_delivery: Statement<'a>,
-}
-
-/// A statement that is looked up once in a batch.
-#[derive(Default)]
-struct Statement<'a>(Option<CachedStatement<'a>>);
-
-impl<'a> Statement<'a> {
-    fn get(
-        &mut self,
-        connection: &'a Connection,
-        sql: &str,
-    ) -> rusqlite::Result<&mut CachedStatement<'a>> {
-        match &mut self.0 {
-            Some(statement) => Ok(statement),
-            none => Ok(none.insert(connection.prepare_cached(sql)?)),
-        }
-    }
-}
-
-/// A row of `events`.
-struct Row<'a> {
-    id: EventId,
-    origin: &'a Origin,
-    event_type: &'a EventType,
-    received_at: Timestamp,
-    hops: Hops,
-    from: Option<Lineage>,
-    /// When the last of its claims expires.
-    claimed_until: Timestamp,
-    envelope: &'a [u8],
-    body: &'a [u8],
 }
 
 /// The first event with a claim.
@@ -69,35 +41,11 @@ struct First {
     kept: bool,
 }
 
-/// Where an event comes from, if a plugin made it.
-#[derive(Debug, Clone, Copy)]
-struct Lineage {
-    parent: i64,
-    root: i64,
-    /// Of these two.
-    ids: [EventId; 2],
-}
-
 impl<'a> Batch<'a> {
-    pub(super) fn new(
-        connection: &'a Connection,
-        now: Timestamp,
-        memory: &'a mut Memory,
-        claims: &'a mut Claims,
-        blocks: &'a mut Blocks,
-        envelope: &'a mut Vec<u8>,
-    ) -> Self {
-        Self {
-            connection,
-            now,
-            memory,
-            claims,
-            blocks,
-            envelope,
-            work_due: false,
-            insert_event: Statement::default(),
-            insert_delivery: Statement::default(),
-        }
+    pub(super) fn new(connection: &'a Connection, now: Timestamp, known: &'a mut Known) -> Self {
+        let Known { memory, claims, blocks, parcels, fresh, envelope } = known;
+        let work_due = false;
+        Self { connection, now, memory, claims, blocks, parcels, fresh, envelope, work_due }
     }
 
     pub(super) fn append(&mut self, new: &Append) -> Result<Receipt, Fault> {
@@ -110,17 +58,19 @@ impl<'a> Batch<'a> {
             true => Timestamp::default(),
             false => self.now + new.dedupe_window,
         };
-        self.insert(&Row {
+        let entry = Entry {
+            key,
             id: new.id,
-            origin: &new.origin,
-            event_type: &new.event_type,
+            origin: self.memory.origin(self.connection, &new.origin)?,
+            event_type: new.event_type.clone(),
             received_at: new.received_at,
             hops: new.hops,
             from: None,
-            claimed_until,
-            envelope: &new.envelope,
-            body: &new.body,
-        })?;
+            claimed_until: Some(claimed_until),
+            plugins: Vec::with_capacity(new.routes.len()),
+            place: Place::default(),
+        };
+        self.insert(entry, &new.envelope, &new.body);
         self.blocks.add(key, new.received_at, new.terms.iter().copied());
         self.route(key, &new.routes)?;
         Ok(Receipt::new(new.id, false))
@@ -132,24 +82,25 @@ impl<'a> Batch<'a> {
         output: &Output,
         parent: &crate::LeaseKey,
     ) -> Result<(), Fault> {
-        let hops = hookweir_event::Hops(parent.hops).next();
-        let lineage = Lineage { parent: parent.event, root: parent.root, ids: parent.ids };
+        let hops = Hops(parent.hops).next();
         let event = &output.event;
-        let mut envelope = std::mem::take(self.envelope);
-        codec::write_envelope(event, &mut envelope);
-        let inserted = self.insert(&Row {
+        let key = self.memory.totals.next_event;
+        let entry = Entry {
+            key,
             id: event.id,
-            origin: &event.origin,
-            event_type: &event.event_type,
+            origin: self.memory.origin(self.connection, &event.origin)?,
+            event_type: event.event_type.clone(),
             received_at: event.received_at,
             hops,
-            from: Some(lineage),
-            claimed_until: Timestamp::default(),
-            envelope: &envelope,
-            body: &event.body,
-        });
+            from: Some(parent.ids),
+            claimed_until: Some(Timestamp::default()),
+            plugins: Vec::with_capacity(output.routes.len()),
+            place: Place::default(),
+        };
+        let mut envelope = std::mem::take(self.envelope);
+        codec::write_envelope(event, &mut envelope);
+        self.insert(entry, &envelope, &event.body);
         *self.envelope = envelope;
-        let key = inserted?;
         self.blocks.add(key, event.received_at, terms(event, &[], &output.routes));
         self.memory.totals.outputs += 1;
         if hops.beyond_limit() {
@@ -176,14 +127,11 @@ impl<'a> Batch<'a> {
 
     /// The event that holds a claim, and notes that it was sent again. None if nobody knows it any more.
     fn first(&mut self, holder: i64) -> Result<Option<First>, Fault> {
-        let sql = "SELECT id, 1 FROM events WHERE key = ?1
-                   UNION ALL SELECT id, 0 FROM departed WHERE key = ?1";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let first = statement
-            .query_row([holder], |row| {
-                Ok(First { id: EventId::from_bytes(row.get(0)?), kept: row.get(1)? })
-            })
-            .optional()?;
+        let id = self.parcels.with(self.connection, holder, |_, entry| Ok(entry.id))?;
+        let first = match id {
+            Some(id) => Some(First { id, kept: true }),
+            None => self.departed(holder)?,
+        };
         if first.as_ref().is_some_and(|first| first.kept) {
             let sql = "INSERT INTO duplicates (event, count, last_at) VALUES (?1, 1, ?2)
                        ON CONFLICT (event) DO UPDATE SET count = count + 1, last_at = ?2";
@@ -192,32 +140,20 @@ impl<'a> Batch<'a> {
         Ok(first)
     }
 
-    fn insert(&mut self, row: &Row<'_>) -> Result<i64, Fault> {
-        let key = self.memory.totals.next_event;
-        let origin = self.memory.origin(self.connection, row.origin)?;
-        let sql = "INSERT INTO events
-            (key, id, origin, type, received_at, hops, parent, root, parent_id, root_id, claimed_until,
-             envelope, body)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
-        self.insert_event.get(self.connection, sql)?.execute(params![
-            key,
-            row.id.as_bytes(),
-            origin,
-            row.event_type.as_str(),
-            row.received_at.as_millis(),
-            row.hops.0,
-            row.from.map(|from| from.parent),
-            row.from.map(|from| from.root),
-            row.from.as_ref().map(|from| from.ids[0].as_bytes()),
-            row.from.as_ref().map(|from| from.ids[1].as_bytes()),
-            row.claimed_until.as_millis(),
-            row.envelope,
-            row.body,
-        ])?;
-        self.memory.totals.next_event += 1;
-        self.memory.totals.events += 1;
-        self.memory.totals.bytes += (row.envelope.len() + row.body.len()).cast_signed() as i64;
-        Ok(key)
+    /// An event that is gone, whose claims hold still.
+    fn departed(&self, holder: i64) -> Result<Option<First>, Fault> {
+        let sql = "SELECT id FROM departed WHERE key = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let id = statement.query_row([holder], |row| row.get(0)).optional()?;
+        Ok(id.map(|id| First { id: EventId::from_bytes(id), kept: false }))
+    }
+
+    fn insert(&mut self, entry: Entry, envelope: &[u8], body: &[u8]) {
+        let totals = &mut self.memory.totals;
+        totals.next_event += 1;
+        totals.events += 1;
+        totals.bytes += (envelope.len() + body.len()).cast_signed() as i64;
+        self.parcels.add(self.now, entry, envelope, body);
     }
 
     /// Makes the deliveries of an event, due now or behind others with their order key.
@@ -227,8 +163,26 @@ impl<'a> Batch<'a> {
             self.memory.totals.unrouted += 1;
         }
         for (ordinal, route) in (0..).zip(routes) {
-            self.deliver(child_key(event, ordinal), route, event)?;
+            let key = child_key(event, ordinal);
+            let before = &routes[..ordinal as usize];
+            let again = before.iter().any(|before| before.plugin == route.plugin);
+            if route.order_key.is_some() || again {
+                self.parcels.deliver(0);
+                self.deliver(key, route, event)?;
+            } else {
+                self.deliver_fresh(key, route)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Makes one delivery of an event that was just added, without a row.
+    fn deliver_fresh(&mut self, key: i64, route: &Route) -> Result<(), Fault> {
+        let plugin = self.memory.plugin(self.connection, &route.plugin)?;
+        self.parcels.deliver(plugin);
+        self.fresh.add(plugin, key, self.now);
+        self.memory.totals.due += 1;
+        self.work_due = true;
         Ok(())
     }
 
@@ -242,7 +196,7 @@ impl<'a> Batch<'a> {
             }
         } else {
             let sql = "INSERT INTO deliveries (key, plugin, due_at) VALUES (?1, ?2, ?3)";
-            self.insert_delivery.get(self.connection, sql)?.execute(params![
+            self.connection.prepare_cached(sql)?.execute(params![
                 key,
                 plugin,
                 self.now.as_millis()
@@ -256,15 +210,12 @@ impl<'a> Batch<'a> {
     /// Makes further deliveries of events. Returns how many.
     pub(super) fn replay(&mut self, replays: &[Replay]) -> Result<u64, Fault> {
         let mut made = 0;
+        // So that events of this transaction are found as well.
+        self.parcels.write(self.connection)?;
         for Replay { event, routes } in replays {
-            let sql = "SELECT key FROM events WHERE id = ?1";
-            let mut statement = self.connection.prepare_cached(sql)?;
-            let key = statement.query_row([event.as_bytes()], |row| row.get(0)).optional()?;
-            let Some(event) = key else { continue };
-            let sql = "SELECT max(key) FROM deliveries WHERE key BETWEEN ?1 AND ?2";
-            let (first, last) = child_keys(event);
-            let newest: Option<i64> =
-                self.connection.prepare_cached(sql)?.query_row([first, last], |row| row.get(0))?;
+            let Some(key) = parcels::key_of(self.connection, *event)? else { continue };
+            let newest = self.newest_delivery(key)?;
+            let (event, first) = (key, child_key(key, 0));
             let had = newest.map_or(0, |newest| usize::try_from(newest - first + 1).unwrap_or(0));
             check_fan_out(had + routes.len())?;
             if had == 0 && !routes.is_empty() {
@@ -282,6 +233,19 @@ impl<'a> Batch<'a> {
         Ok(made)
     }
 
+    /// The last delivery that an event has.
+    fn newest_delivery(&mut self, event: i64) -> Result<Option<i64>, Fault> {
+        let sql = "SELECT max(key) FROM deliveries WHERE key BETWEEN ?1 AND ?2";
+        let (first, last) = child_keys(event);
+        let row: Option<i64> =
+            self.connection.prepare_cached(sql)?.query_row([first, last], |row| row.get(0))?;
+        let fresh = self.parcels.with(self.connection, event, |_, entry| {
+            let count = i64::try_from(entry.plugins.len()).unwrap_or(0);
+            Ok((count > 0).then_some(first + count - 1))
+        })?;
+        Ok(row.max(fresh.flatten()))
+    }
+
     /// Makes the deliveries of an event that went too far: dead from the start, with the reason.
     fn bury(&mut self, event: i64, routes: &[Route]) -> Result<(), Fault> {
         check_fan_out(routes.len())?;
@@ -291,6 +255,7 @@ impl<'a> Batch<'a> {
         for (ordinal, route) in (0..).zip(routes) {
             let plugin = self.memory.plugin(self.connection, &route.plugin)?;
             let key = child_key(event, ordinal);
+            self.parcels.deliver(0);
             let sql = "INSERT INTO deliveries (key, plugin, due_at, attempts, settled_at, dead)
                        VALUES (?1, ?2, ?3, 1, ?3, 1)";
             self.connection.prepare_cached(sql)?.execute(params![

@@ -18,6 +18,8 @@ use rusqlite::{Connection, params};
 use super::{
     deliver::{parsed, unreadable},
     fault::Fault,
+    memory,
+    parcels::{self, Part, Walk},
     schema::{child_key, parent_key},
 };
 use crate::Route;
@@ -77,6 +79,10 @@ impl Places {
 
     fn insert(&mut self, place: u16) {
         self.0[usize::from(place) / 64] |= 1 << (place % 64);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::NONE
     }
 
     pub(crate) fn contains(&self, place: usize) -> bool {
@@ -153,15 +159,17 @@ impl Blocks {
     ) -> Result<Self, Fault> {
         let mut blocks = Self::default();
         let first = first_of(block_of(next_event).0);
-        let sql = "SELECT e.key, e.received_at, o.name, e.type FROM events AS e
-                   JOIN origins AS o ON o.key = e.origin WHERE e.key >= ?1";
-        let mut statement = connection.prepare(sql)?;
-        let mut rows = statement.query([first])?;
-        while let Some(row) = rows.next()? {
-            let at = Timestamp::from_millis(row.get(1)?);
-            let terms = [Term::origin(&parsed(row, 2)?), Term::event_type(&parsed(row, 3)?)];
-            blocks.add(row.get(0)?, at, terms);
-        }
+        parcels::walk(connection, first, Part::Directory, |parcel| {
+            for entry in parcel.entries.iter().filter(|entry| entry.key >= first) {
+                let origin = parcels::origin(connection, entry.origin)?;
+                let mut terms = vec![Term::origin(&origin), Term::event_type(&entry.event_type)];
+                for plugin in entry.plugins.iter().filter(|plugin| **plugin != 0) {
+                    terms.push(Term::plugin(&memory::plugin_name(connection, *plugin)?));
+                }
+                blocks.add(entry.key, entry.received_at, terms);
+            }
+            Ok(Walk::On)
+        })?;
         let sql = "SELECT d.key, p.name, d.order_key FROM deliveries AS d
                    JOIN plugins AS p ON p.key = d.plugin WHERE d.key >= ?1";
         let mut statement = connection.prepare(sql)?;

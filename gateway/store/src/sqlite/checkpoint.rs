@@ -4,6 +4,10 @@
 //! reaches the log's end, and a log that is not copied to its end can't start anew. So a thread does
 //! the long pass, and right after it the writer, between two batches, copies the short rest: the next
 //! commit then writes from the log's beginning.
+//!
+//! SQLite syncs the database file only when a pass reaches the log's end, which would be the writer's: 18 ms
+//! for what the thread had copied. So the thread has the file written out itself, through a handle of its
+//! own, and the writer's sync finds little to do. Nothing is built on that first sync but time.
 
 use std::{
     sync::{Arc, Condvar, Mutex, PoisonError, mpsc},
@@ -14,18 +18,23 @@ use std::{
 use rusqlite::{Connection, MAIN_DB, wal::CheckpointMode};
 use tokio::sync::mpsc::WeakSender;
 
-use super::{Op, fault::Fault};
+use super::{Op, anchor::Anchor, fault::Fault};
 
-/// A pass starts at 8 MiB of log: long enough that a page written again and again is copied once, short
-/// enough that a pass takes some 10 ms.
-const PASS_BYTES: u32 = 8 << 20;
-/// The writer copies a rest of up to 4 MiB itself; a longer one gets another pass.
-const REST_BYTES: u32 = 4 << 20;
+/// A pass starts when 1 MiB of log is not copied yet. While a pass is written out, a commit's sync waits
+/// behind it: 16 ms with passes of 8 MiB.
+const PASS_BYTES: u32 = 1 << 20;
+/// When the log has 8 MiB, the writer copies a rest of up to 1 MiB itself; for a longer one it waits for
+/// another pass.
+const RESTART_BYTES: u32 = 8 << 20;
+const REST_BYTES: u32 = 1 << 20;
 /// At 48 MiB the writer waits: for the pass that runs, and for readers that keep the log from starting
 /// anew. New readers are no hindrance once all is copied, so that takes as long as one query. With the
-/// largest batch on top the log stays below 64 MiB, unless someone reads for longer than the busy
-/// timeout; then it grows by as much again before the next wait.
+/// largest batch on top the log stays below 64 MiB, unless one query reads for longer than that;
+/// then it grows by as much again before the next wait.
 const HARD_BYTES: u32 = 48 << 20;
+/// How often it looks whether a reader is gone, and how many times: for two seconds.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+const LOOKS: usize = 2000;
 /// How often the writer is reminded that time passes: after a failed commit it tries another, and it
 /// forgets what is over.
 const TICK: Duration = Duration::from_secs(1);
@@ -37,14 +46,16 @@ struct Pass;
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     pass: u32,
+    restart: u32,
     rest: u32,
     hard: u32,
 }
 
 impl Limits {
     fn with_pages_of(bytes: u32) -> Self {
-        let [pass, rest, hard] = [PASS_BYTES, REST_BYTES, HARD_BYTES].map(|limit| limit / bytes);
-        Self { pass, rest, hard }
+        let [pass, restart, rest, hard] =
+            [PASS_BYTES, RESTART_BYTES, REST_BYTES, HARD_BYTES].map(|limit| limit / bytes);
+        Self { pass, restart, rest, hard }
     }
 }
 
@@ -70,9 +81,11 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    /// Starts the thread, which owns `connection`, and sends ticks to the writer through `back`.
+    /// Starts the thread, which owns `connection` to the database that `file` is, and sends ticks to the
+    /// writer through `back`.
     pub(super) fn start(
         connection: Connection,
+        file: Anchor,
         page_bytes: u32,
         back: WeakSender<Op>,
     ) -> std::io::Result<Self> {
@@ -83,7 +96,7 @@ impl Checkpointer {
         let state = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("store-checkpoint".into())
-            .spawn(move || work(&connection, &queue, &back, &state))?;
+            .spawn(move || work((&connection, &file), &queue, &back, &state))?;
         Ok(Self {
             jobs: Some(jobs),
             thread: Some(thread),
@@ -107,20 +120,23 @@ impl Checkpointer {
             self.next_try = 0;
         }
         self.frames_seen = frames;
-        let Limits { pass, rest, hard } = self.limits;
+        let Limits { pass, restart, rest, hard } = self.limits;
         if frames < pass.max(self.next_try) {
             return Ok(());
         }
         let Some(copied) = self.idle_pass(frames >= hard) else {
             return Ok(());
         };
-        if frames.saturating_sub(copied) > rest && frames < hard {
-            self.start_pass();
+        let left = frames.saturating_sub(copied);
+        if frames < hard && (frames < restart || left > rest) {
+            if left >= pass {
+                self.start_pass();
+            }
             return Ok(());
         }
         let (copied, pause) = match frames >= hard {
             false => (copy(writer, CheckpointMode::PASSIVE)?, rest),
-            true => (copy(writer, CheckpointMode::RESTART)?, hard),
+            true => (copy_all(writer, frames)?, hard),
         };
         lock(&self.shared).copied = copied;
         // Unless the next commit starts the log anew, a reader is in the way.
@@ -160,14 +176,14 @@ fn lock(shared: &Shared) -> std::sync::MutexGuard<'_, Progress> {
 }
 
 fn work(
-    connection: &Connection,
+    (connection, file): (&Connection, &Anchor),
     jobs: &mpsc::Receiver<Pass>,
     back: &WeakSender<Op>,
     shared: &Shared,
 ) {
     loop {
         match jobs.recv_timeout(TICK) {
-            Ok(Pass) => finish_pass(copy(connection, CheckpointMode::PASSIVE), shared),
+            Ok(Pass) => finish_pass(pass(connection, file), shared),
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => return,
         }
@@ -192,6 +208,16 @@ fn finish_pass(copied: Result<u32, Fault>, shared: &Shared) {
     shared.1.notify_all();
 }
 
+/// Copies what it can, and has it written out.
+fn pass(connection: &Connection, file: &Anchor) -> Result<u32, Fault> {
+    let copied = copy(connection, CheckpointMode::PASSIVE)?;
+    match file.sync_data() {
+        Ok(()) => Ok(copied),
+        // What any failed sync means.
+        Err(error) => Err(Fault::Poison(format!("a sync failed ({error})"))),
+    }
+}
+
 /// Copies what it can; says how much of the log is known to be copied now.
 fn copy(connection: &Connection, mode: CheckpointMode) -> Result<u32, Fault> {
     match checkpoint(connection, mode) {
@@ -199,6 +225,23 @@ fn copy(connection: &Connection, mode: CheckpointMode) -> Result<u32, Fault> {
         Err(Fault::Passing(crate::StoreError::Busy)) => Ok(0),
         Err(fault) => Err(fault),
     }
+}
+
+/// Copies the whole log, and waits until nobody reads from it. While this waits nothing is committed, so
+/// whoever begins to read has all there is and is in nobody's way; who began before ends with the query.
+///
+/// SQLite's own wait would be for a moment in which nobody reads at all, which one who reads page after page
+/// never leaves it: that took the whole busy timeout, and for nothing.
+fn copy_all(connection: &Connection, frames: u32) -> Result<u32, Fault> {
+    let mut copied = 0;
+    for _ in 0..LOOKS {
+        copied = copy(connection, CheckpointMode::PASSIVE)?;
+        if copied >= frames {
+            return copy(connection, CheckpointMode::RESTART);
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    Ok(copied)
 }
 
 /// Copies the whole log, syncs, and cuts it to nothing. Fails if a reader is in the way for longer

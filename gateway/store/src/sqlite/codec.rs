@@ -83,7 +83,17 @@ pub(crate) fn read_logs(blob: &[u8]) -> Option<Vec<LogLine>> {
     })
 }
 
-fn put_len(out: &mut Vec<u8>, mut len: usize) {
+/// Writes a key of a row, which is not negative.
+pub(super) fn put_key(out: &mut Vec<u8>, key: i64) {
+    put_len(out, usize::try_from(key).unwrap_or(0));
+}
+
+/// Reads a key of a row.
+pub(super) fn key(input: &mut &[u8]) -> Option<i64> {
+    i64::try_from(len(input)?).ok()
+}
+
+pub(super) fn put_len(out: &mut Vec<u8>, mut len: usize) {
     while len >= 0x80 {
         out.push(0x80 | len.to_le_bytes()[0]);
         len >>= 7;
@@ -91,7 +101,7 @@ fn put_len(out: &mut Vec<u8>, mut len: usize) {
     out.push(len.to_le_bytes()[0]);
 }
 
-fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     put_len(out, bytes.len());
     out.extend_from_slice(bytes);
 }
@@ -100,11 +110,11 @@ fn versioned(blob: &[u8]) -> Option<&[u8]> {
     blob.split_first().filter(|(version, _)| **version == VERSION).map(|(_, rest)| rest)
 }
 
-fn take<'a>(input: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
+pub(super) fn take<'a>(input: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
     input.split_off(..len)
 }
 
-fn len(input: &mut &[u8]) -> Option<usize> {
+pub(super) fn len(input: &mut &[u8]) -> Option<usize> {
     let mut value = 0_usize;
     for shift in (0..usize::BITS).step_by(7) {
         let byte = take(input, 1)?[0];
@@ -116,7 +126,7 @@ fn len(input: &mut &[u8]) -> Option<usize> {
     None
 }
 
-fn bytes<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
+pub(super) fn bytes<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
     let len = len(input)?;
     take(input, len)
 }
@@ -125,7 +135,7 @@ fn text(input: &mut &[u8]) -> Option<String> {
     bytes(input).and_then(|bytes| str::from_utf8(bytes).ok()).map(str::to_owned)
 }
 
-fn list<T>(input: &mut &[u8], item: impl Fn(&mut &[u8]) -> Option<T>) -> Option<Vec<T>> {
+pub(super) fn list<T>(input: &mut &[u8], item: impl Fn(&mut &[u8]) -> Option<T>) -> Option<Vec<T>> {
     let count = len(input)?;
     // An item takes two bytes at least; a damaged count must not reserve the memory it claims.
     let mut items = Vec::with_capacity(count.min(input.len() / 2));

@@ -2,46 +2,22 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hookweir_event::{
-    Attempt, Event, EventId, EventType, Fate, Hops, OrderKey, Origin, Outcome, PluginName,
-    Timestamp,
-};
+use hookweir_event::{Attempt, Fate, OrderKey, Outcome, PluginName, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
 
 use super::{
     append::{Batch, nothing_ran},
     codec,
     fault::Fault,
+    fresh::Held,
     order::Standing,
+    parcels,
     schema::{ORDINAL_MAX, child_key, parent_key},
 };
 use crate::{DeliveryId, Lease, LeaseKey, Leased, Mend, Settled, Settlement, Want};
 
 /// A delivery whose process died this often is dead: it may be the event that kills it.
 const LOST_LEASES_MAX: u32 = 3;
-
-/// The columns that make an [`Event`], in the order that [`event`] reads them.
-pub(crate) const EVENT_COLUMNS: &str =
-    "e.id, o.name, e.type, e.received_at, e.hops, e.envelope, e.body";
-
-/// An event from [`EVENT_COLUMNS`], the first of which is at `at`.
-pub(crate) fn event(row: &Row<'_>, at: usize) -> rusqlite::Result<Event> {
-    let blob = row.get_ref(at + 5)?.as_blob()?;
-    let envelope = codec::read_envelope(blob).ok_or_else(|| unreadable(at + 5))?;
-    Ok(Event {
-        id: EventId::from_bytes(row.get(at)?),
-        origin: parsed::<Origin>(row, at + 1)?,
-        event_type: parsed::<EventType>(row, at + 2)?,
-        received_at: Timestamp::from_millis(row.get(at + 3)?),
-        method: envelope.method,
-        path: envelope.path,
-        query: envelope.query,
-        headers: envelope.headers,
-        body: row.get(at + 6)?,
-        attributes: envelope.attributes,
-        hops: Hops(row.get(at + 4)?),
-    })
-}
 
 /// A column's text as what it stands for.
 pub(crate) fn parsed<T: std::str::FromStr>(row: &Row<'_>, at: usize) -> rusqlite::Result<T> {
@@ -61,11 +37,7 @@ impl Batch<'_> {
             let Some(plugin) = self.memory.known_plugin(self.connection, &want.plugin)? else {
                 continue;
             };
-            let before = leases.len();
             self.take(plugin, want, &mut leases)?;
-            for lease in &leases[before..] {
-                self.mark(&lease.key)?;
-            }
             let sql = "SELECT min(due_at) FROM deliveries
                        WHERE plugin = ?1 AND settled_at IS NULL AND standing IS NOT 1
                        AND due_at > ?2 AND boot IS NULL";
@@ -79,63 +51,119 @@ impl Batch<'_> {
         Ok(Leased { leases, next_due })
     }
 
-    /// Finds the deliveries of one plugin that are due and free.
+    /// Takes the deliveries of one plugin that are due and free, the longest due first: those with rows and
+    /// the fresh ones, each in their order.
     fn take(&mut self, plugin: i64, want: &Want, leases: &mut Vec<Lease>) -> Result<(), Fault> {
-        let now = self.now.as_millis();
-        let sql = format!(
-            "SELECT d.key, d.due_at, d.turn, d.attempts, d.lost_leases, d.excused, d.order_key,
-                    d.replayed_at, e.root, e.root_id, {EVENT_COLUMNS}
-             FROM deliveries AS d CROSS JOIN events AS e ON e.key = d.key >> 10
-             CROSS JOIN origins AS o ON o.key = e.origin
-             WHERE d.plugin = ?1 AND d.settled_at IS NULL AND d.standing IS NOT 1
-             AND d.due_at BETWEEN ?2 AND ?3 AND d.boot IS NULL
-             ORDER BY d.due_at, d.key LIMIT ?4"
-        );
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let limit = i64::try_from(want.max).unwrap_or(i64::MAX);
-        let mut rows = statement.query([plugin, self.memory.frontier(plugin), now, limit])?;
-        let (mut found, mut last_due) = (0, now);
-        while let Some(row) = rows.next()? {
-            last_due = row.get(1)?;
-            found += 1;
-            leases.push(self.lease_of(row, &want.plugin)?);
+        let rows = self.due_rows(plugin, want.max)?;
+        let whose = (plugin, &want.plugin);
+        let (fresh, more) = self.fresh.due(self.connection, self.parcels, whose, want.max)?;
+        // There is more, which a step did not reach: whoever asks is to ask again.
+        self.work_due |= more;
+        let (mut rows, mut fresh) = (rows.into_iter().peekable(), fresh.into_iter().peekable());
+        let (mut taken_rows, mut taken_fresh, mut last_due) = (0, 0, self.now);
+        while taken_rows + taken_fresh < want.max {
+            let row = rows.peek().map(|row| (row.due_at, row.delivery));
+            let due = fresh.peek().map(|due| (due.at, due.delivery));
+            let found = match (row, due) {
+                (Some(row), due) if due.is_none_or(|due| row < due) => {
+                    taken_rows += 1;
+                    last_due = row.0;
+                    rows.next()
+                }
+                (_, Some((due_at, delivery))) => {
+                    taken_fresh += 1;
+                    fresh.next();
+                    Some(Found::fresh(delivery, due_at))
+                }
+                _ => None,
+            };
+            let Some(found) = found else { break };
+            leases.push(self.lease_of(&found, &want.plugin)?);
+            if found.has_row {
+                self.mark(&leases[leases.len() - 1].key)?;
+            }
         }
-        let frontier = if found == want.max { last_due } else { now };
+        self.lease_fresh(plugin, taken_fresh)?;
         if want.max > 0 {
-            self.memory.advance_frontier(plugin, frontier);
+            let frontier = match rows.peek() {
+                Some(next) => next.due_at,
+                None if taken_rows == want.max => last_due,
+                None => self.now,
+            };
+            self.memory.advance_frontier(plugin, frontier.as_millis());
         }
         Ok(())
     }
 
-    fn lease_of(&self, row: &Row<'_>, plugin: &PluginName) -> rusqlite::Result<Lease> {
-        let delivery: i64 = row.get(0)?;
-        let turn: i64 = row.get(2)?;
-        let attempts: u32 = row.get(3)?;
-        let order_key = row.get_ref(6)?.as_str_or_null()?.map(OrderKey::new);
-        let root: Option<i64> = row.get(8)?;
-        let root_id = row.get::<_, Option<_>>(9)?.map(EventId::from_bytes);
-        let event = event(row, 10)?;
+    /// The first of a plugin's fresh deliveries are leased.
+    fn lease_fresh(&mut self, plugin: i64, count: usize) -> Result<(), Fault> {
+        let moved = i64::try_from(count).unwrap_or(i64::MAX);
+        self.memory.totals.due -= moved;
+        self.memory.totals.leased += moved;
+        for (delivery, held) in self.fresh.lease(plugin, count, self.now) {
+            self.give_row(delivery, &held, &Given { attempts: 0, ..Given::free(held.due_at) })?;
+            let sql = "UPDATE deliveries SET boot = ?2, leased_at = ?3 WHERE key = ?1";
+            let (boot, at) = (self.memory.boot, self.now.as_millis());
+            self.connection.prepare_cached(sql)?.execute([delivery, boot, at])?;
+        }
+        Ok(())
+    }
+
+    /// Deliveries with rows that are due and free.
+    fn due_rows(&self, plugin: i64, max: usize) -> Result<Vec<Found>, Fault> {
+        let sql =
+            "SELECT d.key, d.due_at, d.turn, d.attempts, d.lost_leases, d.excused, d.order_key,
+                       d.replayed_at FROM deliveries AS d
+             WHERE d.plugin = ?1 AND d.settled_at IS NULL AND d.standing IS NOT 1
+             AND d.due_at BETWEEN ?2 AND ?3 AND d.boot IS NULL
+             ORDER BY d.due_at, d.key LIMIT ?4";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let limit = i64::try_from(max).unwrap_or(i64::MAX);
+        let (from, now) = (self.memory.frontier(plugin), self.now.as_millis());
+        let rows = statement.query_map([plugin, from, now, limit], |row| {
+            Ok(Found {
+                delivery: row.get(0)?,
+                due_at: Timestamp::from_millis(row.get(1)?),
+                turn: row.get(2)?,
+                attempts: row.get(3)?,
+                lost_leases: row.get(4)?,
+                excused: row.get(5)?,
+                order_key: row.get_ref(6)?.as_str_or_null()?.map(OrderKey::new),
+                replayed_at: row.get::<_, Option<_>>(7)?.map(Timestamp::from_millis),
+                has_row: true,
+            })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn lease_of(&mut self, found: &Found, plugin: &PluginName) -> Result<Lease, Fault> {
+        let (connection, memory) = (self.connection, &mut *self.memory);
+        let of = parent_key(found.delivery);
+        let kept = self.parcels.with(connection, of, |parcel, entry| {
+            let origin = memory.origin_name(connection, entry.origin)?;
+            Ok((parcel.event(entry, origin)?, entry.from))
+        })?;
+        let (event, from) = kept.ok_or_else(|| unreadable(0))?;
+        let root = from.map_or(event.id, |[_, root]| root);
         let key = LeaseKey {
-            delivery,
-            event: parent_key(delivery),
-            root: root.unwrap_or(parent_key(delivery)),
-            ids: [event.id, root_id.unwrap_or(event.id)],
+            delivery: found.delivery,
+            ids: [event.id, root],
             hops: event.hops.0,
             boot: self.memory.boot,
-            turn: turn + 1,
-            attempt: attempts + 1,
+            turn: found.turn + 1,
+            attempt: found.attempts + 1,
             leased_at: self.now,
-            ordered: order_key.is_some(),
+            ordered: found.order_key.is_some(),
         };
         Ok(Lease {
             attempt: key.attempt,
             key,
             plugin: plugin.clone(),
             event: Arc::new(event),
-            lost_leases: row.get(4)?,
-            excused: row.get(5)?,
-            order_key,
-            replayed_at: row.get::<_, Option<_>>(7)?.map(Timestamp::from_millis),
+            lost_leases: found.lost_leases,
+            excused: found.excused,
+            order_key: found.order_key.clone(),
+            replayed_at: found.replayed_at,
         })
     }
 
@@ -170,7 +198,11 @@ impl Batch<'_> {
             }
             self.change_state(plugin, &settlement.state)?;
         }
-        if !self.close_lease(key, fate)? {
+        let closed = match self.fresh.held(key) {
+            Some(held) => self.close_fresh(key, &held, fate)?,
+            None => self.close_lease(key, fate)?,
+        };
+        if !closed {
             return Ok(Settled::LeaseLost);
         }
         self.record(key.delivery, key.attempt, key.leased_at, &settlement.attempt)?;
@@ -199,18 +231,53 @@ impl Batch<'_> {
     }
 
     /// What the event of a delivery takes.
-    fn bytes_of(&self, delivery: i64) -> Result<i64, Fault> {
-        let sql = "SELECT length(envelope) + length(body) FROM events WHERE key = ?1";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        Ok(statement.query_row([parent_key(delivery)], |row| row.get(0))?)
+    fn bytes_of(&mut self, delivery: i64) -> Result<i64, Fault> {
+        let of = parent_key(delivery);
+        let bytes = self.parcels.with(self.connection, of, |_, entry| Ok(entry.bytes()))?;
+        Ok(bytes.ok_or_else(|| unreadable(0))?)
     }
 
     /// The plugin whose delivery is held under this key; none if it is not held any more.
     fn holder(&self, key: &LeaseKey) -> Result<Option<i64>, Fault> {
+        if let Some(held) = self.fresh.held(key) {
+            return Ok(Some(held.plugin));
+        }
         let sql = "SELECT plugin FROM deliveries WHERE key = ?1 AND boot = ?2 AND turn = ?3";
         let mut statement = self.connection.prepare_cached(sql)?;
         let held = params![key.delivery, key.boot, key.turn];
         Ok(statement.query_row(held, |row| row.get(0)).optional()?)
+    }
+
+    /// Ends the lease of a fresh delivery. If it is not done, it gets a row.
+    fn close_fresh(&mut self, key: &LeaseKey, held: &Held, fate: Fate) -> Result<bool, Fault> {
+        self.fresh.release(key.delivery);
+        let given = match fate {
+            Fate::Done => return Ok(true),
+            Fate::Due { after } => Given::free(self.now + after),
+            Fate::Dead { .. } => Given { died_at: Some(self.now), ..Given::free(held.due_at) },
+        };
+        self.give_row(key.delivery, held, &given)?;
+        Ok(true)
+    }
+
+    /// Gives a fresh delivery a row, after its first lease.
+    fn give_row(&mut self, delivery: i64, held: &Held, given: &Given) -> Result<(), Fault> {
+        let sql = "INSERT INTO deliveries
+            (key, plugin, due_at, turn, attempts, settled_at, dead)
+            VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6)";
+        self.connection.prepare_cached(sql)?.execute(params![
+            delivery,
+            held.plugin,
+            given.due_at.as_millis(),
+            given.attempts,
+            given.died_at.map(Timestamp::as_millis),
+            given.died_at.is_some()
+        ])?;
+        if given.died_at.is_none() {
+            self.memory.note_due(held.plugin, given.due_at);
+            self.work_due = true;
+        }
+        Ok(())
     }
 
     /// Ends a lease with a fate; false if it is not held any more.
@@ -259,7 +326,15 @@ impl Batch<'_> {
 
     pub(super) fn give_back(&mut self, leases: &[LeaseKey], after: Duration) -> Result<(), Fault> {
         for key in leases {
-            if self.free(key, self.now + after, key.attempt - 1)? {
+            let due_at = self.now + after;
+            let freed = if let Some(held) = self.fresh.held(key) {
+                self.fresh.release(key.delivery);
+                self.give_row(key.delivery, &held, &Given { attempts: 0, ..Given::free(due_at) })?;
+                true
+            } else {
+                self.free(key, due_at, key.attempt - 1)?
+            };
+            if freed {
                 self.memory.totals.leased -= 1;
                 self.memory.totals.due += 1;
             }
@@ -270,13 +345,10 @@ impl Batch<'_> {
     /// Mends dead letters. Returns how many of those named were dead, or in the way of others.
     pub(super) fn mend(&mut self, which: &[DeliveryId], how: Mend) -> Result<u64, Fault> {
         let mut mended = 0;
+        // So that events of this transaction are found as well.
+        self.parcels.write(self.connection)?;
         for id in which {
-            let sql = "SELECT key FROM events WHERE id = ?1";
-            let mut statement = self.connection.prepare_cached(sql)?;
-            let event: Option<i64> =
-                statement.query_row([id.event.as_bytes()], |row| row.get(0)).optional()?;
-            drop(statement);
-            let Some(event) = event else { continue };
+            let Some(event) = parcels::key_of(self.connection, id.event)? else { continue };
             let key = child_key(event, u32::from(id.ordinal));
             mended += u64::from(match how {
                 Mend::Retry => self.retry(key)?,
@@ -354,8 +426,8 @@ impl Batch<'_> {
             None => None,
         };
         let sql = "INSERT INTO attempts
-            (key, started_at, outcome, message, version, wall_us, cpu_us, logs)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+            (key, started_at, outcome, message, version, wall_us, cpu_us, logs, ended_at)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
         self.connection.prepare_cached(sql)?.execute(params![
             child_key(delivery, number),
             started_at.as_millis(),
@@ -364,38 +436,47 @@ impl Batch<'_> {
             version,
             micros(attempt.wall),
             micros(attempt.cpu),
-            codec::write_logs(&attempt.logs)
+            codec::write_logs(&attempt.logs),
+            self.now.as_millis()
         ])?;
         Ok(())
     }
 
     /// Frees the leases of other boots: each one is a lost attempt, and the last straw is death. There
-    /// are either only foreign leases or none, since every boot begins with this.
-    pub(super) fn free_foreign_leases(&mut self) -> Result<(), Fault> {
-        for lost in self.foreign_leases()? {
-            let number = lost.attempts + 1;
-            let lost_leases = lost.lost_leases + 1;
-            let dead = lost_leases >= LOST_LEASES_MAX || number >= ORDINAL_MAX;
-            let attempt = nothing_ran(Outcome::Lost, "the process ended during the attempt");
-            self.record(lost.delivery, number, lost.leased_at, &attempt)?;
-            let sql = "UPDATE deliveries SET boot = NULL, leased_at = NULL, attempts = ?2,
-                       lost_leases = ?3, settled_at = ?4, dead = ?5 WHERE key = ?1";
-            self.connection.prepare_cached(sql)?.execute(params![
-                lost.delivery,
-                number,
-                lost_leases,
-                dead.then_some(self.now.as_millis()),
-                dead
-            ])?;
-            self.memory.totals.leased -= 1;
-            if dead {
-                self.block(lost.delivery)?;
-                self.count_dead(lost.delivery)?;
-            } else {
-                self.memory.totals.due += 1;
-            }
+    /// are either only foreign leases or none, since every boot begins with this. `fresh` are those of
+    /// fresh deliveries.
+    pub(super) fn free_foreign_leases(&mut self, fresh: &[(i64, Held)]) -> Result<(), Fault> {
+        for (delivery, held) in fresh {
+            self.give_row(*delivery, held, &Given { attempts: 0, ..Given::free(held.due_at) })?;
+            let (delivery, leased_at) = (*delivery, held.leased_at);
+            self.lose(&Lost { delivery, attempts: 0, lost_leases: 0, leased_at })?;
         }
-        Ok(())
+        self.foreign_leases()?.iter().try_for_each(|lost| self.lose(lost))
+    }
+
+    fn lose(&mut self, lost: &Lost) -> Result<(), Fault> {
+        let number = lost.attempts + 1;
+        let lost_leases = lost.lost_leases + 1;
+        let dead = lost_leases >= LOST_LEASES_MAX || number >= ORDINAL_MAX;
+        let attempt = nothing_ran(Outcome::Lost, "the process ended during the attempt");
+        self.record(lost.delivery, number, lost.leased_at, &attempt)?;
+        let sql = "UPDATE deliveries SET boot = NULL, leased_at = NULL, attempts = ?2,
+                   lost_leases = ?3, settled_at = ?4, dead = ?5 WHERE key = ?1";
+        self.connection.prepare_cached(sql)?.execute(params![
+            lost.delivery,
+            number,
+            lost_leases,
+            dead.then_some(self.now.as_millis()),
+            dead
+        ])?;
+        self.memory.totals.leased -= 1;
+        if dead {
+            self.block(lost.delivery)?;
+            self.count_dead(lost.delivery)
+        } else {
+            self.memory.totals.due += 1;
+            Ok(())
+        }
     }
 
     /// `totals` tells how many leases there are, so a long backlog is not searched to its end.
@@ -412,6 +493,52 @@ impl Batch<'_> {
             })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+/// A delivery that may be leased.
+struct Found {
+    delivery: i64,
+    due_at: Timestamp,
+    turn: i64,
+    attempts: u32,
+    lost_leases: u32,
+    excused: u32,
+    order_key: Option<OrderKey>,
+    replayed_at: Option<Timestamp>,
+    has_row: bool,
+}
+
+impl Found {
+    fn fresh(delivery: i64, due_at: Timestamp) -> Self {
+        let (turn, attempts, lost_leases, excused) = (0, 0, 0, 0);
+        let (order_key, replayed_at, has_row) = (None, None, false);
+        Self {
+            delivery,
+            due_at,
+            turn,
+            attempts,
+            lost_leases,
+            excused,
+            order_key,
+            replayed_at,
+            has_row,
+        }
+    }
+}
+
+/// What the row of a delivery says that was fresh.
+struct Given {
+    due_at: Timestamp,
+    attempts: u32,
+    /// If it is dead.
+    died_at: Option<Timestamp>,
+}
+
+impl Given {
+    /// After one attempt, due again.
+    fn free(due_at: Timestamp) -> Self {
+        Self { due_at, attempts: 1, died_at: None }
     }
 }
 

@@ -6,6 +6,8 @@ use std::{borrow::Borrow, collections::HashMap, hash::Hash};
 use hookweir_event::{Digest, Origin, PluginName, Timestamp};
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
+use super::{deliver::parsed, fresh::Fresh, parcels};
+
 /// The one row of `totals`. Kept by the writer: each commit that changes them writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Totals {
@@ -52,10 +54,12 @@ impl Totals {
         })
     }
 
-    pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+    /// Writes the row; what is kept of fresh deliveries is in it.
+    pub(super) fn write(&self, connection: &Connection, fresh: &Fresh) -> rusqlite::Result<()> {
         let sql = "UPDATE totals SET next_event = ?1, events = ?2, outputs = ?3, unrouted = ?4,
                    due = ?5, leased = ?6, done = ?7, dead = ?8, duplicates = ?9,
-                   next_version = ?10, clock = ?11, bytes = ?12, dead_bytes = ?13";
+                   next_version = ?10, clock = ?11, bytes = ?12, dead_bytes = ?13,
+                   fronts = ?14, leases = ?15";
         connection.prepare_cached(sql)?.execute(params![
             self.next_event,
             self.events,
@@ -69,7 +73,9 @@ impl Totals {
             self.next_version,
             self.clock,
             self.bytes,
-            self.dead_bytes
+            self.dead_bytes,
+            fresh.fronts(),
+            fresh.leases()
         ])?;
         Ok(())
     }
@@ -134,6 +140,7 @@ pub(super) struct Memory {
     pub(super) boot: i64,
     pub(super) totals: Totals,
     origins: Keys<Origin>,
+    origin_names: HashMap<i64, Origin>,
     plugins: Keys<PluginName>,
     versions: Keys<Digest>,
     /// By plugin: no delivery that is free and open is due before this. Else each lease would have to
@@ -152,6 +159,7 @@ impl Memory {
             boot,
             totals,
             origins: Keys::new("origins"),
+            origin_names: HashMap::new(),
             plugins: Keys::new("plugins"),
             versions: Keys::new("versions"),
             frontiers: HashMap::new(),
@@ -167,6 +175,20 @@ impl Memory {
             Some(&key) => Ok(key),
             None => self.origins.intern(connection, origin, &origin.to_string()),
         }
+    }
+
+    /// The name behind the key of an origin.
+    pub(super) fn origin_name(
+        &mut self,
+        connection: &Connection,
+        key: i64,
+    ) -> rusqlite::Result<Origin> {
+        if let Some(name) = self.origin_names.get(&key) {
+            return Ok(name.clone());
+        }
+        let name = parcels::origin(connection, key)?;
+        self.origin_names.insert(key, name.clone());
+        Ok(name)
     }
 
     pub(super) fn plugin(
@@ -210,4 +232,10 @@ impl Memory {
             *frontier = (*frontier).min(due_at.as_millis());
         }
     }
+}
+
+/// The name behind the key of a plugin.
+pub(crate) fn plugin_name(connection: &Connection, key: i64) -> rusqlite::Result<PluginName> {
+    let sql = "SELECT name FROM plugins WHERE key = ?1";
+    connection.prepare_cached(sql)?.query_row([key], |row| parsed(row, 0))
 }

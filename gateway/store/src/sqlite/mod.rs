@@ -5,8 +5,10 @@
 //!   Nothing is answered before that sync; if the commit fails, every operation in it fails.
 //! - An operation fails alone: only if one is itself at fault is its batch rolled back and run again
 //!   with a savepoint around each, since savepoints cost and such operations are rare.
-//! - A delivery is open while `settled_at` is null; an open one is leased while `boot` is not null.
-//!   The one index on deliveries covers open ones only, and no column that a lease changes.
+//! - The events of a commit are one row (`parcels`).
+//! - A delivery has a row only when something out of the ordinary happened to it (`fresh`). One with a row
+//!   is open while `settled_at` is null, and leased while `boot` is not null. The one index on deliveries
+//!   covers open ones only, and no column that a lease changes.
 //! - Event, delivery and attempt share one key space (`schema`): their tables grow at the end.
 //! - A claim is one more random page. New ones are kept in memory and in a table that grows at its end,
 //!   and reach their table in the order of keys, many to a page (`claims`).
@@ -17,6 +19,7 @@
 //!   short rest, after which the log starts anew. That bounds the log at 64 MiB.
 //! - After a failed sync nobody knows what is on disk: the engine is poisoned and touches nothing more.
 
+pub(crate) mod anchor;
 mod append;
 pub(crate) mod blocks;
 mod checkpoint;
@@ -25,17 +28,22 @@ pub(crate) mod codec;
 pub(crate) mod deliver;
 mod fault;
 mod filter;
-mod memory;
+pub(crate) mod fresh;
+mod known;
+pub(crate) mod memory;
 mod open;
 pub(crate) mod order;
+pub(crate) mod parcels;
+pub(crate) mod recount;
 mod retain;
 pub(crate) mod schema;
+pub(crate) mod stand;
 mod state;
 mod steady;
 mod writer;
 
 pub(crate) use self::open::{lock, recognise};
-use self::{blocks::Term, open::folder_of};
+use self::{anchor::Anchor, blocks::Term, open::folder_of};
 use std::time::Duration;
 
 use hookweir_event::{Digest, Event, EventId, EventType, Hops, Origin, PluginName, Timestamp};
@@ -149,11 +157,11 @@ pub(crate) struct Signals {
 pub(crate) fn run(
     options: &Options,
     queue: mpsc::Receiver<Op>,
-    back: mpsc::WeakSender<Op>,
+    (back, anchor): (mpsc::WeakSender<Op>, &Anchor),
     signals: &Signals,
     opened: oneshot::Sender<Result<(), OpenError>>,
 ) {
-    let (database, checkpointer) = match open::open(options, back) {
+    let (database, checkpointer) = match open::open(options, back, anchor) {
         Ok(ready) => ready,
         Err(error) => {
             let _ = opened.send(Err(error));

@@ -18,13 +18,17 @@ use tokio::sync::mpsc::WeakSender;
 
 use super::{
     Op,
+    anchor::Anchor,
     append::Batch,
     blocks::Blocks,
     checkpoint::{self, Checkpointer},
     claims::Claims,
     deliver,
     fault::Fault,
+    fresh::Fresh,
+    known::Known,
     memory::Memory,
+    parcels::Parcels,
     retain::Retain,
     schema,
     steady::Steady,
@@ -46,20 +50,17 @@ const CACHE_KIB: i64 = 16 * 1024;
 
 /// Of a new database; an old one keeps what it has. Of the usual 4 KiB a third is wasted where two
 /// events of 1.4 KB fit and three do not: 39,700 accepts/s over HTTP became 44,400. 16 KiB was slower.
-const PAGE_BYTES: i64 = 8192;
+const PAGE_BYTES: i64 = 4096;
 
 /// The writer's connection and what belongs to it. Dropped in this order: the lock last.
 pub(super) struct Database {
     pub(super) connection: Connection,
-    pub(super) memory: Memory,
-    pub(super) claims: Claims,
-    pub(super) blocks: Blocks,
+    pub(super) known: Known,
     pub(super) steady: Steady,
     pub(super) retain: Retain,
-    /// Room for envelopes.
-    pub(super) envelope: Vec<u8>,
     /// The length of the log after the last commit, in frames.
     pub(super) frames: Arc<AtomicU32>,
+    _anchor: Anchor,
     _lock: File,
 }
 
@@ -68,16 +69,18 @@ pub(super) struct Database {
 pub(super) fn open(
     options: &Options,
     back: WeakSender<Op>,
+    anchor: &Anchor,
 ) -> Result<(Database, Checkpointer), OpenError> {
     let path = &options.path;
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(OpenError::OldSqlite { found: rusqlite::version().to_owned() });
     }
     let lock = prepare_files(path)?;
+    anchor.hold(path).map_err(|source| OpenError::File { path: path.clone(), source })?;
     let mut connection = connect(options).map_err(|source| failed(path, &source))?;
     let found = recognise(&connection, path)?;
     let frames = Arc::default();
-    let (memory, claims, blocks, steady) = bring_up(&mut connection, found, options, &frames)
+    let (known, steady) = bring_up(&mut connection, found, options, &frames)
         .map_err(|fault| OpenError::Engine { path: path.clone(), reason: reason(fault) })?;
     sync_folder(path)?;
     let second = connect(options).map_err(|source| failed(path, &source))?;
@@ -88,19 +91,16 @@ pub(super) fn open(
     let page_bytes = second
         .pragma_query_value(None, "page_size", |row| row.get(0))
         .map_err(|source| failed(path, &source))?;
-    let checkpointer = Checkpointer::start(second, page_bytes, back)
+    let checkpointer = Checkpointer::start(second, anchor.clone(), page_bytes, back)
         .map_err(|source| OpenError::File { path: path.clone(), source })?;
-    let envelope = Vec::new();
     let retain = Retain::new(options.retention);
     let database = Database {
         connection,
-        memory,
-        claims,
-        blocks,
+        known,
         steady,
         retain,
-        envelope,
         frames,
+        _anchor: anchor.clone(),
         _lock: lock,
     };
     Ok((database, checkpointer))
@@ -198,7 +198,7 @@ fn bring_up(
     schema_found: i64,
     options: &Options,
     frames: &Arc<AtomicU32>,
-) -> Result<(Memory, Claims, Blocks, Steady), Fault> {
+) -> Result<(Known, Steady), Fault> {
     enter_wal_mode(connection)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "temp_store", "memory")?;
@@ -214,23 +214,22 @@ fn bring_up(
     checkpoint::truncate(connection)?;
     schema::migrate(connection, schema_found)?;
 
-    let mut claims = Claims::read(connection)?;
+    let claims = Claims::read(connection)?;
     connection.execute_batch("BEGIN IMMEDIATE")?;
     let boot = deliver::boot_key(connection, &options.owner)?;
-    let mut memory = Memory::read(connection, boot)?;
+    let memory = Memory::read(connection, boot)?;
     let least = Timestamp::from_millis(memory.totals.clock);
     let mut steady = Steady::new(options.clock.clone(), least);
-    let now = steady.now();
     let next_event = memory.totals.next_event;
-    let mut blocks = Blocks::read(connection, next_event, |first| claims.since(first))?;
-    let mut envelope = Vec::new();
-    let mut batch =
-        Batch::new(connection, now, &mut memory, &mut claims, &mut blocks, &mut envelope);
-    batch.free_foreign_leases()?;
-    drop(batch);
-    memory.totals.write(connection)?;
+    let blocks = Blocks::read(connection, next_event, |first| claims.since(first))?;
+    let mut parcels = Parcels::default();
+    let (fresh, lost) = Fresh::read(connection, &mut parcels, boot)?;
+    let envelope = Vec::new();
+    let mut known = Known { memory, claims, blocks, parcels, fresh, envelope };
+    Batch::new(connection, steady.now(), &mut known).free_foreign_leases(&lost)?;
+    known.memory.totals.write(connection, &known.fresh)?;
     connection.execute_batch("COMMIT")?;
-    Ok((memory, claims, blocks, steady))
+    Ok((known, steady))
 }
 
 /// Taken to its end, since the pragma commits after its only row, where a failed sync would go
@@ -248,10 +247,17 @@ fn enter_wal_mode(connection: &Connection) -> Result<(), Fault> {
 fn failed(path: &Path, source: &rusqlite::Error) -> OpenError {
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => OpenError::Foreign(path.to_owned()),
+        Some(ErrorCode::DatabaseCorrupt) => {
+            OpenError::Damaged { path: path.to_owned(), reason: source.to_string() }
+        }
         _ => OpenError::Engine { path: path.to_owned(), reason: source.to_string() },
     }
 }
 
 fn reason(fault: Fault) -> String {
-    fault.into_answer().to_string()
+    match fault {
+        // Nothing was opened that a restart could help.
+        Fault::Poison(reason) => reason,
+        fault => fault.into_answer().to_string(),
+    }
 }

@@ -5,8 +5,9 @@
 //! it is. While a claim of a forgotten event holds, its id stays in `departed`, so that a duplicate is
 //! still answered with it.
 //!
-//! A cursor walks the events in the order of their keys, over those that have to stay, up to those that
-//! are too young. Now and then it starts anew, for the sake of those that it stepped over.
+//! A cursor walks the parcels in the order of their keys, over events that have to stay, up to a parcel
+//! with one that is too young. Now and then it starts anew, for the sake of those that it stepped over.
+//! A parcel of which some events go is written anew without them, and goes with the last of them.
 
 use std::time::Duration;
 
@@ -16,9 +17,11 @@ use rusqlite::{Connection, params};
 use super::{
     fault::Fault,
     memory::Totals,
-    schema::{ORDINAL_BITS, child_keys},
+    parcels::{self, Entry, Parcel, Parcels, Part, Walk},
+    schema::ORDINAL_BITS,
+    stand,
 };
-use crate::{Keep, Retention};
+use crate::{DeliveryState, Keep, Retention};
 
 /// How often the walk starts anew: each time it looks at all that it stepped over.
 const WALK_EVERY: Duration = Duration::from_secs(3600);
@@ -54,17 +57,6 @@ pub(super) enum Rest {
     More,
     /// Nothing, for a while.
     Nothing,
-}
-
-/// An event that was looked at.
-struct Looked {
-    key: i64,
-    received_at: Timestamp,
-    /// None if it comes from a time when that was not written down.
-    claimed_until: Option<i64>,
-    bytes: i64,
-    is_output: bool,
-    deliveries: Deliveries,
 }
 
 /// An event's deliveries, added up.
@@ -112,33 +104,25 @@ impl Retain {
         &mut self,
         connection: &Connection,
         now: Timestamp,
-        totals: &mut Totals,
+        (totals, parcels): (&mut Totals, &mut Parcels),
         limit: usize,
     ) -> Result<Rest, Fault> {
         if now >= self.next_walk(totals) {
             (self.cursor, self.walked) = (0, Some(now));
         }
-        let events = look(connection, self.cursor, limit)?;
-        let at_end = events.len() < limit;
+        let looked = look(connection, self.cursor, limit)?;
+        let at_end = looked.iter().map(|parcel| parcel.entries.len()).sum::<usize>() < limit;
         let mut young = None;
-        // One range of keys for each run of events that go.
-        let mut run: Option<(i64, i64)> = None;
-        for event in &events {
-            if self.is_too_young(event, now) && !self.is_full(totals) {
-                young = Some(event.received_at + self.shortest());
+        for parcel in &looked {
+            let due = self.old_enough_at(parcel);
+            if due > now && !self.is_full(totals) {
+                young = Some(due);
                 break;
             }
-            self.cursor = event.key;
-            if self.may_go(event, now, totals) {
-                take_off(totals, event);
-                leave_id(connection, event, now)?;
-                run = Some((run.map_or(event.key, |(first, _)| first), event.key));
-            } else if let Some(run) = run.take() {
-                forget(connection, run, totals)?;
+            self.cursor = parcel.key;
+            if self.forget_some(connection, parcel, now, totals)? {
+                parcels.forget(parcel.key);
             }
-        }
-        if let Some(run) = run {
-            forget(connection, run, totals)?;
         }
         let swept = sweep(connection, now)?;
         if young.is_none() && !at_end || swept == Rest::More {
@@ -166,20 +150,57 @@ impl Retain {
         self.retention.done.age.min(self.retention.dead.age)
     }
 
-    /// It was received too late to be over for long enough.
-    fn is_too_young(&self, event: &Looked, now: Timestamp) -> bool {
-        event.received_at + self.shortest() > now
+    /// When the last of a parcel's events may be over for long enough.
+    fn old_enough_at(&self, parcel: &Parcel) -> Timestamp {
+        let last = parcel.entries.iter().map(|entry| entry.received_at).max();
+        last.unwrap_or_default() + self.shortest()
     }
 
-    fn may_go(&self, event: &Looked, now: Timestamp, totals: &Totals) -> bool {
-        let Deliveries { open, done_at, dead_at, .. } = event.deliveries;
+    /// Forgets the events of a parcel that may go; says whether there were any. Whether there is too much
+    /// is asked once, so that a parcel is not written anew for each of its events.
+    fn forget_some(
+        &self,
+        connection: &Connection,
+        parcel: &Parcel,
+        now: Timestamp,
+        totals: &mut Totals,
+    ) -> Result<bool, Fault> {
+        let full = [self.too_much_done(totals), self.too_much_dead(totals)];
+        let mut gone = Vec::new();
+        for entry in &parcel.entries {
+            let deliveries = deliveries(connection, entry)?;
+            if self.may_go(entry, &deliveries, now, full) {
+                take_off(totals, entry, &deliveries);
+                leave_id(connection, entry, now)?;
+                gone.push(entry.key);
+            }
+        }
+        // One range of keys for each run of events that go.
+        for run in gone.chunk_by(|one, next| one + 1 == *next) {
+            forget(connection, (run[0], run[run.len() - 1]), totals)?;
+        }
+        if !gone.is_empty() {
+            let is_gone = |key| gone.binary_search(&key).is_ok();
+            parcels::thin_out(connection, parcel.key, |key| !is_gone(key))?;
+        }
+        Ok(!gone.is_empty())
+    }
+
+    fn may_go(
+        &self,
+        entry: &Entry,
+        deliveries: &Deliveries,
+        now: Timestamp,
+        [full_of_done, full_of_dead]: [bool; 2],
+    ) -> bool {
+        let Deliveries { open, done_at, dead_at, .. } = *deliveries;
         let Retention { done, dead } = &self.retention;
         let over = |at: Timestamp, keep: &Keep, full| full || at + keep.age <= now;
         // Without a delivery it was over when it came.
-        let done_at = done_at.or(dead_at.is_none().then_some(event.received_at));
+        let done_at = done_at.or(dead_at.is_none().then_some(entry.received_at));
         open == 0
-            && done_at.is_none_or(|at| over(at, done, self.too_much_done(totals)))
-            && dead_at.is_none_or(|at| over(at, dead, self.too_much_dead(totals)))
+            && done_at.is_none_or(|at| over(at, done, full_of_done))
+            && dead_at.is_none_or(|at| over(at, dead, full_of_dead))
     }
 }
 
@@ -187,75 +208,66 @@ fn exceeds(bytes: i64, limit: u64) -> bool {
     u64::try_from(bytes).is_ok_and(|bytes| bytes > limit)
 }
 
-fn look(connection: &Connection, after: i64, limit: usize) -> Result<Vec<Looked>, Fault> {
-    let sql = "SELECT key, received_at, claimed_until, length(envelope) + length(body),
-                   parent IS NOT NULL
-               FROM events WHERE key > ?1 ORDER BY key LIMIT ?2";
-    let mut statement = connection.prepare_cached(sql)?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = statement.query_map([after, limit], |row| {
-        let key = row.get(0)?;
-        Ok(Looked {
-            key,
-            received_at: Timestamp::from_millis(row.get(1)?),
-            claimed_until: row.get(2)?,
-            bytes: row.get(3)?,
-            is_output: row.get(4)?,
-            deliveries: deliveries(connection, key)?,
-        })
+/// The parcels behind one: as many as have so many events, and those beyond in the last one.
+fn look(connection: &Connection, after: i64, limit: usize) -> Result<Vec<Parcel>, Fault> {
+    let (mut looked, mut count) = (Vec::new(), 0);
+    parcels::walk(connection, after + 1, Part::Directory, |parcel| {
+        // The one that was looked at last begins before.
+        if parcel.key > after {
+            count += parcel.entries.len();
+            looked.push(parcel);
+        }
+        Ok(if count < limit { Walk::On } else { Walk::Enough })
     })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    Ok(looked)
 }
 
-fn deliveries(connection: &Connection, event: i64) -> rusqlite::Result<Deliveries> {
-    let sql = "SELECT settled_at, dead, standing IS NOT NULL FROM deliveries
-               WHERE key BETWEEN ?1 AND ?2";
-    let mut statement = connection.prepare_cached(sql)?;
-    let (first, last) = child_keys(event);
-    let mut rows = statement.query([first, last])?;
+fn deliveries(connection: &Connection, entry: &Entry) -> rusqlite::Result<Deliveries> {
     let mut found = Deliveries::default();
-    while let Some(row) = rows.next()? {
-        let settled_at = row.get::<_, Option<_>>(0)?.map(Timestamp::from_millis);
-        let (dead, in_line): (bool, bool) = (row.get(1)?, row.get(2)?);
-        match settled_at {
-            Some(at) if !in_line && dead => {
+    stand::each(connection, entry, |stood| {
+        let died = stood.state == DeliveryState::Dead;
+        match stood.settled_at {
+            Some(at) if !stood.in_line && died => {
                 found.dead += 1;
                 found.dead_at = found.dead_at.max(Some(at));
             }
-            Some(at) if !in_line => {
+            Some(at) if !stood.in_line => {
                 found.done += 1;
                 found.done_at = found.done_at.max(Some(at));
             }
             _ => found.open += 1,
         }
-    }
+        Ok(())
+    })?;
     Ok(found)
 }
 
 /// The totals without an event that is about to go.
-fn take_off(totals: &mut Totals, event: &Looked) {
-    let Deliveries { done, dead, .. } = event.deliveries;
+fn take_off(totals: &mut Totals, entry: &Entry, deliveries: &Deliveries) {
+    let Deliveries { done, dead, .. } = *deliveries;
     totals.events -= 1;
-    totals.outputs -= i64::from(event.is_output);
+    totals.outputs -= i64::from(entry.from.is_some());
     totals.unrouted -= i64::from(done + dead == 0);
     totals.done -= done;
     totals.dead -= dead;
-    totals.bytes -= event.bytes;
-    totals.dead_bytes -= dead * event.bytes;
+    totals.bytes -= entry.bytes();
+    totals.dead_bytes -= dead * entry.bytes();
 }
 
-fn leave_id(connection: &Connection, event: &Looked, now: Timestamp) -> Result<(), Fault> {
-    let until =
-        event.claimed_until.unwrap_or_else(|| (event.received_at + UNKNOWN_WINDOW).as_millis());
-    if until > now.as_millis() {
-        let sql = "INSERT INTO departed (key, id, claimed_until)
-                   SELECT key, id, ?2 FROM events WHERE key = ?1";
-        connection.prepare_cached(sql)?.execute([event.key, until])?;
+fn leave_id(connection: &Connection, entry: &Entry, now: Timestamp) -> Result<(), Fault> {
+    let until = entry.claimed_until.unwrap_or_else(|| entry.received_at + UNKNOWN_WINDOW);
+    if until > now {
+        let sql = "INSERT INTO departed (key, id, claimed_until) VALUES (?1, ?2, ?3)";
+        connection.prepare_cached(sql)?.execute(params![
+            entry.key,
+            entry.id.as_bytes(),
+            until.as_millis()
+        ])?;
     }
     Ok(())
 }
 
-/// Deletes the events from the first to the last key, with everything below them.
+/// Deletes everything that lies below the events from the first to the last key.
 fn forget(
     connection: &Connection,
     (first, last): (i64, i64),
@@ -273,7 +285,6 @@ fn forget(
         ("DELETE FROM attempts WHERE key BETWEEN ?1 AND ?2", below(2)),
         ("DELETE FROM deliveries WHERE key BETWEEN ?1 AND ?2", below(1)),
         ("DELETE FROM duplicates WHERE event BETWEEN ?1 AND ?2", below(0)),
-        ("DELETE FROM events WHERE key BETWEEN ?1 AND ?2", below(0)),
     ] {
         connection.prepare_cached(sql)?.execute(keys)?;
     }
@@ -292,7 +303,7 @@ fn sweep(connection: &Connection, now: Timestamp) -> Result<Rest, Fault> {
         connection.prepare_cached(sql)?.execute(params![now, SWEEP])?;
     }
     let sql = "DELETE FROM blocks WHERE key IN
-                   (SELECT key FROM blocks WHERE key < (SELECT min(key) FROM events) >> 10
+                   (SELECT key FROM blocks WHERE key < (SELECT min(key) FROM parcels) >> 10
                     ORDER BY key LIMIT ?1)";
     connection.prepare_cached(sql)?.execute([SWEEP])?;
     let pragma = |sql| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0));

@@ -5,13 +5,21 @@
 //! without an index, and all three tables grow at their end. 63 bits: 43 for events (at 10,000 a
 //! second, 27 years), 10 for an event's deliveries, 10 for a delivery's attempts.
 
+use hookweir_event::{EventId, Hops, Timestamp};
 use rusqlite::{Connection, TransactionBehavior};
+
+use super::{
+    claims,
+    deliver::parsed,
+    fault::Fault,
+    parcels::{Entry, Parcels, Place},
+};
 
 /// `HKWR`, so that `file` and other programs can tell whose the database is.
 pub(crate) const APPLICATION_ID: i64 = 0x484b_5752;
 
 /// Schema N is made by the first N migrations. A released one never changes: add another.
-const MIGRATIONS: [&str; 6] = [V1, V2, V3, V4, V5, V6];
+const MIGRATIONS: [&str; 7] = [V1, V2, V3, V4, V5, V6, V7];
 
 /// The newest schema that this version knows.
 pub(crate) const NEWEST: i64 = MIGRATIONS.len() as i64;
@@ -204,8 +212,65 @@ CREATE INDEX deliveries_dead ON deliveries(key) WHERE dead = 1;
 ALTER TABLE deliveries ADD COLUMN replayed_at INTEGER;
 ";
 
+/// Events lie in parcels (the module `parcels`), most deliveries have no row (the module `fresh`), and the
+/// claims that have aged lie in runs (the module `claims`). What is there is moved by [`migrate`].
+const V7: &str = "
+CREATE TABLE parcels(
+    key INTEGER PRIMARY KEY,              -- of its first event
+    committed_at INTEGER NOT NULL,
+    directory BLOB NOT NULL,
+    content BLOB NOT NULL
+) STRICT;
+CREATE TABLE moments(
+    moment INTEGER NOT NULL,              -- of an id, in 16 ms
+    parcel INTEGER NOT NULL,
+    PRIMARY KEY (moment, parcel)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE claim_runs(
+    key INTEGER PRIMARY KEY,              -- generation << 8 | number
+    claims BLOB NOT NULL
+) STRICT;
+ALTER TABLE totals ADD COLUMN fronts BLOB NOT NULL DEFAULT x'';
+ALTER TABLE totals ADD COLUMN leases BLOB NOT NULL DEFAULT x'';
+ALTER TABLE attempts ADD COLUMN ended_at INTEGER;     -- null: not written down
+";
+
+/// The schema in which events and claims moved.
+const PARCELS: i64 = 7;
+
+/// Moves the events from their rows into parcels.
+fn into_parcels(connection: &Connection) -> Result<(), Fault> {
+    let sql = "SELECT e.key, e.id, e.origin, e.type, e.received_at, e.hops, e.parent_id, e.root_id,
+                   e.claimed_until, e.envelope, e.body FROM events AS e ORDER BY e.key";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    let mut parcels = Parcels::default();
+    while let Some(row) = rows.next()? {
+        let id = |at| row.get::<_, Option<_>>(at).map(|id| id.map(EventId::from_bytes));
+        let received_at = Timestamp::from_millis(row.get(4)?);
+        let entry = Entry {
+            key: row.get(0)?,
+            id: EventId::from_bytes(row.get(1)?),
+            origin: row.get(2)?,
+            event_type: parsed(row, 3)?,
+            received_at,
+            hops: Hops(row.get(5)?),
+            from: id(6)?.zip(id(7)?).map(|(parent, root)| [parent, root]),
+            claimed_until: row.get::<_, Option<_>>(8)?.map(Timestamp::from_millis),
+            // Their deliveries have rows, all of them.
+            plugins: Vec::new(),
+            place: Place::default(),
+        };
+        let blob = |at| row.get_ref(at)?.as_blob().map_err(rusqlite::Error::from);
+        let (envelope, body) = (blob(9)?, blob(10)?);
+        parcels.add(received_at, entry, envelope, body);
+        parcels.write_full(connection)?;
+    }
+    parcels.write(connection)
+}
+
 /// Brings a database of ours, or an empty one, to the newest schema: all in one transaction.
-pub(crate) fn migrate(connection: &mut Connection, from: i64) -> rusqlite::Result<()> {
+pub(super) fn migrate(connection: &mut Connection, from: i64) -> Result<(), Fault> {
     let steps = MIGRATIONS.iter().skip(usize::try_from(from).unwrap_or(0));
     if steps.len() == 0 {
         return Ok(());
@@ -214,9 +279,14 @@ pub(crate) fn migrate(connection: &mut Connection, from: i64) -> rusqlite::Resul
     for step in steps {
         transaction.execute_batch(step)?;
     }
+    if from < PARCELS {
+        into_parcels(&transaction)?;
+        claims::into_runs(&transaction)?;
+        transaction.execute_batch("DROP TABLE events; DROP TABLE claims")?;
+    }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", NEWEST)?;
-    transaction.commit()
+    Ok(transaction.commit()?)
 }
 
 #[cfg(test)]

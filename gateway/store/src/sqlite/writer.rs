@@ -14,7 +14,8 @@ use super::{
     append::Batch,
     checkpoint::{self, Checkpointer},
     fault::Fault,
-    memory::{Memory, Totals},
+    known::Known,
+    memory::Totals,
     open::Database,
     retain::Rest,
 };
@@ -129,11 +130,11 @@ impl<'s> Writer<'s> {
 
     /// Whether there is a reason for a commit although nobody asks for one.
     fn has_upkeep(&mut self) -> bool {
-        let Database { steady, retain, memory, .. } = &mut self.database;
+        let Database { steady, retain, known, .. } = &mut self.database;
         // What is poisoned fails, and that is how it is said.
         *self.signals.health.borrow() != Health::Ready
             || self.checkpointer.poison().is_some()
-            || retain.is_due(steady.now(), &memory.totals)
+            || retain.is_due(steady.now(), &known.memory.totals)
     }
 
     fn poisoned(&mut self) -> Result<(), Fault> {
@@ -145,7 +146,7 @@ impl<'s> Writer<'s> {
 
     /// Applies and commits. When this returns `Ok`, the log is synced.
     fn commit(&mut self, work: &mut Work, queue: &mut mpsc::Receiver<Op>) -> Result<Made, Fault> {
-        let totals = self.database.memory.totals;
+        let totals = self.database.known.memory.totals;
         let made = match self.transact(work, queue, totals, Care::Fast) {
             Err(Fault::Operation(_)) => {
                 self.roll_back(totals)?;
@@ -171,8 +172,9 @@ impl<'s> Writer<'s> {
         // Immediate: what is read here is still so when it is written.
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let now = database.steady.now();
-        let Database { memory, claims, blocks, envelope, .. } = database;
-        let mut batch = Batch::new(connection, now, memory, claims, blocks, envelope);
+        database.known.refresh(connection)?;
+        let known = &mut database.known;
+        let mut work_due = false;
         let mut results = Vec::with_capacity(work.verbs.len());
         // What comes while others are applied still joins them: the sync is what takes time.
         while results.len() < work.verbs.len() || work.take(queue) {
@@ -181,35 +183,35 @@ impl<'s> Writer<'s> {
                     results.push(Err(StoreError::Full));
                     continue;
                 }
+                let mut apply = |known: &mut Known| {
+                    let mut batch = Batch::new(connection, now, known);
+                    let done = batch.apply(verb);
+                    work_due |= batch.work_due;
+                    done
+                };
                 results.push(match care {
-                    Care::Fast => Ok(batch.apply(verb)?),
-                    Care::EachAlone => batch.apply_alone(verb)?,
+                    Care::Fast => Ok(apply(known)?),
+                    Care::EachAlone => alone(connection, known, apply)?,
                 });
             }
         }
-        let work_due = batch.work_due;
-        drop(batch);
+        known.write(connection, now)?;
         let rest = forget(database, now, before)?;
-        let Database { connection, memory, claims, blocks, .. } = database;
-        claims.write(connection, now)?;
-        blocks.write(connection)?;
+        let Database { connection, known, .. } = database;
         // A commit that writes nothing would prove nothing.
-        if work.tick || memory.totals != before {
-            memory.totals.clock = now.as_millis();
-            memory.totals.write(connection)?;
+        if work.tick || known.memory.totals != before {
+            known.memory.totals.clock = now.as_millis();
+            known.memory.totals.write(connection, &known.fresh)?;
         }
         connection.prepare_cached("COMMIT")?.execute([])?;
-        claims.committed();
-        blocks.committed();
+        known.committed();
         Ok(Made { results, work_due, rest })
     }
 
     /// Undoes a batch. A failed commit may leave its transaction open, or may have closed it.
     fn roll_back(&mut self, totals: Totals) -> Result<(), Fault> {
         let database = &mut self.database;
-        database.memory = Memory::with(database.memory.boot, totals);
-        database.claims.rolled_back();
-        database.blocks.rolled_back();
+        database.known.rolled_back(totals);
         database.retain.rolled_back();
         if database.connection.is_autocommit() {
             return Ok(());
@@ -333,7 +335,8 @@ impl Work {
 
 /// Retention's part of a transaction. It may fail alone: then everything is kept, for a while.
 fn forget(database: &mut Database, now: Timestamp, before: Totals) -> Result<Rest, Fault> {
-    let Database { connection, memory, retain, .. } = database;
+    let Database { connection, known, retain, .. } = database;
+    let Known { memory, parcels, .. } = known;
     if !retain.is_due(now, &memory.totals) {
         return Ok(Rest::Nothing);
     }
@@ -343,7 +346,7 @@ fn forget(database: &mut Database, now: Timestamp, before: Totals) -> Result<Res
     let limit = if alone { STEP_ALONE } else { STEP_BESIDE + 2 * came };
     let totals = memory.totals;
     run("SAVEPOINT retention")?;
-    let rest = match retain.step(connection, now, &mut memory.totals, limit) {
+    let rest = match retain.step(connection, now, (&mut memory.totals, parcels), limit) {
         Err(Fault::Operation(reason)) => {
             tracing::error!(reason, "retention failed; it will be tried again");
             run("ROLLBACK TO retention")?;
@@ -380,22 +383,26 @@ impl Batch<'_> {
             Verb::Unblock(plugin) => self.unblock(plugin).map(Done::Mended),
         }
     }
+}
 
-    fn apply_alone(&mut self, verb: &Verb) -> Result<Result<Done, StoreError>, Fault> {
-        let run = |connection: &Connection, sql| connection.prepare_cached(sql)?.execute([]);
-        let (totals, mark) = (self.memory.totals, self.claims.mark());
-        run(self.connection, "SAVEPOINT operation")?;
-        let done = match self.apply(verb) {
-            Ok(done) => Ok(done),
-            Err(Fault::Operation(reason)) => {
-                run(self.connection, "ROLLBACK TO operation")?;
-                *self.memory = Memory::with(self.memory.boot, totals);
-                self.claims.back_to(mark);
-                Err(StoreError::Failed(reason))
-            }
-            Err(fault) => return Err(fault),
-        };
-        run(self.connection, "RELEASE operation")?;
-        Ok(done)
-    }
+/// Applies an operation so that it fails alone.
+fn alone(
+    connection: &Connection,
+    known: &mut Known,
+    apply: impl FnOnce(&mut Known) -> Result<Done, Fault>,
+) -> Result<Result<Done, StoreError>, Fault> {
+    let run = |sql| connection.prepare_cached(sql)?.execute([]);
+    let mark = known.mark();
+    run("SAVEPOINT operation")?;
+    let done = match apply(known) {
+        Ok(done) => Ok(done),
+        Err(Fault::Operation(reason)) => {
+            run("ROLLBACK TO operation")?;
+            known.back_to(mark);
+            Err(StoreError::Failed(reason))
+        }
+        Err(fault) => return Err(fault),
+    };
+    run("RELEASE operation")?;
+    Ok(done)
 }

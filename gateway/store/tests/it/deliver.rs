@@ -122,7 +122,7 @@ async fn a_settlement_fails_whole_when_an_output_can_not_be_kept() {
     let id = store.keep(new(event("push"), &[], &["a"])).await;
     let lease = store.lease_one("a").await;
     let mut bad = output("built", &["b"]);
-    bad.event.id = id;
+    bad.routes = vec![bad.routes[0].clone(); 1024];
     let settlement = hookweir_store::Settlement {
         key: lease.key.clone(),
         attempt: attempt(Outcome::Done),

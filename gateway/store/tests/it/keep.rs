@@ -101,16 +101,16 @@ async fn a_claim_expires_with_its_window() {
 async fn an_impossible_event_fails_alone() {
     let mut bed = Bed::new();
     let store = bed.boot().await;
-    let taken = event("push");
-    store.keep(new(taken.clone(), &["0"], &["a"])).await;
+    let mut bad = new(event("push"), &["2"], &["a", "new"]);
+    bad.routes.extend(vec![Route::to(plugin("a")); 1024]);
     // All three are queued before the writer can take one: they share a batch or two.
-    let (before, same_id, after) = tokio::join!(
+    let (before, too_many, after) = tokio::join!(
         store.append(new(event("push"), &["1"], &["a"])),
-        store.append(new(taken, &["2"], &["a", "new"])),
+        store.append(bad),
         store.append(new(event("push"), &["3"], &["new"])),
     );
     assert!(before.is_ok() && after.is_ok());
-    assert!(matches!(same_id, Err(StoreError::Failed(_))), "{same_id:?}");
+    assert!(matches!(too_many, Err(StoreError::Failed(_))), "{too_many:?}");
     // Nothing of it is left, its claim included.
     assert!(!store.append(new(event("push"), &["2"], &[])).await.unwrap().is_duplicate());
     assert_eq!(store.reader().counts().unwrap(), recount(&store.reader()));

@@ -49,9 +49,9 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     newer.pragma_update(None, "user_version", 99).unwrap();
     drop(newer);
     let error = Store::open(bed.options()).await.unwrap_err();
-    assert!(matches!(error, OpenError::NewerSchema { found: 99, known: 6, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerSchema { found: 99, known: 7, .. }), "{error}");
     let error = Reader::open(bed.path()).unwrap_err();
-    assert!(matches!(error, ReadError::NewerSchema { found: 99, known: 6 }), "{error}");
+    assert!(matches!(error, ReadError::NewerSchema { found: 99, known: 7 }), "{error}");
 }
 
 #[tokio::test]
@@ -182,6 +182,11 @@ async fn a_database_of_schema_6_opens() {
     opens(6).await;
 }
 
+#[tokio::test]
+async fn a_database_of_schema_7_opens() {
+    opens(7).await;
+}
+
 /// Each was committed when its schema was the newest: whatever comes later must open it.
 async fn opens(schema: u32) {
     let bed = Bed::new();
@@ -220,5 +225,5 @@ async fn make_the_fixture() {
         Settled::Committed
     );
     store.close().await.unwrap();
-    std::fs::copy(bed.path(), fixture(6)).unwrap();
+    std::fs::copy(bed.path(), fixture(7)).unwrap();
 }

@@ -193,11 +193,11 @@ async fn outputs_stand_in_line_as_webhooks_do() {
 async fn a_settlement_that_fails_leaves_the_line_as_it_was() {
     let mut bed = Bed::new();
     let store = bed.boot().await;
-    let first = keep(&store, "a:k").await;
+    keep(&store, "a:k").await;
     let second = keep(&store, "a:k").await;
     let lease = store.lease_one("a").await;
-    let mut bad = output("built", &[]);
-    bad.event.id = first;
+    let mut bad = output("built", &["b"]);
+    bad.routes = vec![bad.routes[0].clone(); 1024];
     let settlement = Settlement {
         key: lease.key.clone(),
         attempt: attempt(Outcome::Done),

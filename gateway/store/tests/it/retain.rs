@@ -75,7 +75,10 @@ async fn what_is_done_goes_after_a_week_and_what_is_dead_after_a_month() {
     bed.time.advance(7 * DAY);
     step(&store).await;
     assert!(!is_kept(&store, due));
-    assert_eq!((rows(&bed, "events"), rows(&bed, "deliveries"), rows(&bed, "attempts")), (0, 0, 0));
+    assert_eq!(
+        (rows(&bed, "parcels"), rows(&bed, "deliveries"), rows(&bed, "attempts")),
+        (0, 0, 0)
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,111 @@
+//! Counts everything that is there, for `store check`: what the totals say must agree with it.
+
+use rusqlite::Connection;
+
+use super::{
+    fresh,
+    parcels::{self, Entry, Part, Walk},
+    schema::child_keys,
+    stand::{self, Stood},
+};
+use crate::DeliveryState;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Counted {
+    /// What differs from its total, and by how much.
+    pub(crate) differing: Vec<(&'static str, i64)>,
+    pub(crate) deliveries_alone: i64,
+    pub(crate) attempts_alone: i64,
+    pub(crate) unreadable: i64,
+    pub(crate) unfound: i64,
+}
+
+#[derive(Debug, Default)]
+struct Sums {
+    events: i64,
+    outputs: i64,
+    unrouted: i64,
+    due: i64,
+    leased: i64,
+    done: i64,
+    dead: i64,
+    bytes: i64,
+    dead_bytes: i64,
+}
+
+/// Reads the whole store.
+pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Counted> {
+    let (mut counted, mut sums) = (Counted::default(), Sums::default());
+    let leased = fresh::leased(connection)?;
+    let rows = |table: &str| {
+        connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))
+    };
+    (counted.deliveries_alone, counted.attempts_alone) = (rows("deliveries")?, rows("attempts")?);
+    parcels::walk(connection, 0, Part::Whole, |parcel| {
+        for entry in &parcel.entries {
+            let origin = parcels::origin(connection, entry.origin)?;
+            counted.unreadable += i64::from(parcel.event(entry, origin).is_err());
+            counted.unfound += i64::from(parcels::key_of(connection, entry.id)? != Some(entry.key));
+            let stood = stand::all(connection, entry, &leased)?;
+            counted.deliveries_alone -= below(connection, "deliveries", entry.key)?;
+            for stood in &stood {
+                counted.attempts_alone -= below(connection, "attempts", stood.key)?;
+            }
+            sums.add(entry, &stood);
+        }
+        Ok(Walk::On)
+    })?;
+    counted.differing = sums.differing(connection)?;
+    Ok(counted)
+}
+
+/// How many rows a table has below a key of the one above it.
+fn below(connection: &Connection, table: &str, key: i64) -> rusqlite::Result<i64> {
+    let sql = format!("SELECT count(*) FROM {table} WHERE key BETWEEN ?1 AND ?2");
+    let (first, last) = child_keys(key);
+    connection.prepare_cached(&sql)?.query_row([first, last], |row| row.get(0))
+}
+
+impl Sums {
+    fn add(&mut self, entry: &Entry, stood: &[Stood]) {
+        self.events += 1;
+        self.outputs += i64::from(entry.from.is_some());
+        self.unrouted += i64::from(stood.is_empty());
+        self.bytes += entry.bytes();
+        for stood in stood {
+            match stood.state {
+                DeliveryState::Due | DeliveryState::Behind => self.due += 1,
+                DeliveryState::Leased => self.leased += 1,
+                DeliveryState::Done => self.done += 1,
+                DeliveryState::Dead => {
+                    self.dead += 1;
+                    self.dead_bytes += entry.bytes();
+                }
+            }
+        }
+    }
+
+    fn differing(&self, connection: &Connection) -> rusqlite::Result<Vec<(&'static str, i64)>> {
+        let sums = [
+            ("events", "events", self.events),
+            ("outputs", "outputs", self.outputs),
+            ("unrouted events", "unrouted", self.unrouted),
+            ("due deliveries", "due", self.due),
+            ("leased deliveries", "leased", self.leased),
+            ("done deliveries", "done", self.done),
+            ("dead letters", "dead", self.dead),
+            ("bytes of events", "bytes", self.bytes),
+            ("bytes of dead letters", "dead_bytes", self.dead_bytes),
+        ];
+        let mut differing = Vec::new();
+        for (what, column, sum) in sums {
+            let sql = format!("SELECT {column} FROM totals");
+            let total: i64 = connection.query_row(&sql, [], |row| row.get(0))?;
+            if sum != total {
+                differing.push((what, sum - total));
+            }
+        }
+        Ok(differing)
+    }
+}

@@ -1,0 +1,124 @@
+//! Where an event's deliveries stand: from their rows, and, for fresh ones, from the record of their attempt
+//! and the leases.
+
+use std::collections::BTreeSet;
+
+use hookweir_event::{OrderKey, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::{
+    order::Standing,
+    parcels::Entry,
+    schema::{child_key, child_keys},
+};
+use crate::DeliveryState;
+
+/// A delivery, as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stood {
+    pub(crate) key: i64,
+    /// The plugin's key.
+    pub(crate) plugin: i64,
+    pub(crate) state: DeliveryState,
+    /// Whether it is in the line of its order key.
+    pub(crate) in_line: bool,
+    /// Whether it is dead and holds up its line.
+    pub(crate) blocks: bool,
+    pub(crate) order_key: Option<OrderKey>,
+    /// None: since its event was committed.
+    pub(crate) due_at: Option<Timestamp>,
+    pub(crate) settled_at: Option<Timestamp>,
+    pub(crate) replayed_at: Option<Timestamp>,
+    pub(crate) lost_leases: u32,
+}
+
+/// Calls `each` for the deliveries of an event that have a row, and for fresh ones, in no order. A fresh one
+/// that is not done is said to be due.
+pub(crate) fn each(
+    connection: &Connection,
+    entry: &Entry,
+    mut each: impl FnMut(Stood) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let sql =
+        "SELECT key, plugin, due_at, boot, lost_leases, settled_at, dead, order_key, standing,
+                   replayed_at
+               FROM deliveries WHERE key BETWEEN ?1 AND ?2 ORDER BY key";
+    let mut statement = connection.prepare_cached(sql)?;
+    let (first, last) = child_keys(entry.key);
+    let mut rows = statement.query([first, last])?;
+    let mut have_rows = Vec::new();
+    while let Some(row) = rows.next()? {
+        let stood = of_row(row)?;
+        have_rows.push(stood.key);
+        each(stood)?;
+    }
+    for (nth, plugin) in (0..).zip(&entry.plugins) {
+        let key = child_key(entry.key, nth);
+        if *plugin != 0 && !have_rows.contains(&key) {
+            each(of_fresh(connection, key, *plugin)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// The deliveries of an event in the order of their keys. `leased` are the fresh ones that are leased.
+pub(crate) fn all(
+    connection: &Connection,
+    entry: &Entry,
+    leased: &BTreeSet<i64>,
+) -> rusqlite::Result<Vec<Stood>> {
+    let mut all = Vec::new();
+    each(connection, entry, |mut stood| {
+        if stood.state == DeliveryState::Due && leased.contains(&stood.key) {
+            stood.state = DeliveryState::Leased;
+        }
+        all.push(stood);
+        Ok(())
+    })?;
+    all.sort_by_key(|stood| stood.key);
+    Ok(all)
+}
+
+fn of_row(row: &Row<'_>) -> rusqlite::Result<Stood> {
+    let leased = row.get::<_, Option<i64>>(3)?.is_some();
+    let settled_at: Option<i64> = row.get(5)?;
+    let standing: Option<i64> = row.get(8)?;
+    let state = match (settled_at, leased) {
+        (Some(_), _) if row.get(6)? => DeliveryState::Dead,
+        (Some(_), _) => DeliveryState::Done,
+        (None, true) => DeliveryState::Leased,
+        (None, false) if standing == Some(Standing::Behind as i64) => DeliveryState::Behind,
+        (None, false) => DeliveryState::Due,
+    };
+    Ok(Stood {
+        key: row.get(0)?,
+        plugin: row.get(1)?,
+        state,
+        in_line: standing.is_some(),
+        blocks: standing == Some(Standing::Blocks as i64),
+        order_key: row.get_ref(7)?.as_str_or_null()?.map(OrderKey::new),
+        due_at: Some(Timestamp::from_millis(row.get(2)?)),
+        settled_at: settled_at.map(Timestamp::from_millis),
+        replayed_at: row.get::<_, Option<_>>(9)?.map(Timestamp::from_millis),
+        lost_leases: row.get(4)?,
+    })
+}
+
+fn of_fresh(connection: &Connection, key: i64, plugin: i64) -> rusqlite::Result<Stood> {
+    let sql = "SELECT ended_at FROM attempts WHERE key = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let ended_at: Option<i64> =
+        statement.query_row([child_key(key, 1)], |row| row.get(0)).optional()?;
+    Ok(Stood {
+        key,
+        plugin,
+        state: ended_at.map_or(DeliveryState::Due, |_| DeliveryState::Done),
+        in_line: false,
+        blocks: false,
+        order_key: None,
+        due_at: None,
+        settled_at: ended_at.map(Timestamp::from_millis),
+        replayed_at: None,
+        lost_leases: 0,
+    })
+}
