@@ -105,6 +105,14 @@ pub enum ReadError {
         /// The newest that is known here.
         known: i64,
     },
+    /// An earlier version of Hookweir wrote the file, and this one has not had it open yet.
+    #[error("the store has schema {found}; starting the gateway once brings it to {known}")]
+    OlderSchema {
+        /// The database's schema.
+        found: i64,
+        /// The one that is needed.
+        known: i64,
+    },
     /// The database engine refused.
     #[error("can't read the store: {0}")]
     Database(#[from] rusqlite::Error),

@@ -394,6 +394,9 @@ impl Reader {
         if found > known {
             return Err(ReadError::NewerSchema { found, known });
         }
+        if found < known {
+            return Err(ReadError::OlderSchema { found, known });
+        }
         Ok(connection)
     }
 }

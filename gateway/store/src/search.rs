@@ -9,7 +9,7 @@ use hookweir_event::{
     Digest, EventId, EventType, OrderKey, Origin, Pattern, PluginName, Timestamp,
 };
 use memchr::memmem::Finder;
-use rusqlite::Connection;
+use rusqlite::{Connection, Params, params};
 
 use crate::{
     DeliveryState, ReadError, Reader, Shown,
@@ -249,12 +249,12 @@ fn find(
         _ if filter.claim.is_some() => search.walk_blocks(from, 0)?,
         _ if filter.duplicated => {
             let sql = "SELECT event FROM duplicates WHERE event < ?1 ORDER BY event DESC";
-            search.walk_index(sql, from)?
+            search.walk_index(sql, [from], from)?
         }
         Some(Standpoint::Delivery(DeliveryState::Dead) | Standpoint::Blocks) => {
             let sql = "SELECT key >> 10 FROM deliveries WHERE dead = 1 AND key < ?1 << 10
                        ORDER BY key DESC";
-            search.walk_index(sql, from)?
+            search.walk_index(sql, [from], from)?
         }
         Some(Standpoint::Delivery(state)) if state != DeliveryState::Done && open <= FEW_OPEN => {
             // Those that nobody leased yet lie behind the first of them, and are the newest.
@@ -275,9 +275,14 @@ impl Search<'_> {
     }
 
     /// Over the events that a query names, the newest first. Answers the last event that was looked at, if there are more.
-    fn walk_index(&mut self, sql: &str, from: i64) -> rusqlite::Result<Option<i64>> {
+    fn walk_index(
+        &mut self,
+        sql: &str,
+        with: impl Params,
+        from: i64,
+    ) -> rusqlite::Result<Option<i64>> {
         let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = statement.query([from])?;
+        let mut rows = statement.query(with)?;
         let mut last = None;
         while let Some(row) = rows.next()? {
             let event = row.get(0)?;
@@ -296,15 +301,14 @@ impl Search<'_> {
     /// Over the events that have an open delivery that has a row or is leased.
     fn walk_open(&mut self, from: i64) -> rusqlite::Result<Option<i64>> {
         let leased: Vec<_> =
-            self.view.leased().map(parent_key).map(|event| event.to_string()).collect();
-        let sql = format!(
-            "SELECT key >> 10 FROM deliveries
-             WHERE settled_at IS NULL AND standing IS NOT 1 AND key < ?1 << 10
-             UNION SELECT key >> 10 FROM deliveries WHERE standing IS NOT NULL AND key < ?1 << 10
-             UNION SELECT value FROM json_each('[{}]') WHERE value < ?1 ORDER BY 1 DESC",
-            leased.join(",")
-        );
-        self.walk_index(&sql, from)
+            self.view.leased().map(|delivery| parent_key(delivery).to_string()).collect();
+        // By these indexes: else SQLite goes through all deliveries that there ever were.
+        let sql = "SELECT key >> 10 FROM deliveries INDEXED BY deliveries_open
+             WHERE settled_at IS NULL AND standing IS NOT 1 AND +key < ?1 << 10
+             UNION SELECT key >> 10 FROM deliveries INDEXED BY deliveries_in_line
+             WHERE standing IS NOT NULL AND +key < ?1 << 10
+             UNION SELECT value FROM json_each(?2) WHERE value < ?1 ORDER BY 1 DESC";
+        self.walk_index(sql, params![from, format!("[{}]", leased.join(","))], from)
     }
 
     /// Over all events from the oldest that is wanted on, by blocks. Answers the last event that was looked

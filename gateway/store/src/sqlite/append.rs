@@ -127,7 +127,7 @@ impl<'a> Batch<'a> {
 
     /// The event that holds a claim, and notes that it was sent again. None if nobody knows it any more.
     fn first(&mut self, holder: i64) -> Result<Option<First>, Fault> {
-        let id = self.parcels.with(self.connection, holder, |_, entry| Ok(entry.id))?;
+        let id = self.parcels.entry(self.connection, holder, |entry| entry.id)?;
         let first = match id {
             Some(id) => Some(First { id, kept: true }),
             None => self.departed(holder)?,
@@ -234,14 +234,14 @@ impl<'a> Batch<'a> {
     }
 
     /// The last delivery that an event has.
-    fn newest_delivery(&mut self, event: i64) -> Result<Option<i64>, Fault> {
+    fn newest_delivery(&self, event: i64) -> Result<Option<i64>, Fault> {
         let sql = "SELECT max(key) FROM deliveries WHERE key BETWEEN ?1 AND ?2";
         let (first, last) = child_keys(event);
         let row: Option<i64> =
             self.connection.prepare_cached(sql)?.query_row([first, last], |row| row.get(0))?;
-        let fresh = self.parcels.with(self.connection, event, |_, entry| {
+        let fresh = self.parcels.entry(self.connection, event, |entry| {
             let count = i64::try_from(entry.plugins.len()).unwrap_or(0);
-            Ok((count > 0).then_some(first + count - 1))
+            (count > 0).then_some(first + count - 1)
         })?;
         Ok(row.max(fresh.flatten()))
     }

@@ -241,6 +241,19 @@ impl Blocks {
         Ok(())
     }
 
+    /// Where [`back_to`](Self::back_to) goes back to.
+    pub(super) fn mark(&self) -> usize {
+        self.full.len()
+    }
+
+    /// What was added since the mark is not there: it stays named, but a block that became whole by it is
+    /// not.
+    pub(super) fn back_to(&mut self, mark: usize) {
+        if let Some(first) = self.full.drain(mark..).next() {
+            self.open = Some(first);
+        }
+    }
+
     /// Writes what is whole.
     pub(super) fn write(&mut self, connection: &Connection) -> Result<(), Fault> {
         self.full.iter().try_for_each(|block| block.write(connection))
@@ -252,9 +265,7 @@ impl Blocks {
 
     /// What was added is not there, which does no harm; its keys are given to others.
     pub(super) fn rolled_back(&mut self) {
-        if let Some(first) = std::mem::take(&mut self.full).into_iter().next() {
-            self.open = Some(first);
-        }
+        self.back_to(0);
     }
 }
 

@@ -39,8 +39,10 @@ const LOOKS: usize = 2000;
 /// forgets what is over.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Asks for a pass.
-struct Pass;
+/// Asks for a pass over the log as it is since it started anew so often.
+struct Pass {
+    restarts: u32,
+}
 
 /// The limits above, in frames of the log: pages, each.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +66,8 @@ struct Progress {
     running: bool,
     /// How many frames of the log are known to be in the database file.
     copied: u32,
+    /// How often the log started anew. What a pass copied before that does not count after it.
+    restarts: u32,
     poison: Option<String>,
 }
 
@@ -116,7 +120,10 @@ impl Checkpointer {
     /// its own connection.
     pub(super) fn after_commit(&mut self, writer: &Connection, frames: u32) -> Result<(), Fault> {
         if frames < self.frames_seen {
-            lock(&self.shared).copied = 0;
+            let mut progress = lock(&self.shared);
+            progress.copied = 0;
+            progress.restarts += 1;
+            drop(progress);
             self.next_try = 0;
         }
         self.frames_seen = frames;
@@ -155,8 +162,11 @@ impl Checkpointer {
 
     fn start_pass(&self) {
         let Some(jobs) = &self.jobs else { return };
-        lock(&self.shared).running = true;
-        if jobs.try_send(Pass).is_err() {
+        let mut progress = lock(&self.shared);
+        progress.running = true;
+        let restarts = progress.restarts;
+        drop(progress);
+        if jobs.try_send(Pass { restarts }).is_err() {
             lock(&self.shared).running = false;
         }
     }
@@ -183,7 +193,7 @@ fn work(
 ) {
     loop {
         match jobs.recv_timeout(TICK) {
-            Ok(Pass) => finish_pass(pass(connection, file), shared),
+            Ok(asked) => finish_pass(pass(connection, file), &asked, shared),
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => return,
         }
@@ -195,11 +205,12 @@ fn work(
     }
 }
 
-fn finish_pass(copied: Result<u32, Fault>, shared: &Shared) {
+fn finish_pass(copied: Result<u32, Fault>, asked: &Pass, shared: &Shared) {
     let mut pass = lock(shared);
     pass.running = false;
     match copied {
-        Ok(frames) => pass.copied = frames,
+        Ok(frames) if pass.restarts == asked.restarts => pass.copied = frames,
+        Ok(_) => {}
         Err(Fault::Poison(reason)) => pass.poison = Some(reason),
         // Nothing is lost: the log keeps the pages, and the next pass tries again.
         Err(fault) => tracing::warn!(?fault, "a checkpoint failed"),

@@ -11,7 +11,7 @@ use super::{
     fault::Fault,
     fresh::Held,
     order::Standing,
-    parcels,
+    parcels::{self, Entry},
     schema::{ORDINAL_MAX, child_key, parent_key},
 };
 use crate::{DeliveryId, Lease, LeaseKey, Leased, Mend, Settled, Settlement, Want};
@@ -231,9 +231,9 @@ impl Batch<'_> {
     }
 
     /// What the event of a delivery takes.
-    fn bytes_of(&mut self, delivery: i64) -> Result<i64, Fault> {
+    fn bytes_of(&self, delivery: i64) -> Result<i64, Fault> {
         let of = parent_key(delivery);
-        let bytes = self.parcels.with(self.connection, of, |_, entry| Ok(entry.bytes()))?;
+        let bytes = self.parcels.entry(self.connection, of, Entry::bytes)?;
         Ok(bytes.ok_or_else(|| unreadable(0))?)
     }
 

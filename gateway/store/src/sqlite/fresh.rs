@@ -65,6 +65,9 @@ pub(super) struct Fresh {
     leases: BTreeMap<i64, Held>,
     /// Who holds them.
     boot: i64,
+    /// Whether something of it is not written down. The totals alone do not tell: a lease beside a delivery
+    /// that is due again leaves all of them as they were.
+    changed: bool,
     /// Whether a transaction was rolled back, so that all of this is to be read anew.
     stale: bool,
 }
@@ -97,12 +100,13 @@ impl Fresh {
             true => (held, Vec::new()),
             false => (BTreeMap::new(), held.into_iter().collect()),
         };
-        Ok((Self { lines, leases, boot, stale: false }, foreign))
+        Ok((Self { lines, leases, boot, changed: false, stale: false }, foreign))
     }
 
     /// An event was added that owes a delivery to the plugin: one, since where a plugin's due ones begin is
     /// said by the event.
     pub(super) fn add(&mut self, plugin: i64, delivery: i64, at: Timestamp) {
+        self.changed = true;
         let line = self.lines.entry(plugin).or_default();
         if line.unseen.is_some() {
             return;
@@ -143,6 +147,7 @@ impl Fresh {
         leased_at: Timestamp,
     ) -> Vec<(i64, Held)> {
         let Some(line) = self.lines.get_mut(&plugin) else { return Vec::new() };
+        self.changed |= count > 0;
         let mut too_many = Vec::new();
         for Due { delivery, at } in line.known.drain(..count.min(line.known.len())) {
             let held = Held { plugin, due_at: at, leased_at };
@@ -168,6 +173,16 @@ impl Fresh {
     /// A lease ends.
     pub(super) fn release(&mut self, delivery: i64) {
         self.leases.remove(&delivery);
+        self.changed = true;
+    }
+
+    pub(super) fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// The transaction is on disk.
+    pub(super) fn committed(&mut self) {
+        self.changed = false;
     }
 
     /// The transaction never was.

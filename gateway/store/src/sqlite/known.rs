@@ -28,6 +28,7 @@ pub(super) struct Known {
 pub(super) struct Mark {
     totals: Totals,
     claims: usize,
+    blocks: usize,
     parcels: parcels::Mark,
     fresh: Fresh,
 }
@@ -53,6 +54,7 @@ impl Known {
         self.claims.committed();
         self.blocks.committed();
         self.parcels.committed();
+        self.fresh.committed();
     }
 
     /// The transaction never was; the totals were these before it.
@@ -69,6 +71,7 @@ impl Known {
         Mark {
             totals: self.memory.totals,
             claims: self.claims.mark(),
+            blocks: self.blocks.mark(),
             parcels: self.parcels.mark(),
             fresh: self.fresh.clone(),
         }
@@ -78,6 +81,7 @@ impl Known {
     pub(super) fn back_to(&mut self, mark: Mark) {
         self.memory = Memory::with(self.memory.boot, mark.totals);
         self.claims.back_to(mark.claims);
+        self.blocks.back_to(mark.blocks);
         self.parcels.back_to(mark.parcels);
         self.fresh = mark.fresh;
     }

@@ -212,7 +212,10 @@ fn bring_up(
     // What a crash left in the log may exist in the page cache alone. Sync it before anyone relies
     // on it, and before anything is written on top.
     checkpoint::truncate(connection)?;
-    schema::migrate(connection, schema_found)?;
+    if schema::migrate(connection, schema_found)? {
+        // It may have written all there is once more: that is not for the first commit to copy.
+        checkpoint::truncate(connection)?;
+    }
 
     let claims = Claims::read(connection)?;
     connection.execute_batch("BEGIN IMMEDIATE")?;

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use hookweir_event::{Event, EventId, EventType, Hops, Origin, Timestamp};
 use memchr::memmem;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::{
     codec,
@@ -186,14 +186,22 @@ impl Part {
 
 /// A row as [`Part::columns`] has it.
 fn read(row: &Row<'_>) -> rusqlite::Result<Parcel> {
+    Ok(Parcel { content: content(row)?, ..read_small(row)? })
+}
+
+/// The same without its content.
+fn read_small(row: &Row<'_>) -> rusqlite::Result<Parcel> {
     let directory = row.get_ref(2)?.as_blob()?;
-    let content = row.get_ref(3)?.as_blob_or_null()?.unwrap_or_default().to_vec();
     Ok(Parcel {
         key: row.get(0)?,
         committed_at: Timestamp::from_millis(row.get(1)?),
         entries: read_directory(directory).ok_or_else(|| unreadable(2))?,
-        content,
+        content: Vec::new(),
     })
+}
+
+fn content(row: &Row<'_>) -> rusqlite::Result<Vec<u8>> {
+    Ok(row.get_ref(3)?.as_blob_or_null()?.unwrap_or_default().to_vec())
 }
 
 /// The parcel that an event is in, if it is kept.
@@ -204,8 +212,15 @@ pub(crate) fn holding(
 ) -> rusqlite::Result<Option<Parcel>> {
     let columns = part.columns();
     let sql = format!("SELECT {columns} FROM parcels WHERE key <= ?1 ORDER BY key DESC LIMIT 1");
-    let found = connection.prepare_cached(&sql)?.query_row([event], read).optional()?;
-    Ok(found.filter(|parcel| parcel.entry(event).is_some()))
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([event])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let mut parcel = read_small(row)?;
+    if parcel.entry(event).is_none() {
+        return Ok(None);
+    }
+    parcel.content = content(row)?;
+    Ok(Some(parcel))
 }
 
 /// Goes through the parcels with events from `first` on, in their order, until told to stop. The first
@@ -308,7 +323,7 @@ pub(super) struct Parcels {
     /// How many of these are in the table.
     written: usize,
     recent: BTreeMap<i64, Parcel>,
-    /// The keys of these, the oldest in front. One that is gone may be among them.
+    /// The keys of these, the oldest in front.
     order: VecDeque<i64>,
     recent_bytes: usize,
 }
@@ -363,17 +378,36 @@ impl Parcels {
         event: i64,
         with: impl FnOnce(&Parcel, &Entry) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<Option<T>> {
-        let next = self.new.partition_point(|parcel| parcel.key <= event);
-        let new = next.checked_sub(1).map(|at| &self.new[at]);
-        let recent = || self.recent.range(..=event).next_back().map(|(_, parcel)| parcel);
-        let holds = |parcel: &&Parcel| parcel.entry(event).is_some();
-        if let Some(parcel) = new.filter(holds).or_else(|| recent().filter(holds)) {
-            return parcel.entry(event).map(|entry| with(parcel, entry)).transpose();
+        if let Some((parcel, entry)) = self.in_memory(event) {
+            return with(parcel, entry).map(Some);
         }
         let Some(parcel) = holding(connection, event, Part::Whole)? else { return Ok(None) };
         let answer = parcel.entry(event).map(|entry| with(&parcel, entry)).transpose();
         self.remember(parcel);
         answer
+    }
+
+    /// The same for what is in the directory, of which nothing is remembered.
+    pub(super) fn entry<T>(
+        &self,
+        connection: &Connection,
+        event: i64,
+        with: impl FnOnce(&Entry) -> T,
+    ) -> rusqlite::Result<Option<T>> {
+        if let Some((_, entry)) = self.in_memory(event) {
+            return Ok(Some(with(entry)));
+        }
+        let parcel = holding(connection, event, Part::Directory)?;
+        Ok(parcel.as_ref().and_then(|parcel| parcel.entry(event)).map(with))
+    }
+
+    fn in_memory(&self, event: i64) -> Option<(&Parcel, &Entry)> {
+        let next = self.new.partition_point(|parcel| parcel.key <= event);
+        let new = next.checked_sub(1).map(|at| &self.new[at]);
+        let recent = || self.recent.range(..=event).next_back().map(|(_, parcel)| parcel);
+        let found = |parcel: &'_ Parcel| parcel.entry(event).is_some();
+        let parcel = new.filter(|parcel| found(parcel)).or_else(recent)?;
+        Some((parcel, parcel.entry(event)?))
     }
 
     fn remember(&mut self, parcel: Parcel) {
@@ -382,8 +416,9 @@ impl Parcels {
         self.recent.insert(parcel.key, parcel);
         while self.recent_bytes > RECENT_MAX
             && let Some(oldest) = self.order.pop_front()
+            && let Some(parcel) = self.recent.remove(&oldest)
         {
-            self.forget(oldest);
+            self.recent_bytes -= parcel.content.len();
         }
     }
 
@@ -395,6 +430,7 @@ impl Parcels {
         }
         if let Some(parcel) = self.recent.remove(&key) {
             self.recent_bytes -= parcel.content.len();
+            self.order.retain(|other| *other != key);
         }
     }
 

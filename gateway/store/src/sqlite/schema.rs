@@ -236,7 +236,7 @@ ALTER TABLE attempts ADD COLUMN ended_at INTEGER;     -- null: not written down
 ";
 
 /// The schema in which events and claims moved.
-const PARCELS: i64 = 7;
+pub(crate) const PARCELS: i64 = 7;
 
 /// Moves the events from their rows into parcels.
 fn into_parcels(connection: &Connection) -> Result<(), Fault> {
@@ -269,11 +269,12 @@ fn into_parcels(connection: &Connection) -> Result<(), Fault> {
     parcels.write(connection)
 }
 
-/// Brings a database of ours, or an empty one, to the newest schema: all in one transaction.
-pub(super) fn migrate(connection: &mut Connection, from: i64) -> Result<(), Fault> {
+/// Brings a database of ours, or an empty one, to the newest schema: all in one transaction. Says whether
+/// there was anything to do.
+pub(super) fn migrate(connection: &mut Connection, from: i64) -> Result<bool, Fault> {
     let steps = MIGRATIONS.iter().skip(usize::try_from(from).unwrap_or(0));
     if steps.len() == 0 {
-        return Ok(());
+        return Ok(false);
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for step in steps {
@@ -286,7 +287,8 @@ pub(super) fn migrate(connection: &mut Connection, from: i64) -> Result<(), Faul
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", NEWEST)?;
-    Ok(transaction.commit()?)
+    transaction.commit()?;
+    Ok(true)
 }
 
 #[cfg(test)]

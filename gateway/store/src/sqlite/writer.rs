@@ -199,7 +199,7 @@ impl<'s> Writer<'s> {
         let rest = forget(database, now, before)?;
         let Database { connection, known, .. } = database;
         // A commit that writes nothing would prove nothing.
-        if work.tick || known.memory.totals != before {
+        if work.tick || known.memory.totals != before || known.fresh.is_changed() {
             known.memory.totals.clock = now.as_millis();
             known.memory.totals.write(connection, &known.fresh)?;
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hookweir_event::{Fate, Hops, Outcome};
+use hookweir_event::{EventId, Fate, Hops, Outcome};
 use hookweir_store::{DeliveryState, Settled, Want};
 
 use crate::support::{Bed, START, Verbs, attempt, event, new, output, plugin, recount};
@@ -240,4 +240,117 @@ async fn each_commit_that_makes_work_due_wakes() {
     let lease = store.lease_one("a").await;
     let _ = store.end_with(&lease, vec![output("built", &["b"])]).await;
     wakeups.changed().await.unwrap();
+}
+
+/// Of one commit, which leaves all totals as they were: a delivery that is due again, and one that is leased.
+#[tokio::test]
+async fn a_lease_beside_a_retry_in_one_commit_is_known_after_a_crash() {
+    for _ in 0..20 {
+        let mut bed = Bed::new();
+        let store = bed.boot().await;
+        let again = store.keep(new(event("push"), &[], &["a"])).await;
+        let lease = store.lease_one("a").await;
+        let next = store.keep(new(event("push"), &[], &["b"])).await;
+        // Both are queued before the writer can take one.
+        let fate = Fate::Due { after: Duration::ZERO };
+        let (ended, leases) =
+            tokio::join!(store.end(&lease, Outcome::Retry, fate), store.lease_up_to("b", 1));
+        assert_eq!((ended, leases.len()), (Settled::Committed, 1));
+        bed.crash();
+        let store = bed.boot().await;
+        let stands = |id| {
+            let delivery = &store.shown(id).deliveries[0];
+            (delivery.state, delivery.lost_leases, delivery.attempts.len())
+        };
+        assert_eq!(stands(again), (DeliveryState::Due, 0, 1));
+        assert_eq!(stands(next), (DeliveryState::Due, 1, 1), "its lease was on disk");
+        assert_eq!(store.reader().counts().unwrap(), recount(&store.reader()));
+    }
+}
+
+/// More are due than are known by heart, of several plugins, over restarts and beside new ones.
+#[tokio::test]
+async fn a_long_backlog_is_leased_in_its_order_over_a_restart() {
+    let mut bed = Bed::new();
+    let mut store = bed.boot().await;
+    let mut appends = tokio::task::JoinSet::new();
+    for sender in 0..200 {
+        let store = store.clone();
+        appends.spawn(async move {
+            for nth in 0..100 {
+                let to = if nth == sender % 100 { &["rare", "often"][..] } else { &["often"] };
+                store.keep(new(event("push"), &[], to)).await;
+            }
+        });
+    }
+    appends.join_all().await;
+    let (all, rare) = listed(&store);
+    assert_eq!((all.len(), rare.len()), (20_000, 200));
+    let mut leased = [Vec::new(), Vec::new()];
+    for round in 0..60 {
+        if round % 20 == 7 {
+            bed.crash();
+            store = bed.boot().await;
+        }
+        for (name, leased) in ["often", "rare"].into_iter().zip(&mut leased) {
+            for lease in store.lease_up_to(name, 500).await {
+                leased.push(lease.event.id);
+                assert_eq!(store.end(&lease, Outcome::Done, Fate::Done).await, Settled::Committed);
+            }
+        }
+    }
+    assert_eq!(leased, [all, rare]);
+    assert_eq!(store.reader().counts().unwrap(), recount(&store.reader()));
+}
+
+/// All events in the order of their commits, and those that have two deliveries.
+fn listed(store: &hookweir_store::Store) -> (Vec<EventId>, Vec<EventId>) {
+    let (mut all, mut rare) = (Vec::new(), Vec::new());
+    loop {
+        let page = store.reader().events(all.last().copied(), 1000).unwrap();
+        if page.is_empty() {
+            return (all, rare);
+        }
+        all.extend(page.iter().map(|shown| shown.event.id));
+        let both = page.iter().filter(|shown| shown.deliveries.len() == 2);
+        rare.extend(both.map(|shown| shown.event.id));
+    }
+}
+
+/// A block of events becomes whole by an operation that fails.
+#[tokio::test]
+async fn an_operation_that_fails_at_the_end_of_a_block_loses_no_delivery() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    store.keep(new(event("push"), &[], &["a"])).await;
+    let lease = store.lease_one("a").await;
+    for _ in 0..1021 {
+        store.keep(new(event("push"), &[], &["b"])).await;
+    }
+    // The keys of the outputs are the last one of a block and the first one of the next.
+    let mut bad = output("built", &["b"]);
+    bad.routes = vec![bad.routes[0].clone(); 1024];
+    let settlement = hookweir_store::Settlement {
+        key: lease.key.clone(),
+        attempt: attempt(Outcome::Done),
+        fate: Fate::Done,
+        outputs: vec![output("fine", &["b"]), bad],
+        state: vec![],
+    };
+    assert!(store.settle(settlement).await.is_err());
+    for _ in 0..1100 {
+        store.keep(new(event("push"), &[], &["b"])).await;
+    }
+    bed.crash();
+    let store = bed.boot().await;
+    let mut leased = 0;
+    loop {
+        match store.lease_up_to("b", 500).await.len() {
+            0 => break,
+            some => leased += some,
+        }
+    }
+    assert_eq!(leased, 1021 + 1100);
+    let filter = hookweir_store::Filter { plugin: Some(plugin("b")), ..Default::default() };
+    assert_eq!(store.reader().count(&filter).unwrap(), 1021 + 1100);
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use hookweir_event::{Fate, Outcome};
-use hookweir_store::{OpenError, ReadError, Reader, Settled, Store, StoreError};
+use hookweir_store::{OpenError, ReadError, Reader, Settled, Store, StoreError, care};
 use rusqlite::Connection;
 
 use crate::support::{Bed, Verbs, event, new, output, recount};
@@ -192,6 +192,10 @@ async fn opens(schema: u32) {
     let bed = Bed::new();
     std::fs::create_dir(bed.path().parent().unwrap()).unwrap();
     std::fs::copy(fixture(schema), bed.path()).unwrap();
+    // As it lies there, before anyone brings it up to date.
+    assert_eq!(care::check(&bed.path()).unwrap(), Vec::<String>::new());
+    let read = Reader::open(bed.path());
+    assert_eq!(matches!(read, Err(ReadError::OlderSchema { .. })), schema < 7, "{read:?}");
     let store = Store::open(bed.options()).await.unwrap();
     let counts = store.reader().counts().unwrap();
     assert_eq!(counts, recount(&store.reader()));
@@ -201,6 +205,8 @@ async fn opens(schema: u32) {
     assert_eq!((lease.attempt, lease.lost_leases), (2, 1));
     assert_eq!(lease.event.body, b"{\"n\":2}");
     assert!(store.append(new(event("push"), &["2"], &[])).await.unwrap().is_duplicate());
+    store.close().await.unwrap();
+    assert_eq!(care::check(&bed.path()).unwrap(), Vec::<String>::new());
 }
 
 /// Makes the fixture of the newest schema.
