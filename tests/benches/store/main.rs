@@ -11,6 +11,7 @@
 mod figures;
 mod log;
 mod process;
+mod search;
 mod subject;
 
 use std::{path::PathBuf, time::Duration};
@@ -44,6 +45,9 @@ struct Flags {
     /// Deliveries that wait behind the lifecycles and at the start
     #[arg(long, default_value_t = 1_000_000)]
     backlog: u64,
+    /// Events to search in
+    #[arg(long, default_value_t = 10_000_000)]
+    events: u64,
     /// One JSON object in place of the tables
     #[arg(long)]
     json: bool,
@@ -66,6 +70,8 @@ enum Part {
     Lifecycles,
     /// Opening a store with a backlog, after a close and after a kill
     Start,
+    /// What operators look for, in a store of many events
+    Search,
 }
 
 impl Flags {
@@ -107,6 +113,9 @@ fn main() {
         if flags.measures(Part::Start) {
             show(start(&flags, behind.path()));
         }
+    }
+    if flags.measures(Part::Search) {
+        show(search_times(&flags));
     }
     if flags.json {
         println!("{}", json!({ "sections": sections }));
@@ -198,5 +207,24 @@ fn start(flags: &Flags, behind: &std::path::Path) -> Section {
     let mut section = Section::new("start", about, &["ms"]);
     section.row("after a close", vec![closed]);
     section.row("after a kill -9 under load", vec![killed]);
+    section
+}
+
+fn search_times(flags: &Flags) -> Section {
+    let folder = tempfile::tempdir().unwrap();
+    let round = child(Subject::Search, folder.path(), flags);
+    let (filled, size) = (Rounds::of(&round, "filled"), Rounds::of(&round, "GiB"));
+    let about = format!(
+        "pages of 50, in {} events ({} GiB, filled in {} s)",
+        flags.events,
+        size.median(),
+        filled.median()
+    );
+    let mut section = Section::new("searches", about, &["ms"]);
+    for (name, times) in round["searches"].as_object().unwrap() {
+        let mut rounds = Rounds::default();
+        times.as_array().unwrap().iter().for_each(|time| rounds.push(time.as_f64().unwrap()));
+        section.row(name.clone().leak(), vec![rounds]);
+    }
     section
 }

@@ -16,6 +16,7 @@ fn command(subject: Subject, folder: &Path, flags: &Flags) -> Command {
     command.args(["--subject", name.get_name(), "--folder"]).arg(folder);
     command.args(["--seconds", &flags.seconds.to_string()]);
     command.args(["--backlog", &flags.backlog.to_string()]);
+    command.args(["--events", &flags.events.to_string()]);
     command
 }
 

@@ -21,6 +21,7 @@ use crate::{
     Flags,
     log::Log,
     process::{cpu, resident, written},
+    search,
 };
 
 const SENDERS: usize = 64;
@@ -37,6 +38,7 @@ pub(crate) enum Subject {
     Life,
     Fill,
     Open,
+    Search,
 }
 
 #[derive(Default)]
@@ -61,7 +63,10 @@ impl Subject {
             .enable_time()
             .build()
             .unwrap();
-        runtime.block_on(self.measure(folder, flags))
+        match self {
+            Self::Search => runtime.block_on(search::measure(folder, flags.events)),
+            _ => runtime.block_on(self.measure(folder, flags)),
+        }
     }
 
     async fn measure(self, folder: &Path, flags: &Flags) -> Value {
@@ -176,17 +181,9 @@ async fn work(store: Store, progress: Arc<Progress>) {
             settling.spawn(async move {
                 let mut output = event(64);
                 output.origin = "plugin.worker".parse().unwrap();
-                let attempt = Attempt {
-                    outcome: Outcome::Done,
-                    message: None,
-                    version: Some(Digest::from_bytes([7; 32])),
-                    wall: Duration::from_micros(80),
-                    cpu: Duration::from_micros(60),
-                    logs: Vec::new(),
-                };
                 let settlement = Settlement {
                     key: lease.key,
-                    attempt,
+                    attempt: attempt(Outcome::Done),
                     fate: Fate::Done,
                     outputs: vec![Output { event: output, routes: Vec::new() }],
                     state: Vec::new(),
@@ -199,8 +196,19 @@ async fn work(store: Store, progress: Arc<Progress>) {
     }
 }
 
+pub(crate) fn attempt(outcome: Outcome) -> Attempt {
+    Attempt {
+        outcome,
+        message: None,
+        version: Some(Digest::from_bytes([7; 32])),
+        wall: Duration::from_micros(80),
+        cpu: Duration::from_micros(60),
+        logs: Vec::new(),
+    }
+}
+
 /// An event that is like no other.
-fn event(body: usize) -> Event {
+pub(crate) fn event(body: usize) -> Event {
     let now: Timestamp = Clock::system().now();
     let mut chance = [0; 10];
     rand::rng().fill(&mut chance);

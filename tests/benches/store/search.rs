@@ -1,0 +1,168 @@
+//! What operators wait for: searches over a store of millions of events.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use hookweir_event::{Clock, Digest, EventId, Fate, OrderKey, Outcome};
+use hookweir_store::{
+    Cursor, Filter, NewEvent, Options, Page, Reader, Route, Settlement, Store, Want,
+};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::subject::{attempt, event};
+
+/// Many, so that commits are large and the store is soon filled.
+const SENDERS: u64 = 512;
+/// One event in so many is of a type, a plugin or with an order key that few have.
+const RARE: u64 = 100_000;
+/// As many as a page of a listing shows.
+const PAGE: usize = 50;
+/// Each search is made so often, each time for something else.
+const TIMES: u64 = 9;
+
+fn claim(nth: u64) -> Digest {
+    Digest::of(&nth.to_le_bytes())
+}
+
+fn new(nth: u64) -> NewEvent {
+    let mut event = event(64);
+    event.origin = format!("source-{}", nth % 20).parse().unwrap();
+    event.event_type = format!("type.{}", nth / 20 % 40).parse().unwrap();
+    event.body = format!("{{\"order\":\"number {nth}\"}}").into_bytes();
+    let mut routes = vec![Route::to("often".parse().unwrap())];
+    if nth.is_multiple_of(RARE) {
+        event.event_type = "rare".parse().unwrap();
+        let order_key = Some(OrderKey::new(&format!("customer {nth}")));
+        routes.push(Route { plugin: "rare".parse().unwrap(), order_key });
+    }
+    let dedupe_window = Duration::from_secs(72 * 3600);
+    NewEvent { event, claims: vec![claim(nth)], dedupe_window, routes }
+}
+
+/// Fills a store with so many events, some of which are dead letters, and searches it.
+pub(crate) async fn measure(folder: &Path, events: u64) -> Value {
+    let options = Options::new(folder.join("hookweir.db"), [1; 16], Clock::system());
+    let store = Store::open(options).await.unwrap();
+    let filling = Instant::now();
+    let ids = fill(&store, events).await;
+    bury(&store).await;
+    let filled = filling.elapsed().as_secs_f64();
+    let size = std::fs::metadata(folder.join("hookweir.db")).unwrap().len();
+    let reader = store.reader();
+    let searches = tokio::task::spawn_blocking(move || searches(&reader, &ids)).await.unwrap();
+    store.close().await.unwrap();
+    json!({ "filled": filled, "GiB": size as f64 / f64::from(1 << 30), "searches": searches })
+}
+
+/// Answers the ids of some, with their numbers.
+async fn fill(store: &Store, events: u64) -> Vec<(u64, EventId)> {
+    let next = Arc::new(AtomicU64::new(0));
+    let mut senders = JoinSet::new();
+    for _ in 0..SENDERS {
+        let (store, next) = (store.clone(), Arc::clone(&next));
+        senders.spawn(async move {
+            let mut some = Vec::new();
+            loop {
+                let nth = next.fetch_add(1, Ordering::Relaxed);
+                if nth >= events {
+                    return some;
+                }
+                let receipt = store.append(new(nth)).await.unwrap();
+                if nth % (events / 1000 + 1) == 0 {
+                    some.push((nth, receipt.id()));
+                }
+            }
+        });
+    }
+    senders.join_all().await.into_iter().flatten().collect()
+}
+
+/// Makes the first few deliveries dead.
+async fn bury(store: &Store) {
+    let want = Want { plugin: "often".parse().unwrap(), max: 200 };
+    for lease in store.lease(vec![want]).await.unwrap().leases {
+        let settlement = Settlement {
+            key: lease.key,
+            attempt: attempt(Outcome::Reject),
+            fate: Fate::Dead { blocks: true },
+            outputs: Vec::new(),
+            state: Vec::new(),
+        };
+        let _ = store.settle(settlement).await.unwrap();
+    }
+}
+
+/// By name, what each took in milliseconds.
+fn searches(reader: &Reader, ids: &[(u64, EventId)]) -> Value {
+    let some = |turn: u64| ids[usize::try_from(turn).unwrap() * 97 % ids.len()];
+    let filter = |set: &dyn Fn(&mut Filter)| {
+        let mut filter = Filter::default();
+        set(&mut filter);
+        filter
+    };
+    let found = |filter: &Filter| {
+        let page = pages(reader, filter);
+        assert!(!page.is_empty(), "{filter:?} finds nothing");
+    };
+    let middle = reader.show(some(5).1).unwrap().unwrap().event.received_at;
+    let origin = |turn: u64| Some(format!("source-{}", turn % 20).parse().unwrap());
+    json!({
+        "an id": times(|turn| assert!(reader.show(some(turn).1).unwrap().is_some())),
+        "a source": times(|turn| found(&filter(&|f| f.origin = origin(turn)))),
+        "a source and a type": times(|turn| found(&filter(&|f| {
+            f.origin = origin(turn);
+            f.event_type = Some(format!("type.{turn}").parse().unwrap());
+        }))),
+        "a type that 1 of 100,000 has": times(|_| found(&filter(&|f| {
+            f.event_type = Some("rare".parse().unwrap());
+        }))),
+        "a plugin that 1 of 100,000 went to": times(|_| found(&filter(&|f| {
+            f.plugin = Some("rare".parse().unwrap());
+        }))),
+        "a second": times(|turn| found(&filter(&|f| {
+            let since = middle + Duration::from_millis(turn);
+            (f.since, f.until) = (Some(since), Some(since + Duration::from_secs(1)));
+        }))),
+        "dead letters": times(|_| found(&filter(&|f| f.state = Some("dead".parse().unwrap())))),
+        "a dedupe key": times(|turn| found(&filter(&|f| f.claim = Some(claim(some(turn).0))))),
+        "an order key": times(|turn| found(&filter(&|f| {
+            f.order_key = Some(OrderKey::new(&format!("customer {}", turn * RARE)));
+        }))),
+        "a text, one page": times(|_| {
+            let filter = filter(&|f| f.text = Some("nowhere".to_owned()));
+            assert!(reader.search_ids(&filter, None, PAGE).unwrap().next.is_some());
+        }),
+        "how many of a source": times(|turn| {
+            assert!(reader.count(&filter(&|f| f.origin = origin(turn))).unwrap() > 0);
+        }),
+    })
+}
+
+fn times(mut search: impl FnMut(u64)) -> Vec<f64> {
+    let time = |turn| {
+        let start = Instant::now();
+        search(turn);
+        start.elapsed().as_secs_f64() * 1e3
+    };
+    (0..TIMES).map(time).collect()
+}
+
+/// As many pages as it takes to find a listing's worth, or all there are.
+fn pages(reader: &Reader, filter: &Filter) -> Vec<EventId> {
+    let (mut found, mut from): (Vec<EventId>, Option<Cursor>) = (Vec::new(), None);
+    loop {
+        let Page { found: more, next } = reader.search_ids(filter, from, PAGE).unwrap();
+        found.extend(more);
+        from = next;
+        if from.is_none() || found.len() >= PAGE {
+            return found;
+        }
+    }
+}
