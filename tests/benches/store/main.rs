@@ -17,7 +17,6 @@ mod subject;
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
-use mimalloc::MiMalloc;
 use serde_json::{Value, json};
 
 use self::{
@@ -25,10 +24,6 @@ use self::{
     process::{child, killed_child},
     subject::Subject,
 };
-
-/// As the gateway has it.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Measures the store: ratios first, then what they were made of, as median [least-most] of the rounds.
 #[derive(Debug, Parser)]
