@@ -142,6 +142,20 @@ rate = "off"
         gateway
     }
 
+    /// Waits until these plugins were live at least once. A gateway that starts beside a file that was just
+    /// written is ready without it, if looking twice takes too long; what comes then is unrouted.
+    pub async fn until_live(&self, plugins: &[&str]) {
+        let deadline = Instant::now() + PATIENCE;
+        let is_live = |name: &&str| {
+            let named = format!("plugin={name} ");
+            self.log().lines().any(|line| line.contains("plugin is live") && line.contains(&named))
+        };
+        while !plugins.iter().all(is_live) {
+            assert!(Instant::now() < deadline, "{plugins:?} did not go live\n{}", self.log());
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
     /// Starts a gateway and does not wait.
     pub fn spawn(&self) -> Gateway {
         let log = self.dir.path().join("gateway.log");
