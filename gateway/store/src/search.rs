@@ -179,11 +179,13 @@ struct Looker<'a> {
     connection: &'a Connection,
     part: Part,
     parcel: Option<Parcel>,
+    /// Bytes of bodies and headers that were read so far.
+    read: usize,
 }
 
 impl<'a> Looker<'a> {
     fn new(connection: &'a Connection, part: Part) -> Self {
-        Self { connection, part, parcel: None }
+        Self { connection, part, parcel: None, read: 0 }
     }
 
     /// What `with` makes of an event, if it is kept.
@@ -194,6 +196,7 @@ impl<'a> Looker<'a> {
     ) -> rusqlite::Result<Option<T>> {
         if self.parcel.as_ref().is_none_or(|parcel| parcel.entry(event).is_none()) {
             self.parcel = parcels::holding(self.connection, event, self.part)?;
+            self.read += self.parcel.as_ref().map_or(0, Parcel::content_len);
         }
         let parcel = self.parcel.as_ref();
         let found = parcel.and_then(|parcel| Some((parcel, parcel.entry(event)?)));
@@ -213,7 +216,6 @@ struct Search<'a> {
     limit: usize,
     found: Vec<i64>,
     looked: usize,
-    read: usize,
 }
 
 fn find(
@@ -240,7 +242,6 @@ fn find(
         limit: limit.clamp(1, PAGE_MAX),
         found: Vec::new(),
         looked: 0,
-        read: 0,
     };
     let from = from.map_or(next_event, |Cursor(key)| key);
     let open = u64::try_from(open).unwrap_or(0);
@@ -271,7 +272,7 @@ fn find(
 
 impl Search<'_> {
     fn is_full(&self) -> bool {
-        self.found.len() == self.limit || self.looked >= LOOK_MAX || self.read >= TEXT_MAX
+        self.found.len() == self.limit || self.looked >= LOOK_MAX || self.looker.read >= TEXT_MAX
     }
 
     /// Over the events that a query names, the newest first. Answers the last event that was looked at, if there are more.
@@ -366,12 +367,12 @@ impl Search<'_> {
             return Ok(());
         }
         let claimed = self.filter.claim.is_none() || by_claim || self.holder == Some(event);
-        let Self { connection, view, looker, filter, text, read, .. } = self;
+        let Self { connection, view, looker, filter, text, .. } = self;
         let found = looker.look(event, |parcel, entry| {
             Ok(claimed
                 && is_of_kind(connection, filter, entry)?
                 && has_delivery(view, filter, entry)?
-                && has_text(text.as_ref(), parcel, entry, read)?)
+                && has_text(text.as_ref(), parcel, entry)?)
         })?;
         self.found.extend((found == Some(true)).then_some(event));
         Ok(())
@@ -423,15 +424,9 @@ fn has_delivery(view: &View<'_>, filter: &Filter, entry: &Entry) -> rusqlite::Re
     Ok(stood.is_empty() && of_none && *state == Some(Standpoint::Unrouted))
 }
 
-fn has_text(
-    text: Option<&Finder<'_>>,
-    parcel: &Parcel,
-    entry: &Entry,
-    read: &mut usize,
-) -> rusqlite::Result<bool> {
+fn has_text(text: Option<&Finder<'_>>, parcel: &Parcel, entry: &Entry) -> rusqlite::Result<bool> {
     let Some(text) = text else { return Ok(true) };
     let (envelope, body) = parcel.content_of(entry).ok_or_else(|| unreadable(0))?;
-    *read += envelope.len() + body.len();
     if text.find(body).is_some() {
         return Ok(true);
     }

@@ -7,6 +7,7 @@
 //! than this table. A search looks at all events of such a block, and finds none of them by what is
 //! nowhere else: a dedupe key whose claim has expired.
 //!
+//! The backlog of a plugin is found by blocks as well (`fresh`), so that one must never deny what is there.
 //! A block may name events that are not there, after a rollback, or that were forgotten: a search looks
 //! at each event it finds here before it believes it.
 

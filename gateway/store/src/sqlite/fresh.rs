@@ -25,7 +25,7 @@ use super::{
 
 /// So many deliveries of a plugin are known by heart: 16 bytes each. The others are found when these are
 /// leased.
-const KNOWN_MAX: usize = 16_384;
+const KNOWN_MAX: usize = 4096;
 /// So many events are looked through for them at once, and so many blocks are stepped over.
 const LOOK_EVENTS: usize = 8192;
 const LOOK_BLOCKS: usize = 512;

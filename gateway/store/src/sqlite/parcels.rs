@@ -105,6 +105,11 @@ impl Parcel {
         self.content.get(at..at + envelope + body)?.split_at_checked(envelope)
     }
 
+    /// How many bytes of content were read.
+    pub(crate) fn content_len(&self) -> usize {
+        self.content.len()
+    }
+
     /// The event that an entry stands for.
     pub(crate) fn event(&self, entry: &Entry, origin: Origin) -> rusqlite::Result<Event> {
         let content = self.content_of(entry);
@@ -282,6 +287,16 @@ pub(crate) fn with_id(
 /// The key of the event with this id.
 pub(crate) fn key_of(connection: &Connection, id: EventId) -> rusqlite::Result<Option<i64>> {
     Ok(with_id(connection, id, Part::Directory)?.map(|(_, key)| key))
+}
+
+/// Whether an id is looked for in a parcel.
+pub(crate) fn leads_to(
+    connection: &Connection,
+    id: EventId,
+    parcel: i64,
+) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM moments WHERE moment = ?1 AND parcel = ?2)";
+    connection.prepare_cached(sql)?.query_row([moment(id), parcel], |row| row.get(0))
 }
 
 /// The name of an origin.

@@ -46,7 +46,8 @@ pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Counted> {
         for entry in &parcel.entries {
             let origin = parcels::origin(connection, entry.origin)?;
             counted.unreadable += i64::from(parcel.event(entry, origin).is_err());
-            counted.unfound += i64::from(parcels::key_of(connection, entry.id)? != Some(entry.key));
+            let leads_here = parcels::leads_to(connection, entry.id, parcel.key)?;
+            counted.unfound += i64::from(!leads_here);
             let stood = stand::all(connection, entry, &leased)?;
             counted.deliveries_alone -= below(connection, "deliveries", entry.key)?;
             for stood in &stood {

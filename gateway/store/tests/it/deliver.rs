@@ -354,3 +354,36 @@ async fn an_operation_that_fails_at_the_end_of_a_block_loses_no_delivery() {
     let filter = hookweir_store::Filter { plugin: Some(plugin("b")), ..Default::default() };
     assert_eq!(store.reader().count(&filter).unwrap(), 1021 + 1100);
 }
+
+/// More are leased at once than are kept without a row.
+#[tokio::test]
+async fn leases_without_number_are_settled_given_back_and_lost_alike() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let mut appends = tokio::task::JoinSet::new();
+    for _ in 0..3000 {
+        let store = store.clone();
+        appends.spawn(async move { store.keep(new(event("push"), &[], &["a"])).await });
+    }
+    appends.join_all().await;
+    let leases = store.lease_up_to("a", 3000).await;
+    assert_eq!((leases.len(), store.reader().counts().unwrap().leased), (3000, 3000));
+    assert!(store.lease_up_to("a", 1).await.is_empty());
+    // One of each kind: the first were leased without a row, the last with one.
+    for at in [0, 2999] {
+        let again = &leases[at];
+        assert_eq!(store.end(again, Outcome::Done, Fate::Done).await, Settled::Committed);
+        assert_eq!(store.end(again, Outcome::Done, Fate::Done).await, Settled::LeaseLost);
+    }
+    let back = [1, 2998].map(|at| leases[at].key.clone());
+    store.give_back(back.into(), MINUTE).await.unwrap();
+    assert_eq!(store.reader().counts().unwrap(), recount(&store.reader()));
+    bed.crash();
+    let store = bed.boot().await;
+    let counts = store.reader().counts().unwrap();
+    assert_eq!((counts.done, counts.due, counts.leased), (2, 2998, 0));
+    assert_eq!(counts, recount(&store.reader()));
+    let again = store.lease_up_to("a", 3000).await;
+    let lost = again.iter().filter(|lease| lease.lost_leases == 1).count();
+    assert_eq!((again.len(), lost), (2996, 2996), "those given back are due in a minute");
+}
