@@ -142,8 +142,7 @@ rate = "off"
         gateway
     }
 
-    /// Waits until these plugins were live at least once. A gateway that starts beside a file that was just
-    /// written is ready without it, if looking twice takes too long; what comes then is unrouted.
+    /// Waits until these plugins were live at least once: what comes before that is unrouted.
     pub async fn until_live(&self, plugins: &[&str]) {
         let deadline = Instant::now() + PATIENCE;
         let is_live = |name: &&str| {
