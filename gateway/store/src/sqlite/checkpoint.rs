@@ -29,8 +29,8 @@ const RESTART_BYTES: u32 = 8 << 20;
 const REST_BYTES: u32 = 1 << 20;
 /// At 48 MiB the writer waits: for the pass that runs, and for readers that keep the log from starting
 /// anew. New readers are no hindrance once all is copied, so that takes as long as one query. With the
-/// largest batch on top the log stays below 64 MiB, unless one query reads for longer than that;
-/// then it grows by as much again before the next wait.
+/// largest batch on top the log stays below 64 MiB, unless one query reads for longer than two
+/// seconds; then it grows by as much again before the next wait.
 const HARD_BYTES: u32 = 48 << 20;
 /// How often it looks whether a reader is gone, and how many times: for two seconds.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hookweir_event::{EventId, Fate, Hops, Outcome};
-use hookweir_store::{DeliveryState, Settled, Want};
+use hookweir_store::{DeliveryState, Lease, Settled, Settlement, Store, Want};
 
 use crate::support::{Bed, START, Verbs, attempt, event, new, output, plugin, recount};
 
@@ -115,15 +115,11 @@ async fn outputs_are_kept_with_the_settlement() {
     assert_eq!(counts, recount(&store.reader()));
 }
 
-#[tokio::test]
-async fn a_settlement_fails_whole_when_an_output_can_not_be_kept() {
-    let mut bed = Bed::new();
-    let store = bed.boot().await;
-    let id = store.keep(new(event("push"), &[], &["a"])).await;
-    let lease = store.lease_one("a").await;
+/// Settles with two outputs, the second of which can't be kept.
+async fn fail_to_settle(store: &Store, lease: &Lease) {
     let mut bad = output("built", &["b"]);
     bad.routes = vec![bad.routes[0].clone(); 1024];
-    let settlement = hookweir_store::Settlement {
+    let settlement = Settlement {
         key: lease.key.clone(),
         attempt: attempt(Outcome::Done),
         fate: Fate::Done,
@@ -131,6 +127,15 @@ async fn a_settlement_fails_whole_when_an_output_can_not_be_kept() {
         state: vec![],
     };
     assert!(store.settle(settlement).await.is_err());
+}
+
+#[tokio::test]
+async fn a_settlement_fails_whole_when_an_output_can_not_be_kept() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let id = store.keep(new(event("push"), &[], &["a"])).await;
+    let lease = store.lease_one("a").await;
+    fail_to_settle(&store, &lease).await;
     assert_eq!(store.reader().counts().unwrap().events, 1);
     assert_eq!(store.shown(id).deliveries[0].state, DeliveryState::Leased);
     // The lease is held still.
@@ -197,7 +202,7 @@ async fn a_lease_outlives_its_store_but_not_its_boot() {
     let lease = store.lease_one("a").await;
     drop(store);
     // The same boot opens the store again: its leases are its own.
-    let store = hookweir_store::Store::open(bed.options()).await.unwrap();
+    let store = Store::open(bed.options()).await.unwrap();
     bed.time.advance(MINUTE * 60 * 24 * 365);
     assert!(store.lease_up_to("a", 1).await.is_empty(), "no lease expires by the clock");
     assert_eq!(store.end(&lease, Outcome::Done, Fate::Done).await, Settled::Committed);
@@ -304,7 +309,7 @@ async fn a_long_backlog_is_leased_in_its_order_over_a_restart() {
 }
 
 /// All events in the order of their commits, and those that have two deliveries.
-fn listed(store: &hookweir_store::Store) -> (Vec<EventId>, Vec<EventId>) {
+fn listed(store: &Store) -> (Vec<EventId>, Vec<EventId>) {
     let (mut all, mut rare) = (Vec::new(), Vec::new());
     loop {
         let page = store.reader().events(all.last().copied(), 1000).unwrap();
@@ -328,16 +333,7 @@ async fn an_operation_that_fails_at_the_end_of_a_block_loses_no_delivery() {
         store.keep(new(event("push"), &[], &["b"])).await;
     }
     // The keys of the outputs are the last one of a block and the first one of the next.
-    let mut bad = output("built", &["b"]);
-    bad.routes = vec![bad.routes[0].clone(); 1024];
-    let settlement = hookweir_store::Settlement {
-        key: lease.key.clone(),
-        attempt: attempt(Outcome::Done),
-        fate: Fate::Done,
-        outputs: vec![output("fine", &["b"]), bad],
-        state: vec![],
-    };
-    assert!(store.settle(settlement).await.is_err());
+    fail_to_settle(&store, &lease).await;
     for _ in 0..1100 {
         store.keep(new(event("push"), &[], &["b"])).await;
     }
