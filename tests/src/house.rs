@@ -41,6 +41,18 @@ pub struct Gateway {
     child: Child,
 }
 
+/// What a failed test's gateways said goes with the folder; its end is told.
+impl Drop for House {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<_> = log.lines().collect();
+            let end = &lines[lines.len().saturating_sub(100)..];
+            eprintln!("the end of the gateway's log:\n{}", end.join("\n"));
+        }
+    }
+}
+
 impl House {
     /// A house whose gateway is `program`. `sections` is added to the config, which has the sources
     /// `github` and `stripe` by preset and `test`, declared, without rates.
@@ -142,19 +154,6 @@ rate = "off"
         gateway
     }
 
-    /// Waits until these plugins were live at least once: what comes before that is unrouted.
-    pub async fn until_live(&self, plugins: &[&str]) {
-        let deadline = Instant::now() + PATIENCE;
-        let is_live = |name: &&str| {
-            let named = format!("plugin={name} ");
-            self.log().lines().any(|line| line.contains("plugin is live") && line.contains(&named))
-        };
-        while !plugins.iter().all(is_live) {
-            assert!(Instant::now() < deadline, "{plugins:?} did not go live\n{}", self.log());
-            tokio::time::sleep(POLL).await;
-        }
-    }
-
     /// Starts a gateway and does not wait.
     pub fn spawn(&self) -> Gateway {
         let log = self.dir.path().join("gateway.log");
@@ -171,7 +170,8 @@ rate = "off"
         Gateway { child }
     }
 
-    async fn ready(&self, gateway: &mut Gateway) {
+    /// Waits until a gateway is ready.
+    pub async fn ready(&self, gateway: &mut Gateway) {
         let url = format!("http://{}/readyz", self.admin);
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let deadline = Instant::now() + PATIENCE;

@@ -45,6 +45,8 @@ pub struct Reload {
     /// The content of the config and its secrets that was last followed or refused.
     seen: Digest,
     shelf: Shelf,
+    /// A file is not decided about: look again soon.
+    pending: bool,
     board: Arc<Board>,
     changed: Arc<Notify>,
     watch: Watch,
@@ -63,11 +65,11 @@ impl Reload {
     ) -> io::Result<Self> {
         let kept = LastGood::open(config.store.data_folder().join("last-good")).await?;
         let mut shelf = Shelf::new(host, kept);
-        first_look(&mut shelf, &config).await;
+        let pending = first_look(&mut shelf, &config).await;
         let board = Arc::new(Board::from_pointee(live(&config, &shelf, None)));
         let seen = fingerprint(&config_path, &config, &Surroundings::real());
-        let mut reload =
-            Self { config_path, config, seen, shelf, board, changed, watch: Watch::new() };
+        let watch = Watch::new();
+        let mut reload = Self { config_path, config, seen, shelf, pending, board, changed, watch };
         reload.follow();
         Ok(reload)
     }
@@ -79,9 +81,8 @@ impl Reload {
 
     /// Follows changes until `stop`.
     pub async fn run(mut self, mut stop: Stop) {
-        let mut pending = false;
         loop {
-            let rest = if pending { AGAIN } else { RESCAN };
+            let rest = if self.pending { AGAIN } else { RESCAN };
             tokio::select! {
                 biased;
                 () = stop.asked() => return,
@@ -89,7 +90,7 @@ impl Reload {
                 () = tokio::time::sleep(rest) => {}
             }
             self.look_at_config().await;
-            pending = self.look_at_plugins().await;
+            self.pending = self.look_at_plugins().await;
         }
     }
 
@@ -171,18 +172,27 @@ impl Reload {
 }
 
 /// Looks until nothing is pending: a gateway that starts beside a half-written file waits for it a
-/// moment, and no longer.
-async fn first_look(shelf: &mut Shelf, config: &Config) {
-    let deadline = Instant::now() + RESTLESS;
+/// moment, and no longer. Answers whether something is pending still.
+///
+/// Only the waiting counts, not the looks: plugins compile in them, and one that takes long must not
+/// use up the time of the next one's file, whose events would have nowhere to go.
+async fn first_look(shelf: &mut Shelf, config: &Config) -> bool {
+    let mut waited = Duration::ZERO;
     loop {
         match shelf.look(config, Instant::now(), SystemTime::now()).await {
-            Ok(looked) if looked.pending && Instant::now() < deadline => {
+            Ok(looked) if looked.pending && waited < RESTLESS => {
                 tokio::time::sleep(AGAIN).await;
+                waited += AGAIN;
             }
-            Ok(_) => return,
+            Ok(looked) => {
+                if looked.pending {
+                    shelf.fall_back_all(config).await;
+                }
+                return looked.pending;
+            }
             Err(error) => {
                 tracing::warn!(folder = %config.host.dir.display(), %error, "failed to list the plugins folder");
-                return;
+                return false;
             }
         }
     }

@@ -270,6 +270,14 @@ impl Shelf {
         }
     }
 
+    /// Of every file that is not decided about yet, the version from before the last stop serves.
+    pub(super) async fn fall_back_all(&mut self, config: &Config) {
+        let names: Vec<_> = self.items.keys().cloned().collect();
+        for name in names {
+            self.fall_back(&name, config, &mut Looked::default()).await;
+        }
+    }
+
     async fn keep(&self, name: &PluginName, bytes: &[u8]) {
         if let Err(error) = self.kept.keep(name, bytes).await {
             tracing::warn!(plugin = %name, %error, "failed to keep a copy of the live version");

@@ -73,7 +73,6 @@ async fn acknowledged_events_survive_kill_9_and_end_done_exactly_once() {
          [plugins.hostile]\nrate = \"off\"\nconcurrency = 4\n",
     );
     let mut gateway = house.start().await;
-    house.until_live(&["payments", "hostile"]).await;
     let load = Load::start(&house, &[PAYMENT, PAYMENT, ECHO, SPIN, SPIN]);
     let (mut counted, mut cut, mut settled) = (0, Vec::new(), None);
     for round in 0..rounds * 5 {

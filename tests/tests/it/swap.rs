@@ -3,6 +3,8 @@
 use std::{
     collections::{BTreeSet, HashMap},
     io::Write as _,
+    path::PathBuf,
+    time::{Duration, Instant, SystemTime},
 };
 
 use hookweir_store::{DeliveryState, Shown};
@@ -11,6 +13,7 @@ use hookweir_tests::{
     house::House,
     load::{ECHO, Load, PAYMENT},
 };
+use tokio::task::JoinHandle;
 
 /// Swaps of one run: the long one is `HOOKWEIR_SWAPS=1000`.
 fn swaps() -> u64 {
@@ -134,11 +137,87 @@ async fn a_file_that_is_written_slowly_is_taken_whole() {
     for piece in module.chunks(module.len() / 10 + 1) {
         file.write_all(piece).unwrap();
         // A writer at its own pace; nothing is waited for here.
-        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        tokio::time::sleep(Duration::from_millis(30)).await;
     }
     drop(file);
     let said = house.until_log(log, &["plugin is live", "hostile"]).await;
     assert!(!said.contains("failed to load"), "{said}");
+    assert!(gateway.stop().await.success());
+}
+
+/// Someone who writes to a file all the time.
+struct Writer(JoinHandle<()>);
+
+impl Writer {
+    async fn start(path: PathBuf) -> Self {
+        let touch = move || {
+            let file = std::fs::File::options().append(true).open(&path).unwrap();
+            file.set_modified(SystemTime::now()).unwrap();
+        };
+        touch();
+        Self(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                touch();
+            }
+        }))
+    }
+
+    async fn stop(self) {
+        self.0.abort();
+        assert!(self.0.await.unwrap_err().is_cancelled(), "it wrote to the end");
+    }
+}
+
+/// A plugin whose trial takes all the CPU time that it is granted.
+fn endless() -> Vec<u8> {
+    let text = r#"(component
+        (core module $m (func $start (loop br 0)) (start $start) (func (export "handle")))
+        (core instance $i (instantiate $m))
+        (func $handle (canon lift (core func $i "handle")))
+        (instance $handler (export "handle" (func $handle)))
+        (export "hookweir:plugin/handler@1.0.0" (instance $handler)))"#;
+    wat::parse_str(text).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_plugin_does_not_use_up_the_time_that_the_next_ones_file_is_waited_for() {
+    // Longer than a start waits for a file.
+    let house = house();
+    house.write_config("[plugins.a-slow-one]\ncpu = \"2500ms\"\n");
+    house.put("a-slow-one", &endless());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let writer = Writer::start(house.plugins().join("hostile.wasm")).await;
+    let started = Instant::now();
+    let mut gateway = house.spawn();
+    house.until_log(0, &["a-slow-one", "used more than 2.5s of CPU time"]).await;
+    writer.stop().await;
+    assert!(!house.log().contains("plugin is live plugin=hostile"), "it was written to");
+    assert!(started.elapsed() > Duration::from_millis(2500));
+    house.ready(&mut gateway).await;
+    let sent = house.sender("test").send("echo", "1", b"x").await.unwrap().id().unwrap();
+    let shown = house.reader().show(sent).unwrap().unwrap();
+    assert_eq!(shown.deliveries.len(), 1, "{shown:#?}\n{}", house.log());
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_written_to_during_a_start_leaves_the_version_before_it_serving() {
+    let house = house();
+    let gateway = house.start().await;
+    assert!(gateway.stop().await.success());
+    let log = house.log().len();
+    let module = guests::wasm("hostile");
+    house.put("hostile", &module[..module.len() / 2]);
+    let writer = Writer::start(house.plugins().join("hostile.wasm")).await;
+    let gateway = house.start().await;
+    let sent = house.sender("test").send("echo", "1", b"x").await.unwrap().id().unwrap();
+    writer.stop().await;
+    assert!(!house.log()[log..].contains("not valid"), "it was not decided about yet");
+    let shown = house.reader().show(sent).unwrap().unwrap();
+    assert_eq!(shown.deliveries.len(), 1, "{shown:#?}\n{}", house.log());
+    house.until_log(log, &["last good version keeps serving", "not valid WebAssembly"]).await;
+    house.until("the event", |counts| counts.done == 1).await;
     assert!(gateway.stop().await.success());
 }
 
