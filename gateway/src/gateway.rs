@@ -16,7 +16,7 @@ use std::{
 
 use hookweir_event::Clock;
 use hookweir_host::{Host, HostError, Settings};
-use hookweir_store::{OpenError, Options, Room, Store};
+use hookweir_store::{OpenError, Options, Room, SqliteFile, Store};
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::Notify};
 
@@ -120,10 +120,11 @@ impl Gateway {
         let admin = listen(config.admin.listen).await?;
         folder(&config.host.dir)?;
         let guests = GuestRuntime::start(config.host.threads).map_err(StartError::Threads)?;
-        let options = Options::new(&config.store.path, chance.bytes(), clock.clone());
         let room = Room::least(config.store.disk_free_min);
+        let file = SqliteFile { path: config.store.path.clone(), vfs, room };
+        let options = Options::new(file, chance.bytes(), clock.clone());
         let retention = config.store.retention;
-        let store = Store::open(Options { room, retention, vfs, ..options }).await?;
+        let store = Store::open(Options { retention, ..options }).await?;
         let data = config.store.data_folder().to_owned();
         let settings = Settings {
             cache: Some(data.join("compiled")),

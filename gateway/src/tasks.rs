@@ -131,18 +131,6 @@ impl Tasks {
     }
 }
 
-/// Runs what blocks, such as a search of the store, where it is in nobody's way.
-pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The process ends, and with it whoever waits.
-            Err(_) => std::future::pending().await,
-        },
-    }
-}
-
 /// Listens for the process's signals for as long as it lives.
 pub fn watch_signals(task: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(task);

@@ -191,7 +191,7 @@ rate = "off"
 
     /// The store, read beside the gateway.
     pub fn reader(&self) -> Reader {
-        Reader::open(self.database()).unwrap()
+        Reader::at(self.database())
     }
 
     /// Waits until `enough` says so.
@@ -199,7 +199,7 @@ rate = "off"
         let reader = self.reader();
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let counts = reader.counts().unwrap();
+            let counts = reader.counts().await.unwrap();
             if enough(&counts) {
                 return counts;
             }
@@ -222,7 +222,7 @@ rate = "off"
         let reader = self.reader();
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let shown = reader.show(id).unwrap();
+            let shown = reader.show(id).await.unwrap();
             if shown.as_ref().is_some_and(&enough) {
                 return shown.unwrap();
             }
@@ -251,15 +251,15 @@ rate = "off"
     /// of done and dead.
     pub async fn settled(&self) -> Vec<Shown> {
         self.until("settlement", |counts| counts.due + counts.leased == 0).await;
-        self.events()
+        self.events().await
     }
 
     /// All events.
-    pub fn events(&self) -> Vec<Shown> {
+    pub async fn events(&self) -> Vec<Shown> {
         let reader = self.reader();
         let mut all: Vec<Shown> = Vec::new();
         loop {
-            let page = reader.events(all.last().map(|shown| shown.event.id), 1000).unwrap();
+            let page = reader.events(all.last().map(|shown| shown.event.id), 1000).await.unwrap();
             if page.is_empty() {
                 return all;
             }

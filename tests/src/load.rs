@@ -117,7 +117,7 @@ impl Load {
 impl Shared {
     async fn run(self: Arc<Self>, number: usize, kind: Kind, sender: Sender, reader: Reader) {
         for event in 0.. {
-            while reader.counts().unwrap().due > BACKLOG_MAX && !self.is_ending() {
+            while reader.counts().await.unwrap().due > BACKLOG_MAX && !self.is_ending() {
                 tokio::time::sleep(REST).await;
             }
             if self.is_ending() {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Fault, time};
-use crate::{live::Live, tasks::blocking};
+use crate::live::Live;
 
 /// How many events a page has if nothing is said.
 const LIMIT: usize = 50;
@@ -105,22 +105,18 @@ fn moment(name: &str, value: &str) -> Result<Timestamp, Fault> {
 pub(super) async fn list(store: &Store, query: &str) -> Result<Value, Fault> {
     let query = Query::parse(query)?;
     let (filters, reader) = (query.filters()?, store.reader());
-    blocking(move || {
-        let mut answer = json!({ "items": [], "next": null });
-        for filter in &filters {
-            answer = match query.ids {
-                true => page(reader.search_ids(filter, query.from, query.limit)?, |id| {
-                    json!(id.to_string())
-                }),
-                false => page(reader.search(filter, query.from, query.limit)?, summary),
-            };
-            if answer["items"].as_array().is_some_and(|items| !items.is_empty()) {
-                break;
-            }
+    let (from, limit) = (query.from, query.limit);
+    let mut answer = json!({ "items": [], "next": null });
+    for filter in &filters {
+        answer = match query.ids {
+            true => page(reader.search_ids(filter, from, limit).await?, |id| json!(id.to_string())),
+            false => page(reader.search(filter, from, limit).await?, summary),
+        };
+        if answer["items"].as_array().is_some_and(|items| !items.is_empty()) {
+            break;
         }
-        Ok(answer)
-    })
-    .await
+    }
+    Ok(answer)
 }
 
 fn page<T>(page: Page<T>, show: impl Fn(T) -> Value) -> Value {
@@ -132,7 +128,7 @@ fn page<T>(page: Page<T>, show: impl Fn(T) -> Value) -> Value {
 pub(super) async fn show(store: &Store, id: &str) -> Result<Value, Fault> {
     let id: EventId = parsed("id", id)?;
     let reader = store.reader();
-    let found = blocking(move || Ok::<_, ReadError>((reader.show(id)?, reader.event(id)?))).await?;
+    let found = (reader.show(id).await?, reader.event(id).await?);
     let (Some(shown), Some(event)) = found else {
         return Err(Fault::missing("no event has this id, or it was forgotten"));
     };
@@ -204,8 +200,7 @@ fn attempt(shown: ShownAttempt) -> Value {
 
 /// The order keys that dead letters hold up.
 pub(super) async fn blocked(store: &Store) -> Result<Value, Fault> {
-    let reader = store.reader();
-    let blocked = blocking(move || reader.blocked(None, 1000)).await?;
+    let blocked = store.reader().blocked(None, 1000).await?;
     let show = |blocked: Blocked| {
         json!({
             "by": blocked.by.to_string(),
@@ -237,8 +232,7 @@ pub(super) async fn replay(store: &Store, live: &Live, body: &[u8]) -> Result<Va
     }
     let ids: Vec<EventId> =
         order.events.iter().map(|id| parsed("events", id)).collect::<Result<_, _>>()?;
-    let reader = store.reader();
-    let events = blocking(move || kept(&reader, &ids)).await?;
+    let events = kept(&store.reader(), &ids).await?;
     let replay =
         |event: &Event| Replay { event: event.id, routes: routes(live, event, to.as_ref()) };
     let replays: Vec<_> = events.iter().map(replay).collect();
@@ -249,11 +243,11 @@ pub(super) async fn replay(store: &Store, live: &Live, body: &[u8]) -> Result<Va
 }
 
 /// The events that are there still. One may be named twice; it is replayed once.
-fn kept(reader: &Reader, ids: &[EventId]) -> Result<Vec<Event>, ReadError> {
+async fn kept(reader: &Reader, ids: &[EventId]) -> Result<Vec<Event>, ReadError> {
     let mut events = Vec::with_capacity(ids.len());
     for (nth, id) in ids.iter().enumerate() {
         if !ids[..nth].contains(id) {
-            events.extend(reader.event(*id)?);
+            events.extend(reader.event(*id).await?);
         }
     }
     Ok(events)

@@ -13,8 +13,8 @@ use hookweir_event::{
 /// How to open a store.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The database file. Its folder is made if it is missing.
-    pub path: PathBuf,
+    /// Where it is, and so which engine keeps it.
+    pub location: Location,
     /// Decides what is due and which claims have expired.
     pub clock: Clock,
     /// The boot id: leases of any other owner are free when the store opens.
@@ -22,21 +22,46 @@ pub struct Options {
     /// How many operations may wait for the writer. Appends beyond it are refused as
     /// [`Overloaded`](crate::StoreError::Overloaded); the other verbs wait for their turn.
     pub queue: usize,
-    /// What has to be left on the disk for events to be taken; settling goes on.
-    pub room: Room,
     /// What is kept of events that are over.
     pub retention: Retention,
-    /// The SQLite VFS to use in place of the platform's own. For tests that make the disk fail.
-    pub vfs: Option<String>,
 }
 
 impl Options {
-    /// A store in this file, with a queue of 4096: about 0.1 s of appends at full speed. The disk may
-    /// be filled to the last byte.
-    pub fn new(path: impl Into<PathBuf>, owner: [u8; 16], clock: Clock) -> Self {
-        let room = Room::least(0);
+    /// A store there, with a queue of 4096: about 0.1 s of appends at full speed.
+    pub fn new(location: impl Into<Location>, owner: [u8; 16], clock: Clock) -> Self {
         let retention = Retention::default();
-        Self { path: path.into(), clock, owner, queue: 4096, room, retention, vfs: None }
+        Self { location: location.into(), clock, owner, queue: 4096, retention }
+    }
+}
+
+/// Where a store is.
+#[derive(Debug, Clone)]
+pub enum Location {
+    /// In a file of SQLite's, for one gateway.
+    Sqlite(SqliteFile),
+}
+
+/// A file of SQLite's.
+#[derive(Debug, Clone)]
+pub struct SqliteFile {
+    /// The database. Its folder is made if it is missing.
+    pub path: PathBuf,
+    /// The SQLite VFS to use in place of the platform's own. For tests that make the disk fail.
+    pub vfs: Option<String>,
+    /// What has to be left on the disk for events to be taken; settling goes on.
+    pub room: Room,
+}
+
+impl SqliteFile {
+    /// A file on the platform's own file system, which may fill its disk to the last byte.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), vfs: None, room: Room::least(0) }
+    }
+}
+
+impl From<SqliteFile> for Location {
+    fn from(file: SqliteFile) -> Self {
+        Self::Sqlite(file)
     }
 }
 

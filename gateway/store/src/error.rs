@@ -115,5 +115,5 @@ pub enum ReadError {
     },
     /// The database engine refused.
     #[error("can't read the store: {0}")]
-    Database(#[from] rusqlite::Error),
+    Failed(String),
 }

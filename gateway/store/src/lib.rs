@@ -6,23 +6,24 @@
 //! answered is on disk; what failed left nothing behind. A [`Reader`] looks on without being in the way.
 #![forbid(unsafe_code)]
 
-pub mod care;
 mod contract;
 mod error;
 mod reader;
 mod room;
 mod search;
+mod shown;
 mod sqlite;
 mod store;
 
 pub use contract::{
-    Basis, Change, DeliveryId, Health, Keep, Lease, LeaseKey, Leased, Mend, NewEvent, Options,
-    Output, Receipt, Replay, Retention, Route, Settled, Settlement, StateChange, StateEntry, Want,
+    Basis, Change, DeliveryId, Health, Keep, Lease, LeaseKey, Leased, Location, Mend, NewEvent,
+    Options, Output, Receipt, Replay, Retention, Route, Settled, Settlement, SqliteFile,
+    StateChange, StateEntry, Want,
 };
 pub use error::{OpenError, ReadError, StoreError};
-pub use reader::{
-    Blocked, Counts, DeliveryState, Reader, Shown, ShownAttempt, ShownDelivery, Summary,
-};
+pub use reader::Reader;
 pub use room::Room;
 pub use search::{Cursor, Filter, Page, Standpoint};
+pub use shown::{Blocked, Counts, DeliveryState, Shown, ShownAttempt, ShownDelivery, Summary};
+pub use sqlite::care;
 pub use store::Store;

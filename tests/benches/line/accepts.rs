@@ -74,7 +74,7 @@ pub(crate) async fn measure(flags: &Flags) -> Section {
             floor.push(&bare_answered, bare_used);
         }
     }
-    let counts = gateway.house.reader().counts().unwrap();
+    let counts = gateway.house.reader().counts().await.unwrap();
     // wrk goes away without waiting for the last answers.
     let unheard = if flags.wrk { flags.connections * (flags.rounds + 1) } else { 0 };
     let kept = accepted..=accepted + unheard as u64;

@@ -60,7 +60,7 @@ struct Figures {
 impl Books {
     async fn done(&self) -> u64 {
         match self {
-            Self::Store(reader) => reader.counts().unwrap().done,
+            Self::Store(reader) => reader.counts().await.unwrap().done,
             Self::Peer(peer, client) => peer.done(client).await,
         }
     }
@@ -122,7 +122,7 @@ pub(crate) async fn measure(flags: &Flags) -> Section {
             peer.round(flags, round > 0).await;
         }
     }
-    let counts = running.house.reader().counts().unwrap();
+    let counts = running.house.reader().counts().await.unwrap();
     assert_eq!((counts.dead, counts.due, counts.outputs), (0, 0, counts.done), "{counts:?}");
 
     let about = "the `payments` plugin, a fresh instance for each event, one output each";

@@ -11,7 +11,7 @@ use std::{
 
 use hookweir_event::{Clock, Digest, EventId, Fate, OrderKey, Outcome};
 use hookweir_store::{
-    Cursor, Filter, NewEvent, Options, Page, Reader, Route, Settlement, Store, Want,
+    Cursor, Filter, NewEvent, Options, Page, Reader, Route, Settlement, SqliteFile, Store, Want,
 };
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -48,7 +48,8 @@ fn new(nth: u64) -> NewEvent {
 
 /// Fills a store with so many events, some of which are dead letters, and searches it.
 pub(crate) async fn measure(folder: &Path, events: u64) -> Value {
-    let options = Options::new(folder.join("hookweir.db"), [1; 16], Clock::system());
+    let options =
+        Options::new(SqliteFile::new(folder.join("hookweir.db")), [1; 16], Clock::system());
     let store = Store::open(options).await.unwrap();
     let filling = Instant::now();
     let ids = fill(&store, events).await;
@@ -111,10 +112,10 @@ fn searches(reader: &Reader, ids: &[(u64, EventId)]) -> Value {
         let page = pages(reader, filter);
         assert!(!page.is_empty(), "{filter:?} finds nothing");
     };
-    let middle = reader.show(some(5).1).unwrap().unwrap().event.received_at;
+    let middle = wait(reader.show(some(5).1)).unwrap().unwrap().event.received_at;
     let origin = |turn: u64| Some(format!("source-{}", turn % 20).parse().unwrap());
     json!({
-        "an id": times(|turn| assert!(reader.show(some(turn).1).unwrap().is_some())),
+        "an id": times(|turn| assert!(wait(reader.show(some(turn).1)).unwrap().is_some())),
         "a source": times(|turn| found(&filter(&|f| f.origin = origin(turn)))),
         "a source and a type": times(|turn| found(&filter(&|f| {
             f.origin = origin(turn);
@@ -137,12 +138,17 @@ fn searches(reader: &Reader, ids: &[(u64, EventId)]) -> Value {
         }))),
         "a text, one page": times(|_| {
             let filter = filter(&|f| f.text = Some("nowhere".to_owned()));
-            assert!(reader.search_ids(&filter, None, PAGE).unwrap().next.is_some());
+            assert!(wait(reader.search_ids(&filter, None, PAGE)).unwrap().next.is_some());
         }),
         "how many of a source": times(|turn| {
-            assert!(reader.count(&filter(&|f| f.origin = origin(turn))).unwrap() > 0);
+            assert!(wait(reader.count(&filter(&|f| f.origin = origin(turn)))).unwrap() > 0);
         }),
     })
+}
+
+/// Waits on this thread, which may block.
+fn wait<T>(look: impl Future<Output = T>) -> T {
+    tokio::runtime::Handle::current().block_on(look)
 }
 
 fn times(mut search: impl FnMut(u64)) -> Vec<f64> {
@@ -158,7 +164,7 @@ fn times(mut search: impl FnMut(u64)) -> Vec<f64> {
 fn pages(reader: &Reader, filter: &Filter) -> Vec<EventId> {
     let (mut found, mut from): (Vec<EventId>, Option<Cursor>) = (Vec::new(), None);
     loop {
-        let Page { found: more, next } = reader.search_ids(filter, from, PAGE).unwrap();
+        let Page { found: more, next } = wait(reader.search_ids(filter, from, PAGE)).unwrap();
         found.extend(more);
         from = next;
         if from.is_none() || found.len() >= PAGE {

@@ -12,7 +12,7 @@ use std::{
 use hookweir_event::{
     Attempt, Clock, Digest, Event, EventId, Fate, Hops, Outcome, PluginName, Timestamp,
 };
-use hookweir_store::{NewEvent, Options, Output, Route, Settlement, Store, Want};
+use hookweir_store::{NewEvent, Options, Output, Route, Settlement, SqliteFile, Store, Want};
 use rand::RngExt as _;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -74,7 +74,7 @@ impl Subject {
         let mut owner = [0; 16];
         rand::rng().fill(&mut owner);
         let open = Instant::now();
-        let options = Options::new(&path, owner, Clock::system());
+        let options = Options::new(SqliteFile::new(&path), owner, Clock::system());
         let into = match self {
             Self::Log => Into::Log(Log::open(folder)),
             _ => Into::Store(Store::open(options).await.unwrap()),

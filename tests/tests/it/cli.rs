@@ -157,7 +157,7 @@ async fn send_signs_as_the_sender_would_and_shows_the_reply() {
 
     send(&[]).succeeds(&["202", "\"duplicate\":false"]);
     send(&[]).succeeds(&["202", "\"duplicate\":true"]);
-    let counts = house.reader().counts().unwrap();
+    let counts = house.reader().counts().await.unwrap();
     assert_eq!((counts.events, counts.duplicates), (1, 1));
 
     let forged = Said::by(
@@ -168,7 +168,7 @@ async fn send_signs_as_the_sender_would_and_shows_the_reply() {
     );
     assert_eq!(forged.code, 1);
     assert!(forged.out.starts_with("401 "), "{}", forged.out);
-    assert_eq!(house.reader().counts().unwrap().events, 1);
+    assert_eq!(house.reader().counts().await.unwrap().events, 1);
 
     let unknown = hookweir(&folder, &["send", "gitlab", "--body", "push.json"]);
     unknown.fails(1, &["there is no source gitlab; there are: github, stripe, test"]);
@@ -214,11 +214,11 @@ async fn send_signs_what_is_no_mac_in_a_header_too() {
     send("mailgun", &[]).succeeds(&["20"]);
     send("query", &["--query", "at=1"]).succeeds(&["202"]);
     send("message", &[&key[..], &["--query", "b=2"]].concat()).succeeds(&["202"]);
-    assert_eq!(house.reader().counts().unwrap().events, 4);
+    assert_eq!(house.reader().counts().await.unwrap().events, 4);
     send("wise", &[]).fails(1, &["the source holds a public key", "--key-file"]);
     send("wise", &["--key-file", "rsa-public"]).fails(1, &["rsa-public", "BEGIN PRIVATE KEY"]);
     send("wise", &["--header", "x-test"]).fails(2, &["NAME: VALUE"]);
-    assert_eq!(house.reader().counts().unwrap().events, 4);
+    assert_eq!(house.reader().counts().await.unwrap().events, 4);
     gateway.stop().await;
 }
 

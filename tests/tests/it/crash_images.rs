@@ -8,7 +8,7 @@ use hookweir_event::{
 };
 use hookweir_store::{
     Basis, Change, DeliveryState, Keep, NewEvent, Options, Output, Reader, Retention, Route,
-    Settled, Settlement, Shown, StateChange, Store, Want, care,
+    Settled, Settlement, Shown, SqliteFile, StateChange, Store, Want, care,
 };
 use hookweir_tests::{
     crash_image::{Disk, Unsynced},
@@ -28,8 +28,9 @@ fn options(folder: &Path, owner: u8, vfs: Option<&FaultVfs>) -> Options {
     // What is done goes when there is too much of it, so that retention runs as well.
     let keep = |bytes| Keep { age: Duration::from_secs(3600), bytes };
     let retention = Retention { done: keep(192 << 10), dead: keep(u64::MAX) };
-    let options = Options::new(folder.join("hookweir.db"), [owner; 16], Clock::new(|| NOW));
-    Options { retention, vfs: vfs.map(FaultVfs::name), ..options }
+    let vfs = vfs.map(FaultVfs::name);
+    let file = SqliteFile { vfs, ..SqliteFile::new(folder.join("hookweir.db")) };
+    Options { retention, ..Options::new(file, [owner; 16], Clock::new(|| NOW)) }
 }
 
 fn event(n: usize, output: bool) -> Event {
@@ -87,7 +88,7 @@ async fn workload(folder: &Path, disk: &FaultVfs) -> Vec<Said> {
             let leased = store.lease(vec![Want { plugin: plugin(), max: 3 }]).await.unwrap();
             for lease in leased.leases {
                 let n = number(&lease.event.body);
-                let settlement = settlement(&store, lease.key, n);
+                let settlement = settlement(&store, lease.key, n).await;
                 assert_eq!(store.settle(settlement).await.unwrap(), Settled::Committed);
                 mark(disk, &mut said, Said::Done(n));
             }
@@ -123,8 +124,8 @@ fn number(body: &[u8]) -> usize {
 }
 
 /// Done, with one output, and one more in the counter.
-fn settlement(store: &Store, key: hookweir_store::LeaseKey, n: usize) -> Settlement {
-    let entry = store.reader().state(&plugin(), COUNTER).unwrap();
+async fn settlement(store: &Store, key: hookweir_store::LeaseKey, n: usize) -> Settlement {
+    let entry = store.reader().state(&plugin(), COUNTER).await.unwrap();
     let (based_on, count) = match entry {
         None => (Basis::Nothing, 0),
         Some(entry) => (Basis::Version(entry.version), counted(&entry.value)),
@@ -157,8 +158,9 @@ fn counted(value: &[u8]) -> usize {
 async fn audit(folder: &Path, said: &[Said]) {
     let store = Store::open(options(folder, 9, None)).await.unwrap();
     let reader = store.reader();
-    let done_count = reader.state(&plugin(), COUNTER).unwrap().map_or(0, |e| counted(&e.value));
-    let all = everything(&reader);
+    let done_count =
+        reader.state(&plugin(), COUNTER).await.unwrap().map_or(0, |e| counted(&e.value));
+    let all = everything(&reader).await;
     let outputs = all.values().filter(|shown| shown.event.parent.is_some()).count();
     let done = |shown: &&Shown| shown.deliveries.iter().any(|d| d.state == DeliveryState::Done);
     let done_here = all.values().filter(done).count();
@@ -188,7 +190,7 @@ async fn audit(folder: &Path, said: &[Said]) {
         assert!(made <= 1, "{shown:?}");
     }
     // What is not done runs on, each key in its order.
-    let committed: Vec<_> = reader.events(None, 1000).unwrap();
+    let committed: Vec<_> = reader.events(None, 1000).await.unwrap();
     let place = |id: &EventId| committed.iter().position(|shown| shown.event.id == *id);
     let line = run_all(&store).await;
     assert!(line.is_sorted_by_key(place), "{line:?}");
@@ -196,8 +198,8 @@ async fn audit(folder: &Path, said: &[Said]) {
     assert_eq!(care::check(&folder.join("hookweir.db")).unwrap(), Vec::<String>::new());
 }
 
-fn everything(reader: &Reader) -> BTreeMap<EventId, Shown> {
-    let page = reader.events(None, 1000).unwrap();
+async fn everything(reader: &Reader) -> BTreeMap<EventId, Shown> {
+    let page = reader.events(None, 1000).await.unwrap();
     assert!(page.len() < 1000);
     page.into_iter().map(|shown| (shown.event.id, shown)).collect()
 }
@@ -208,7 +210,7 @@ async fn run_all(store: &Store) -> Vec<EventId> {
     loop {
         let leased = store.lease(vec![Want { plugin: plugin(), max: 9 }]).await.unwrap();
         if leased.leases.is_empty() {
-            assert_eq!(store.reader().counts().unwrap().due, 0);
+            assert_eq!(store.reader().counts().await.unwrap().due, 0);
             return line;
         }
         let keyed = leased.leases.iter().filter(|lease| lease.order_key.is_some()).count();
@@ -216,7 +218,7 @@ async fn run_all(store: &Store) -> Vec<EventId> {
         for lease in leased.leases {
             let n = number(&lease.event.body);
             line.extend(lease.order_key.is_some().then_some(lease.event.id));
-            let settlement = settlement(store, lease.key, n);
+            let settlement = settlement(store, lease.key, n).await;
             assert_eq!(store.settle(settlement).await.unwrap(), Settled::Committed);
         }
     }

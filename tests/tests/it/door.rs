@@ -19,8 +19,8 @@ fn house(sections: &str) -> House {
     House::new(env!("CARGO_BIN_EXE_hookweir-under-test"), sections)
 }
 
-fn kept(house: &House) -> u64 {
-    house.reader().counts().unwrap().events
+async fn kept(house: &House) -> u64 {
+    house.reader().counts().await.unwrap().events
 }
 
 #[track_caller]
@@ -74,11 +74,11 @@ async fn genuine_webhooks_of_each_preset_are_accepted_and_duplicates_answered() 
         let again = sender.send(event_type, "delivery-1", body.as_bytes()).await.unwrap();
         assert_eq!((again.status, again.duplicate()), (202, true), "{source}: {again:?}");
         assert_eq!(again.id(), first.id());
-        let event = house.reader().event(first.id().unwrap()).unwrap().unwrap();
+        let event = house.reader().event(first.id().unwrap()).await.unwrap().unwrap();
         assert_eq!(event.event_type.as_str(), event_type);
         assert_eq!(event.body, body.as_bytes());
     }
-    assert_eq!(kept(&house), 5);
+    assert_eq!(kept(&house).await, 5);
     assert!(gateway.stop().await.success());
 }
 
@@ -99,7 +99,7 @@ async fn concurrent_duplicates_become_one_event() {
     }
     assert!(replies.iter().all(|reply| reply.status == 202 && reply.id() == replies[0].id()));
     assert_eq!(replies.iter().filter(|reply| !reply.duplicate()).count(), 1);
-    assert_eq!(kept(&house), 1);
+    assert_eq!(kept(&house).await, 1);
     assert!(gateway.stop().await.success());
 }
 
@@ -118,7 +118,7 @@ async fn a_captured_request_can_not_be_replayed_under_a_new_id() {
     }
     let second = sender.post(replayed).await.unwrap();
     assert!(second.duplicate() && second.id() == first.id(), "{second:?}");
-    assert_eq!(kept(&house), 1);
+    assert_eq!(kept(&house).await, 1);
     assert!(gateway.stop().await.success());
 }
 
@@ -158,7 +158,7 @@ async fn nothing_unverified_is_stored_and_the_reply_tells_nothing() {
     untyped.headers.retain(|(_, value)| value != b"order.created");
     let reply = declared.post(untyped).await.unwrap();
     assert_refused(&reply, 400, "malformed", false);
-    assert_eq!(kept(&house), 0);
+    assert_eq!(kept(&house).await, 0);
     let log = house.log();
     assert!(log.contains("missing-signature") && log.contains("bad-signature"), "{log}");
     assert!(!log.contains(SECRET));
@@ -201,7 +201,7 @@ async fn requests_that_are_not_for_a_source_are_refused() {
         "POST /small HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ncontent-length: 5\r\n\r\nabcde";
     assert!(raw(&house, smuggled.as_bytes()).await.starts_with("HTTP/1.1 400 "));
     assert!(raw(&house, b"\x16\x03\x01 garbage\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
-    assert_eq!(kept(&house), 0);
+    assert_eq!(kept(&house).await, 0);
     assert!(gateway.stop().await.success());
 }
 
@@ -218,7 +218,7 @@ async fn slow_senders_are_let_go() {
     let mut rest = Vec::new();
     let ended = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
     assert!(ended.is_ok(), "the connection stayed open");
-    assert_eq!(kept(&house), 0);
+    assert_eq!(kept(&house).await, 0);
     assert!(gateway.stop().await.success());
 }
 
@@ -247,7 +247,7 @@ async fn a_sources_rate_is_spent_by_verified_requests_only() {
     assert_refused(&reply, 429, "rate_limited", true);
     assert!(reply.header("retry-after").unwrap().parse::<u64>().unwrap() > 0);
     assert_eq!(reply.header("ratelimit-policy"), Some("\"source\";q=3;w=3600"));
-    assert_eq!(kept(&house), 3);
+    assert_eq!(kept(&house).await, 3);
     assert!(gateway.stop().await.success());
 }
 
@@ -280,7 +280,7 @@ async fn an_address_is_limited_in_requests_and_in_refusals() {
     assert_refused(&spent, 429, "rate_limited", true);
     assert!(spent.header("ratelimit-policy").unwrap().starts_with("\"address\""));
     assert_eq!(from("192.0.2.3", true, 0).await.unwrap().status, 202);
-    assert_eq!(kept(&house), 9);
+    assert_eq!(kept(&house).await, 9);
     assert!(gateway.stop().await.success());
 }
 
@@ -293,7 +293,7 @@ async fn credentials_are_redacted_from_verification_on() {
     request.headers.push(("authorization".into(), b"Bearer hunter2".to_vec()));
     request.headers.push(("cookie".into(), b"session=hunter2".to_vec()));
     let id = sender.post(request).await.unwrap().id().unwrap();
-    let event = house.reader().event(id).unwrap().unwrap();
+    let event = house.reader().event(id).await.unwrap().unwrap();
     for name in ["authorization", "cookie"] {
         let value = &event.headers.iter().find(|(header, _)| header == name).unwrap().1;
         assert_eq!(value, REDACTED.as_bytes(), "{name}");

@@ -68,11 +68,11 @@ async fn a_full_disk_is_503_and_comes_back_by_itself() {
     assert!(disk.fired() > 0, "the fault did not fire");
     assert_unavailable(&refused, "store_refuses");
     assert_eq!(probe(&house, "healthz").await, 200, "a restart would not help");
-    assert_eq!(house.reader().counts().unwrap().events, 1);
+    assert_eq!(house.reader().counts().await.unwrap().events, 1);
     disk.heal();
     let accepted = send(&sender, 2).await;
     assert_eq!((accepted.status, accepted.duplicate()), (202, false), "{accepted:?}");
-    assert_eq!(house.reader().counts().unwrap().events, 2);
+    assert_eq!(house.reader().counts().await.unwrap().events, 2);
     stopper.stop();
     assert_eq!(gateway.await.unwrap(), Ended::Stopped { cut_off: 0 });
 }
@@ -110,7 +110,7 @@ async fn a_disk_with_too_little_left_refuses_before_it_is_full() {
     let refused = send(&sender, 1).await;
     assert_unavailable(&refused, "store_refuses");
     assert_eq!((probe(&house, "readyz").await, probe(&house, "healthz").await), (503, 200));
-    assert_eq!(house.reader().counts().unwrap().events, 0);
+    assert_eq!(house.reader().counts().await.unwrap().events, 0);
     gateway.stop().await;
     house.write_config("[store]\ndisk_free_min = \"1MiB\"\n");
     let gateway = house.start().await;

@@ -70,7 +70,7 @@ async fn ingress_goes_on_beside_a_spinning_plugin() {
         let reply = github.send("push", &number.to_string(), body.as_bytes()).await.unwrap();
         assert_eq!(reply.status, 202);
     }
-    let counts = house.reader().counts().unwrap();
+    let counts = house.reader().counts().await.unwrap();
     assert!(counts.leased > 0, "nothing was spinning any more: {counts:?}");
     gateway.kill();
 }

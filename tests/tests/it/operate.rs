@@ -135,10 +135,11 @@ async fn what_is_replayed_runs_again_as_it_was_received() {
     }
     // Each run made an output of the same bytes.
     for (nth, id) in sent.iter().enumerate() {
-        let outputs = house.events().into_iter().filter(|shown| shown.event.parent == Some(*id));
-        let bodies: Vec<_> = outputs
-            .map(|made| house.reader().event(made.event.id).unwrap().unwrap().body)
-            .collect();
+        let events = house.events().await;
+        let mut bodies = Vec::new();
+        for made in events.iter().filter(|shown| shown.event.parent == Some(*id)) {
+            bodies.push(house.reader().event(made.event.id).await.unwrap().unwrap().body);
+        }
         assert_eq!(bodies, vec![format!("{{\"nth\":{nth}}}").into_bytes(); 2]);
     }
     let one = sent[0].to_string();
@@ -172,7 +173,7 @@ async fn dead_letters_are_listed_retried_and_skipped() {
     let twice =
         |shown: &Shown| shown.deliveries[0].attempts.len() == 2 && is(shown, DeliveryState::Dead);
     house.until_event(dead, "its second death", twice).await;
-    assert!(is(&house.reader().show(behind).unwrap().unwrap(), DeliveryState::Behind));
+    assert!(is(&house.reader().show(behind).await.unwrap().unwrap(), DeliveryState::Behind));
 
     let said = say(&house, &["dead", "skip", &id]).unwrap();
     assert_eq!(said, "1 of 1 dead letter in nobody's way any more\n");

@@ -68,7 +68,7 @@ async fn one_key_is_handled_one_after_another_over_retries_and_a_kill() {
     house.until("the first to run", |counts| counts.leased > 0).await;
     gateway.kill();
     let behind = |shown: &&Shown| shown.deliveries[0].state == DeliveryState::Behind;
-    assert!(house.events().iter().filter(behind).count() > 0, "nothing waits at the kill");
+    assert!(house.events().await.iter().filter(behind).count() > 0, "nothing waits at the kill");
     let gateway = house.start().await;
     let events = house.settled().await;
     assert!(audit(&events) > 0, "no two keys ran at the same time");
@@ -91,9 +91,9 @@ async fn a_dead_letter_blocks_its_key_until_the_policy_lets_it_go_on() {
         .await;
     let done = |shown: &Shown| shown.deliveries[0].state == DeliveryState::Done;
     house.until_event(other, "the other key", done).await;
-    let waits = house.reader().show(next).unwrap().unwrap();
+    let waits = house.reader().show(next).await.unwrap().unwrap();
     assert_eq!(waits.deliveries[0].state, DeliveryState::Behind);
-    assert_eq!(house.reader().blocked(None, 9).unwrap()[0].by.event, dead);
+    assert_eq!(house.reader().blocked(None, 9).await.unwrap()[0].by.event, dead);
 
     house.write_config(&format!("{ORDERED}order_on_dead = \"continue\"\n"));
     house.until_event(next, "what was blocked", done).await;

@@ -79,8 +79,8 @@ async fn post(house: &House, vector: &Value) -> u16 {
     request.send().await.unwrap().status().as_u16()
 }
 
-fn kept(house: &House) -> u64 {
-    house.reader().counts().unwrap().events
+async fn kept(house: &House) -> u64 {
+    house.reader().counts().await.unwrap().events
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -109,13 +109,13 @@ async fn what_a_provider_signed_is_taken_and_what_it_did_not_sign_is_refused() {
     house.write_config(&sections.join("\n"));
     let gateway = house.start().await;
     for (index, (genuine, forged)) in pairs.iter().enumerate() {
-        let (name, before) = (&genuine["scheme"], kept(&house));
+        let (name, before) = (&genuine["scheme"], kept(&house).await);
         assert_eq!(before, index as u64);
         // The forgery carries another vector's secret at times; it is forged all the more.
         assert_eq!(post(&house, forged).await, 401, "{name}: {}", forged["why"]);
-        assert_eq!(kept(&house), before, "{name}");
+        assert_eq!(kept(&house).await, before, "{name}");
         assert_eq!(post(&house, genuine).await, 202, "{name}: {}", genuine["why"]);
-        assert_eq!(kept(&house), before + 1, "{name}");
+        assert_eq!(kept(&house).await, before + 1, "{name}");
     }
     assert!(gateway.stop().await.success());
 }
@@ -155,11 +155,11 @@ async fn public_keys_and_tokens_of_the_moment_are_taken() {
     assert_eq!(discord(ping, ping).await, (200, r#"{"type":1}"#.to_owned()));
     // Discord probes with wrong signatures, and drops who does not answer 401.
     assert_eq!(discord(ping, "").await, (401, String::new()));
-    assert_eq!(kept(&house), 0);
+    assert_eq!(kept(&house).await, 0);
     let event = r#"{"type":1,"id":"2","event":{"type":"ENTITLEMENT_CREATE"}}"#;
     assert_eq!(discord(event, ping).await.0, 401);
     assert_eq!(discord(event, event).await, (204, String::new()));
-    assert_eq!(kept(&house), 1);
+    assert_eq!(kept(&house).await, 1);
 
     let livekit = async |body: &str, hashed: &str| {
         let hash = STANDARD.encode(digest::digest(&digest::SHA256, hashed.as_bytes()));
@@ -175,7 +175,7 @@ async fn public_keys_and_tokens_of_the_moment_are_taken() {
     let started = r#"{"event":"room_started","id":"EV_1"}"#;
     assert_eq!(livekit(started, "another body").await, 401);
     assert_eq!(livekit(started, started).await, 202);
-    assert_eq!(kept(&house), 2);
+    assert_eq!(kept(&house).await, 2);
     assert!(gateway.stop().await.success());
 }
 
@@ -205,7 +205,7 @@ async fn a_handshake_is_answered_and_is_no_event() {
     // A method that is for handshakes is for nothing else.
     assert_eq!(get("/in/meta").await.0, 405);
     assert_eq!(get("/webhooks/github").await.0, 405);
-    assert_eq!(kept(&house), 0);
+    assert_eq!(kept(&house).await, 0);
     assert!(gateway.stop().await.success());
 }
 
@@ -235,11 +235,11 @@ async fn a_secret_that_a_handshake_brings_survives_a_restart_and_is_not_replaced
     assert_eq!(post("x-hook-signature", &sign("", event), event).await.0, 401);
     assert_eq!(post("x-hook-signature", &sign(first, event), event).await.0, 401);
     assert_eq!(post("x-hook-secret", first, "").await, (200, Some(first.to_owned())));
-    assert_eq!(kept(&house), 0);
+    assert_eq!(kept(&house).await, 0);
     assert_eq!(post("x-hook-signature", &sign(first, event), event).await.0, 200);
     assert_eq!(post("x-hook-secret", second, "").await, (403, None));
     assert_eq!(post("x-hook-signature", &sign(second, event), event).await.0, 401);
-    assert_eq!(kept(&house), 1);
+    assert_eq!(kept(&house).await, 1);
     assert!(!house.log().contains(first), "the secret is in the log");
 
     drop(gateway);
@@ -249,7 +249,7 @@ async fn a_secret_that_a_handshake_brings_survives_a_restart_and_is_not_replaced
     assert_eq!(post("x-hook-secret", second, "").await, (403, None));
     let later = r#"{"events":[{"action":"added"}]}"#;
     assert_eq!(post("x-hook-signature", &sign(first, later), later).await.0, 200);
-    assert_eq!(kept(&house), 2);
+    assert_eq!(kept(&house).await, 2);
 }
 
 /// Adobe Sign gives a webhook up whose answers do not bring its id back.

@@ -63,25 +63,25 @@ async fn a_copy_under_load_holds_what_was_acknowledged_and_a_gateway_starts_from
 
     stop.store(true, Ordering::SeqCst);
     load.await.unwrap();
-    let kept = house.reader().counts().unwrap().events;
+    let kept = house.reader().counts().await.unwrap().events;
     // Killed: what is in its log must not meet the copy.
     drop(gateway);
     let copy = house.config().with_file_name("copy.db");
-    let copied = Reader::open(&copy).unwrap().counts().unwrap();
+    let copied = Reader::at(&copy).counts().await.unwrap();
     assert!((before..=kept).contains(&copied.events), "{before} {copied:?} {kept}");
 
     let restored = store(&house, &["restore", "copy.db"]);
     assert!(restored.status.success(), "{}", said(&restored));
     let gateway = house.start().await;
-    assert_eq!(house.reader().counts().unwrap(), copied);
+    assert_eq!(house.reader().counts().await.unwrap(), copied);
     let sender = house.sender("github");
     let again = sender.send("push", "0", b"{}").await.unwrap();
     assert!(again.duplicate(), "it knows what it has: {again:?}");
     let new = sender.send("push", "new", b"{\"new\":true}").await.unwrap();
     assert_eq!((new.status, new.duplicate()), (202, false));
     gateway.stop().await;
-    let old = Reader::open(house.database().with_file_name("hookweir.db.replaced")).unwrap();
-    assert_eq!(old.counts().unwrap().events, kept, "the old store has its log beside it");
+    let old = Reader::at(house.database().with_file_name("hookweir.db.replaced"));
+    assert_eq!(old.counts().await.unwrap().events, kept, "the old store has its log beside it");
 }
 
 #[tokio::test]

@@ -11,7 +11,8 @@ use hookweir_event::{
     Attempt, Clock, Digest, Event, EventId, Fate, Hops, Outcome, PluginName, Timestamp,
 };
 use hookweir_store::{
-    Health, NewEvent, Options, Output, Route, Settled, Settlement, Store, StoreError, Want,
+    Health, NewEvent, Options, Output, Route, Settled, Settlement, SqliteFile, Store, StoreError,
+    Want,
 };
 use hookweir_tests::fault_vfs::{Call, FaultVfs};
 use rusqlite::ffi;
@@ -25,9 +26,9 @@ fn disk() -> FaultVfs {
 
 fn options(folder: &Path, disk: Option<&FaultVfs>) -> Options {
     let now = || Timestamp::from_millis(1_700_000_000_000);
-    let mut options = Options::new(folder.join("hookweir.db"), [1; 16], Clock::new(now));
-    options.vfs = disk.map(FaultVfs::name);
-    options
+    let vfs = disk.map(FaultVfs::name);
+    let file = SqliteFile { vfs, ..SqliteFile::new(folder.join("hookweir.db")) };
+    Options::new(file, [1; 16], Clock::new(now))
 }
 
 fn event(n: u8, body: usize) -> Event {
@@ -107,15 +108,15 @@ async fn audit(folder: &Path, acknowledged: &Acknowledged) {
     let store = Store::open(options).await.unwrap();
     let reader = store.reader();
     for &n in &acknowledged.appended {
-        assert_eq!(reader.event(event(n, 0).id).unwrap(), Some(event(n, 1024)), "event {n}");
+        assert_eq!(reader.event(event(n, 0).id).await.unwrap(), Some(event(n, 1024)), "event {n}");
         let again = store.append(new(n)).await.unwrap();
         assert!(again.is_duplicate(), "the claim of event {n}");
     }
     for &n in &acknowledged.settled {
-        assert!(reader.event(event(100 + n, 0).id).unwrap().is_some(), "output of {n}");
+        assert!(reader.event(event(100 + n, 0).id).await.unwrap().is_some(), "output of {n}");
     }
     // All or nothing: an output is there exactly if its delivery is done.
-    let counts = reader.counts().unwrap();
+    let counts = reader.counts().await.unwrap();
     assert_eq!(counts.outputs, counts.done);
     assert_eq!(counts.events - counts.outputs, counts.due + counts.done);
     store.close().await.unwrap();
@@ -210,7 +211,7 @@ async fn a_full_disk_refuses_and_comes_back_by_itself() {
     assert!(disk.fired() > 0);
     assert!(matches!(*health.borrow_and_update(), Health::Refusing(_)));
     // Reading goes on.
-    assert_eq!(store.reader().counts().unwrap().events, 1);
+    assert_eq!(store.reader().counts().await.unwrap().events, 1);
     disk.heal();
     // Nobody asks: the store tries by itself.
     let ready = health.wait_for(|health| *health == Health::Ready);
@@ -268,6 +269,6 @@ async fn a_sync_that_fails_in_a_checkpoint_poisons_too() {
     disk.heal();
     let store = Store::open(options(folder.path(), None)).await.unwrap();
     for n in acknowledged {
-        assert!(store.reader().event(event(n, 0).id).unwrap().is_some(), "event {n}");
+        assert!(store.reader().event(event(n, 0).id).await.unwrap().is_some(), "event {n}");
     }
 }

@@ -119,7 +119,7 @@ async fn a_removed_plugins_deliveries_wait_until_it_comes_back() {
     house.until_log(log, &["plugin was removed"]).await;
     // Nobody subscribes any more: kept, unrouted.
     let orphan = sender.send("echo", "2", b"x").await.unwrap().id().unwrap();
-    assert!(house.reader().show(orphan).unwrap().unwrap().deliveries.is_empty());
+    assert!(house.reader().show(orphan).await.unwrap().unwrap().deliveries.is_empty());
     house.put_guest("hostile");
     house
         .until_event(later, "the second attempt", |shown| shown.deliveries[0].attempts.len() > 1)
@@ -196,7 +196,7 @@ async fn a_slow_plugin_does_not_use_up_the_time_that_the_next_ones_file_is_waite
     assert!(started.elapsed() > Duration::from_millis(2500));
     house.ready(&mut gateway).await;
     let sent = house.sender("test").send("echo", "1", b"x").await.unwrap().id().unwrap();
-    let shown = house.reader().show(sent).unwrap().unwrap();
+    let shown = house.reader().show(sent).await.unwrap().unwrap();
     assert_eq!(shown.deliveries.len(), 1, "{shown:#?}\n{}", house.log());
     assert!(gateway.stop().await.success());
 }
@@ -214,7 +214,7 @@ async fn a_file_that_is_written_to_during_a_start_leaves_the_version_before_it_s
     let sent = house.sender("test").send("echo", "1", b"x").await.unwrap().id().unwrap();
     writer.stop().await;
     assert!(!house.log()[log..].contains("not valid"), "it was not decided about yet");
-    let shown = house.reader().show(sent).unwrap().unwrap();
+    let shown = house.reader().show(sent).await.unwrap().unwrap();
     assert_eq!(shown.deliveries.len(), 1, "{shown:#?}\n{}", house.log());
     house.until_log(log, &["last good version keeps serving", "not valid WebAssembly"]).await;
     house.until("the event", |counts| counts.done == 1).await;

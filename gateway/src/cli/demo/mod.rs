@@ -61,7 +61,7 @@ fn prepare() -> Result<(House, PathBuf), String> {
 async fn play(args: &Args, house: &House, plugins: PathBuf) -> Result<bool, String> {
     tell("2/5 starting a gateway");
     let gateway = house.start().await?;
-    let reader = Reader::open(house.database()).map_err(|error| error.to_string())?;
+    let reader = Reader::at(house.database());
 
     tell("3/5 sending signed webhooks of GitHub and Stripe, and replacing a plugin meanwhile");
     let sender = Sender::new(house, plugins);
@@ -75,8 +75,8 @@ async fn play(args: &Args, house: &House, plugins: PathBuf) -> Result<bool, Stri
     let gateway = house.start().await?;
 
     tell("5/5 reading every fate back from the store\n");
-    let reader = Reader::open(house.database()).map_err(|error| error.to_string())?;
-    let report = report::compare(told, &reader)?;
+    let reader = Reader::at(house.database());
+    let report = report::compare(told, &reader).await?;
     report.print(args.json);
     if !args.once {
         stay_up(house).await;

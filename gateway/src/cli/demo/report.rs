@@ -53,8 +53,8 @@ pub(super) struct Report {
 }
 
 /// Compares the store with the story. The store is read as any operator's tool would read it.
-pub(super) fn compare(told: Told, reader: &Reader) -> Result<Report, String> {
-    let all = all(reader)?;
+pub(super) async fn compare(told: Told, reader: &Reader) -> Result<Report, String> {
+    let all = all(reader).await?;
     let Told { expected, mut checks, reload, accepted } = told;
     let replaced: BTreeSet<_> = reload.iter().copied().collect();
     let shown: Vec<_> = all
@@ -74,11 +74,11 @@ pub(super) fn compare(told: Told, reader: &Reader) -> Result<Report, String> {
     Ok(Report { events: shown.into_iter().flat_map(rows).collect(), checks, ok })
 }
 
-fn all(reader: &Reader) -> Result<Vec<Shown>, String> {
+async fn all(reader: &Reader) -> Result<Vec<Shown>, String> {
     let mut all: Vec<Shown> = Vec::new();
     loop {
         let after = all.last().map(|shown| shown.event.id);
-        let page = reader.events(after, 500).map_err(|error| error.to_string())?;
+        let page = reader.events(after, 500).await.map_err(|error| error.to_string())?;
         if page.is_empty() {
             return Ok(all);
         }

@@ -107,7 +107,7 @@ async fn replace(
         told.accepted += 1;
         told.reload.push(id);
         if number > BATCH && number % 10 == 0 && since.is_none() {
-            since = two_versions(reader, &told.reload)?.then_some(number);
+            since = two_versions(reader, &told.reload).await?.then_some(number);
         }
         if since.is_some_and(|since| number >= since + BATCH) {
             break;
@@ -117,10 +117,10 @@ async fn replace(
 }
 
 /// Whether both the old and the new version have run.
-fn two_versions(reader: &Reader, events: &[EventId]) -> Result<bool, String> {
+async fn two_versions(reader: &Reader, events: &[EventId]) -> Result<bool, String> {
     let mut seen = Vec::new();
     for id in [events.first(), events.iter().rev().nth(3)].into_iter().flatten() {
-        let shown = reader.show(*id).map_err(|error| error.to_string())?;
+        let shown = reader.show(*id).await.map_err(|error| error.to_string())?;
         let attempts =
             shown.into_iter().flat_map(|shown| shown.deliveries).flat_map(|d| d.attempts);
         seen.extend(attempts.filter_map(|made| made.attempt.version));
@@ -146,7 +146,7 @@ fn another_version(module: &PathBuf) -> std::io::Result<()> {
 async fn settled(reader: &Reader) -> Result<(), String> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let counts = reader.counts().map_err(|error| error.to_string())?;
+        let counts = reader.counts().await.map_err(|error| error.to_string())?;
         if counts.due + counts.leased == 0 {
             return Ok(());
         }

@@ -13,7 +13,7 @@ use std::{
 
 /// Holds the file open, once it is there.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Anchor(Arc<OnceLock<File>>);
+pub(super) struct Anchor(Arc<OnceLock<File>>);
 
 impl Anchor {
     /// Opens the file, before any connection does.

@@ -15,7 +15,7 @@ use super::{
     order::Standing,
     parcels::{self, Entry, Parcels, Place},
     schema::{ORDINAL_MAX, child_key, child_keys},
-    terms,
+    verbs::terms,
 };
 use crate::{Output, Receipt, Replay, Route};
 

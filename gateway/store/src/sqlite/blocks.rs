@@ -28,35 +28,35 @@ use crate::Route;
 /// How many bits of an event's key are its place in the block.
 const BITS: u32 = 10;
 /// How many events a block has.
-pub(crate) const EVENTS: usize = 1 << BITS;
+pub(super) const EVENTS: usize = 1 << BITS;
 
 /// Something that events are searched by, as eight bytes of its hash. What few events have in common
 /// with few others, such as a dedupe key, is rare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Term {
+pub(super) struct Term {
     print: u64,
     rare: bool,
 }
 
 impl Term {
-    pub(crate) fn origin(origin: &Origin) -> Self {
+    pub(super) fn origin(origin: &Origin) -> Self {
         Self::common(b"origin", origin.to_string().as_bytes())
     }
 
-    pub(crate) fn event_type(event_type: &EventType) -> Self {
+    pub(super) fn event_type(event_type: &EventType) -> Self {
         Self::common(b"type", event_type.as_str().as_bytes())
     }
 
-    pub(crate) fn plugin(plugin: &PluginName) -> Self {
+    pub(super) fn plugin(plugin: &PluginName) -> Self {
         Self::common(b"plugin", plugin.as_str().as_bytes())
     }
 
-    pub(crate) fn order_key(order_key: &OrderKey) -> Self {
+    pub(super) fn order_key(order_key: &OrderKey) -> Self {
         Self { rare: true, ..Self::common(b"order", order_key.as_str().as_bytes()) }
     }
 
     /// A claim is a hash already.
-    pub(crate) fn claim(claim: &Digest) -> Self {
+    pub(super) fn claim(claim: &Digest) -> Self {
         Self { print: first_eight(claim), rare: true }
     }
 
@@ -72,25 +72,25 @@ fn first_eight(digest: &Digest) -> u64 {
 
 /// Some of a block's events.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Places([u64; EVENTS / 64]);
+pub(super) struct Places([u64; EVENTS / 64]);
 
 impl Places {
-    pub(crate) const ALL: Self = Self([u64::MAX; EVENTS / 64]);
+    pub(super) const ALL: Self = Self([u64::MAX; EVENTS / 64]);
     const NONE: Self = Self([0; EVENTS / 64]);
 
     fn insert(&mut self, place: u16) {
         self.0[usize::from(place) / 64] |= 1 << (place % 64);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         *self == Self::NONE
     }
 
-    pub(crate) fn contains(&self, place: usize) -> bool {
+    pub(super) fn contains(&self, place: usize) -> bool {
         self.0[place / 64] & 1 << (place % 64) != 0
     }
 
-    pub(crate) fn keep_those_in(&mut self, other: &Self) {
+    pub(super) fn keep_those_in(&mut self, other: &Self) {
         self.0.iter_mut().zip(other.0).for_each(|(ours, theirs)| *ours &= theirs);
     }
 
@@ -102,13 +102,13 @@ impl Places {
 }
 
 /// The block of an event's key, and its place in it.
-pub(crate) fn block_of(event: i64) -> (i64, usize) {
+pub(super) fn block_of(event: i64) -> (i64, usize) {
     let place = usize::try_from(event & ((1 << BITS) - 1)).unwrap_or(0);
     (event >> BITS, place)
 }
 
 /// The key of the first event of a block.
-pub(crate) fn first_of(block: i64) -> i64 {
+pub(super) fn first_of(block: i64) -> i64 {
     block << BITS
 }
 
@@ -272,15 +272,15 @@ impl Blocks {
 
 /// What a search asks of a block: all terms must be an event's.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Asked {
-    pub(crate) terms: Vec<Term>,
-    pub(crate) since: Option<Timestamp>,
-    pub(crate) until: Option<Timestamp>,
+pub(super) struct Asked {
+    pub(super) terms: Vec<Term>,
+    pub(super) since: Option<Timestamp>,
+    pub(super) until: Option<Timestamp>,
 }
 
 impl Asked {
     /// The events of a block that may be meant, and whether anything is known of it; if not, all may be.
-    pub(crate) fn of(
+    pub(super) fn of(
         &self,
         connection: &Connection,
         block: i64,

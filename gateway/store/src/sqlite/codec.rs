@@ -13,16 +13,16 @@ const LEVELS: [LogLevel; 5] =
 
 /// An event's parts that live in its envelope.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Envelope {
-    pub(crate) method: String,
-    pub(crate) path: String,
-    pub(crate) query: Option<String>,
-    pub(crate) headers: Headers,
-    pub(crate) attributes: Vec<(String, String)>,
+pub(super) struct Envelope {
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) query: Option<String>,
+    pub(super) headers: Headers,
+    pub(super) attributes: Vec<(String, String)>,
 }
 
 /// Writes the envelope of `event` into `out`, which is emptied first.
-pub(crate) fn write_envelope(event: &Event, out: &mut Vec<u8>) {
+pub(super) fn write_envelope(event: &Event, out: &mut Vec<u8>) {
     out.clear();
     out.push(VERSION);
     put(out, event.method.as_bytes());
@@ -47,7 +47,7 @@ pub(crate) fn write_envelope(event: &Event, out: &mut Vec<u8>) {
 }
 
 /// Reads an envelope back. `None` if it is none, which only a damaged database holds.
-pub(crate) fn read_envelope(blob: &[u8]) -> Option<Envelope> {
+pub(super) fn read_envelope(blob: &[u8]) -> Option<Envelope> {
     let mut input = versioned(blob)?;
     let method = text(&mut input)?;
     let path = text(&mut input)?;
@@ -61,7 +61,7 @@ pub(crate) fn read_envelope(blob: &[u8]) -> Option<Envelope> {
 }
 
 /// The blob of an attempt's log lines; none if it logged nothing.
-pub(crate) fn write_logs(lines: &[LogLine]) -> Option<Vec<u8>> {
+pub(super) fn write_logs(lines: &[LogLine]) -> Option<Vec<u8>> {
     if lines.is_empty() {
         return None;
     }
@@ -75,7 +75,7 @@ pub(crate) fn write_logs(lines: &[LogLine]) -> Option<Vec<u8>> {
 }
 
 /// Reads log lines back.
-pub(crate) fn read_logs(blob: &[u8]) -> Option<Vec<LogLine>> {
+pub(super) fn read_logs(blob: &[u8]) -> Option<Vec<LogLine>> {
     let mut input = versioned(blob)?;
     list(&mut input, |input| {
         let level = *LEVELS.get(usize::from(take(input, 1)?[0]))?;

@@ -20,12 +20,12 @@ use crate::{DeliveryId, Lease, LeaseKey, Leased, Mend, Settled, Settlement, Want
 const LOST_LEASES_MAX: u32 = 3;
 
 /// A column's text as what it stands for.
-pub(crate) fn parsed<T: std::str::FromStr>(row: &Row<'_>, at: usize) -> rusqlite::Result<T> {
+pub(super) fn parsed<T: std::str::FromStr>(row: &Row<'_>, at: usize) -> rusqlite::Result<T> {
     row.get_ref(at)?.as_str()?.parse().map_err(|_| unreadable(at))
 }
 
 /// The error for a value that this code never wrote.
-pub(crate) fn unreadable(at: usize) -> rusqlite::Error {
+pub(super) fn unreadable(at: usize) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(at, Type::Blob, "not written by Hookweir".into())
 }
 

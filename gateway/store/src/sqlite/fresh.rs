@@ -278,7 +278,7 @@ fn parcel_from(connection: &Connection, event: i64) -> rusqlite::Result<Option<P
 }
 
 /// Which fresh deliveries are leased: for those who look on.
-pub(crate) fn leased(connection: &Connection) -> rusqlite::Result<BTreeSet<i64>> {
+pub(super) fn leased(connection: &Connection) -> rusqlite::Result<BTreeSet<i64>> {
     let blob: Vec<u8> =
         connection.prepare_cached("SELECT leases FROM totals")?.query_row([], |row| row.get(0))?;
     let (_, leases) = read_leases(&blob).ok_or_else(|| unreadable(0))?;
@@ -286,7 +286,7 @@ pub(crate) fn leased(connection: &Connection) -> rusqlite::Result<BTreeSet<i64>>
 }
 
 /// The first event that may have a fresh delivery that is due; none if there are no such deliveries.
-pub(crate) fn first_due(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+pub(super) fn first_due(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     let blob: Vec<u8> =
         connection.prepare_cached("SELECT fronts FROM totals")?.query_row([], |row| row.get(0))?;
     let fronts = read_fronts(&blob).ok_or_else(|| unreadable(0))?;

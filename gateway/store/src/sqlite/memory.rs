@@ -235,7 +235,7 @@ impl Memory {
 }
 
 /// The name behind the key of a plugin.
-pub(crate) fn plugin_name(connection: &Connection, key: i64) -> rusqlite::Result<PluginName> {
+pub(super) fn plugin_name(connection: &Connection, key: i64) -> rusqlite::Result<PluginName> {
     let sql = "SELECT name FROM plugins WHERE key = ?1";
     connection.prepare_cached(sql)?.query_row([key], |row| parsed(row, 0))
 }

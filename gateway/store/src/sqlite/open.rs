@@ -33,7 +33,7 @@ use super::{
     schema,
     steady::Steady,
 };
-use crate::{OpenError, Options};
+use crate::{OpenError, Options, SqliteFile};
 
 /// The first SQLite without the WAL-reset bug, by which a checkpoint from another thread or process
 /// could corrupt the database (<https://sqlite.org/wal.html#walresetbug>).
@@ -68,23 +68,24 @@ pub(super) struct Database {
 /// Opens the database and starts its checkpointer. All that was ever acknowledged is in the database
 /// file and synced when this returns, and the leases of other boots are free.
 pub(super) fn open(
+    file: &SqliteFile,
     options: &Options,
     back: WeakSender<Op>,
     anchor: &Anchor,
 ) -> Result<(Database, Checkpointer), OpenError> {
-    let path = &options.path;
+    let path = &file.path;
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(OpenError::OldSqlite { found: rusqlite::version().to_owned() });
     }
     let lock = prepare_files(path)?;
     anchor.hold(path).map_err(|source| OpenError::File { path: path.clone(), source })?;
-    let mut connection = connect(options).map_err(|source| failed(path, &source))?;
+    let mut connection = connect(file).map_err(|source| failed(path, &source))?;
     let found = recognise(&connection, path)?;
     let frames = Arc::default();
     let (known, steady) = bring_up(&mut connection, found, options, &frames)
         .map_err(|fault| OpenError::Engine { path: path.clone(), reason: reason(fault) })?;
     sync_folder(path)?;
-    let second = connect(options).map_err(|source| failed(path, &source))?;
+    let second = connect(file).map_err(|source| failed(path, &source))?;
     // A connection that has read nothing does not know that there is a log, and would copy none of it.
     second
         .query_row("SELECT count(*) FROM totals", [], |_| Ok(()))
@@ -119,7 +120,7 @@ fn prepare_files(path: &Path) -> Result<File, OpenError> {
 }
 
 /// Makes the folder if it is missing, and keeps other processes from writing until it is dropped.
-pub(crate) fn lock(path: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     let in_file = |path: &Path| {
         let path = path.to_owned();
         move |source| OpenError::File { path, source }
@@ -156,12 +157,12 @@ fn private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-fn connect(options: &Options) -> rusqlite::Result<Connection> {
+fn connect(file: &SqliteFile) -> rusqlite::Result<Connection> {
     // Without SQLite's own mutex: each connection stays on one thread.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = match &options.vfs {
-        None => Connection::open_with_flags(&options.path, flags)?,
-        Some(vfs) => Connection::open_with_flags_and_vfs(&options.path, flags, vfs.as_str())?,
+    let connection = match &file.vfs {
+        None => Connection::open_with_flags(&file.path, flags)?,
+        Some(vfs) => Connection::open_with_flags_and_vfs(&file.path, flags, vfs.as_str())?,
     };
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
@@ -178,7 +179,7 @@ fn connect(options: &Options) -> rusqlite::Result<Connection> {
 }
 
 /// Which schema the file has, if it is ours. Changes nothing.
-pub(crate) fn recognise(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
+pub(super) fn recognise(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let application = pragma("application_id").map_err(|source| failed(path, &source))?;
     let tables: i64 = connection

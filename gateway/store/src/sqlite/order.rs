@@ -9,7 +9,7 @@ use super::{append::Batch, fault::Fault};
 
 /// Where a delivery stands in its line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(super) enum Standing {
     /// It may be leased when it is due.
     First = 0,
     /// It waits for those before it.

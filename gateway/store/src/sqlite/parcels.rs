@@ -32,48 +32,48 @@ const MOMENT_BITS: u32 = 4;
 
 /// An event in its parcel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) key: i64,
-    pub(crate) id: EventId,
+pub(super) struct Entry {
+    pub(super) key: i64,
+    pub(super) id: EventId,
     /// Its key in `origins`.
-    pub(crate) origin: i64,
-    pub(crate) event_type: EventType,
-    pub(crate) received_at: Timestamp,
-    pub(crate) hops: Hops,
+    pub(super) origin: i64,
+    pub(super) event_type: EventType,
+    pub(super) received_at: Timestamp,
+    pub(super) hops: Hops,
     /// For an output: the event whose delivery made it, and the first of the chain.
-    pub(crate) from: Option<[EventId; 2]>,
+    pub(super) from: Option<[EventId; 2]>,
     /// When the last of its claims expires; none if that was not written down.
-    pub(crate) claimed_until: Option<Timestamp>,
+    pub(super) claimed_until: Option<Timestamp>,
     /// Of each of its first deliveries, the plugin's key in `plugins`; 0 if the delivery has a row from
     /// the start.
-    pub(crate) plugins: Vec<i64>,
-    pub(crate) place: Place,
+    pub(super) plugins: Vec<i64>,
+    pub(super) place: Place,
 }
 
 /// Where an event's envelope and, behind it, its body are in the content of its parcel. Known when it is
 /// put there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Place {
+pub(super) struct Place {
     at: usize,
     envelope: usize,
-    pub(crate) body: usize,
+    pub(super) body: usize,
 }
 
 impl Entry {
     /// What envelope and body take.
-    pub(crate) fn bytes(&self) -> i64 {
+    pub(super) fn bytes(&self) -> i64 {
         (self.place.envelope + self.place.body).cast_signed() as i64
     }
 }
 
 /// The events of one commit, or some of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Parcel {
-    pub(crate) key: i64,
+pub(super) struct Parcel {
+    pub(super) key: i64,
     /// The store's time then.
-    pub(crate) committed_at: Timestamp,
+    pub(super) committed_at: Timestamp,
     /// In the order of their keys.
-    pub(crate) entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry>,
     /// Empty, if only the directory was read.
     content: Vec<u8>,
 }
@@ -94,24 +94,24 @@ impl Parcel {
         self.entries.push(entry);
     }
 
-    pub(crate) fn entry(&self, event: i64) -> Option<&Entry> {
+    pub(super) fn entry(&self, event: i64) -> Option<&Entry> {
         let at = self.entries.binary_search_by_key(&event, |entry| entry.key).ok()?;
         Some(&self.entries[at])
     }
 
     /// The envelope and the body of one of its events.
-    pub(crate) fn content_of(&self, entry: &Entry) -> Option<(&[u8], &[u8])> {
+    pub(super) fn content_of(&self, entry: &Entry) -> Option<(&[u8], &[u8])> {
         let Place { at, envelope, body } = entry.place;
         self.content.get(at..at + envelope + body)?.split_at_checked(envelope)
     }
 
     /// How many bytes of content were read.
-    pub(crate) fn content_len(&self) -> usize {
+    pub(super) fn content_len(&self) -> usize {
         self.content.len()
     }
 
     /// The event that an entry stands for.
-    pub(crate) fn event(&self, entry: &Entry, origin: Origin) -> rusqlite::Result<Event> {
+    pub(super) fn event(&self, entry: &Entry, origin: Origin) -> rusqlite::Result<Event> {
         let content = self.content_of(entry);
         let parts =
             content.and_then(|(envelope, body)| Some((codec::read_envelope(envelope)?, body)));
@@ -175,7 +175,7 @@ fn moment(id: EventId) -> i64 {
 
 /// What is read of a parcel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(super) enum Part {
     Directory,
     Whole,
 }
@@ -210,7 +210,7 @@ fn content(row: &Row<'_>) -> rusqlite::Result<Vec<u8>> {
 }
 
 /// The parcel that an event is in, if it is kept.
-pub(crate) fn holding(
+pub(super) fn holding(
     connection: &Connection,
     event: i64,
     part: Part,
@@ -230,7 +230,7 @@ pub(crate) fn holding(
 
 /// Goes through the parcels with events from `first` on, in their order, until told to stop. The first
 /// one may begin with earlier events.
-pub(crate) fn walk(
+pub(super) fn walk(
     connection: &Connection,
     first: i64,
     part: Part,
@@ -253,13 +253,13 @@ pub(crate) fn walk(
 
 /// Whether a walk goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Walk {
+pub(super) enum Walk {
     On,
     Enough,
 }
 
 /// The parcel that has an event with this id, and the event's key.
-pub(crate) fn with_id(
+pub(super) fn with_id(
     connection: &Connection,
     id: EventId,
     part: Part,
@@ -285,12 +285,12 @@ pub(crate) fn with_id(
 }
 
 /// The key of the event with this id.
-pub(crate) fn key_of(connection: &Connection, id: EventId) -> rusqlite::Result<Option<i64>> {
+pub(super) fn key_of(connection: &Connection, id: EventId) -> rusqlite::Result<Option<i64>> {
     Ok(with_id(connection, id, Part::Directory)?.map(|(_, key)| key))
 }
 
 /// Whether an id is looked for in a parcel.
-pub(crate) fn leads_to(
+pub(super) fn leads_to(
     connection: &Connection,
     id: EventId,
     parcel: i64,
@@ -300,7 +300,7 @@ pub(crate) fn leads_to(
 }
 
 /// The name of an origin.
-pub(crate) fn origin(connection: &Connection, key: i64) -> rusqlite::Result<Origin> {
+pub(super) fn origin(connection: &Connection, key: i64) -> rusqlite::Result<Origin> {
     let sql = "SELECT name FROM origins WHERE key = ?1";
     connection.prepare_cached(sql)?.query_row([key], |row| parsed(row, 0))
 }

@@ -12,13 +12,13 @@ use crate::DeliveryState;
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(crate) struct Counted {
+pub(super) struct Counted {
     /// What differs from its total, and by how much.
-    pub(crate) differing: Vec<(&'static str, i64)>,
-    pub(crate) deliveries_alone: i64,
-    pub(crate) attempts_alone: i64,
-    pub(crate) unreadable: i64,
-    pub(crate) unfound: i64,
+    pub(super) differing: Vec<(&'static str, i64)>,
+    pub(super) deliveries_alone: i64,
+    pub(super) attempts_alone: i64,
+    pub(super) unreadable: i64,
+    pub(super) unfound: i64,
 }
 
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ struct Sums {
 }
 
 /// Reads the whole store.
-pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Counted> {
+pub(super) fn all(connection: &Connection) -> rusqlite::Result<Counted> {
     let (mut counted, mut sums) = (Counted::default(), Sums::default());
     let leased = fresh::leased(connection)?;
     let rows = |table: &str| {

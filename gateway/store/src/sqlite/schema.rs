@@ -16,36 +16,36 @@ use super::{
 };
 
 /// `HKWR`, so that `file` and other programs can tell whose the database is.
-pub(crate) const APPLICATION_ID: i64 = 0x484b_5752;
+pub(super) const APPLICATION_ID: i64 = 0x484b_5752;
 
 /// Schema N is made by the first N migrations. A released one never changes: add another.
 const MIGRATIONS: [&str; 7] = [V1, V2, V3, V4, V5, V6, V7];
 
 /// The newest schema that this version knows.
-pub(crate) const NEWEST: i64 = MIGRATIONS.len() as i64;
+pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;
 
 /// Bits of a key for the ordinal below its parent.
-pub(crate) const ORDINAL_BITS: u32 = 10;
+pub(super) const ORDINAL_BITS: u32 = 10;
 /// The most deliveries an event can have, and the most attempts a delivery can have.
-pub(crate) const ORDINAL_MAX: u32 = (1 << ORDINAL_BITS) - 1;
+pub(super) const ORDINAL_MAX: u32 = (1 << ORDINAL_BITS) - 1;
 
 /// The key of a parent's n-th child.
-pub(crate) fn child_key(parent: i64, ordinal: u32) -> i64 {
+pub(super) fn child_key(parent: i64, ordinal: u32) -> i64 {
     (parent << ORDINAL_BITS) | i64::from(ordinal.min(ORDINAL_MAX))
 }
 
 /// The key of a child's parent.
-pub(crate) fn parent_key(child: i64) -> i64 {
+pub(super) fn parent_key(child: i64) -> i64 {
     child >> ORDINAL_BITS
 }
 
 /// Which of its parent's children a key is.
-pub(crate) fn ordinal(child: i64) -> i64 {
+pub(super) fn ordinal(child: i64) -> i64 {
     child & i64::from(ORDINAL_MAX)
 }
 
 /// The first and the last key that a parent's children can have.
-pub(crate) fn child_keys(parent: i64) -> (i64, i64) {
+pub(super) fn child_keys(parent: i64) -> (i64, i64) {
     (child_key(parent, 0), child_key(parent, ORDINAL_MAX))
 }
 
@@ -236,7 +236,7 @@ ALTER TABLE attempts ADD COLUMN ended_at INTEGER;     -- null: not written down
 ";
 
 /// The schema in which events and claims moved.
-pub(crate) const PARCELS: i64 = 7;
+pub(super) const PARCELS: i64 = 7;
 
 /// Moves the events from their rows into parcels.
 fn into_parcels(connection: &Connection) -> Result<(), Fault> {

@@ -15,26 +15,26 @@ use crate::DeliveryState;
 
 /// A delivery, as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stood {
-    pub(crate) key: i64,
+pub(super) struct Stood {
+    pub(super) key: i64,
     /// The plugin's key.
-    pub(crate) plugin: i64,
-    pub(crate) state: DeliveryState,
+    pub(super) plugin: i64,
+    pub(super) state: DeliveryState,
     /// Whether it is in the line of its order key.
-    pub(crate) in_line: bool,
+    pub(super) in_line: bool,
     /// Whether it is dead and holds up its line.
-    pub(crate) blocks: bool,
-    pub(crate) order_key: Option<OrderKey>,
+    pub(super) blocks: bool,
+    pub(super) order_key: Option<OrderKey>,
     /// None: since its event was committed.
-    pub(crate) due_at: Option<Timestamp>,
-    pub(crate) settled_at: Option<Timestamp>,
-    pub(crate) replayed_at: Option<Timestamp>,
-    pub(crate) lost_leases: u32,
+    pub(super) due_at: Option<Timestamp>,
+    pub(super) settled_at: Option<Timestamp>,
+    pub(super) replayed_at: Option<Timestamp>,
+    pub(super) lost_leases: u32,
 }
 
 /// Calls `each` for the deliveries of an event that have a row, and for fresh ones, in no order. A fresh one
 /// that is not done is said to be due.
-pub(crate) fn each(
+pub(super) fn each(
     connection: &Connection,
     entry: &Entry,
     mut each: impl FnMut(Stood) -> rusqlite::Result<()>,
@@ -62,7 +62,7 @@ pub(crate) fn each(
 }
 
 /// The deliveries of an event in the order of their keys. `leased` are the fresh ones that are leased.
-pub(crate) fn all(
+pub(super) fn all(
     connection: &Connection,
     entry: &Entry,
     leased: &BTreeSet<i64>,

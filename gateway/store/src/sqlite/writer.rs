@@ -19,7 +19,7 @@ use super::{
     open::Database,
     retain::Rest,
 };
-use crate::{Health, Options, Room, StoreError};
+use crate::{Health, Room, SqliteFile, StoreError};
 
 /// The most operations in one transaction. 64 senders make batches of 32 to 64; a flood is cut here,
 /// so that an answer waits for 30 ms of work at most.
@@ -60,13 +60,13 @@ struct Made {
 
 impl<'s> Writer<'s> {
     pub(super) fn new(
-        options: &Options,
+        file: &SqliteFile,
         database: Database,
         checkpointer: Checkpointer,
         signals: &'s Signals,
     ) -> Self {
-        let room = options.room.clone();
-        let folder = super::folder_of(&options.path).to_owned();
+        let room = file.room.clone();
+        let folder = super::folder_of(&file.path).to_owned();
         Self { room, folder, database, checkpointer, signals, poison: None, rest: Rest::Nothing }
     }
 

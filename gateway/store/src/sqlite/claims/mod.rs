@@ -31,7 +31,7 @@ use super::{
     filter::{Filters, Slot},
 };
 
-pub(crate) use self::runs::holder_on_disk;
+pub(in crate::sqlite) use self::runs::holder_on_disk;
 pub(super) use self::runs::into_runs;
 
 /// When claims move, and how many at once. A generation must be gone before the next is full, at one

@@ -34,7 +34,7 @@ pub(super) fn run_of(key: &Key, runs: usize) -> usize {
 }
 
 /// The event that holds a claim, expired or not, as far as the tables have it: for those who look on.
-pub(crate) fn holder_on_disk(
+pub(in crate::sqlite) fn holder_on_disk(
     connection: &Connection,
     claim: &Digest,
 ) -> rusqlite::Result<Option<i64>> {

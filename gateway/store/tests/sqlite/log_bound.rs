@@ -8,7 +8,7 @@ use std::sync::{
 use hookweir_store::{Reader, StoreError};
 use tokio::task::JoinSet;
 
-use crate::support::{Bed, event, new};
+use crate::conformance::support::{Bed, event, new};
 
 /// What `sqlite/checkpoint.rs` promises.
 const BOUND: u64 = 64 << 20;
@@ -19,10 +19,10 @@ async fn the_log_is_bounded_under_a_flood_with_a_reader_beside_it() {
     let store = bed.boot().await;
     let done = Arc::new(AtomicBool::new(false));
     let reading = {
-        let (reader, done) = (Reader::open(bed.path()).unwrap(), Arc::clone(&done));
-        tokio::task::spawn_blocking(move || {
+        let (reader, done) = (Reader::at(bed.path()), Arc::clone(&done));
+        tokio::spawn(async move {
             while !done.load(Ordering::Relaxed) {
-                reader.events(None, 100).unwrap();
+                reader.events(None, 100).await.unwrap();
             }
         })
     };

@@ -1,7 +1,6 @@
 //! Builders that read aloud, a clock that moves when told, and a store in a temporary folder.
 
 use std::{
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -17,7 +16,8 @@ use hookweir_store::{
     Lease, NewEvent, Options, Output, Reader, Retention, Route, Settled, Settlement, Shown, Store,
     Want,
 };
-use tempfile::TempDir;
+
+use crate::ground::Ground;
 
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 pub(crate) const WINDOW: Duration = Duration::from_secs(72 * 3600);
@@ -57,9 +57,9 @@ impl ManualClock {
     }
 }
 
-/// A folder with a store in it, which can be closed, dropped or crashed, and opened again.
+/// A store that can be closed, dropped or crashed, and opened again.
 pub(crate) struct Bed {
-    folder: TempDir,
+    pub(crate) ground: Ground,
     pub(crate) time: ManualClock,
     pub(crate) retention: Retention,
     boots: u8,
@@ -68,15 +68,11 @@ pub(crate) struct Bed {
 impl Bed {
     pub(crate) fn new() -> Self {
         let retention = Retention::default();
-        Self { folder: TempDir::new().unwrap(), time: ManualClock::new(), retention, boots: 0 }
-    }
-
-    pub(crate) fn path(&self) -> PathBuf {
-        self.folder.path().join("data/hookweir.db")
+        Self { ground: Ground::new(), time: ManualClock::new(), retention, boots: 0 }
     }
 
     pub(crate) fn options(&self) -> Options {
-        let options = Options::new(self.path(), [self.boots; 16], self.time.clock());
+        let options = Options::new(self.ground.location(), [self.boots; 16], self.time.clock());
         Options { retention: self.retention, ..options }
     }
 
@@ -86,21 +82,9 @@ impl Bed {
         Store::open(self.options()).await.unwrap()
     }
 
-    /// What a crash of the process would leave: the files as they are now. The running store goes on
-    /// in the old folder, unseen.
+    /// Leaves what a kill of the process would. The running store goes on, unseen.
     pub(crate) fn crash(&mut self) {
-        let copy = TempDir::new().unwrap();
-        let (from, to) = (self.path(), copy.path().join("data"));
-        std::fs::create_dir(&to).unwrap();
-        for suffix in ["", "-wal"] {
-            let mut file = from.clone().into_os_string();
-            file.push(suffix);
-            let file = PathBuf::from(file);
-            if file.exists() {
-                std::fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
-            }
-        }
-        self.folder = copy;
+        self.ground.crash();
     }
 }
 
@@ -174,7 +158,7 @@ pub(crate) trait Verbs {
     async fn lease_one(&self, name: &str) -> Lease;
     async fn end(&self, lease: &Lease, outcome: Outcome, fate: Fate) -> Settled;
     async fn end_with(&self, lease: &Lease, outputs: Vec<Output>) -> Settled;
-    fn shown(&self, id: EventId) -> Shown;
+    async fn shown(&self, id: EventId) -> Shown;
 }
 
 impl Verbs for Store {
@@ -204,17 +188,17 @@ impl Verbs for Store {
             .unwrap()
     }
 
-    fn shown(&self, id: EventId) -> Shown {
-        self.reader().show(id).unwrap().expect("the event is kept")
+    async fn shown(&self, id: EventId) -> Shown {
+        self.reader().show(id).await.unwrap().expect("the event is kept")
     }
 }
 
 /// Counts by looking at each event: what the totals must agree with.
-pub(crate) fn recount(reader: &Reader) -> hookweir_store::Counts {
+pub(crate) async fn recount(reader: &Reader) -> hookweir_store::Counts {
     let mut counts = hookweir_store::Counts::default();
     let mut after = None;
     loop {
-        let page = reader.events(after, 100).unwrap();
+        let page = reader.events(after, 100).await.unwrap();
         let Some(last) = page.last() else { return counts };
         after = Some(last.event.id);
         for shown in page {

@@ -15,10 +15,8 @@ use rusqlite::{
 };
 use thiserror::Error;
 
-use crate::{
-    OpenError,
-    sqlite::{self, recount},
-};
+use super::{lock, recognise, recount, schema};
+use crate::OpenError;
 
 /// Pages copied between two looks at how far it is: 8 MiB.
 const STEP_PAGES: i32 = 1024;
@@ -82,7 +80,7 @@ pub fn check(path: &Path) -> Result<Vec<String>, CareError> {
     let mut damage = engine_damage(&connection);
     // What the pages hold can be counted only if they can be read, and if this version wrote them: those of
     // an earlier one are counted after it brought them up to date.
-    if damage.is_empty() && sqlite::recognise(&connection, path)? >= sqlite::schema::PARCELS {
+    if damage.is_empty() && recognise(&connection, path)? >= schema::PARCELS {
         damage = broken_promises(&connection).unwrap_or_else(|error| vec![error.to_string()]);
     }
     Ok(damage)
@@ -180,7 +178,7 @@ pub fn restore(from: &Path, path: &Path) -> Result<Option<PathBuf>, CareError> {
     if !damage.is_empty() {
         return Err(CareError::Damaged { path: from.to_owned(), damage });
     }
-    let _lock = sqlite::lock(path)?;
+    let _lock = lock(path)?;
     // The log and its index before the store: a new store must never meet an old log.
     // All go under one name, so that the old store can still be read, its log included.
     let replaced = beside(path, ".replaced");
@@ -269,6 +267,6 @@ fn read_only(path: &Path) -> Result<Connection, CareError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    sqlite::recognise(&connection, path)?;
+    recognise(&connection, path)?;
     Ok(connection)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hookweir_event::{EventId, Fate, OrderKey, Outcome};
 use hookweir_store::{DeliveryState, Lease, Mend, Settled, Settlement, Store};
 
-use crate::support::{Bed, Verbs, attempt, event, new, output, plugin, recount};
+use crate::conformance::support::{Bed, Verbs, attempt, event, new, output, plugin, recount};
 
 const DEAD: Fate = Fate::Dead { blocks: true };
 
@@ -39,7 +39,7 @@ async fn one_key_runs_one_after_another_and_other_keys_go_on() {
     assert_eq!(ids(&leases), [first, other, free]);
     assert_eq!(leases[0].order_key.as_ref().map(OrderKey::as_str), Some("k"));
     assert_eq!(leases[2].order_key, None);
-    assert_eq!(store.shown(second).deliveries[0].state, DeliveryState::Behind);
+    assert_eq!(store.shown(second).await.deliveries[0].state, DeliveryState::Behind);
 
     done(&store, &leases[1]).await;
     assert!(leased(&store).await.is_empty(), "another key's end changes nothing");
@@ -48,7 +48,7 @@ async fn one_key_runs_one_after_another_and_other_keys_go_on() {
     assert_eq!(ids(&next), [second]);
     done(&store, &next[0]).await;
     assert_eq!(ids(&leased(&store).await), [third]);
-    assert_eq!(store.reader().counts().unwrap(), recount(&store.reader()));
+    assert_eq!(store.reader().counts().await.unwrap(), recount(&store.reader()).await);
 }
 
 #[tokio::test]
@@ -117,12 +117,12 @@ async fn a_blocked_key_is_seen_over_a_restart_too() {
     keep(&store, "a:k").await;
     drop(store);
     let store = bed.boot().await;
-    let seen = store.reader().blocked(Some(&plugin("a")), 9).unwrap();
+    let seen = store.reader().blocked(Some(&plugin("a")), 9).await.unwrap();
     let [blocked] = &seen[..] else { panic!("{seen:?}") };
     assert_eq!((blocked.by.event, blocked.order_key.as_str(), blocked.waiting), (first, "k", 2));
-    assert!(store.shown(first).deliveries[0].blocks);
-    assert_eq!(store.shown(second).deliveries[0].state, DeliveryState::Behind);
-    assert!(store.reader().blocked(Some(&plugin("b")), 9).unwrap().is_empty());
+    assert!(store.shown(first).await.deliveries[0].blocks);
+    assert_eq!(store.shown(second).await.deliveries[0].state, DeliveryState::Behind);
+    assert!(store.reader().blocked(Some(&plugin("b")), 9).await.unwrap().is_empty());
     assert!(leased(&store).await.is_empty());
 }
 
@@ -131,14 +131,14 @@ async fn the_operator_skips() {
     let mut bed = Bed::new();
     let store = bed.boot().await;
     let [first, second] = blocked(&store).await;
-    let dead = store.shown(first).deliveries[0].id;
+    let dead = store.shown(first).await.deliveries[0].id;
     assert_eq!(store.mend(vec![dead], Mend::Skip).await.unwrap(), 1);
     assert_eq!(store.mend(vec![dead], Mend::Skip).await.unwrap(), 0, "it is in nobody's way");
     assert_eq!(ids(&leased(&store).await), [second]);
-    assert_eq!(store.shown(first).deliveries[0].state, DeliveryState::Dead);
+    assert_eq!(store.shown(first).await.deliveries[0].state, DeliveryState::Dead);
     // Retried after all, it waits for the one that runs.
     assert_eq!(store.mend(vec![dead], Mend::Retry).await.unwrap(), 1);
-    assert_eq!(store.shown(first).deliveries[0].state, DeliveryState::Behind);
+    assert_eq!(store.shown(first).await.deliveries[0].state, DeliveryState::Behind);
     assert!(leased(&store).await.is_empty());
 }
 
@@ -147,14 +147,14 @@ async fn the_operator_retries_with_all_attempts_before_it() {
     let mut bed = Bed::new();
     let store = bed.boot().await;
     let [first, second] = blocked(&store).await;
-    let dead = store.shown(first).deliveries[0].id;
+    let dead = store.shown(first).await.deliveries[0].id;
     assert_eq!(store.mend(vec![dead, dead], Mend::Retry).await.unwrap(), 1);
     let again = leased(&store).await;
     assert_eq!(ids(&again), [first]);
     assert_eq!((again[0].attempt, again[0].excused), (2, 1));
     done(&store, &again[0]).await;
     assert_eq!(ids(&leased(&store).await), [second]);
-    assert_eq!(store.reader().counts().unwrap(), recount(&store.reader()));
+    assert_eq!(store.reader().counts().await.unwrap(), recount(&store.reader()).await);
 }
 
 #[tokio::test]
@@ -206,7 +206,7 @@ async fn a_settlement_that_fails_leaves_the_line_as_it_was() {
         state: vec![],
     };
     store.settle(settlement).await.unwrap_err();
-    assert_eq!(store.shown(second).deliveries[0].state, DeliveryState::Behind);
+    assert_eq!(store.shown(second).await.deliveries[0].state, DeliveryState::Behind);
     done(&store, &lease).await;
     assert_eq!(ids(&leased(&store).await), [second]);
 }

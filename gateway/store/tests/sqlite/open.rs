@@ -9,7 +9,7 @@ use hookweir_event::{Fate, Outcome};
 use hookweir_store::{OpenError, ReadError, Reader, Settled, Store, StoreError, care};
 use rusqlite::Connection;
 
-use crate::support::{Bed, Verbs, event, new, output, recount};
+use crate::conformance::support::{Bed, Verbs, event, new, output, recount};
 
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -50,7 +50,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     drop(newer);
     let error = Store::open(bed.options()).await.unwrap_err();
     assert!(matches!(error, OpenError::NewerSchema { found: 99, known: 7, .. }), "{error}");
-    let error = Reader::open(bed.path()).unwrap_err();
+    let error = Reader::at(bed.path()).counts().await.unwrap_err();
     assert!(matches!(error, ReadError::NewerSchema { found: 99, known: 7 }), "{error}");
 }
 
@@ -67,7 +67,7 @@ async fn other_programs_files_are_refused() {
     Connection::open(bed.path()).unwrap().execute_batch("CREATE TABLE recipes(a)").unwrap();
     let error = Store::open(bed.options()).await.unwrap_err();
     assert!(matches!(error, OpenError::Foreign(_)), "{error}");
-    let error = Reader::open(bed.path()).unwrap_err();
+    let error = Reader::at(bed.path()).counts().await.unwrap_err();
     assert!(matches!(error, ReadError::Missing(_)), "{error}");
 }
 
@@ -85,7 +85,7 @@ async fn what_was_acknowledged_is_there_however_it_ended() {
     bed.crash();
     let survivor = bed.boot().await;
     for id in [one, two, three] {
-        assert!(survivor.reader().event(id).unwrap().is_some());
+        assert!(survivor.reader().event(id).await.unwrap().is_some());
     }
     assert!(survivor.append(new(event("push"), &["3"], &[])).await.unwrap().is_duplicate());
 }
@@ -113,7 +113,7 @@ async fn a_request_that_goes_away_loses_its_answer_not_its_event() {
         assert!(polled.is_none() || polled.is_some_and(|answer| answer.is_ok()));
     }
     store.close().await.unwrap();
-    assert!(Reader::open(bed.path()).unwrap().event(sent.id).unwrap().is_some());
+    assert!(Reader::at(bed.path()).event(sent.id).await.unwrap().is_some());
 }
 
 /// Polls once, and gives up.
@@ -130,22 +130,22 @@ async fn futures_poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Opti
 #[tokio::test]
 async fn a_reader_looks_on_while_the_gateway_runs_and_after() {
     let mut bed = Bed::new();
-    assert!(matches!(Reader::open(bed.path()), Err(ReadError::Missing(_))));
+    assert!(matches!(Reader::at(bed.path()).counts().await, Err(ReadError::Missing(_))));
     let store = bed.boot().await;
-    let reader = Reader::open(bed.path()).unwrap();
+    let reader = Reader::at(bed.path());
     let mut ids = Vec::new();
     for _ in 0..5 {
         ids.push(store.keep(new(event("push"), &[], &["a"])).await);
     }
-    let page = reader.events(None, 2).unwrap();
-    let next = reader.events(Some(page[1].event.id), 9).unwrap();
+    let page = reader.events(None, 2).await.unwrap();
+    let next = reader.events(Some(page[1].event.id), 9).await.unwrap();
     let seen: Vec<_> = page.iter().chain(&next).map(|shown| shown.event.id).collect();
     assert_eq!(seen, ids);
-    assert!(reader.events(Some(ids[4]), 9).unwrap().is_empty());
-    assert!(reader.events(Some(event("push").id), 9).unwrap().is_empty(), "unknown");
+    assert!(reader.events(Some(ids[4]), 9).await.unwrap().is_empty());
+    assert!(reader.events(Some(event("push").id), 9).await.unwrap().is_empty(), "unknown");
     store.close().await.unwrap();
-    assert_eq!(reader.counts().unwrap().events, 5);
-    assert_eq!(Reader::open(bed.path()).unwrap().counts().unwrap().due, 5);
+    assert_eq!(reader.counts().await.unwrap().events, 5);
+    assert_eq!(Reader::at(bed.path()).counts().await.unwrap().due, 5);
 }
 
 fn fixture(schema: u32) -> PathBuf {
@@ -194,11 +194,11 @@ async fn opens(schema: u32) {
     std::fs::copy(fixture(schema), bed.path()).unwrap();
     // As it lies there, before anyone brings it up to date.
     assert_eq!(care::check(&bed.path()).unwrap(), Vec::<String>::new());
-    let read = Reader::open(bed.path());
+    let read = Reader::at(bed.path()).counts().await;
     assert_eq!(matches!(read, Err(ReadError::OlderSchema { .. })), schema < 7, "{read:?}");
     let store = Store::open(bed.options()).await.unwrap();
-    let counts = store.reader().counts().unwrap();
-    assert_eq!(counts, recount(&store.reader()));
+    let counts = store.reader().counts().await.unwrap();
+    assert_eq!(counts, recount(&store.reader()).await);
     assert_eq!((counts.events, counts.outputs, counts.unrouted, counts.duplicates), (5, 1, 2, 1));
     assert_eq!((counts.due, counts.leased, counts.done, counts.dead), (2, 0, 1, 1));
     let lease = store.lease_one("payments").await;

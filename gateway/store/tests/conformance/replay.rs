@@ -5,7 +5,7 @@ use std::time::Duration;
 use hookweir_event::{Fate, OrderKey, Outcome};
 use hookweir_store::{DeliveryState, Filter, Replay, Settled, Store};
 
-use crate::support::{Bed, Verbs, event, new, plugin, recount, routes};
+use crate::conformance::support::{Bed, Verbs, event, new, plugin, recount, routes};
 
 async fn done(store: &Store, name: &str) {
     let lease = store.lease_one(name).await;
@@ -30,14 +30,14 @@ async fn a_replay_is_a_delivery_of_its_own_and_says_so() {
     let lease = store.lease_one("a").await;
     assert_eq!((&*lease.event, lease.attempt), (&sent, 1));
     assert_eq!(lease.replayed_at, Some(bed.time.now()));
-    let shown = store.shown(id);
+    let shown = store.shown(id).await;
     let states: Vec<_> =
         shown.deliveries.iter().map(|d| (d.state, d.replayed_at.is_some())).collect();
     use DeliveryState::{Done, Due, Leased};
     assert_eq!(states, [(Done, false), (Leased, true), (Due, true)]);
     assert_eq!(shown.deliveries[0].attempts.len(), 2, "one was lost, one was done");
     assert!(store.append(new(event("push"), &["1"], &[])).await.unwrap().is_duplicate());
-    assert_eq!(store.reader().counts().unwrap(), recount(&store.reader()));
+    assert_eq!(store.reader().counts().await.unwrap(), recount(&store.reader()).await);
 }
 
 #[tokio::test]
@@ -48,8 +48,8 @@ async fn an_event_that_nobody_wanted_is_wanted_now() {
     let gone = event("push").id;
     let replays = [id, gone].map(|event| Replay { event, routes: routes(&["a"]) });
     assert_eq!(store.replay(replays.into()).await.unwrap(), 1, "one of them was never kept");
-    assert_eq!(store.reader().counts().unwrap(), recount(&store.reader()));
-    assert_eq!(store.reader().counts().unwrap().unrouted, 0);
+    assert_eq!(store.reader().counts().await.unwrap(), recount(&store.reader()).await);
+    assert_eq!(store.reader().counts().await.unwrap().unrouted, 0);
     done(&store, "a").await;
 }
 
@@ -91,7 +91,7 @@ async fn a_replayed_event_is_found_by_its_new_plugin_and_key() {
         Filter { order_key: Some(OrderKey::new("k")), ..Filter::default() },
     ];
     for filter in filters {
-        let found = store.reader().search_ids(&filter, None, 9).unwrap().found;
+        let found = store.reader().search_ids(&filter, None, 9).await.unwrap().found;
         assert_eq!(found, [which[1], which[0]], "{filter:?}");
     }
 }
@@ -103,7 +103,7 @@ async fn no_event_gets_more_deliveries_than_it_can_have() {
     let id = store.keep(new(event("push"), &[], &["a"])).await;
     let many = |count| vec![Replay { event: id, routes: vec![routes(&["b"])[0].clone(); count] }];
     store.replay(many(1023)).await.unwrap_err();
-    assert_eq!(store.reader().counts().unwrap().due, 1);
+    assert_eq!(store.reader().counts().await.unwrap().due, 1);
     assert_eq!(store.replay(many(1022)).await.unwrap(), 1022);
     store.replay(many(1)).await.unwrap_err();
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use hookweir_event::{EventId, Fate, Hops, Outcome};
 use hookweir_store::{DeliveryState, Lease, Settled, Settlement, Store, Want};
 
-use crate::support::{Bed, START, Verbs, attempt, event, new, output, plugin, recount};
+use crate::conformance::support::{
+    Bed, START, Verbs, attempt, event, new, output, plugin, recount,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -21,7 +23,7 @@ async fn a_lease_carries_the_event_and_is_handed_out_once() {
     assert_eq!(lease.plugin, plugin("a"));
     assert!(store.lease_up_to("a", 9).await.is_empty());
     assert!(store.lease_up_to("b", 9).await.is_empty(), "a plugin nothing was ever routed to");
-    assert_eq!(store.shown(sent.id).deliveries[0].state, DeliveryState::Leased);
+    assert_eq!(store.shown(sent.id).await.deliveries[0].state, DeliveryState::Leased);
 }
 
 #[tokio::test]
@@ -52,7 +54,7 @@ async fn an_attempt_is_kept_with_all_its_parts() {
         Settled::Committed
     );
 
-    let delivery = &store.shown(id).deliveries[0];
+    let delivery = &store.shown(id).await.deliveries[0];
     assert_eq!(delivery.state, DeliveryState::Dead);
     assert_eq!(delivery.settled_at, Some(START + MINUTE));
     let [ended] = &delivery.attempts[..] else { panic!("{delivery:?}") };
@@ -85,7 +87,8 @@ async fn a_retry_is_due_when_its_wait_is_over_and_survives_a_restart() {
     let lease = store.lease_one("a").await;
     assert_eq!((lease.attempt, lease.lost_leases), (2, 0));
     let _ = store.end(&lease, Outcome::Done, Fate::Done).await;
-    let numbers: Vec<_> = store.shown(id).deliveries[0].attempts.iter().map(|a| a.number).collect();
+    let numbers: Vec<_> =
+        store.shown(id).await.deliveries[0].attempts.iter().map(|a| a.number).collect();
     assert_eq!(numbers, [1, 2]);
 }
 
@@ -99,20 +102,20 @@ async fn outputs_are_kept_with_the_settlement() {
     let (one_id, two_id) = (one.event.id, two.event.id);
     assert_eq!(store.end_with(&lease, vec![one, two]).await, Settled::Committed);
 
-    let shown = store.shown(one_id).event;
+    let shown = store.shown(one_id).await.event;
     assert_eq!((shown.parent, shown.root, shown.hops), (Some(first), Some(first), Hops(1)));
-    assert!(store.shown(two_id).deliveries.is_empty());
+    assert!(store.shown(two_id).await.deliveries.is_empty());
 
     let lease = store.lease_one("b").await;
     assert_eq!(lease.event.hops, Hops(1));
     let next = output("deployed", &["a"]);
     let next_id = next.event.id;
     let _ = store.end_with(&lease, vec![next]).await;
-    let shown = store.shown(next_id).event;
+    let shown = store.shown(next_id).await.event;
     assert_eq!((shown.parent, shown.root, shown.hops), (Some(one_id), Some(first), Hops(2)));
-    let counts = store.reader().counts().unwrap();
+    let counts = store.reader().counts().await.unwrap();
     assert_eq!((counts.events, counts.outputs, counts.unrouted), (4, 3, 1));
-    assert_eq!(counts, recount(&store.reader()));
+    assert_eq!(counts, recount(&store.reader()).await);
 }
 
 /// Settles with two outputs, the second of which can't be kept.
@@ -136,11 +139,11 @@ async fn a_settlement_fails_whole_when_an_output_can_not_be_kept() {
     let id = store.keep(new(event("push"), &[], &["a"])).await;
     let lease = store.lease_one("a").await;
     fail_to_settle(&store, &lease).await;
-    assert_eq!(store.reader().counts().unwrap().events, 1);
-    assert_eq!(store.shown(id).deliveries[0].state, DeliveryState::Leased);
+    assert_eq!(store.reader().counts().await.unwrap().events, 1);
+    assert_eq!(store.shown(id).await.deliveries[0].state, DeliveryState::Leased);
     // The lease is held still.
     assert_eq!(store.end(&lease, Outcome::Done, Fate::Done).await, Settled::Committed);
-    assert_eq!(store.reader().counts().unwrap(), recount(&store.reader()));
+    assert_eq!(store.reader().counts().await.unwrap(), recount(&store.reader()).await);
 }
 
 #[tokio::test]
@@ -154,14 +157,14 @@ async fn beyond_the_hop_limit_outputs_are_kept_but_dead() {
     let ninth = output("again", &["a", "b"]);
     let id = ninth.event.id;
     let _ = store.end_with(&lease, vec![ninth]).await;
-    let shown = store.shown(id);
+    let shown = store.shown(id).await;
     assert_eq!(shown.event.hops, Hops::LIMIT.next());
     for delivery in &shown.deliveries {
         assert_eq!(delivery.state, DeliveryState::Dead);
         assert_eq!(delivery.attempts[0].attempt.outcome, Outcome::HopLimit);
     }
     assert!(store.lease_up_to("a", 9).await.is_empty());
-    assert_eq!(store.reader().counts().unwrap(), recount(&store.reader()));
+    assert_eq!(store.reader().counts().await.unwrap(), recount(&store.reader()).await);
 }
 
 #[tokio::test]
@@ -173,7 +176,7 @@ async fn a_settled_lease_settles_nothing_more() {
     let _ = store.end(&lease, Outcome::Done, Fate::Done).await;
     let again = store.end_with(&lease, vec![output("late", &["b"])]).await;
     assert_eq!(again, Settled::LeaseLost);
-    assert_eq!(store.reader().counts().unwrap().outputs, 0);
+    assert_eq!(store.reader().counts().await.unwrap().outputs, 0);
 }
 
 #[tokio::test]
@@ -224,11 +227,11 @@ async fn three_lost_leases_are_death() {
     assert!(store.lease_up_to("a", 1).await.is_empty());
     let late = store.end(&lost.unwrap(), Outcome::Done, Fate::Done).await;
     assert_eq!(late, Settled::LeaseLost);
-    let delivery = &store.shown(id).deliveries[0];
+    let delivery = &store.shown(id).await.deliveries[0];
     assert_eq!((delivery.state, delivery.lost_leases), (DeliveryState::Dead, 3));
     assert_eq!(delivery.attempts.len(), 3);
     assert!(delivery.attempts.iter().all(|ended| ended.attempt.outcome == Outcome::Lost));
-    assert_eq!(store.reader().counts().unwrap(), recount(&store.reader()));
+    assert_eq!(store.reader().counts().await.unwrap(), recount(&store.reader()).await);
 }
 
 #[tokio::test]
@@ -263,13 +266,13 @@ async fn a_lease_beside_a_retry_in_one_commit_is_known_after_a_crash() {
         assert_eq!((ended, leases.len()), (Settled::Committed, 1));
         bed.crash();
         let store = bed.boot().await;
-        let stands = |id| {
-            let delivery = &store.shown(id).deliveries[0];
+        let stands = async |id| {
+            let delivery = &store.shown(id).await.deliveries[0];
             (delivery.state, delivery.lost_leases, delivery.attempts.len())
         };
-        assert_eq!(stands(again), (DeliveryState::Due, 0, 1));
-        assert_eq!(stands(next), (DeliveryState::Due, 1, 1), "its lease was on disk");
-        assert_eq!(store.reader().counts().unwrap(), recount(&store.reader()));
+        assert_eq!(stands(again).await, (DeliveryState::Due, 0, 1));
+        assert_eq!(stands(next).await, (DeliveryState::Due, 1, 1), "its lease was on disk");
+        assert_eq!(store.reader().counts().await.unwrap(), recount(&store.reader()).await);
     }
 }
 
@@ -289,7 +292,7 @@ async fn a_long_backlog_is_leased_in_its_order_over_a_restart() {
         });
     }
     appends.join_all().await;
-    let (all, rare) = listed(&store);
+    let (all, rare) = listed(&store).await;
     assert_eq!((all.len(), rare.len()), (20_000, 200));
     let mut leased = [Vec::new(), Vec::new()];
     for round in 0..60 {
@@ -305,14 +308,14 @@ async fn a_long_backlog_is_leased_in_its_order_over_a_restart() {
         }
     }
     assert_eq!(leased, [all, rare]);
-    assert_eq!(store.reader().counts().unwrap(), recount(&store.reader()));
+    assert_eq!(store.reader().counts().await.unwrap(), recount(&store.reader()).await);
 }
 
 /// All events in the order of their commits, and those that have two deliveries.
-fn listed(store: &Store) -> (Vec<EventId>, Vec<EventId>) {
+async fn listed(store: &Store) -> (Vec<EventId>, Vec<EventId>) {
     let (mut all, mut rare) = (Vec::new(), Vec::new());
     loop {
-        let page = store.reader().events(all.last().copied(), 1000).unwrap();
+        let page = store.reader().events(all.last().copied(), 1000).await.unwrap();
         if page.is_empty() {
             return (all, rare);
         }
@@ -348,7 +351,7 @@ async fn an_operation_that_fails_at_the_end_of_a_block_loses_no_delivery() {
     }
     assert_eq!(leased, 1021 + 1100);
     let filter = hookweir_store::Filter { plugin: Some(plugin("b")), ..Default::default() };
-    assert_eq!(store.reader().count(&filter).unwrap(), 1021 + 1100);
+    assert_eq!(store.reader().count(&filter).await.unwrap(), 1021 + 1100);
 }
 
 /// More are leased at once than are kept without a row.
@@ -363,7 +366,7 @@ async fn leases_without_number_are_settled_given_back_and_lost_alike() {
     }
     appends.join_all().await;
     let leases = store.lease_up_to("a", 3000).await;
-    assert_eq!((leases.len(), store.reader().counts().unwrap().leased), (3000, 3000));
+    assert_eq!((leases.len(), store.reader().counts().await.unwrap().leased), (3000, 3000));
     assert!(store.lease_up_to("a", 1).await.is_empty());
     // One of each kind: the first were leased without a row, the last with one.
     for at in [0, 2999] {
@@ -373,12 +376,12 @@ async fn leases_without_number_are_settled_given_back_and_lost_alike() {
     }
     let back = [1, 2998].map(|at| leases[at].key.clone());
     store.give_back(back.into(), MINUTE).await.unwrap();
-    assert_eq!(store.reader().counts().unwrap(), recount(&store.reader()));
+    assert_eq!(store.reader().counts().await.unwrap(), recount(&store.reader()).await);
     bed.crash();
     let store = bed.boot().await;
-    let counts = store.reader().counts().unwrap();
+    let counts = store.reader().counts().await.unwrap();
     assert_eq!((counts.done, counts.due, counts.leased), (2, 2998, 0));
-    assert_eq!(counts, recount(&store.reader()));
+    assert_eq!(counts, recount(&store.reader()).await);
     let again = store.lease_up_to("a", 3000).await;
     let lost = again.iter().filter(|lease| lease.lost_leases == 1).count();
     assert_eq!((again.len(), lost), (2996, 2996), "those given back are due in a minute");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hookweir_event::{Fate, Outcome};
 use hookweir_store::Settled;
 
-use crate::support::{Bed, Verbs, WINDOW, event, new};
+use crate::conformance::support::{Bed, Verbs, WINDOW, event, new};
 
 const SECOND: Duration = Duration::from_secs(1);
 

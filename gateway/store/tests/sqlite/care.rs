@@ -14,7 +14,7 @@ use hookweir_store::{
 };
 use rusqlite::Connection;
 
-use crate::support::{Bed, Verbs, event, new, output, recount};
+use crate::conformance::support::{Bed, Verbs, event, new, output, recount};
 
 fn beside(bed: &Bed, name: &str) -> PathBuf {
     bed.path().parent().unwrap().join(name)
@@ -49,7 +49,7 @@ async fn a_copy_is_of_one_moment_whatever_is_written_meanwhile() {
     for number in 0..20 {
         store.keep(large(number)).await;
     }
-    let before = store.reader().counts().unwrap();
+    let before = store.reader().counts().await.unwrap();
     let (path, copy) = (bed.path(), beside(&bed, "copy.db"));
     let (runtime, writer, to) = (tokio::runtime::Handle::current(), store.clone(), copy.clone());
     let looks = tokio::task::spawn_blocking(move || {
@@ -67,12 +67,12 @@ async fn a_copy_is_of_one_moment_whatever_is_written_meanwhile() {
     assert!(looks.len() >= 3, "nothing was written in the middle of it: {looks:?}");
     assert!(looks.windows(2).all(|pair| pair[0].done < pair[1].done && pair[0].all == pair[1].all));
     assert_eq!(looks.last().unwrap().done, looks.last().unwrap().all);
-    let after = store.reader().counts().unwrap();
+    let after = store.reader().counts().await.unwrap();
     assert_eq!(after.events, before.events + looks.len() as u64);
 
     assert_eq!(check(&copy).unwrap(), Vec::<String>::new());
-    let reader = Reader::open(&copy).unwrap();
-    assert_eq!((reader.counts().unwrap(), recount(&reader)), (before, before));
+    let reader = Reader::at(&copy);
+    assert_eq!((reader.counts().await.unwrap(), recount(&reader).await), (before, before));
     assert!(!beside(&bed, "copy.db.partial").exists());
     assert!(!beside(&bed, "copy.db-wal").exists(), "the copy is one file");
     let again = back_up(&bed.path(), &copy, &mut |_| {}).unwrap_err();
@@ -87,7 +87,7 @@ async fn a_copy_takes_the_place_of_a_store_that_nobody_uses() {
     let store = lived_in(&mut bed).await;
     let copy = beside(&bed, "copy.db");
     back_up(&bed.path(), &copy, &mut |_| {}).unwrap();
-    let counts = store.reader().counts().unwrap();
+    let counts = store.reader().counts().await.unwrap();
     store.keep(new(event("later"), &["n0-later"], &["a"])).await;
 
     let used = restore(&copy, &bed.path()).unwrap_err();
@@ -97,11 +97,11 @@ async fn a_copy_takes_the_place_of_a_store_that_nobody_uses() {
     let old = restore(&copy, &bed.path()).unwrap().unwrap();
     assert_eq!(old, beside(&bed, "hookweir.db.replaced"));
     let store = bed.boot().await;
-    let mut restored = store.reader().counts().unwrap();
+    let mut restored = store.reader().counts().await.unwrap();
     // Leases of another boot are free.
     (restored.due, restored.leased) = (restored.due - counts.leased, counts.leased);
     assert_eq!(restored, counts);
-    assert_eq!(recount(&store.reader()).events, counts.events);
+    assert_eq!(recount(&store.reader()).await.events, counts.events);
     // It still knows its duplicates, and it goes on.
     let again = store.append(new(event("push"), &["n0"], &["a"])).await.unwrap();
     assert!(again.is_duplicate());

@@ -7,7 +7,7 @@ use hookweir_store::{
     Basis, Change, DeliveryState, Lease, Settled, Settlement, StateChange, Store,
 };
 
-use crate::support::{Bed, Verbs, attempt, event, new, output, plugin};
+use crate::conformance::support::{Bed, Verbs, attempt, event, new, output, plugin};
 
 fn set(key: &str, based_on: Basis, value: &str) -> StateChange {
     let change = Change::Set { value: value.into(), ttl: None };
@@ -30,13 +30,13 @@ async fn settle(store: &Store, lease: &Lease, state: Vec<StateChange>) -> Settle
     store.settle(settlement).await.unwrap()
 }
 
-fn value(store: &Store, key: &str) -> Option<String> {
-    let entry = store.reader().state(&plugin("a"), key).unwrap();
+async fn value(store: &Store, key: &str) -> Option<String> {
+    let entry = store.reader().state(&plugin("a"), key).await.unwrap();
     entry.map(|entry| String::from_utf8(entry.value).unwrap())
 }
 
-fn version(store: &Store, key: &str) -> u64 {
-    store.reader().state(&plugin("a"), key).unwrap().unwrap().version
+async fn version(store: &Store, key: &str) -> u64 {
+    store.reader().state(&plugin("a"), key).await.unwrap().unwrap().version
 }
 
 #[tokio::test]
@@ -49,10 +49,10 @@ async fn it_is_kept_with_the_settlement_over_a_crash() {
     bed.crash();
     let store = bed.boot().await;
     assert_eq!(
-        (value(&store, "n").unwrap(), value(&store, "m").unwrap()),
+        (value(&store, "n").await.unwrap(), value(&store, "m").await.unwrap()),
         ("1".into(), "2".into())
     );
-    assert_eq!(store.reader().state(&plugin("b"), "n").unwrap(), None, "another plugin's");
+    assert_eq!(store.reader().state(&plugin("b"), "n").await.unwrap(), None, "another plugin's");
 }
 
 #[tokio::test]
@@ -61,21 +61,21 @@ async fn a_conflict_keeps_nothing_and_counts_no_attempt() {
     let store = bed.boot().await;
     let lease = leased(&store).await;
     let _ = settle(&store, &lease, vec![set("n", Basis::Nothing, "1")]).await;
-    let read = Basis::Version(version(&store, "n"));
+    let read = Basis::Version(version(&store, "n").await);
     let (one, two) = (leased(&store).await, leased(&store).await);
     assert_eq!(settle(&store, &one, vec![set("n", read, "one")]).await, Settled::Committed);
-    let events = store.reader().counts().unwrap().events;
+    let events = store.reader().counts().await.unwrap().events;
     let changes = vec![set("m", Basis::Anything, "two"), set("n", read, "two")];
     assert_eq!(settle(&store, &two, changes).await, Settled::Conflict);
-    assert_eq!((value(&store, "n").unwrap(), value(&store, "m")), ("one".into(), None));
-    assert_eq!(store.reader().counts().unwrap().events, events, "its output was not kept");
+    assert_eq!((value(&store, "n").await.unwrap(), value(&store, "m").await), ("one".into(), None));
+    assert_eq!(store.reader().counts().await.unwrap().events, events, "its output was not kept");
 
     let again = store.lease_one("a").await;
     assert_eq!((again.event.id, again.attempt), (two.event.id, 1));
-    let read = Basis::Version(version(&store, "n"));
+    let read = Basis::Version(version(&store, "n").await);
     assert_eq!(settle(&store, &again, vec![set("n", read, "two")]).await, Settled::Committed);
-    assert_eq!(value(&store, "n").unwrap(), "two");
-    assert_eq!(store.shown(again.event.id).deliveries[0].attempts.len(), 1);
+    assert_eq!(value(&store, "n").await.unwrap(), "two");
+    assert_eq!(store.shown(again.event.id).await.deliveries[0].attempts.len(), 1);
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn a_version_never_comes_back() {
     let store = bed.boot().await;
     let lease = leased(&store).await;
     let _ = settle(&store, &lease, vec![set("n", Basis::Nothing, "1")]).await;
-    let old = version(&store, "n");
+    let old = version(&store, "n").await;
     let lease = leased(&store).await;
     let delete =
         StateChange { key: "n".into(), based_on: Basis::Version(old), change: Change::Delete };
@@ -103,7 +103,7 @@ async fn a_version_never_comes_back() {
     let store = bed.boot().await;
     let lease = leased(&store).await;
     let _ = settle(&store, &lease, vec![set("n", Basis::Nothing, "1")]).await;
-    assert!(version(&store, "n") > old);
+    assert!(version(&store, "n").await > old);
 }
 
 #[tokio::test]
@@ -114,8 +114,8 @@ async fn a_lost_lease_changes_nothing() {
     store.give_back(vec![lease.key.clone()], Duration::ZERO).await.unwrap();
     let settled = settle(&store, &lease, vec![set("n", Basis::Anything, "1")]).await;
     assert_eq!(settled, Settled::LeaseLost);
-    assert_eq!(value(&store, "n"), None);
-    assert_eq!(store.shown(lease.event.id).deliveries[0].state, DeliveryState::Due);
+    assert_eq!(value(&store, "n").await, None);
+    assert_eq!(store.shown(lease.event.id).await.deliveries[0].state, DeliveryState::Due);
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn an_entry_says_when_it_expires_by_the_stores_clock() {
     let change = Change::Set { value: vec![1], ttl: Some(Duration::from_secs(60)) };
     let change = StateChange { key: "n".into(), based_on: Basis::Anything, change };
     let _ = settle(&store, &lease, vec![change]).await;
-    let entry = store.reader().state(&plugin("a"), "n").unwrap().unwrap();
+    let entry = store.reader().state(&plugin("a"), "n").await.unwrap().unwrap();
     assert_eq!(entry.expires_at, Some(bed.time.now() + Duration::from_secs(60)));
 }
 
@@ -138,14 +138,14 @@ async fn entries_are_listed_by_prefix_page_by_page() {
     let lease = leased(&store).await;
     let keys = ["", "order", "order:1", "order:10", "order:2", "orders", "\u{10ffff}"];
     let _ = settle(&store, &lease, keys.map(|key| set(key, Basis::Nothing, key)).into()).await;
-    let page = |prefix: &str, after: Option<&str>, limit| -> Vec<String> {
-        let entries = store.reader().state_from(&plugin("a"), prefix, after, limit).unwrap();
+    let page = async |prefix: &str, after: Option<&str>, limit| -> Vec<String> {
+        let entries = store.reader().state_from(&plugin("a"), prefix, after, limit).await.unwrap();
         entries.into_iter().map(|entry| entry.key).collect()
     };
-    assert_eq!(page("order:", None, 9), ["order:1", "order:10", "order:2"]);
-    assert_eq!(page("order:", None, 2), ["order:1", "order:10"]);
-    assert_eq!(page("order:", Some("order:10"), 2), ["order:2"]);
-    assert_eq!(page("", None, 99), keys);
-    assert_eq!(page("", Some(""), 99), keys[1..]);
-    assert!(page("x", None, 99).is_empty());
+    assert_eq!(page("order:", None, 9).await, ["order:1", "order:10", "order:2"]);
+    assert_eq!(page("order:", None, 2).await, ["order:1", "order:10"]);
+    assert_eq!(page("order:", Some("order:10"), 2).await, ["order:2"]);
+    assert_eq!(page("", None, 99).await, keys);
+    assert_eq!(page("", Some(""), 99).await, keys[1..]);
+    assert!(page("x", None, 99).await.is_empty());
 }

@@ -1,0 +1,145 @@
+//! What a look at a store shows: counts, and events with their deliveries and attempts.
+
+use hookweir_event::{Attempt, EventId, EventType, Hops, OrderKey, Origin, PluginName, Timestamp};
+
+use crate::DeliveryId;
+
+/// How many of each there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Events of any origin, outputs included.
+    pub events: u64,
+    /// Events that plugins made.
+    pub outputs: u64,
+    /// Events that no plugin wanted.
+    pub unrouted: u64,
+    /// Deliveries that wait, for an attempt or for an earlier one of their order key.
+    pub due: u64,
+    /// Deliveries that are being attempted.
+    pub leased: u64,
+    /// Deliveries that are handled.
+    pub done: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// Webhooks that were answered as duplicates.
+    pub duplicates: u64,
+}
+
+/// Where a delivery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeliveryState {
+    /// It waits for its time.
+    Due,
+    /// It waits for earlier ones with its order key.
+    Behind,
+    /// It is being attempted.
+    Leased,
+    /// It is handled.
+    Done,
+    /// It is a dead letter.
+    Dead,
+}
+
+impl DeliveryState {
+    /// The word in listings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Due => "due",
+            Self::Behind => "behind",
+            Self::Leased => "leased",
+            Self::Done => "done",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+impl std::fmt::Display for DeliveryState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// An event without its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Its id.
+    pub id: EventId,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What happened.
+    pub event_type: EventType,
+    /// When it was received or made.
+    pub received_at: Timestamp,
+    /// For an output: the event whose delivery made it.
+    pub parent: Option<EventId>,
+    /// For an output: the webhook at the start of the chain.
+    pub root: Option<EventId>,
+    /// How many plugins it has passed through.
+    pub hops: Hops,
+    /// The length of its body in bytes.
+    pub body_len: u64,
+}
+
+/// An event with its deliveries, as listings show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The event.
+    pub event: Summary,
+    /// One for each plugin it was routed to.
+    pub deliveries: Vec<ShownDelivery>,
+    /// How often it was sent again within its window.
+    pub duplicates: u32,
+    /// When it was last.
+    pub duplicated_at: Option<Timestamp>,
+}
+
+/// A delivery, as listings show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownDelivery {
+    /// Its name.
+    pub id: DeliveryId,
+    /// Whose.
+    pub plugin: PluginName,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// The key it is ordered by.
+    pub order_key: Option<OrderKey>,
+    /// Whether it is dead, and later ones with its order key wait for an operator.
+    pub blocks: bool,
+    /// When it is, or was, due.
+    pub due_at: Timestamp,
+    /// When an operator had the event replayed, if that made this delivery.
+    pub replayed_at: Option<Timestamp>,
+    /// When it was done or dead.
+    pub settled_at: Option<Timestamp>,
+    /// How often a process died while it held it.
+    pub lost_leases: u32,
+    /// The attempts that ended, the first one first.
+    pub attempts: Vec<ShownAttempt>,
+}
+
+/// An attempt, as listings show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownAttempt {
+    /// Counted from 1.
+    pub number: u32,
+    /// When the delivery was leased for it.
+    pub started_at: Timestamp,
+    /// What came of it.
+    pub attempt: Attempt,
+}
+
+/// Deliveries that wait behind a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocked {
+    /// The dead letter.
+    pub by: DeliveryId,
+    /// Whose.
+    pub plugin: PluginName,
+    /// The key that they share.
+    pub order_key: OrderKey,
+    /// When it died.
+    pub since: Timestamp,
+    /// How many wait.
+    pub waiting: u64,
+}

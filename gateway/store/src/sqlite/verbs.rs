@@ -1,0 +1,110 @@
+//! What travels between the handles and the writer.
+
+use std::time::Duration;
+
+use hookweir_event::{Digest, Event, EventId, EventType, Hops, Origin, PluginName, Timestamp};
+use tokio::sync::{oneshot, watch};
+
+use super::{blocks::Term, codec};
+use crate::{
+    DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, Receipt, Replay, Route, Settled,
+    Settlement, StoreError, Want,
+};
+
+/// What the writer is asked to do. Applied by reference, so that it can be run again.
+#[derive(Debug)]
+pub(super) enum Verb {
+    Append(Append),
+    Lease(Vec<Want>),
+    Settle(Settlement),
+    GiveBack(Vec<LeaseKey>, Duration),
+    Mend(Vec<DeliveryId>, Mend),
+    Unblock(PluginName),
+    Replay(Vec<Replay>),
+}
+
+/// A [`NewEvent`] as the writer needs it. Made by who appends: encoding an event and letting go of its
+/// parts is not for the one thread that all wait for.
+#[derive(Debug)]
+pub(super) struct Append {
+    pub(super) id: EventId,
+    pub(super) origin: Origin,
+    pub(super) event_type: EventType,
+    pub(super) received_at: Timestamp,
+    pub(super) hops: Hops,
+    pub(super) envelope: Vec<u8>,
+    pub(super) body: Vec<u8>,
+    pub(super) claims: Vec<Digest>,
+    pub(super) dedupe_window: Duration,
+    pub(super) routes: Vec<Route>,
+    pub(super) terms: Vec<Term>,
+}
+
+impl From<NewEvent> for Append {
+    fn from(new: NewEvent) -> Self {
+        let NewEvent { event, claims, dedupe_window, routes } = new;
+        let mut envelope = Vec::with_capacity(512);
+        codec::write_envelope(&event, &mut envelope);
+        let terms = terms(&event, &claims, &routes);
+        let Event { id, origin, event_type, received_at, hops, body, .. } = event;
+        Self {
+            id,
+            origin,
+            event_type,
+            received_at,
+            hops,
+            envelope,
+            body,
+            claims,
+            dedupe_window,
+            routes,
+            terms,
+        }
+    }
+}
+
+/// What an event is searched by.
+pub(super) fn terms(event: &Event, claims: &[Digest], routes: &[Route]) -> Vec<Term> {
+    let mut terms = vec![Term::origin(&event.origin), Term::event_type(&event.event_type)];
+    terms.extend(claims.iter().map(Term::claim));
+    terms.extend(routes.iter().map(|route| Term::plugin(&route.plugin)));
+    terms.extend(routes.iter().filter_map(|route| route.order_key.as_ref()).map(Term::order_key));
+    terms
+}
+
+/// What came of it, one variant for each verb.
+#[derive(Debug)]
+pub(super) enum Done {
+    Append(Receipt),
+    Lease(Leased),
+    Settle(Settled),
+    GiveBack,
+    /// How many.
+    Mended(u64),
+    /// How many deliveries were made.
+    Replayed(u64),
+}
+
+/// The answer goes to whoever asked, if that one still waits.
+pub(super) type Reply = oneshot::Sender<Result<Done, StoreError>>;
+
+/// What travels to the writer.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are `Do`")]
+pub(super) enum Op {
+    /// Apply a verb and answer.
+    Do(Verb, Reply),
+    /// A second has passed: see whether commits work again, and what is to be forgotten.
+    Tick,
+    /// Finish what is queued, and take nothing more.
+    Close,
+}
+
+/// What the engine tells the handles without being asked.
+#[derive(Debug, Clone)]
+pub(super) struct Signals {
+    pub(super) wakeups: watch::Sender<u64>,
+    pub(super) health: watch::Sender<Health>,
+    /// Set when the writer has ended.
+    pub(super) finished: watch::Sender<Option<Result<(), StoreError>>>,
+}
