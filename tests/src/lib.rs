@@ -16,3 +16,14 @@ pub mod house;
 pub mod load;
 pub mod provider;
 pub mod sender;
+
+/// Bytes that nothing can pack; of one seed, the same.
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut bytes = seed.to_le_bytes().to_vec();
+    while bytes.len() < len {
+        let last = &bytes[bytes.len().saturating_sub(32)..];
+        bytes.extend_from_slice(hookweir_event::Digest::of(last).as_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}

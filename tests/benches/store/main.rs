@@ -10,6 +10,7 @@
 #[path = "../line/figures.rs"]
 mod figures;
 mod log;
+mod payload;
 mod process;
 mod search;
 mod subject;

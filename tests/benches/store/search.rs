@@ -16,7 +16,7 @@ use hookweir_store::{
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::subject::{attempt, event};
+use crate::{payload, subject::attempt};
 
 /// Many, so that commits are large and the store is soon filled.
 const SENDERS: u64 = 512;
@@ -32,7 +32,7 @@ fn claim(nth: u64) -> Digest {
 }
 
 fn new(nth: u64) -> NewEvent {
-    let mut event = event(64);
+    let mut event = payload::output();
     event.origin = format!("source-{}", nth % 20).parse().unwrap();
     event.event_type = format!("type.{}", nth / 20 % 40).parse().unwrap();
     event.body = format!("{{\"order\":\"number {nth}\"}}").into_bytes();

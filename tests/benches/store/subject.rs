@@ -9,9 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hookweir_event::{
-    Attempt, Clock, Digest, Event, EventId, Fate, Hops, Outcome, PluginName, Timestamp,
-};
+use hookweir_event::{Attempt, Clock, Digest, Fate, Outcome, PluginName};
 use hookweir_store::{NewEvent, Options, Output, Route, Settlement, SqliteFile, Store, Want};
 use rand::RngExt as _;
 use serde_json::{Value, json};
@@ -20,6 +18,7 @@ use tokio::task::JoinSet;
 use crate::{
     Flags,
     log::Log,
+    payload,
     process::{cpu, resident, written},
     search,
 };
@@ -28,8 +27,8 @@ const SENDERS: usize = 64;
 const WORKERS: usize = 8;
 /// Senders pause while more than this was appended in the round and not settled.
 const AHEAD: u64 = 20_000;
-/// What an event brings, body and headers.
-const EVENT_BYTES: f64 = 1024.0 + 5.0 * 37.0;
+/// What an event brings.
+const EVENT_BYTES: f64 = (payload::BODY_BYTES + payload::HEADER_BYTES) as f64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Subject {
@@ -145,7 +144,7 @@ async fn send(into: Into, progress: Arc<Progress>, with_care: bool) -> Vec<u32> 
             tokio::time::sleep(Duration::from_millis(1)).await;
             continue;
         }
-        let event = event(1024);
+        let event = payload::payment();
         let new = NewEvent {
             claims: vec![Digest::of(event.id.as_bytes()), Digest::of(&event.body)],
             dedupe_window: Duration::from_secs(72 * 3600),
@@ -179,7 +178,7 @@ async fn work(store: Store, progress: Arc<Progress>) {
         for lease in leased.leases {
             let (store, progress) = (store.clone(), Arc::clone(&progress));
             settling.spawn(async move {
-                let mut output = event(64);
+                let mut output = payload::output();
                 output.origin = "plugin.worker".parse().unwrap();
                 let settlement = Settlement {
                     key: lease.key,
@@ -204,35 +203,5 @@ pub(crate) fn attempt(outcome: Outcome) -> Attempt {
         wall: Duration::from_micros(80),
         cpu: Duration::from_micros(60),
         logs: Vec::new(),
-    }
-}
-
-/// An event that is like no other.
-pub(crate) fn event(body: usize) -> Event {
-    let now: Timestamp = Clock::system().now();
-    let mut chance = [0; 10];
-    rand::rng().fill(&mut chance);
-    let mut bytes = vec![b'x'; body];
-    bytes[..10].copy_from_slice(&chance);
-    let header = |name: &str| (name.to_owned(), b"a value of some length".to_vec());
-    let names = [
-        "content-type...",
-        "user-agent.....",
-        "x-github-event.",
-        "x-github-deli..",
-        "x-hub-signatu..",
-    ];
-    Event {
-        id: EventId::new(now, chance),
-        origin: "github".parse().unwrap(),
-        event_type: "push".parse().unwrap(),
-        received_at: now,
-        method: "POST".into(),
-        path: "/webhooks/github".into(),
-        query: None,
-        headers: names.map(header).into(),
-        body: bytes,
-        attributes: Vec::new(),
-        hops: Hops::default(),
     }
 }

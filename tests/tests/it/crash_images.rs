@@ -13,6 +13,7 @@ use hookweir_store::{
 use hookweir_tests::{
     crash_image::{Disk, Unsynced},
     fault_vfs::{FaultVfs, Record},
+    noise,
 };
 use tempfile::TempDir;
 
@@ -45,7 +46,7 @@ fn event(n: usize, output: bool) -> Event {
         path: "/".into(),
         query: None,
         headers: vec![],
-        body: n.to_string().repeat(2000).into_bytes(),
+        body: [&(n as u64).to_le_bytes()[..], &noise(n as u64, 4000)].concat(),
         attributes: vec![],
         hops: Hops::default(),
     }
@@ -119,8 +120,8 @@ fn mark(disk: &FaultVfs, said: &mut Vec<Said>, what: Said) {
 }
 
 fn number(body: &[u8]) -> usize {
-    let digits = body.len() / 2000;
-    str::from_utf8(&body[..digits]).unwrap().parse().unwrap()
+    let number = body.first_chunk().copied().map(u64::from_le_bytes);
+    usize::try_from(number.unwrap()).unwrap()
 }
 
 /// Done, with one output, and one more in the counter.

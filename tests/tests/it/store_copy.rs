@@ -10,7 +10,10 @@ use std::{
 };
 
 use hookweir_store::Reader;
-use hookweir_tests::house::{House, SECRET};
+use hookweir_tests::{
+    house::{House, SECRET},
+    noise,
+};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_hookweir-under-test");
 
@@ -39,9 +42,8 @@ async fn a_copy_under_load_holds_what_was_acknowledged_and_a_gateway_starts_from
         async move {
             while !stop.load(Ordering::SeqCst) {
                 let number = acked.load(Ordering::SeqCst);
-                let body = format!("{{\"number\":{number},\"text\":\"{}\"}}", "x".repeat(4096));
-                let reply =
-                    sender.send("push", &number.to_string(), body.as_bytes()).await.unwrap();
+                let body = noise(number, 4096);
+                let reply = sender.send("push", &number.to_string(), &body).await.unwrap();
                 assert_eq!(reply.status, 202);
                 acked.fetch_add(1, Ordering::SeqCst);
             }
@@ -90,8 +92,7 @@ async fn a_damaged_store_is_named_and_its_gateway_says_so() {
     let gateway = house.start().await;
     let sender = house.sender("github");
     for number in 0..20 {
-        let body = format!("{{\"number\":{number},\"text\":\"{}\"}}", "x".repeat(4096));
-        sender.send("push", &number.to_string(), body.as_bytes()).await.unwrap();
+        sender.send("push", &number.to_string(), &noise(number, 4096)).await.unwrap();
     }
     gateway.stop().await;
     let mut bytes = std::fs::read(house.database()).unwrap();

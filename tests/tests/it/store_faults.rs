@@ -14,7 +14,10 @@ use hookweir_store::{
     Health, NewEvent, Options, Output, Route, Settled, Settlement, SqliteFile, Store, StoreError,
     Want,
 };
-use hookweir_tests::fault_vfs::{Call, FaultVfs};
+use hookweir_tests::{
+    fault_vfs::{Call, FaultVfs},
+    noise,
+};
 use rusqlite::ffi;
 use tempfile::TempDir;
 
@@ -41,7 +44,7 @@ fn event(n: u8, body: usize) -> Event {
         path: "/".into(),
         query: None,
         headers: vec![],
-        body: vec![n; body],
+        body: noise(n.into(), body),
         attributes: vec![],
         hops: Hops::default(),
     }
@@ -257,7 +260,7 @@ async fn a_sync_that_fails_in_a_checkpoint_poisons_too() {
     let poison = loop {
         let n = u8::try_from(acknowledged.len()).unwrap();
         let mut big = new(n);
-        big.event.body = vec![n; 256 << 10];
+        big.event.body = noise(n.into(), 256 << 10);
         match store.append(big).await {
             Ok(_) => acknowledged.push(n),
             Err(error) => break error,

@@ -5,7 +5,7 @@
 //!   Nothing is answered before that sync; if the commit fails, every operation in it fails.
 //! - An operation fails alone: only if one is itself at fault is its batch rolled back and run again
 //!   with a savepoint around each, since savepoints cost and such operations are rare.
-//! - The events of a commit are one row (`parcels`).
+//! - The events of a commit are one row (`parcels`), packed (`pack`).
 //! - A delivery has a row only when something out of the ordinary happened to it (`fresh`). One with a row
 //!   is open while `settled_at` is null, and leased while `boot` is not null. The one index on deliveries
 //!   covers open ones only, and no column that a lease changes.
@@ -36,6 +36,7 @@ pub(crate) mod look;
 mod memory;
 mod open;
 mod order;
+mod pack;
 mod parcels;
 mod recount;
 mod retain;

@@ -18,6 +18,7 @@ use super::{
     codec,
     deliver::{parsed, unreadable},
     fault::Fault,
+    pack::{Packing, pack, unpack},
 };
 
 /// A parcel takes no more when it has so many events or so many bytes: to read one event, its parcel is
@@ -156,7 +157,7 @@ impl Parcel {
             self.key,
             self.committed_at.as_millis(),
             write_directory(&self.entries),
-            self.content
+            pack(&self.content)?
         ])?;
         let sql = "INSERT INTO moments (moment, parcel) VALUES (?1, ?2)";
         let mut statement = connection.prepare_cached(sql)?;
@@ -191,22 +192,26 @@ impl Part {
 
 /// A row as [`Part::columns`] has it.
 fn read(row: &Row<'_>) -> rusqlite::Result<Parcel> {
-    Ok(Parcel { content: content(row)?, ..read_small(row)? })
+    let (parcel, packing) = read_small(row)?;
+    with_content(parcel, packing, row)
 }
 
-/// The same without its content.
-fn read_small(row: &Row<'_>) -> rusqlite::Result<Parcel> {
+/// The same without its content, and how that is packed.
+fn read_small(row: &Row<'_>) -> rusqlite::Result<(Parcel, Packing)> {
     let directory = row.get_ref(2)?.as_blob()?;
-    Ok(Parcel {
-        key: row.get(0)?,
-        committed_at: Timestamp::from_millis(row.get(1)?),
-        entries: read_directory(directory).ok_or_else(|| unreadable(2))?,
-        content: Vec::new(),
-    })
+    let (packing, entries) = read_directory(directory).ok_or_else(|| unreadable(2))?;
+    let mut parcel = Parcel::new(row.get(0)?, Timestamp::from_millis(row.get(1)?));
+    parcel.entries = entries;
+    Ok((parcel, packing))
 }
 
-fn content(row: &Row<'_>) -> rusqlite::Result<Vec<u8>> {
-    Ok(row.get_ref(3)?.as_blob_or_null()?.unwrap_or_default().to_vec())
+fn with_content(mut parcel: Parcel, packing: Packing, row: &Row<'_>) -> rusqlite::Result<Parcel> {
+    if let Some(bytes) = row.get_ref(3)?.as_blob_or_null()? {
+        let last = parcel.entries.last().map(|entry| entry.place).unwrap_or_default();
+        let len = last.at + last.envelope + last.body;
+        parcel.content = unpack(packing, bytes, len).ok_or_else(|| unreadable(3))?;
+    }
+    Ok(parcel)
 }
 
 /// The parcel that an event is in, if it is kept.
@@ -220,12 +225,11 @@ pub(super) fn holding(
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query([event])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let mut parcel = read_small(row)?;
-    if parcel.entry(event).is_none() {
-        return Ok(None);
+    let (parcel, packing) = read_small(row)?;
+    match parcel.entry(event) {
+        None => Ok(None),
+        Some(_) => with_content(parcel, packing, row).map(Some),
     }
-    parcel.content = content(row)?;
-    Ok(Some(parcel))
 }
 
 /// Goes through the parcels with events from `first` on, in their order, until told to stop. The first
@@ -289,6 +293,17 @@ pub(super) fn key_of(connection: &Connection, id: EventId) -> rusqlite::Result<O
     Ok(with_id(connection, id, Part::Directory)?.map(|(_, key)| key))
 }
 
+/// How many events of a parcel can't be read, of which this is the directory.
+pub(super) fn unreadable_of(connection: &Connection, parcel: &Parcel) -> rusqlite::Result<usize> {
+    let sql = format!("SELECT {} FROM parcels WHERE key = ?1", Part::Whole.columns());
+    let whole = connection.prepare_cached(&sql)?.query_row([parcel.key], read);
+    let is_readable = |entry: &&Entry| {
+        let content = whole.as_ref().ok().and_then(|whole| whole.content_of(entry));
+        content.and_then(|(envelope, _)| codec::read_envelope(envelope)).is_some()
+    };
+    Ok(parcel.entries.len() - parcel.entries.iter().filter(is_readable).count())
+}
+
 /// Whether an id is looked for in a parcel.
 pub(super) fn leads_to(
     connection: &Connection,
@@ -324,8 +339,8 @@ pub(super) fn thin_out(
         connection.prepare_cached("DELETE FROM parcels WHERE key = ?1")?.execute([parcel])?;
     } else {
         let sql = "UPDATE parcels SET directory = ?2, content = ?3 WHERE key = ?1";
-        let directory = write_directory(&left.entries);
-        connection.prepare_cached(sql)?.execute(params![parcel, directory, left.content])?;
+        let (directory, content) = (write_directory(&left.entries), pack(&left.content)?);
+        connection.prepare_cached(sql)?.execute(params![parcel, directory, content])?;
     }
     Ok(())
 }
@@ -484,12 +499,10 @@ impl Parcels {
     }
 }
 
-/// The version of a directory's layout.
-const VERSION: u8 = 1;
-
+/// Begins with how the content is packed.
 fn write_directory(entries: &[Entry]) -> Vec<u8> {
     let mut out = Vec::with_capacity(1 + entries.len() * 72);
-    out.push(VERSION);
+    out.push(Packing::Zstd as u8);
     for entry in entries {
         codec::put_key(&mut out, entry.key);
         out.extend_from_slice(entry.id.as_bytes());
@@ -514,8 +527,9 @@ fn write_directory(entries: &[Entry]) -> Vec<u8> {
 }
 
 /// Reads a directory back. `None` if it is none, which only a damaged database holds.
-fn read_directory(blob: &[u8]) -> Option<Vec<Entry>> {
-    let mut input = blob.split_first().filter(|(version, _)| **version == VERSION)?.1;
+fn read_directory(blob: &[u8]) -> Option<(Packing, Vec<Entry>)> {
+    let (packing, mut input) = blob.split_first()?;
+    let packing = Packing::of(*packing)?;
     let (mut entries, mut at): (Vec<Entry>, usize) = (Vec::new(), 0);
     while !input.is_empty() {
         let entry = read_entry(&mut input, at)?;
@@ -525,7 +539,7 @@ fn read_directory(blob: &[u8]) -> Option<Vec<Entry>> {
         at = at.checked_add(entry.place.envelope)?.checked_add(entry.place.body)?;
         entries.push(entry);
     }
-    Some(entries)
+    Some((packing, entries))
 }
 
 fn read_entry(input: &mut &[u8], at: usize) -> Option<Entry> {

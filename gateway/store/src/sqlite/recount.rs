@@ -42,10 +42,10 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Counted> {
         connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))
     };
     (counted.deliveries_alone, counted.attempts_alone) = (rows("deliveries")?, rows("attempts")?);
-    parcels::walk(connection, 0, Part::Whole, |parcel| {
+    parcels::walk(connection, 0, Part::Directory, |parcel| {
+        counted.unreadable += parcels::unreadable_of(connection, &parcel)?.cast_signed() as i64;
         for entry in &parcel.entries {
-            let origin = parcels::origin(connection, entry.origin)?;
-            counted.unreadable += i64::from(parcel.event(entry, origin).is_err());
+            parcels::origin(connection, entry.origin)?;
             let leads_here = parcels::leads_to(connection, entry.id, parcel.key)?;
             counted.unfound += i64::from(!leads_here);
             let stood = stand::all(connection, entry, &leased)?;

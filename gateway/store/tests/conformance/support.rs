@@ -121,6 +121,18 @@ pub(crate) fn event(event_type: &str) -> Event {
     }
 }
 
+/// Bytes that nothing can pack, each time others.
+pub(crate) fn noise(len: usize) -> Vec<u8> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let mut bytes = Vec::with_capacity(len + 32);
+    while bytes.len() < len {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        bytes.extend_from_slice(Digest::of(&next.to_le_bytes()).as_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
 pub(crate) fn claim(text: &str) -> Digest {
     Digest::of(text.as_bytes())
 }

@@ -14,7 +14,7 @@ use hookweir_store::{
 };
 use rusqlite::Connection;
 
-use crate::conformance::support::{Bed, Verbs, event, new, output, recount};
+use crate::conformance::support::{Bed, Verbs, event, new, noise, output, recount};
 
 fn beside(bed: &Bed, name: &str) -> PathBuf {
     bed.path().parent().unwrap().join(name)
@@ -22,7 +22,7 @@ fn beside(bed: &Bed, name: &str) -> PathBuf {
 
 fn large(number: u32) -> hookweir_store::NewEvent {
     let mut event = event("large");
-    event.body = vec![u8::try_from(number % 251).unwrap(); 1 << 20];
+    event.body = noise(1 << 20);
     new(event, &[&number.to_string()], &["a"])
 }
 
@@ -145,6 +145,14 @@ async fn damage_is_named_and_never_copied() {
     ] {
         assert!(damage.iter().any(|found| found == wanted), "{damage:?}");
     }
+
+    // A bit that fell over in a body, on a page that is sound.
+    let rows = Connection::open(&copy).unwrap();
+    let flip = "UPDATE parcels SET content = CAST(substr(content, 1, 99) || x'00' ||
+                    substr(content, 101) AS BLOB) WHERE key = 1";
+    assert_eq!(rows.execute(flip, []).unwrap(), 1);
+    drop(rows);
+    assert_eq!(check(&copy).unwrap(), ["events that can't be read: 1"]);
 
     // Pages that are torn: all but the first, where the file says what it is.
     let size = std::fs::metadata(&copy).unwrap().len();

@@ -8,7 +8,7 @@ use std::sync::{
 use hookweir_store::{Reader, StoreError};
 use tokio::task::JoinSet;
 
-use crate::conformance::support::{Bed, event, new};
+use crate::conformance::support::{Bed, event, new, noise};
 
 /// What `sqlite/checkpoint.rs` promises.
 const BOUND: u64 = 64 << 20;
@@ -33,7 +33,7 @@ async fn the_log_is_bounded_under_a_flood_with_a_reader_beside_it() {
         tasks.spawn(async move {
             for n in 0..470 {
                 let mut event = event("push");
-                event.body = vec![b'x'; 8192];
+                event.body = noise(8192);
                 let new = new(event, &[&format!("{sender} {n}")], &["a"]);
                 while store.append(new.clone()).await == Err(StoreError::Overloaded) {}
             }

@@ -6,7 +6,9 @@ use std::{
 };
 
 use hookweir_event::{Fate, Outcome};
-use hookweir_store::{OpenError, ReadError, Reader, Settled, Store, StoreError, care};
+use hookweir_store::{
+    Filter, OpenError, ReadError, Reader, Settled, Standpoint, Store, StoreError, care,
+};
 use rusqlite::Connection;
 
 use crate::conformance::support::{Bed, Verbs, event, new, output, recount};
@@ -49,9 +51,9 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     newer.pragma_update(None, "user_version", 99).unwrap();
     drop(newer);
     let error = Store::open(bed.options()).await.unwrap_err();
-    assert!(matches!(error, OpenError::NewerSchema { found: 99, known: 7, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerSchema { found: 99, known: 8, .. }), "{error}");
     let error = Reader::at(bed.path()).counts().await.unwrap_err();
-    assert!(matches!(error, ReadError::NewerSchema { found: 99, known: 7 }), "{error}");
+    assert!(matches!(error, ReadError::NewerSchema { found: 99, known: 8 }), "{error}");
 }
 
 #[tokio::test]
@@ -187,6 +189,14 @@ async fn a_database_of_schema_7_opens() {
     opens(7).await;
 }
 
+#[tokio::test]
+async fn a_database_of_schema_8_opens() {
+    opens(8).await;
+}
+
+/// A body of one of the events, so many times.
+const LONG: &[u8] = b"{\"filling\":\"of a body\"}";
+
 /// Each was committed when its schema was the newest: whatever comes later must open it.
 async fn opens(schema: u32) {
     let bed = Bed::new();
@@ -195,7 +205,7 @@ async fn opens(schema: u32) {
     // As it lies there, before anyone brings it up to date.
     assert_eq!(care::check(&bed.path()).unwrap(), Vec::<String>::new());
     let read = Reader::at(bed.path()).counts().await;
-    assert_eq!(matches!(read, Err(ReadError::OlderSchema { .. })), schema < 7, "{read:?}");
+    assert_eq!(matches!(read, Err(ReadError::OlderSchema { .. })), schema < 8, "{read:?}");
     let store = Store::open(bed.options()).await.unwrap();
     let counts = store.reader().counts().await.unwrap();
     assert_eq!(counts, recount(&store.reader()).await);
@@ -204,6 +214,12 @@ async fn opens(schema: u32) {
     let lease = store.lease_one("payments").await;
     assert_eq!((lease.attempt, lease.lost_leases), (2, 1));
     assert_eq!(lease.event.body, b"{\"n\":2}");
+    if schema >= 8 {
+        let unrouted = Filter { state: Some(Standpoint::Unrouted), ..Filter::default() };
+        let found = store.reader().search_ids(&unrouted, None, 9).await.unwrap().found;
+        let event = store.reader().event(found[1]).await.unwrap().unwrap();
+        assert_eq!(event.body, LONG.repeat(100));
+    }
     assert!(store.append(new(event("push"), &["2"], &[])).await.unwrap().is_duplicate());
     store.close().await.unwrap();
     assert_eq!(care::check(&bed.path()).unwrap(), Vec::<String>::new());
@@ -220,6 +236,10 @@ async fn make_the_fixture() {
     {
         let mut event = event("payment.created");
         event.body = format!("{{\"n\":{n}}}").into_bytes();
+        if n == 4 {
+            // Long enough to be packed.
+            event.body = LONG.repeat(100);
+        }
         store.keep(new(event, &[&n.to_string()], routes)).await;
     }
     let _ = store.append(new(event("payment.created"), &["2"], &[])).await.unwrap();
@@ -231,5 +251,5 @@ async fn make_the_fixture() {
         Settled::Committed
     );
     store.close().await.unwrap();
-    std::fs::copy(bed.path(), fixture(7)).unwrap();
+    std::fs::copy(bed.path(), fixture(8)).unwrap();
 }

@@ -11,7 +11,7 @@ use std::{
 use hookweir_event::{Fate, Outcome};
 use hookweir_store::{Health, Options, Room, Settled, SqliteFile, Store, StoreError};
 
-use crate::conformance::support::{Bed, Verbs, event, new};
+use crate::conformance::support::{Bed, Verbs, event, new, noise};
 
 /// The disk's high-water mark: events are refused before it is full, what was taken is still settled,
 /// and it comes back by itself.
@@ -55,7 +55,7 @@ async fn space_is_given_back_to_the_disk() {
     let store = bed.boot().await;
     for _ in 0..64 {
         let mut large = event("push");
-        (large.received_at, large.body) = (bed.time.now(), vec![b'x'; 256 << 10]);
+        (large.received_at, large.body) = (bed.time.now(), noise(256 << 10));
         store.keep(new(large, &[], &[])).await;
     }
     drop(store);
