@@ -27,10 +27,12 @@ pub enum Outcome {
     Lost,
     /// The event passed through too many plugins; none was run.
     HopLimit,
+    /// The event can't be read any more; none was run.
+    Unreadable,
 }
 
 impl Outcome {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Done,
         Self::Retry,
         Self::Reject,
@@ -41,6 +43,7 @@ impl Outcome {
         Self::Invalid,
         Self::Lost,
         Self::HopLimit,
+        Self::Unreadable,
     ];
 
     /// The word in the store, in logs and listings.
@@ -56,6 +59,7 @@ impl Outcome {
             Self::Invalid => "invalid",
             Self::Lost => "lost",
             Self::HopLimit => "hop-limit",
+            Self::Unreadable => "unreadable",
         }
     }
 

@@ -10,6 +10,7 @@ mod event;
 mod name;
 mod order;
 mod pattern;
+mod state;
 mod time;
 
 pub use attempt::{Attempt, Failure, Fate, LogLevel, LogLine, Outcome};
@@ -18,4 +19,5 @@ pub use event::{Event, EventId, Headers, Hops, NewOutput, REDACTED};
 pub use name::{EventType, NameError, Origin, PluginName, SourceName};
 pub use order::OrderKey;
 pub use pattern::{Pattern, PatternError};
+pub use state::{Basis, Change, StateChange, StateEntry, StateKey};
 pub use time::{Backoff, Clock, Timestamp};

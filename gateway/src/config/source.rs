@@ -13,6 +13,10 @@ use super::{
     units::{self, Rate},
 };
 
+/// The most that `body_max` can be: the largest webhooks, GitHub's, have 25 MiB, and one is held in memory
+/// whole, some times over.
+const BODY_MAX: u64 = 256 << 20;
+
 /// One configured ingress endpoint.
 #[derive(Debug, Clone)]
 pub struct SourceConfig {
@@ -128,6 +132,9 @@ impl SourceConfig {
         let window = section.get("dedupe_window").and_then(|node| node.parsed(units::duration));
         let public_url = section.get("public_url").and_then(|node| node.parsed(public_url));
         let allow = section.get("allow").map(|node| networks(&node)).unwrap_or_default();
+        if body_max.is_some_and(|bytes| bytes > BODY_MAX) {
+            section.fault("body_max: at most 256MiB");
+        }
         section.finish();
         let scheme = scheme?;
         if scheme.needs_url() && public_url.is_none() {

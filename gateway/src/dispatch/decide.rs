@@ -25,7 +25,9 @@ pub(super) fn decide(
     let counted = attempt.saturating_sub(uncounted).max(1);
     match failure.outcome {
         // It will never be handled, so there is nothing to wait for.
-        Outcome::Reject | Outcome::Lost | Outcome::HopLimit => Fate::Dead { blocks: false },
+        Outcome::Reject | Outcome::Lost | Outcome::HopLimit | Outcome::Unreadable => {
+            Fate::Dead { blocks: false }
+        }
         _ if counted >= policy.max_attempts => {
             Fate::Dead { blocks: policy.order_on_dead == OnDead::Block }
         }

@@ -179,22 +179,23 @@ impl Reload {
 async fn first_look(shelf: &mut Shelf, config: &Config) -> bool {
     let mut waited = Duration::ZERO;
     loop {
-        match shelf.look(config, Instant::now(), SystemTime::now()).await {
-            Ok(looked) if looked.pending && waited < RESTLESS => {
-                tokio::time::sleep(AGAIN).await;
-                waited += AGAIN;
-            }
-            Ok(looked) => {
-                if looked.pending {
-                    shelf.fall_back_all(config).await;
-                }
-                return looked.pending;
-            }
-            Err(error) => {
+        let looked = shelf.look(config, Instant::now(), SystemTime::now()).await;
+        let pending = looked.map_or_else(
+            |error| {
                 tracing::warn!(folder = %config.host.dir.display(), %error, "failed to list the plugins folder");
-                return false;
-            }
+                true
+            },
+            |looked| looked.pending,
+        );
+        if !pending {
+            return false;
         }
+        if waited >= RESTLESS {
+            shelf.fall_back_all(config).await;
+            return true;
+        }
+        tokio::time::sleep(AGAIN).await;
+        waited += AGAIN;
     }
 }
 

@@ -7,7 +7,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crate::Room;
 use hookweir_event::{
-    Attempt, Clock, Digest, Event, EventId, Fate, OrderKey, PluginName, Timestamp,
+    Attempt, Clock, Digest, Event, EventId, Fate, OrderKey, PluginName, StateChange, Timestamp,
 };
 
 /// How to open a store.
@@ -103,7 +103,7 @@ pub struct NewEvent {
     pub claims: Vec<Digest>,
     /// How long the claims hold.
     pub dedupe_window: Duration,
-    /// The deliveries it is owed; none: the event is unrouted, and kept all the same.
+    /// The deliveries it is owed, 1023 at most; none: the event is unrouted, and kept all the same.
     pub routes: Vec<Route>,
 }
 
@@ -274,58 +274,6 @@ pub struct Settlement {
     pub outputs: Vec<Output>,
     /// What the plugin read and changed of its state. Committed with the settlement or not at all.
     pub state: Vec<StateChange>,
-}
-
-/// What an attempt did to one entry of its plugin's state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StateChange {
-    /// The entry.
-    pub key: String,
-    /// What the attempt relied on.
-    pub based_on: Basis,
-    /// What becomes of it.
-    pub change: Change,
-}
-
-/// What has to be there for a [`StateChange`] to be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Basis {
-    /// Whatever there is: the attempt did not look.
-    Anything,
-    /// No entry.
-    Nothing,
-    /// The entry in this version, expired or not.
-    Version(u64),
-}
-
-/// What becomes of an entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// Nothing: it was looked at.
-    Keep,
-    /// It has this value, in a version that it never had before.
-    Set {
-        /// The value.
-        value: Vec<u8>,
-        /// How long it holds, by the store's clock; for ever, if nothing is said.
-        ttl: Option<Duration>,
-    },
-    /// There is no entry.
-    Delete,
-}
-
-/// An entry of a plugin's state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StateEntry {
-    /// Its key.
-    pub key: String,
-    /// Changes with each write, and never comes back.
-    pub version: u64,
-    /// Its value.
-    pub value: Vec<u8>,
-    /// From then on it counts as absent. It is deleted some time later; until then it can be a
-    /// [`Basis`].
-    pub expires_at: Option<Timestamp>,
 }
 
 /// An event that a plugin made, with the fan-out that was fixed for it. The store sets its parent,

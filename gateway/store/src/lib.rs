@@ -16,9 +16,8 @@ mod sqlite;
 mod store;
 
 pub use contract::{
-    Basis, Change, DeliveryId, Health, Keep, Lease, LeaseKey, Leased, Location, Mend, NewEvent,
-    Options, Output, Receipt, Replay, Retention, Route, Settled, Settlement, SqliteFile,
-    StateChange, StateEntry, Want,
+    DeliveryId, Health, Keep, Lease, LeaseKey, Leased, Location, Mend, NewEvent, Options, Output,
+    Receipt, Replay, Retention, Route, Settled, Settlement, SqliteFile, Want,
 };
 pub use error::{OpenError, ReadError, StoreError};
 pub use reader::Reader;

@@ -1,11 +1,14 @@
 //! The contract's other half: looking on.
+//!
+//! Nothing here changes a store or waits for its verbs; each question is answered from one moment. What
+//! may block does so where it is in nobody's way.
 
 use std::path::PathBuf;
 
-use hookweir_event::{Event, EventId, PluginName};
+use hookweir_event::{Event, EventId, PluginName, StateEntry, StateKey};
 
 use crate::{
-    Blocked, Counts, Cursor, Filter, Page, ReadError, Shown, SqliteFile, StateEntry,
+    Blocked, Counts, Cursor, Filter, Page, ReadError, Shown, SqliteFile,
     sqlite::{look, look::Window, search},
 };
 
@@ -109,6 +112,34 @@ impl Reader {
             look::state_from(connection, &plugin, &prefix, after.as_deref(), limit)
         };
         self.window.look(query).await
+    }
+
+    /// The same without their values.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn state_keys(
+        &self,
+        plugin: &PluginName,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<StateKey>, ReadError> {
+        let (plugin, prefix) = (plugin.clone(), prefix.to_owned());
+        let after = after.map(str::to_owned);
+        let query = move |connection: &_| {
+            look::state_keys(connection, &plugin, &prefix, after.as_deref(), limit)
+        };
+        self.window.look(query).await
+    }
+
+    /// Bytes of all keys and values of a plugin's state, expired ones that are there still included.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn state_bytes(&self, plugin: &PluginName) -> Result<u64, ReadError> {
+        let plugin = plugin.clone();
+        self.window.look(move |connection| look::state_bytes(connection, &plugin)).await
     }
 
     /// Up to `limit` events, 1000 at most, from the cursor on, the newest first.

@@ -1,4 +1,7 @@
-//! The contract's verbs. What keeps its promises is the engine.
+//! The contract's verbs, and what each promises.
+//!
+//! What keeps the promises is the engine that the store's location names; here is nothing of any. What an
+//! engine must do is tested by one suite, `tests/conformance`.
 
 use std::{fmt, sync::Arc, time::Duration};
 

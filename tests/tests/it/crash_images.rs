@@ -4,11 +4,12 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use hookweir_event::{
-    Attempt, Clock, Digest, Event, EventId, Fate, Hops, OrderKey, Outcome, PluginName, Timestamp,
+    Attempt, Basis, Change, Clock, Digest, Event, EventId, Fate, Hops, OrderKey, Outcome,
+    PluginName, StateChange, Timestamp,
 };
 use hookweir_store::{
-    Basis, Change, DeliveryState, Keep, NewEvent, Options, Output, Reader, Retention, Route,
-    Settled, Settlement, Shown, SqliteFile, StateChange, Store, Want, care,
+    DeliveryState, Keep, NewEvent, Options, Output, Reader, Retention, Route, Settled, Settlement,
+    Shown, SqliteFile, Store, Want, care,
 };
 use hookweir_tests::{
     crash_image::{Disk, Unsynced},

@@ -70,7 +70,7 @@ impl<'a> Batch<'a> {
             plugins: Vec::with_capacity(new.routes.len()),
             place: Place::default(),
         };
-        self.insert(entry, &new.envelope, &new.body);
+        self.insert(entry, &new.envelope, &new.body)?;
         self.blocks.add(key, new.received_at, new.terms.iter().copied());
         self.route(key, &new.routes)?;
         Ok(Receipt::new(new.id, false))
@@ -99,7 +99,7 @@ impl<'a> Batch<'a> {
         };
         let mut envelope = std::mem::take(self.envelope);
         codec::write_envelope(event, &mut envelope);
-        self.insert(entry, &envelope, &event.body);
+        self.insert(entry, &envelope, &event.body)?;
         *self.envelope = envelope;
         self.blocks.add(key, event.received_at, terms(event, &[], &output.routes));
         self.memory.totals.outputs += 1;
@@ -127,7 +127,7 @@ impl<'a> Batch<'a> {
 
     /// The event that holds a claim, and notes that it was sent again. None if nobody knows it any more.
     fn first(&mut self, holder: i64) -> Result<Option<First>, Fault> {
-        let id = self.parcels.entry(self.connection, holder, |entry| entry.id)?;
+        let id = self.parcels.entry(self.connection, holder, |_, entry| entry.id)?;
         let first = match id {
             Some(id) => Some(First { id, kept: true }),
             None => self.departed(holder)?,
@@ -148,12 +148,14 @@ impl<'a> Batch<'a> {
         Ok(id.map(|id| First { id: EventId::from_bytes(id), kept: false }))
     }
 
-    fn insert(&mut self, entry: Entry, envelope: &[u8], body: &[u8]) {
+    fn insert(&mut self, entry: Entry, envelope: &[u8], body: &[u8]) -> Result<(), Fault> {
+        check_size(envelope.len() + body.len())?;
         let totals = &mut self.memory.totals;
         totals.next_event += 1;
         totals.events += 1;
         totals.bytes += (envelope.len() + body.len()).cast_signed() as i64;
         self.parcels.add(self.now, entry, envelope, body);
+        Ok(())
     }
 
     /// Makes the deliveries of an event, due now or behind others with their order key.
@@ -239,7 +241,7 @@ impl<'a> Batch<'a> {
         let (first, last) = child_keys(event);
         let row: Option<i64> =
             self.connection.prepare_cached(sql)?.query_row([first, last], |row| row.get(0))?;
-        let fresh = self.parcels.entry(self.connection, event, |entry| {
+        let fresh = self.parcels.entry(self.connection, event, |_, entry| {
             let count = i64::try_from(entry.plugins.len()).unwrap_or(0);
             (count > 0).then_some(first + count - 1)
         })?;
@@ -282,6 +284,18 @@ fn check_fan_out(deliveries: usize) -> Result<(), Fault> {
 }
 
 /// The record of an attempt in which no plugin ran to an end.
+/// The most bytes of one event: with others in its parcel it still fits into a row of SQLite's.
+const EVENT_MAX: usize = 512 << 20;
+
+fn check_size(len: usize) -> Result<(), Fault> {
+    match len {
+        ..=EVENT_MAX => Ok(()),
+        _ => {
+            Err(Fault::Operation(format!("an event of {len} bytes; at most {EVENT_MAX} are kept")))
+        }
+    }
+}
+
 pub(super) fn nothing_ran(outcome: Outcome, message: &str) -> Attempt {
     Attempt {
         outcome,

@@ -11,7 +11,7 @@ use super::{
     fault::Fault,
     fresh::Held,
     order::Standing,
-    parcels::{self, Entry},
+    parcels,
     schema::{ORDINAL_MAX, child_key, parent_key},
 };
 use crate::{DeliveryId, Lease, LeaseKey, Leased, Mend, Settled, Settlement, Want};
@@ -27,6 +27,11 @@ pub(super) fn parsed<T: std::str::FromStr>(row: &Row<'_>, at: usize) -> rusqlite
 /// The error for a value that this code never wrote.
 pub(super) fn unreadable(at: usize) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(at, Type::Blob, "not written by Hookweir".into())
+}
+
+/// Whether it is that, and not the disk that can't be read.
+pub(super) fn is_unreadable(error: &rusqlite::Error) -> bool {
+    matches!(error, rusqlite::Error::FromSqlConversionFailure(..))
 }
 
 impl Batch<'_> {
@@ -61,6 +66,7 @@ impl Batch<'_> {
         self.work_due |= more;
         let (mut rows, mut fresh) = (rows.into_iter().peekable(), fresh.into_iter().peekable());
         let (mut taken_rows, mut taken_fresh, mut last_due) = (0, 0, self.now);
+        let mut rotten = Vec::new();
         while taken_rows + taken_fresh < want.max {
             let row = rows.peek().map(|row| (row.due_at, row.delivery));
             let due = fresh.peek().map(|due| (due.at, due.delivery));
@@ -78,12 +84,17 @@ impl Batch<'_> {
                 _ => None,
             };
             let Some(found) = found else { break };
-            leases.push(self.lease_of(&found, &want.plugin)?);
+            let (key, lease) = self.lease_of(&found, &want.plugin)?;
             if found.has_row {
-                self.mark(&leases[leases.len() - 1].key)?;
+                self.mark(&key)?;
+            }
+            match lease {
+                Some(lease) => leases.push(lease),
+                None => rotten.push(key),
             }
         }
         self.lease_fresh(plugin, taken_fresh)?;
+        rotten.into_iter().try_for_each(|key| self.bury_rotten(key))?;
         if want.max > 0 {
             let frontier = match rows.peek() {
                 Some(next) => next.due_at,
@@ -136,35 +147,60 @@ impl Batch<'_> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    fn lease_of(&mut self, found: &Found, plugin: &PluginName) -> Result<Lease, Fault> {
+    /// The lease's key, and the lease, if the event can still be read.
+    fn lease_of(
+        &mut self,
+        found: &Found,
+        plugin: &PluginName,
+    ) -> Result<(LeaseKey, Option<Lease>), Fault> {
         let (connection, memory) = (self.connection, &mut *self.memory);
         let of = parent_key(found.delivery);
-        let kept = self.parcels.with(connection, of, |parcel, entry| {
-            let origin = memory.origin_name(connection, entry.origin)?;
-            Ok((parcel.event(entry, origin)?, entry.from))
+        let known = self.parcels.entry(connection, of, |_, entry| {
+            (entry.id, entry.hops, entry.from.map_or(entry.id, |[_, root]| root))
         })?;
-        let (event, from) = kept.ok_or_else(|| unreadable(0))?;
-        let root = from.map_or(event.id, |[_, root]| root);
+        let (id, hops, root) = known.ok_or_else(|| unreadable(0))?;
+        let event = match self.parcels.with(connection, of, |parcel, entry| {
+            let origin = memory.origin_name(connection, entry.origin)?;
+            parcel.event(entry, origin)
+        }) {
+            Err(error) if is_unreadable(&error) => None,
+            event => event?,
+        };
         let key = LeaseKey {
             delivery: found.delivery,
-            ids: [event.id, root],
-            hops: event.hops.0,
+            ids: [id, root],
+            hops: hops.0,
             boot: self.memory.boot,
             turn: found.turn + 1,
             attempt: found.attempts + 1,
             leased_at: self.now,
             ordered: found.order_key.is_some(),
         };
-        Ok(Lease {
+        let lease = event.map(|event| Lease {
             attempt: key.attempt,
-            key,
+            key: key.clone(),
             plugin: plugin.clone(),
             event: Arc::new(event),
             lost_leases: found.lost_leases,
             excused: found.excused,
             order_key: found.order_key.clone(),
             replayed_at: found.replayed_at,
-        })
+        });
+        Ok((key, lease))
+    }
+
+    /// Ends a delivery whose event has rotted on the disk: it must not hold up those that have not.
+    fn bury_rotten(&mut self, key: LeaseKey) -> Result<(), Fault> {
+        tracing::error!(event_id = %key.ids[0], "the event can't be read any more; `hookweir store check` says what is damaged");
+        let message = "the event can't be read any more: the store is damaged";
+        let settlement = Settlement {
+            key,
+            attempt: nothing_ran(Outcome::Unreadable, message),
+            fate: Fate::Dead { blocks: true },
+            outputs: Vec::new(),
+            state: Vec::new(),
+        };
+        self.settle(&settlement).map(|_| ())
     }
 
     /// Writes a lease down. Touches no index.
@@ -233,7 +269,7 @@ impl Batch<'_> {
     /// What the event of a delivery takes.
     fn bytes_of(&self, delivery: i64) -> Result<i64, Fault> {
         let of = parent_key(delivery);
-        let bytes = self.parcels.entry(self.connection, of, Entry::bytes)?;
+        let bytes = self.parcels.entry(self.connection, of, |_, entry| entry.bytes())?;
         Ok(bytes.ok_or_else(|| unreadable(0))?)
     }
 

@@ -1,7 +1,5 @@
 //! Tells failures apart: those that pass, those of one operation, and those that poison.
 
-use std::io;
-
 use rusqlite::{Error, ErrorCode, ffi};
 
 use crate::StoreError;
@@ -25,13 +23,6 @@ impl Fault {
             Self::Passing(error) => error,
             Self::Poison(reason) => StoreError::Poisoned(reason),
         }
-    }
-}
-
-impl From<io::Error> for Fault {
-    /// Of packing, which fails for want of memory alone.
-    fn from(error: io::Error) -> Self {
-        Self::Passing(StoreError::Failed(error.to_string()))
     }
 }
 

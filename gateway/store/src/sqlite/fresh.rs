@@ -89,12 +89,13 @@ impl Fresh {
         let mut held = BTreeMap::new();
         for (delivery, leased_at) in leases {
             let event = parent_key(delivery);
-            let found = parcels.with(connection, event, |parcel, entry| {
+            // By the directory alone: what an event says may be damaged.
+            let found = parcels.entry(connection, event, |parcel, entry| {
                 let nth = usize::try_from(delivery - child_key(event, 0)).unwrap_or(usize::MAX);
-                let plugin = entry.plugins.get(nth).ok_or_else(|| unreadable(1))?;
-                Ok(Held { plugin: *plugin, due_at: parcel.committed_at, leased_at })
+                let plugin = *entry.plugins.get(nth)?;
+                Some(Held { plugin, due_at: parcel.committed_at, leased_at })
             })?;
-            held.insert(delivery, found.ok_or_else(|| unreadable(1))?);
+            held.insert(delivery, found.flatten().ok_or_else(|| unreadable(1))?);
         }
         let (leases, foreign) = match holder == boot {
             true => (held, Vec::new()),

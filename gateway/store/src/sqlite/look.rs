@@ -3,7 +3,9 @@
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
-use hookweir_event::{Attempt, Digest, Event, EventId, OrderKey, Outcome, PluginName, Timestamp};
+use hookweir_event::{
+    Attempt, Digest, Event, EventId, OrderKey, Outcome, PluginName, StateEntry, StateKey, Timestamp,
+};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use tokio::sync::Mutex;
 
@@ -17,8 +19,7 @@ use super::{
     stand::{self, Stood},
 };
 use crate::{
-    Blocked, Counts, DeliveryId, ReadError, Shown, ShownAttempt, ShownDelivery, SqliteFile,
-    StateEntry, Summary,
+    Blocked, Counts, DeliveryId, ReadError, Shown, ShownAttempt, ShownDelivery, SqliteFile, Summary,
 };
 
 /// The most events in one answer: some milliseconds of reading. While a snapshot is read the log can't
@@ -31,7 +32,7 @@ pub(crate) struct Window {
     file: SqliteFile,
     /// Opened by the first query.
     connection: Arc<Mutex<Option<Connection>>>,
-    _anchor: Anchor,
+    anchor: Anchor,
 }
 
 impl Window {
@@ -42,7 +43,7 @@ impl Window {
 
     /// For the file of a store in this process.
     pub(super) fn beside(file: SqliteFile, anchor: Anchor) -> Self {
-        Self { file, connection: Arc::default(), _anchor: anchor }
+        Self { file, connection: Arc::default(), anchor }
     }
 
     /// Runs a query in one snapshot, on a thread that may block. It runs to its end, whether or not
@@ -51,9 +52,12 @@ impl Window {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, ReadError> {
-        let mut slot = Arc::clone(&self.connection).lock_owned().await;
-        let file = self.file.clone();
+        let slot = Arc::clone(&self.connection).lock_owned().await;
+        let (file, anchor) = (self.file.clone(), self.anchor.clone());
         let looked = tokio::task::spawn_blocking(move || {
+            // The last to go, if nobody waits any more.
+            let _anchor = anchor;
+            let mut slot = slot;
             let connection = match &mut *slot {
                 Some(connection) => connection,
                 empty => empty.insert(connect(&file)?),
@@ -67,8 +71,7 @@ impl Window {
             Ok(answer) => answer,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // The process ends, and with it whoever waits.
-                Err(_) => std::future::pending().await,
+                Err(_) => Err(ReadError::Failed("the runtime has stopped".to_owned())),
             },
         }
     }
@@ -215,22 +218,58 @@ pub(crate) fn state_from(
     after: Option<&str>,
     limit: usize,
 ) -> rusqlite::Result<Vec<StateEntry>> {
+    let columns = "s.name, s.version, s.value, s.expires_at";
+    state_rows(connection, columns, (plugin, prefix, after, limit), entry)
+}
+
+/// The same without their values.
+pub(crate) fn state_keys(
+    connection: &Connection,
+    plugin: &PluginName,
+    prefix: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> rusqlite::Result<Vec<StateKey>> {
+    state_rows(connection, "s.name, s.expires_at", (plugin, prefix, after, limit), |row| {
+        let expires_at = row.get::<_, Option<_>>(1)?.map(Timestamp::from_millis);
+        Ok(StateKey { key: row.get(0)?, expires_at })
+    })
+}
+
+/// What a plugin's state takes.
+pub(crate) fn state_bytes(connection: &Connection, plugin: &PluginName) -> rusqlite::Result<u64> {
+    let sql = "SELECT state_bytes FROM plugins WHERE name = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let bytes = statement.query_row([plugin.as_str()], |row| count(row, 0)).optional()?;
+    Ok(bytes.unwrap_or(0))
+}
+
+/// Of each row the key is the first column.
+fn state_rows<T>(
+    connection: &Connection,
+    columns: &str,
+    (plugin, prefix, after, limit): (&PluginName, &str, Option<&str>, usize),
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
     let (after, from) = match after {
         Some(after) if after >= prefix => (">", after),
         _ => (">=", prefix),
     };
     let sql = format!(
-        "SELECT s.name, s.version, s.value, s.expires_at FROM state AS s
+        "SELECT {columns} FROM state AS s
          WHERE s.plugin = (SELECT key FROM plugins WHERE name = ?1) AND s.name {after} ?2
          ORDER BY s.name LIMIT ?3"
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let with = params![plugin.as_str(), from, limit_of(limit)];
-    let rows = statement.query_map(with, entry)?;
-    let ours = |entry: &rusqlite::Result<StateEntry>| {
-        entry.as_ref().map_or(true, |entry| entry.key.starts_with(prefix))
-    };
-    rows.take_while(ours).collect()
+    let mut rows = statement.query(params![plugin.as_str(), from, limit_of(limit)])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        if !row.get_ref(0)?.as_str()?.starts_with(prefix) {
+            break;
+        }
+        found.push(read(row)?);
+    }
+    Ok(found)
 }
 
 fn limit_of(limit: usize) -> i64 {

@@ -16,7 +16,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::{
     codec,
-    deliver::{parsed, unreadable},
+    deliver::{is_unreadable, parsed, unreadable},
     fault::Fault,
     pack::{Packing, pack, unpack},
 };
@@ -295,10 +295,9 @@ pub(super) fn key_of(connection: &Connection, id: EventId) -> rusqlite::Result<O
 
 /// How many events of a parcel can't be read, of which this is the directory.
 pub(super) fn unreadable_of(connection: &Connection, parcel: &Parcel) -> rusqlite::Result<usize> {
-    let sql = format!("SELECT {} FROM parcels WHERE key = ?1", Part::Whole.columns());
-    let whole = connection.prepare_cached(&sql)?.query_row([parcel.key], read);
+    let whole = whole(connection, parcel.key)?;
     let is_readable = |entry: &&Entry| {
-        let content = whole.as_ref().ok().and_then(|whole| whole.content_of(entry));
+        let content = whole.as_ref().and_then(|whole| whole.content_of(entry));
         content.and_then(|(envelope, _)| codec::read_envelope(envelope)).is_some()
     };
     Ok(parcel.entries.len() - parcel.entries.iter().filter(is_readable).count())
@@ -320,15 +319,16 @@ pub(super) fn origin(connection: &Connection, key: i64) -> rusqlite::Result<Orig
     connection.prepare_cached(sql)?.query_row([key], |row| parsed(row, 0))
 }
 
-/// Takes events out of a parcel for which `keep` is false; the whole parcel, if none is left.
+/// Takes events out of a parcel for which `keep` is false; the whole parcel, if none is left. `before` is
+/// its directory. A content that can't be read stays as it is, and can't be read.
 pub(super) fn thin_out(
     connection: &Connection,
-    parcel: i64,
+    before: &Parcel,
     keep: impl Fn(i64) -> bool,
 ) -> Result<(), Fault> {
-    let whole = "SELECT key, committed_at, directory, content FROM parcels WHERE key = ?1";
-    let before = connection.prepare_cached(whole)?.query_row([parcel], read)?;
-    let left = before.only(keep).ok_or_else(|| unreadable(3))?;
+    let parcel = before.key;
+    let mut left = Parcel::new(parcel, before.committed_at);
+    left.entries = before.entries.iter().filter(|entry| keep(entry.key)).cloned().collect();
     let still = left.moments();
     let mut forget =
         connection.prepare_cached("DELETE FROM moments WHERE moment = ?1 AND parcel = ?2")?;
@@ -338,11 +338,25 @@ pub(super) fn thin_out(
     if left.entries.is_empty() {
         connection.prepare_cached("DELETE FROM parcels WHERE key = ?1")?.execute([parcel])?;
     } else {
-        let sql = "UPDATE parcels SET directory = ?2, content = ?3 WHERE key = ?1";
-        let (directory, content) = (write_directory(&left.entries), pack(&left.content)?);
+        let content = match whole(connection, parcel)?.and_then(|whole| whole.only(keep)) {
+            Some(left) => Some(pack(&left.content)?),
+            None => None,
+        };
+        let sql =
+            "UPDATE parcels SET directory = ?2, content = coalesce(?3, content) WHERE key = ?1";
+        let directory = write_directory(&left.entries);
         connection.prepare_cached(sql)?.execute(params![parcel, directory, content])?;
     }
     Ok(())
+}
+
+/// A parcel with its content, if that can be read.
+fn whole(connection: &Connection, parcel: i64) -> rusqlite::Result<Option<Parcel>> {
+    let sql = format!("SELECT {} FROM parcels WHERE key = ?1", Part::Whole.columns());
+    match connection.prepare_cached(&sql)?.query_row([parcel], read) {
+        Err(error) if is_unreadable(&error) => Ok(None),
+        whole => whole.map(Some),
+    }
 }
 
 /// The writer's part: puts parcels together, and remembers the last ones.
@@ -422,13 +436,13 @@ impl Parcels {
         &self,
         connection: &Connection,
         event: i64,
-        with: impl FnOnce(&Entry) -> T,
+        with: impl FnOnce(&Parcel, &Entry) -> T,
     ) -> rusqlite::Result<Option<T>> {
-        if let Some((_, entry)) = self.in_memory(event) {
-            return Ok(Some(with(entry)));
+        if let Some((parcel, entry)) = self.in_memory(event) {
+            return Ok(Some(with(parcel, entry)));
         }
-        let parcel = holding(connection, event, Part::Directory)?;
-        Ok(parcel.as_ref().and_then(|parcel| parcel.entry(event)).map(with))
+        let Some(parcel) = holding(connection, event, Part::Directory)? else { return Ok(None) };
+        Ok(parcel.entry(event).map(|entry| with(&parcel, entry)))
     }
 
     fn in_memory(&self, event: i64) -> Option<(&Parcel, &Entry)> {

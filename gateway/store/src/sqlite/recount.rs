@@ -107,6 +107,10 @@ impl Sums {
                 differing.push((what, sum - total));
             }
         }
+        let sql = "SELECT (SELECT coalesce(sum(length(CAST(name AS BLOB)) + length(value)), 0) FROM state)
+                       - (SELECT coalesce(sum(state_bytes), 0) FROM plugins)";
+        let state: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+        differing.extend((state != 0).then_some(("bytes of state", state)));
         Ok(differing)
     }
 }

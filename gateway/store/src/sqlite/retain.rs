@@ -19,7 +19,7 @@ use super::{
     memory::Totals,
     parcels::{self, Entry, Parcel, Parcels, Part, Walk},
     schema::ORDINAL_BITS,
-    stand,
+    stand, state,
 };
 use crate::{DeliveryState, Keep, Retention};
 
@@ -181,7 +181,7 @@ impl Retain {
         }
         if !gone.is_empty() {
             let is_gone = |key| gone.binary_search(&key).is_ok();
-            parcels::thin_out(connection, parcel.key, |key| !is_gone(key))?;
+            parcels::thin_out(connection, parcel, |key| !is_gone(key))?;
         }
         Ok(!gone.is_empty())
     }
@@ -294,14 +294,10 @@ fn forget(
 /// Deletes what has expired elsewhere, and gives free pages back.
 fn sweep(connection: &Connection, now: Timestamp) -> Result<Rest, Fault> {
     let now = now.as_millis();
-    for sql in [
-        "DELETE FROM departed WHERE key IN
-            (SELECT key FROM departed WHERE claimed_until <= ?1 LIMIT ?2)",
-        "DELETE FROM state WHERE key IN
-            (SELECT key FROM state WHERE expires_at <= ?1 LIMIT ?2)",
-    ] {
-        connection.prepare_cached(sql)?.execute(params![now, SWEEP])?;
-    }
+    let sql = "DELETE FROM departed WHERE key IN
+                   (SELECT key FROM departed WHERE claimed_until <= ?1 LIMIT ?2)";
+    connection.prepare_cached(sql)?.execute(params![now, SWEEP])?;
+    state::expire(connection, now, SWEEP)?;
     let sql = "DELETE FROM blocks WHERE key IN
                    (SELECT key FROM blocks WHERE key < (SELECT min(key) FROM parcels) >> 10
                     ORDER BY key LIMIT ?1)";

@@ -235,12 +235,16 @@ ALTER TABLE totals ADD COLUMN leases BLOB NOT NULL DEFAULT x'';
 ALTER TABLE attempts ADD COLUMN ended_at INTEGER;     -- null: not written down
 ";
 
-/// The content of parcels may be packed (the module `pack`), which who knows 7 can't read. What is there
-/// stays as it is.
-const V8: &str = "";
+/// The content of parcels may be packed (the module `pack`), which who knows 7 can't read; what is there
+/// stays as it is. And what a plugin's state takes is counted.
+const V8: &str = "
+ALTER TABLE plugins ADD COLUMN state_bytes INTEGER NOT NULL DEFAULT 0;
+UPDATE plugins SET state_bytes = (SELECT coalesce(sum(length(CAST(s.name AS BLOB)) + length(s.value)), 0)
+    FROM state AS s WHERE s.plugin = plugins.key);
+";
 
 /// The schema in which events and claims moved.
-pub(super) const PARCELS: i64 = 7;
+const PARCELS: i64 = 7;
 
 /// Moves the events from their rows into parcels.
 fn into_parcels(connection: &Connection) -> Result<(), Fault> {

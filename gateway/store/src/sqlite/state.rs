@@ -1,9 +1,11 @@
 //! A plugin's state: checked and changed in the transaction that settles the attempt.
 
+use hookweir_event::{Basis, Change, StateChange};
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{append::Batch, fault::Fault};
-use crate::{Basis, Change, StateChange};
 
 impl Batch<'_> {
     /// Whether everything is as the attempt relied on.
@@ -29,10 +31,15 @@ impl Batch<'_> {
         plugin: i64,
         changes: &[StateChange],
     ) -> Result<(), Fault> {
+        let mut grown = 0;
         for StateChange { key, change, .. } in changes {
+            if *change != Change::Keep {
+                grown -= size(self.connection, plugin, key)?;
+            }
             match change {
                 Change::Keep => {}
                 Change::Set { value, ttl } => {
+                    grown += (key.len() + value.len()).cast_signed() as i64;
                     let sql = "INSERT INTO state (plugin, name, version, value, expires_at)
                                VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (plugin, name) DO UPDATE
                                SET version = ?3, value = ?4, expires_at = ?5";
@@ -49,8 +56,40 @@ impl Batch<'_> {
                 }
             }
         }
-        Ok(())
+        grow(self.connection, plugin, grown)
     }
+}
+
+/// Deletes some of the entries whose time is over.
+pub(super) fn expire(connection: &Connection, now: i64, limit: i64) -> Result<(), Fault> {
+    let sql = "DELETE FROM state WHERE key IN
+                   (SELECT key FROM state WHERE expires_at <= ?1 LIMIT ?2)
+               RETURNING plugin, length(CAST(name AS BLOB)) + length(value)";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([now, limit])?;
+    let mut shrunk: BTreeMap<i64, i64> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        *shrunk.entry(row.get(0)?).or_default() += row.get::<_, i64>(1)?;
+    }
+    drop(rows);
+    shrunk.into_iter().try_for_each(|(plugin, by)| grow(connection, plugin, -by))
+}
+
+/// Bytes of keys and values more, or less, in a plugin's state.
+fn grow(connection: &Connection, plugin: i64, by: i64) -> Result<(), Fault> {
+    if by != 0 {
+        let sql = "UPDATE plugins SET state_bytes = state_bytes + ?2 WHERE key = ?1";
+        connection.prepare_cached(sql)?.execute([plugin, by])?;
+    }
+    Ok(())
+}
+
+/// The bytes of an entry; 0 if there is none.
+fn size(connection: &Connection, plugin: i64, key: &str) -> rusqlite::Result<i64> {
+    let sql = "SELECT length(CAST(name AS BLOB)) + length(value) FROM state
+               WHERE plugin = ?1 AND name = ?2";
+    let size = connection.prepare_cached(sql)?.query_row(params![plugin, key], |row| row.get(0));
+    Ok(size.optional()?.unwrap_or(0))
 }
 
 fn version(connection: &Connection, plugin: i64, key: &str) -> rusqlite::Result<Option<i64>> {

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use hookweir_event::{Fate, Outcome};
-use hookweir_store::{
-    Basis, Change, DeliveryState, Lease, Settled, Settlement, StateChange, Store,
-};
+use hookweir_event::{Basis, Change, Fate, Outcome, StateChange, StateKey};
+use hookweir_store::{DeliveryState, Lease, Settled, Settlement, Store};
 
 use crate::conformance::support::{Bed, Verbs, attempt, event, new, output, plugin};
 
@@ -148,4 +146,39 @@ async fn entries_are_listed_by_prefix_page_by_page() {
     assert_eq!(page("", None, 99).await, keys);
     assert_eq!(page("", Some(""), 99).await, keys[1..]);
     assert!(page("x", None, 99).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_it_takes_is_counted_and_its_keys_are_listed_without_their_values() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let bytes = async |store: &Store| store.reader().state_bytes(&plugin("a")).await.unwrap();
+    assert_eq!(bytes(&store).await, 0);
+    let short = |key: &str| StateChange {
+        change: Change::Set { value: vec![0; 5], ttl: Some(Duration::from_secs(1)) },
+        ..set(key, Basis::Anything, "")
+    };
+    let lease = leased(&store).await;
+    let changes =
+        vec![set("k:1", Basis::Anything, "1234"), set("ü", Basis::Anything, ""), short("k:2")];
+    assert_eq!(settle(&store, &lease, changes).await, Settled::Committed);
+    assert_eq!(bytes(&store).await, 7 + 2 + 8);
+    let now = bed.time.now();
+    let keys = store.reader().state_keys(&plugin("a"), "k:", None, 9).await.unwrap();
+    let expected = [("k:1", None), ("k:2", Some(now + Duration::from_secs(1)))];
+    assert_eq!(keys, expected.map(|(key, expires_at)| StateKey { key: key.into(), expires_at }));
+
+    let lease = leased(&store).await;
+    let delete = StateChange { change: Change::Delete, ..set("ü", Basis::Anything, "") };
+    let nothing = StateChange { change: Change::Delete, ..set("nothing", Basis::Anything, "") };
+    let changes = vec![set("k:1", Basis::Anything, "123456"), delete, nothing];
+    assert_eq!(settle(&store, &lease, changes).await, Settled::Committed);
+    assert_eq!(bytes(&store).await, 9 + 8);
+    // One that has expired goes by and by.
+    bed.time.advance(Duration::from_secs(2));
+    store.lease_up_to("nobody", 1).await;
+    bed.crash();
+    let store = bed.boot().await;
+    store.lease_up_to("nobody", 1).await;
+    assert_eq!(bytes(&store).await, 9);
 }

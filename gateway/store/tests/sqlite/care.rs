@@ -15,6 +15,7 @@ use hookweir_store::{
 use rusqlite::Connection;
 
 use crate::conformance::support::{Bed, Verbs, event, new, noise, output, recount};
+use crate::rot::rot;
 
 fn beside(bed: &Bed, name: &str) -> PathBuf {
     bed.path().parent().unwrap().join(name)
@@ -147,11 +148,7 @@ async fn damage_is_named_and_never_copied() {
     }
 
     // A bit that fell over in a body, on a page that is sound.
-    let rows = Connection::open(&copy).unwrap();
-    let flip = "UPDATE parcels SET content = CAST(substr(content, 1, 99) || x'00' ||
-                    substr(content, 101) AS BLOB) WHERE key = 1";
-    assert_eq!(rows.execute(flip, []).unwrap(), 1);
-    drop(rows);
+    rot(&copy);
     assert_eq!(check(&copy).unwrap(), ["events that can't be read: 1"]);
 
     // Pages that are torn: all but the first, where the file says what it is.

@@ -1,4 +1,7 @@
 //! Where the suite's stores are: a file of SQLite's in a temporary folder.
+//!
+//! A crash is a copy of the files as they are at that moment. What is not synced is in it: images of power
+//! cuts are made of recorded writes, in the end-to-end tests.
 
 use std::path::PathBuf;
 

@@ -8,4 +8,5 @@ mod conformance;
 mod ground;
 mod log_bound;
 mod open;
+mod rot;
 mod space;

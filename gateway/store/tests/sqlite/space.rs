@@ -1,4 +1,6 @@
 //! The disk: what is left of it, and what is given back.
+//!
+//! How much is left is told by the test, so that none has to fill a disk.
 
 use std::{
     sync::{

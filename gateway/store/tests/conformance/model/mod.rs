@@ -7,10 +7,10 @@ mod history;
 
 use std::{collections::BTreeMap, pin::Pin, task::Poll, time::Duration};
 
-use hookweir_event::{Event, Fate, Outcome};
+use hookweir_event::{Basis, Change, Event, Fate, Outcome, StateChange};
 use hookweir_store::{
-    Basis, Change, DeliveryId, Keep, Lease, Leased, Receipt, Replay, Retention, Route, Settled,
-    Settlement, StateChange, Store, StoreError, Want,
+    DeliveryId, Keep, Lease, Leased, Receipt, Replay, Retention, Route, Settled, Settlement, Store,
+    StoreError, Want,
 };
 use proptest::prelude::*;
 
