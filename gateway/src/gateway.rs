@@ -29,6 +29,7 @@ use crate::{
     intake::Intake,
     keys::Keys,
     live::Board,
+    plugin_state::PluginState,
     readiness::Readiness,
     reload::Reload,
     serve::{Bounds, serve},
@@ -133,7 +134,8 @@ impl Gateway {
         };
         let guard = Guard::new(&config.admin, &data, &chance)
             .map_err(|source| StartError::Folder { path: token_file(&data), source })?;
-        let host = Host::new(settings, clock.clone())?;
+        let state = Arc::new(PluginState::new(&store.reader()));
+        let host = Host::new(settings, clock.clone(), state)?;
         let egress = &config.egress;
         let web = Web::new(egress.roots.as_deref(), &egress.allow, names);
         let keys = Keys::new(web.map_err(StartError::Roots)?);

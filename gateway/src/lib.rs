@@ -19,6 +19,7 @@ pub mod learned;
 pub mod live;
 pub mod log;
 pub mod order;
+mod plugin_state;
 pub mod readiness;
 pub mod record;
 pub mod reload;

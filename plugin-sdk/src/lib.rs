@@ -37,6 +37,7 @@ mod output;
 #[cfg(target_family = "wasm")]
 mod panic;
 pub mod random;
+pub mod state;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 
@@ -95,6 +96,6 @@ pub use output::{Output, Outputs};
 pub mod prelude {
     #[doc(no_inline)]
     pub use crate::{
-        Event, Failure, OrFail, Output, Outputs, clock, config, log, outputs, plugin, random,
+        Event, Failure, OrFail, Output, Outputs, clock, config, log, outputs, plugin, random, state,
     };
 }

@@ -44,6 +44,10 @@ pub const PAYMENT: Kind = Kind {
 /// For the guest `hostile`: comes back as an output.
 pub const ECHO: Kind = Kind { source: "test", event_type: "echo", body: str::to_owned, outputs: 1 };
 
+/// For the guest `hostile`: counts itself in the plugin's state, and comes back with the count.
+pub const COUNT: Kind =
+    Kind { source: "test", event_type: "count", body: str::to_owned, outputs: 1 };
+
 /// For the guest `hostile`: takes it 3 ms, so that there is always an attempt that runs.
 pub const SPIN: Kind =
     Kind { source: "test", event_type: "spin", body: |_| "3".to_owned(), outputs: 0 };

@@ -3,10 +3,11 @@
 //! and on two, then the cost of the clock that ticks while nothing runs.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program for a person")]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hookweir_event::{Clock, Event, EventId, Hops, Timestamp};
-use hookweir_host::{Grant, Host, Settings, Version};
+use hookweir_host::{Grant, Host, NoState, Settings, Version};
 
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(500);
@@ -18,7 +19,7 @@ fn main() {
     let load = |what: &str| {
         let settings = Settings { cache: Some(cache.clone()), ..Settings::default() };
         let started = Instant::now();
-        let host = Host::new(settings, Clock::system()).unwrap();
+        let host = Host::new(settings, Clock::system(), Arc::new(NoState)).unwrap();
         let engine = started.elapsed();
         let prepare = host.prepare("payments".parse().unwrap(), bytes.clone(), Grant::default());
         let version = runtime(1).block_on(prepare).unwrap();

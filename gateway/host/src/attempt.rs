@@ -5,11 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hookweir_event::{Clock, Event, Failure, LogLine, NewOutput};
+use hookweir_event::{Clock, Event, Failure, LogLine, NewOutput, StateChange};
 use wasmtime::{Engine, Store, UpdateDeadline};
 
 use crate::{
-    Limits, NotRun,
+    Limits, NotRun, StateReader,
     bindings::plugin::exports::hookweir::plugin::handler,
     guest::Guest,
     meter::{Meter, metered},
@@ -22,6 +22,8 @@ use crate::{
 pub struct Ran {
     /// The outputs, or why there are none.
     pub result: Result<Vec<NewOutput>, Failure>,
+    /// What it read and changed of its state; nothing, if it failed.
+    pub state: Vec<StateChange>,
     /// From start to end.
     pub wall: Duration,
     /// CPU time in the guest and in host calls.
@@ -38,9 +40,14 @@ const HANDLES: usize = 1000;
 const HOSTCALL_BYTES: usize = 1 << 20;
 
 /// A store in which all limits hold.
-pub(crate) fn store(engine: &Engine, version: &Arc<Inner>, clock: &Clock) -> Store<Guest> {
+pub(crate) fn store(
+    engine: &Engine,
+    version: &Arc<Inner>,
+    clock: &Clock,
+    state: Arc<dyn StateReader>,
+) -> Store<Guest> {
     let limits = &version.limits;
-    let mut store = Store::new(engine, Guest::new(Arc::clone(version), clock.clone()));
+    let mut store = Store::new(engine, Guest::new(Arc::clone(version), clock.clone(), state));
     store.limiter(|guest| &mut guest.limiter);
     // Twice the outputs' limit, so that one that is over it gets a message that says so.
     let outputs = usize::try_from(limits.output_bytes).unwrap_or(usize::MAX);
@@ -71,14 +78,14 @@ pub(crate) async fn bounded<T>(
 /// One attempt, from an empty store to the last log line.
 pub(crate) async fn run(
     engine: &Engine,
-    clock: &Clock,
+    (clock, state): (&Clock, Arc<dyn StateReader>),
     version: &Arc<Inner>,
     event: &Event,
     attempt: u32,
 ) -> Result<Ran, NotRun> {
     let started = Instant::now();
     let limits = &version.limits;
-    let mut store = store(engine, version, clock);
+    let mut store = store(engine, version, clock, state);
     let (meter, logs) = (Arc::clone(&store.data().meter), store.data().logs.clone());
     let ended = bounded(Arc::clone(&meter), limits, async {
         let plugin = version.pre.instantiate_async(&mut store).await?;
@@ -99,9 +106,11 @@ pub(crate) async fn run(
     };
     let memory_peak = store.data().limiter.peak();
     // A line without an end is written when its stream goes.
-    drop(store);
+    let Guest { state, .. } = store.into_data();
+    // What a failed attempt wrote was never there.
+    let state = if result.is_ok() { state.into_changes() } else { Vec::new() };
     let logs = logs.lock().finish();
-    Ok(Ran { result, wall: started.elapsed(), cpu: meter.spent(), memory_peak, logs })
+    Ok(Ran { result, state, wall: started.elapsed(), cpu: meter.spent(), memory_peak, logs })
 }
 
 type Lists<'a> = (Vec<(&'a str, &'a [u8])>, Vec<(&'a str, &'a str)>);

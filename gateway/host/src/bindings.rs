@@ -2,7 +2,7 @@
 //!
 //! The whole contract is generated, also what this gateway does not offer yet, so that offering it is
 //! a matter of implementing a trait. The event is borrowed, so that a body is copied once, into the
-//! guest. Imports do not wait, so they are plain functions.
+//! guest. What reads the state waits for the store; the other imports are plain functions.
 
 pub(crate) mod plugin {
     wasmtime::component::bindgen!({
@@ -21,7 +21,15 @@ pub(crate) mod plugin {
         world: "hookweir:host/plugin",
         ownership: Borrowing { duplicate_if_necessary: true },
         // More bytes than allowed end the attempt.
-        imports: { "hookweir:plugin/random.bytes": trappable },
+        imports: {
+            "hookweir:plugin/random.bytes": trappable,
+            "hookweir:plugin/state.get": async,
+            "hookweir:plugin/state.set": async,
+            "hookweir:plugin/state.set-if-absent": async,
+            "hookweir:plugin/state.increment": async,
+            "hookweir:plugin/state.delete": async,
+            "hookweir:plugin/state.list-keys": async,
+        },
         exports: { default: async },
     });
 }

@@ -7,7 +7,7 @@ use hookweir_event::Clock;
 use wasmtime::{Engine, component::Component};
 
 use crate::{
-    LoadFault,
+    LoadFault, NoState,
     attempt::{bounded, store},
     bindings::{lifecycle::WithLifecycle, plugin::Plugin},
     fault::{HANDLER, LIFECYCLE},
@@ -39,7 +39,8 @@ pub(crate) async fn fly(
     version: &Arc<Inner>,
     lifecycle: bool,
 ) -> Result<(), LoadFault> {
-    let mut store = store(engine, version, clock);
+    // Of nobody's: a trial must not depend on it, and leaves nothing.
+    let mut store = store(engine, version, clock, Arc::new(NoState));
     let meter = Arc::clone(&store.data().meter);
     let trial = bounded(meter, &version.limits, async {
         let instance = version.pre.instance_pre().instantiate_async(&mut store).await?;

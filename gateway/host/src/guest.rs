@@ -1,6 +1,6 @@
 //! What a running guest can reach: its store's data and the interfaces implemented on it.
 //!
-//! log, config, clock and random are the contract's. WASI 0.2 is there so that components of other
+//! log, config, clock, random and state are the contract's. WASI 0.2 is there so that components of other
 //! toolchains start; it has no files, no environment, no arguments, no network. Its context draws
 //! randomness when made, so it is made only when a guest first asks.
 
@@ -15,8 +15,13 @@ use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
 
 use crate::{
-    bindings::plugin::hookweir::plugin as contract, limiter::Limiter, logs::Logs, meter::Meter,
-    stdio::Stdio, version::Inner,
+    bindings::plugin::hookweir::plugin as contract,
+    limiter::Limiter,
+    logs::Logs,
+    meter::Meter,
+    state::{State, StateReader},
+    stdio::Stdio,
+    version::Inner,
 };
 
 /// As the contract says.
@@ -29,6 +34,7 @@ pub(crate) struct Guest {
     pub(crate) limiter: Limiter,
     pub(crate) meter: Arc<Meter>,
     pub(crate) logs: SharedLogs,
+    pub(crate) state: State,
     version: Arc<Inner>,
     clock: Clock,
     started: Instant,
@@ -51,11 +57,13 @@ impl SharedLogs {
 }
 
 impl Guest {
-    pub(crate) fn new(version: Arc<Inner>, clock: Clock) -> Self {
+    pub(crate) fn new(version: Arc<Inner>, clock: Clock, committed: Arc<dyn StateReader>) -> Self {
+        let state_bytes = version.limits.state_bytes;
         Self {
             limiter: Limiter::new(version.limits.memory),
             meter: Arc::default(),
             logs: SharedLogs(Arc::new(Mutex::new(Logs::new(&version.limits)))),
+            state: State::new(committed, version.name.clone(), state_bytes),
             version,
             clock,
             started: Instant::now(),
@@ -71,6 +79,7 @@ pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     contract::config::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     contract::clock::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     contract::random::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    contract::state::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     wasmtime_wasi::p2::add_to_linker_async(linker)
 }
 
@@ -128,6 +137,53 @@ impl contract::random::Host for Guest {
         getrandom::fill(&mut bytes)
             .map_err(|error| wasmtime::format_err!("the system has no random bytes: {error}"))?;
         Ok(bytes)
+    }
+}
+
+impl contract::state::Host for Guest {
+    async fn get(&mut self, key: String) -> Result<Option<Vec<u8>>, String> {
+        self.state.get(self.clock.now(), key).await
+    }
+
+    async fn set(
+        &mut self,
+        key: String,
+        value: Vec<u8>,
+        ttl_ms: Option<u64>,
+    ) -> Result<(), String> {
+        self.state.set(self.clock.now(), key, value, ttl_ms.map(Duration::from_millis)).await
+    }
+
+    async fn set_if_absent(
+        &mut self,
+        key: String,
+        value: Vec<u8>,
+        ttl_ms: Option<u64>,
+    ) -> Result<bool, String> {
+        let ttl = ttl_ms.map(Duration::from_millis);
+        self.state.set_if_absent(self.clock.now(), key, value, ttl).await
+    }
+
+    async fn increment(
+        &mut self,
+        key: String,
+        by: i64,
+        ttl_ms: Option<u64>,
+    ) -> Result<i64, String> {
+        self.state.increment(self.clock.now(), key, by, ttl_ms.map(Duration::from_millis)).await
+    }
+
+    async fn delete(&mut self, key: String) -> Result<bool, String> {
+        self.state.delete(self.clock.now(), key).await
+    }
+
+    async fn list_keys(
+        &mut self,
+        prefix: String,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<Vec<String>, String> {
+        self.state.list(self.clock.now(), &prefix, after, limit).await
     }
 }
 

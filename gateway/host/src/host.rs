@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, TryAcquireError};
 use wasmtime::{Engine, component::Linker};
 
 use crate::{
-    Grant, HostError, LoadFault, NotRun, Settings, Version,
+    Grant, HostError, LoadFault, NotRun, Settings, StateReader, Version,
     attempt::{self, Ran},
     bindings::plugin::PluginPre,
     canary,
@@ -29,6 +29,7 @@ struct Shared {
     compiler: Compiler,
     ticker: Ticker,
     clock: Clock,
+    state: Arc<dyn StateReader>,
     settings: Settings,
     /// The gate in front of the pool, which has room for more: one permit is one attempt.
     slots: Semaphore,
@@ -46,7 +47,14 @@ pub struct Gauges {
 
 impl Host {
     /// Starts the engine, its ticking clock and its compile threads.
-    pub fn new(settings: Settings, clock: Clock) -> Result<Self, HostError> {
+    ///
+    /// # Errors
+    /// If the engine, its cache or its threads can't be had.
+    pub fn new(
+        settings: Settings,
+        clock: Clock,
+        state: Arc<dyn StateReader>,
+    ) -> Result<Self, HostError> {
         let engine = engine::start(&settings)?;
         let ticker = Ticker::start(&engine)?;
         let mut linker = Linker::new(&engine);
@@ -61,6 +69,7 @@ impl Host {
             compiler,
             ticker,
             clock,
+            state,
             settings,
         })))
     }
@@ -129,9 +138,9 @@ impl Host {
             TryAcquireError::NoPermits => NotRun::PoolExhausted,
             TryAcquireError::Closed => NotRun::ShuttingDown,
         })?;
-        let Shared { engine, clock, ticker, .. } = &*self.0;
+        let Shared { engine, clock, state, ticker, .. } = &*self.0;
         let _ticking = ticker.ticking();
-        attempt::run(engine, clock, &version.0, event, attempt).await
+        attempt::run(engine, (clock, Arc::clone(state)), &version.0, event, attempt).await
     }
 
     /// Starts no attempt and tries no version any more; what runs goes on.

@@ -225,8 +225,8 @@ fn faces(component: &[u8]) -> Result<(Vec<String>, Vec<String>), LoadFault> {
 fn check_import(name: &str) -> Result<(), LoadFault> {
     let (interface, version) = name.split_once('@').unwrap_or((name, ""));
     match interface.strip_prefix(fault::PACKAGE_ANY) {
-        Some("types" | "log" | "config" | "clock" | "random") => return Ok(()),
-        Some("state" | "http" | "secrets") => return Err(LoadFault::NotOffered(name.to_owned())),
+        Some("types" | "log" | "config" | "clock" | "random" | "state") => return Ok(()),
+        Some("http" | "secrets") => return Err(LoadFault::NotOffered(name.to_owned())),
         _ => {}
     }
     let package = interface.split_once('/').map_or(interface, |(package, _)| package);

@@ -72,6 +72,8 @@ pub struct Limits {
     pub outputs: usize,
     /// Bytes of all its outputs together.
     pub output_bytes: u64,
+    /// Bytes of all keys and values of the plugin's state.
+    pub state_bytes: u64,
 }
 
 impl Default for Limits {
@@ -89,6 +91,8 @@ impl Default for Limits {
             outputs: 100,
             // As much as the largest webhooks (GitHub's, at most 25 MiB) rarely reach.
             output_bytes: 4 * MIB,
+            // A million small entries: a database is for more.
+            state_bytes: 64 * MIB,
         }
     }
 }

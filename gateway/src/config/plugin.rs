@@ -78,7 +78,7 @@ impl PluginConfig {
                 config.grant.config = settings;
             }
         }
-        section.later(&["http", "secrets", "api", "verifier", "state"]);
+        section.later(&["http", "secrets", "api", "verifier"]);
         section.finish();
         config
     }
@@ -115,6 +115,10 @@ fn read_limits(limits: &mut Limits, section: &Section<'_, '_>) {
         fits.then_some(size)
     });
     set(&mut limits.memory, memory);
+    set(
+        &mut limits.state_bytes,
+        section.get("state_max").and_then(|node| node.parsed(units::size)),
+    );
     set(&mut limits.wall, section.get("timeout").and_then(|node| node.parsed(units::duration)));
     set(&mut limits.cpu, section.get("cpu").and_then(|node| node.parsed(units::duration)));
 }

@@ -53,7 +53,7 @@ fn describe(lease: &mut Lease) {
 
 impl Bench {
     async fn settle(&self, lease: Lease, version: &Version, policy: &Policy, ran: Ran) {
-        let Ran { result, wall, cpu, logs, .. } = ran;
+        let Ran { result, state, wall, cpu, logs, .. } = ran;
         let chance = self.chance.number();
         let verdict = result.as_ref().map(|_| ());
         let uncounted = lease.lost_leases + lease.excused;
@@ -69,7 +69,7 @@ impl Bench {
             attempt: Attempt { outcome, message, version: Some(version.digest()), wall, cpu, logs },
             fate,
             outputs: outputs.into_iter().map(|output| self.output(&lease.plugin, output)).collect(),
-            state: Vec::new(),
+            state,
         };
         self.commit(&lease, settlement).await;
     }

@@ -30,6 +30,11 @@ impl Reader {
         Self { window }
     }
 
+    /// The same with a connection of its own, so that neither waits for the other's queries.
+    pub fn apart(&self) -> Self {
+        Self::new(self.window.apart())
+    }
+
     /// How many of each there are. Costs the same however many that is.
     ///
     /// # Errors

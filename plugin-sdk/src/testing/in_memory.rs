@@ -2,6 +2,7 @@
 //! them is kept in the thread while it runs; tests in other threads do not see it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde_json::{Map, Value};
@@ -12,7 +13,7 @@ thread_local! {
     static CURRENT: RefCell<Option<Rc<Inner>>> = const { RefCell::new(None) };
 }
 
-/// A host without a gateway: config and time as the test sets them, chance from a seed, logs kept.
+/// A host without a gateway: config, state and time as the test sets them, chance from a seed, logs kept.
 #[derive(Debug, Default)]
 pub struct Host(Rc<Inner>);
 
@@ -23,7 +24,11 @@ struct Inner {
     monotonic_ns: Cell<u64>,
     random: Cell<u64>,
     logs: RefCell<Vec<LogLine>>,
+    state: RefCell<State>,
 }
+
+/// Values, and from when on each counts as absent.
+type State = BTreeMap<String, (Vec<u8>, Option<u64>)>;
 
 /// One line that the handler logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +59,12 @@ impl Host {
         self
     }
 
+    /// An entry of the plugin's state, that lasts.
+    pub fn state(self, key: impl Into<String>, value: impl AsRef<[u8]>) -> Self {
+        self.0.state.borrow_mut().insert(key.into(), (value.as_ref().to_vec(), None));
+        self
+    }
+
     /// Another seed for `random`; the same one gives the same numbers.
     pub fn seed(self, seed: u64) -> Self {
         self.0.random.set(seed);
@@ -71,13 +82,46 @@ impl Host {
     where
         H: FnOnce(Event) -> Result<Outputs, Failure>,
     {
+        let before = self.0.state.borrow().clone();
         let _running = Running::enter(&self.0);
-        handle(event)
+        let result = handle(event);
+        if result.is_err() {
+            // Nothing that a failed attempt wrote is kept.
+            *self.0.state.borrow_mut() = before;
+        }
+        result
+    }
+
+    /// What is in the plugin's state under a key.
+    pub fn stored(&self, key: &str) -> Option<Vec<u8>> {
+        self.0.seen(key).map(|(value, _)| value)
     }
 
     /// All lines logged so far.
     pub fn logs(&self) -> Vec<LogLine> {
         self.0.logs.borrow().clone()
+    }
+}
+
+impl Inner {
+    fn seen(&self, key: &str) -> Option<(Vec<u8>, Option<u64>)> {
+        let there =
+            |(_, until): &(_, Option<u64>)| until.is_none_or(|until| until > self.now_ms.get());
+        self.state.borrow().get(key).cloned().filter(there)
+    }
+
+    /// With the gateway's own limits on one entry.
+    fn keep(&self, key: &str, value: &[u8], ttl_ms: Option<u64>) -> Result<(), String> {
+        match (key.len(), value.len()) {
+            (1..=512, ..=65_536) => {}
+            (1..=512, len) => {
+                return Err(format!("the value has {len} bytes, at most 65536 are kept"));
+            }
+            (len, _) => return Err(format!("the key has {len} bytes, 1 to 512 are kept")),
+        }
+        let until = ttl_ms.map(|ttl| self.now_ms.get().saturating_add(ttl));
+        self.state.borrow_mut().insert(key.to_owned(), (value.to_vec(), until));
+        Ok(())
     }
 }
 
@@ -150,5 +194,59 @@ pub(crate) mod imports {
                 (mixed ^ (mixed >> 31)).to_le_bytes()[0]
             })
             .collect()
+    }
+
+    pub(crate) fn state_get(key: &str) -> Result<Option<Vec<u8>>, String> {
+        Ok(host("state::get").seen(key).map(|(value, _)| value))
+    }
+
+    pub(crate) fn state_set(key: &str, value: &[u8], ttl_ms: Option<u64>) -> Result<(), String> {
+        host("state::set").keep(key, value, ttl_ms)
+    }
+
+    pub(crate) fn state_set_if_absent(
+        key: &str,
+        value: &[u8],
+        ttl_ms: Option<u64>,
+    ) -> Result<bool, String> {
+        let host = host("state::set_if_absent");
+        let is_absent = host.seen(key).is_none();
+        if is_absent {
+            host.keep(key, value, ttl_ms)?;
+        }
+        Ok(is_absent)
+    }
+
+    pub(crate) fn state_increment(key: &str, by: i64, ttl_ms: Option<u64>) -> Result<i64, String> {
+        let host = host("state::increment");
+        let (value, until) = host.seen(key).unwrap_or_else(|| (b"0".to_vec(), None));
+        let text = String::from_utf8(value).unwrap_or_default();
+        let number: i64 = text.parse().map_err(|_| format!("the value of `{key}` is no number"))?;
+        let sum = number.checked_add(by).ok_or_else(|| format!("{number} + {by} is too large"))?;
+        let left = until.map(|until| until.saturating_sub(host.now_ms.get()));
+        host.keep(key, sum.to_string().as_bytes(), ttl_ms.or(left))?;
+        Ok(sum)
+    }
+
+    pub(crate) fn state_delete(key: &str) -> Result<bool, String> {
+        let host = host("state::delete");
+        let was_there = host.seen(key).is_some();
+        host.state.borrow_mut().remove(key);
+        Ok(was_there)
+    }
+
+    pub(crate) fn state_list(
+        prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<String>, String> {
+        let host = host("state::keys");
+        let keys: Vec<String> = host.state.borrow().keys().cloned().collect();
+        let is_meant = |key: &String| {
+            key.starts_with(prefix)
+                && after.is_none_or(|after| key.as_str() > after)
+                && host.seen(key).is_some()
+        };
+        Ok(keys.into_iter().filter(is_meant).take(limit as usize).collect())
     }
 }

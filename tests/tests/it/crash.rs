@@ -11,7 +11,7 @@ use hookweir_event::{Clock, EventId, Origin, Outcome};
 use hookweir_store::{DeliveryState, Shown};
 use hookweir_tests::{
     house::House,
-    load::{Accepted, ECHO, Load, PAYMENT, SPIN},
+    load::{Accepted, COUNT, ECHO, Load, PAYMENT, SPIN},
 };
 use rustix::process::Signal;
 use tokio::{
@@ -73,7 +73,7 @@ async fn acknowledged_events_survive_kill_9_and_end_done_exactly_once() {
          [plugins.hostile]\nrate = \"off\"\nconcurrency = 4\n",
     );
     let mut gateway = house.start().await;
-    let load = Load::start(&house, &[PAYMENT, PAYMENT, ECHO, SPIN, SPIN]);
+    let load = Load::start(&house, &[PAYMENT, COUNT, COUNT, ECHO, SPIN, SPIN]);
     let (mut counted, mut cut, mut settled) = (0, Vec::new(), None);
     for round in 0..rounds * 5 {
         // Every other round, so that no event is lost three times, which would be its end.
@@ -101,6 +101,7 @@ async fn acknowledged_events_survive_kill_9_and_end_done_exactly_once() {
     let events = house.settled().await;
     assert!(gateway.stop().await.success());
     let lost = audit(&accepted, &events);
+    audit_count(&house, &accepted).await;
     assert!(lost >= rounds as usize, "{rounds} rounds, but only {lost} attempts were cut off");
     let resent: Vec<_> = accepted.iter().filter(|accepted| accepted.sent > 1).collect();
     let known = resent.iter().filter(|accepted| accepted.duplicate).count();
@@ -109,6 +110,15 @@ async fn acknowledged_events_survive_kill_9_and_end_done_exactly_once() {
         accepted.len(),
         resent.len()
     );
+}
+
+/// The plugin's own counter has counted each event once, whatever was cut off or sent again.
+async fn audit_count(house: &House, accepted: &[Accepted]) {
+    let counted = accepted.iter().filter(|a| a.kind.event_type == COUNT.event_type).count();
+    let entry = house.reader().state(&"hostile".parse().unwrap(), "counted").await.unwrap();
+    let entry = entry.map(|entry| String::from_utf8(entry.value).unwrap());
+    assert!(counted > 0, "there was nothing to count");
+    assert_eq!(entry, Some(counted.to_string()));
 }
 
 /// Each accepted event is there once, done once, with its outputs and no more. Answers how many

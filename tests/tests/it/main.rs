@@ -18,6 +18,7 @@ mod readme;
 mod released;
 mod retain;
 mod sources;
+mod state;
 mod store_copy;
 mod store_faults;
 mod swap;

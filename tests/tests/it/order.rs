@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use hookweir_event::EventId;
-use hookweir_store::{DeliveryState, Shown};
+use hookweir_store::{DeliveryState, Shown, ShownDelivery};
 use hookweir_tests::house::House;
 
 const ORDERED: &str = "[plugins.hostile]\norder_by = \"header:x-order\"\nrate = \"off\"\n\
@@ -67,7 +67,8 @@ async fn one_key_is_handled_one_after_another_over_retries_and_a_kill() {
     }
     house.until("the first to run", |counts| counts.leased > 0).await;
     gateway.kill();
-    let behind = |shown: &&Shown| shown.deliveries[0].state == DeliveryState::Behind;
+    let is_behind = |d: &ShownDelivery| d.state == DeliveryState::Behind;
+    let behind = |shown: &&Shown| shown.deliveries.first().is_some_and(is_behind);
     assert!(house.events().await.iter().filter(behind).count() > 0, "nothing waits at the kill");
     let gateway = house.start().await;
     let events = house.settled().await;

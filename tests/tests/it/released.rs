@@ -2,9 +2,10 @@
 //! `tests/fixtures/released` are never rebuilt.
 
 use std::fs;
+use std::sync::Arc;
 
 use hookweir_event::{Clock, Event, EventId, Hops, Timestamp};
-use hookweir_host::{Grant, Host, Settings};
+use hookweir_host::{Grant, Host, NoState, Settings};
 use hookweir_tests::{guests::root, load::payment};
 
 fn event(origin: &str, event_type: &str, body: &str) -> Event {
@@ -25,8 +26,12 @@ fn event(origin: &str, event_type: &str, body: &str) -> Event {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn released_plugins_still_load_and_run() {
-    let host =
-        Host::new(Settings { instances: 1, ..Settings::default() }, Clock::system()).unwrap();
+    let host = Host::new(
+        Settings { instances: 1, ..Settings::default() },
+        Clock::system(),
+        Arc::new(NoState),
+    )
+    .unwrap();
     let folder = root().join("tests/fixtures/released");
     let paid = event("stripe", "payment_intent.succeeded", &payment("evt_1", "{}"));
     let push = fs::read_to_string(root().join("plugins/github/samples/push.json")).unwrap();

@@ -46,7 +46,7 @@ fn the_contract_is_checked_by_name() {
     assert!(matches!(inspect(&handler), Err(LoadFault::Unfit(_))), "{:?}", inspect(&handler));
     assert_eq!(inspect(&module("(component)")), Err(LoadFault::NoHandler));
     let component = |import: &str| module(&format!("(component (import \"{import}\" (instance)))"));
-    let state = "hookweir:plugin/state@1.0.0";
+    let state = "hookweir:plugin/http@1.0.0";
     assert_eq!(inspect(&component(state)), Err(LoadFault::NotOffered(state.into())));
     assert_eq!(
         refused(&component("hookweir:plugin/http@1.2.0")),

@@ -7,15 +7,16 @@ mod load;
 mod run;
 mod settings;
 
+use std::sync::Arc;
 use std::sync::OnceLock;
 
 use hookweir_event::{Clock, Event, EventId, Hops, Timestamp};
-use hookweir_host::{Grant, Host, LoadFault, Settings, Version};
+use hookweir_host::{Grant, Host, LoadFault, NoState, Settings, Version};
 
 /// One engine for the whole process, as in the gateway.
 fn host() -> &'static Host {
     static HOST: OnceLock<Host> = OnceLock::new();
-    HOST.get_or_init(|| Host::new(Settings::default(), Clock::system()).unwrap())
+    HOST.get_or_init(|| Host::new(Settings::default(), Clock::system(), Arc::new(NoState)).unwrap())
 }
 
 async fn prepare(bytes: impl Into<Vec<u8>>) -> Result<Version, LoadFault> {

@@ -1,9 +1,10 @@
 //! `hookweir plugin check`: what a file is, what it wants, and whether it would go live.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hookweir_event::{Clock, PluginName};
-use hookweir_host::{Grant, Host, Inspection, Kind, Settings, Wants, inspect};
+use hookweir_host::{Grant, Host, Inspection, Kind, NoState, Settings, Wants, inspect};
 
 use crate::{
     cli::{Exit, config_fault, runtime, say, tell},
@@ -78,7 +79,8 @@ fn describe(file: &Path, seen: &Inspection) {
 /// Loads it as the gateway would, down to the trial start.
 fn try_it(name: PluginName, bytes: Vec<u8>, own: Option<&PluginConfig>) -> Result<(), String> {
     let settings = Settings { instances: 1, ..Settings::default() };
-    let host = Host::new(settings, Clock::system()).map_err(|error| error.to_string())?;
+    let host = Host::new(settings, Clock::system(), Arc::new(NoState))
+        .map_err(|error| error.to_string())?;
     let grant = own.map_or_else(Grant::default, |own| own.grant.clone());
     let runtime = runtime().map_err(|error| error.to_string())?;
     let prepared = runtime.block_on(host.prepare(name, bytes, grant));

@@ -46,6 +46,11 @@ impl Window {
         Self { file, connection: Arc::default(), anchor }
     }
 
+    /// Another connection to the same file.
+    pub(crate) fn apart(&self) -> Self {
+        Self::beside(self.file.clone(), self.anchor.clone())
+    }
+
     /// Runs a query in one snapshot, on a thread that may block. It runs to its end, whether or not
     /// anyone waits still.
     pub(crate) async fn look<T: Send + 'static>(

@@ -4,6 +4,7 @@
 //! serves tests of the whole line. Where a type takes a number, the body holds it.
 
 mod harm;
+mod remembered;
 
 use std::time::Duration;
 
@@ -32,6 +33,9 @@ fn handle(event: Event) -> Result<Outputs, Failure> {
         "retry-until" => retry_until(&event),
         "reject" => Err(Failure::reject("as asked")),
         "spin" => spin(number(&event, 100)?),
+        "count" => count(),
+        "count-and-fail" => count().and(Err(Failure::retry("as asked"))),
+        "state" => remembered::steps(&event.text()),
         _ => harm::done_by(&event),
     }
 }
@@ -68,6 +72,12 @@ fn log_each_level() -> Result<Outputs, Failure> {
     log::warn!("a warning\nwith a line break and \u{1b}[31mcolour");
     log::error!("an error");
     Ok(outputs![])
+}
+
+/// Counts events, and says how many there were: an output more for each.
+fn count() -> Result<Outputs, Failure> {
+    let sum = state::increment("counted", 1)?;
+    Ok(outputs![Output::new("counted", sum.to_string())])
 }
 
 /// Is busy for so many milliseconds.

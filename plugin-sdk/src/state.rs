@@ -1,0 +1,147 @@
+//! The plugin's own data: keys and values that last from one event to the next.
+//!
+//! A call sees what it wrote before. All of it commits with the call's outcome or not at all: nothing that
+//! a failed attempt wrote is kept. If another attempt has changed meanwhile what this one has read, this
+//! one is run again from the start, and does not count as failed. So a counter counts each event once,
+//! whatever dies on the way.
+//!
+//! A key has at most 512 bytes, a value 64 KiB; the operator sets how much there can be in all.
+//!
+//! ```
+//! use std::time::Duration;
+//! use hookweir_sdk::prelude::*;
+//!
+//! fn handle(event: Event) -> Result<Outputs, Failure> {
+//!     let customer = event.text();
+//!     let orders = state::increment(&format!("orders:{customer}"), 1)?;
+//!     if orders == 1 {
+//!         state::set_for(&format!("welcome:{customer}"), "sent", Duration::from_secs(86_400))?;
+//!     }
+//!     Ok(outputs![Output::new("counted", orders.to_string())])
+//! }
+//!
+//! # use hookweir_sdk::testing::Host;
+//! let host = Host::new().state("orders:ada", "6");
+//! let outputs = host.run(handle, Event::builder("shop", "order").body("ada").build()).expect("handled");
+//! assert_eq!(outputs[0].body(), b"7");
+//! assert_eq!(host.stored("orders:ada").as_deref(), Some(&b"7"[..]));
+//! assert_eq!(host.stored("welcome:ada"), None);
+//! ```
+
+use std::time::Duration;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{Failure, host, malformed};
+
+/// The most keys that are asked for at once.
+const PAGE: u32 = 1000;
+
+/// What is kept under a key, if there is anything.
+///
+/// # Errors
+/// A retry: the key has no bytes or too many, one call has read too much, or the store can't be read.
+pub fn get(key: &str) -> Result<Option<Vec<u8>>, Failure> {
+    host::state_get(key).map_err(failed)
+}
+
+/// The same as a type of the plugin's own, from JSON.
+///
+/// # Errors
+/// As [`get`], and a retry if it does not fit: the event is not to blame.
+pub fn json<T: DeserializeOwned>(key: &str) -> Result<Option<T>, Failure> {
+    let Some(value) = get(key)? else { return Ok(None) };
+    let fits = serde_json::from_slice(&value);
+    fits.map(Some).map_err(|e| Failure::retry(malformed::json("state", &e).message()))
+}
+
+/// Keeps a value.
+///
+/// # Errors
+/// A retry: the key or the value is too long, or the plugin's state is full.
+pub fn set(key: &str, value: impl AsRef<[u8]>) -> Result<(), Failure> {
+    host::state_set(key, value.as_ref(), None).map_err(failed)
+}
+
+/// Keeps a value for some time; then it counts as absent.
+///
+/// # Errors
+/// As [`set`].
+pub fn set_for(key: &str, value: impl AsRef<[u8]>, ttl: Duration) -> Result<(), Failure> {
+    host::state_set(key, value.as_ref(), Some(millis(ttl))).map_err(failed)
+}
+
+/// Keeps a value of the plugin's own type, as JSON.
+///
+/// # Errors
+/// As [`set`], and a reject if it can't be JSON.
+pub fn set_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<(), Failure> {
+    set(key, serde_json::to_vec(value)?)
+}
+
+/// Keeps a value if there is none, for some time if one is given. Answers whether it was kept.
+///
+/// # Errors
+/// As [`get`] and [`set`].
+pub fn set_if_absent(
+    key: &str,
+    value: impl AsRef<[u8]>,
+    ttl: Option<Duration>,
+) -> Result<bool, Failure> {
+    host::state_set_if_absent(key, value.as_ref(), ttl.map(millis)).map_err(failed)
+}
+
+/// Adds to a number, which is kept in decimal digits; none counts as 0. Answers the sum. It expires when
+/// it did before.
+///
+/// # Errors
+/// As [`get`] and [`set`]; and a retry if there is something else, or the sum is too large.
+pub fn increment(key: &str, by: i64) -> Result<i64, Failure> {
+    host::state_increment(key, by, None).map_err(failed)
+}
+
+/// The same, and from now it lasts for this long.
+///
+/// # Errors
+/// As [`increment`].
+pub fn increment_for(key: &str, by: i64, ttl: Duration) -> Result<i64, Failure> {
+    host::state_increment(key, by, Some(millis(ttl))).map_err(failed)
+}
+
+/// Forgets a key. Answers whether it was there.
+///
+/// # Errors
+/// As [`get`].
+pub fn delete(key: &str) -> Result<bool, Failure> {
+    host::state_delete(key).map_err(failed)
+}
+
+/// The keys that begin with `prefix`, in the order of their bytes: up to `limit`, behind `after`.
+///
+/// What a listing says is not relied on: no attempt is run again because a key came or went.
+///
+/// # Errors
+/// A retry if the store can't be read.
+pub fn keys(prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>, Failure> {
+    let mut keys: Vec<String> = Vec::new();
+    while keys.len() < limit {
+        let wanted = u32::try_from(limit - keys.len()).unwrap_or(PAGE).min(PAGE);
+        let after = keys.last().map(String::as_str).or(after);
+        let page = host::state_list(prefix, after, wanted).map_err(failed)?;
+        let is_last = page.len() < wanted as usize;
+        keys.extend(page);
+        if is_last {
+            break;
+        }
+    }
+    Ok(keys)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "what `map_err` gives")]
+fn failed(message: String) -> Failure {
+    Failure::retry(format!("state: {message}"))
+}
+
+fn millis(ttl: Duration) -> u64 {
+    u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)
+}
