@@ -293,8 +293,8 @@ pub struct Output {
 pub enum Settled {
     /// The attempt, its fate, its outputs and its changes of state are on disk.
     Committed,
-    /// The state is not what the attempt relied on: nothing of it was kept. The delivery is due now, and
-    /// the attempt is not counted.
+    /// The state is not what the attempt relied on: nothing of it was kept. The delivery is due as it was,
+    /// in front of those that came later, and the attempt is not counted.
     Conflict,
     /// The lease is no longer held: nothing was changed, and no output was kept.
     LeaseLost,

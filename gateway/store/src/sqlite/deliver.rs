@@ -229,7 +229,8 @@ impl Batch<'_> {
                 return Ok(Settled::LeaseLost);
             };
             if !self.state_holds(plugin, &settlement.state)? {
-                self.give_back(std::slice::from_ref(key), Duration::ZERO)?;
+                // In its old place: behind all others it might never win.
+                self.take_back(key, None)?;
                 return Ok(Settled::Conflict);
             }
             self.change_state(plugin, &settlement.state)?;
@@ -320,7 +321,7 @@ impl Batch<'_> {
     fn close_lease(&mut self, key: &LeaseKey, fate: Fate) -> Result<bool, Fault> {
         let ended = match fate {
             Fate::Due { after } => {
-                return self.free(key, self.now + after, key.attempt);
+                return self.free(key, Some(self.now + after), key.attempt);
             }
             Fate::Done | Fate::Dead { .. } => {
                 let sql = "UPDATE deliveries
@@ -340,40 +341,48 @@ impl Batch<'_> {
     }
 
     /// Ends a lease and leaves the delivery open; false if it is not held any more.
-    fn free(&mut self, key: &LeaseKey, due_at: Timestamp, attempts: u32) -> Result<bool, Fault> {
+    fn free(
+        &mut self,
+        key: &LeaseKey,
+        due_at: Option<Timestamp>,
+        attempts: u32,
+    ) -> Result<bool, Fault> {
         let sql = "UPDATE deliveries
-            SET boot = NULL, leased_at = NULL, attempts = ?4, due_at = ?5
-            WHERE key = ?1 AND boot = ?2 AND turn = ?3 RETURNING plugin";
+            SET boot = NULL, leased_at = NULL, attempts = ?4, due_at = coalesce(?5, due_at)
+            WHERE key = ?1 AND boot = ?2 AND turn = ?3 RETURNING plugin, due_at";
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query(params![
             key.delivery,
             key.boot,
             key.turn,
             attempts,
-            due_at.as_millis()
+            due_at.map(Timestamp::as_millis)
         ])?;
         let Some(row) = rows.next()? else {
             return Ok(false);
         };
-        self.memory.note_due(row.get(0)?, due_at);
+        self.memory.note_due(row.get(0)?, Timestamp::from_millis(row.get(1)?));
         self.work_due = true;
         Ok(true)
     }
 
     pub(super) fn give_back(&mut self, leases: &[LeaseKey], after: Duration) -> Result<(), Fault> {
-        for key in leases {
-            let due_at = self.now + after;
-            let freed = if let Some(held) = self.fresh.held(key) {
-                self.fresh.release(key.delivery);
-                self.give_row(key.delivery, &held, &Given { attempts: 0, ..Given::free(due_at) })?;
-                true
-            } else {
-                self.free(key, due_at, key.attempt - 1)?
-            };
-            if freed {
-                self.memory.totals.leased -= 1;
-                self.memory.totals.due += 1;
-            }
+        leases.iter().try_for_each(|key| self.take_back(key, Some(self.now + after)))
+    }
+
+    /// Due then, or when it was, and no attempt more.
+    fn take_back(&mut self, key: &LeaseKey, due_at: Option<Timestamp>) -> Result<(), Fault> {
+        let freed = if let Some(held) = self.fresh.held(key) {
+            self.fresh.release(key.delivery);
+            let due_at = due_at.unwrap_or(held.due_at);
+            self.give_row(key.delivery, &held, &Given { attempts: 0, ..Given::free(due_at) })?;
+            true
+        } else {
+            self.free(key, due_at, key.attempt - 1)?
+        };
+        if freed {
+            self.memory.totals.leased -= 1;
+            self.memory.totals.due += 1;
         }
         Ok(())
     }

@@ -182,3 +182,24 @@ async fn what_it_takes_is_counted_and_its_keys_are_listed_without_their_values()
     store.lease_up_to("nobody", 1).await;
     assert_eq!(bytes(&store).await, 9);
 }
+
+/// Behind all others it would have to try again and again, and might never come to an end.
+#[tokio::test]
+async fn what_conflicts_goes_before_those_that_came_later() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let (first, second) = (leased(&store).await, leased(&store).await);
+    bed.time.advance(Duration::from_secs(1));
+    store.keep(new(event("push"), &[], &["a"])).await;
+    let winning = vec![set("n", Basis::Nothing, "1")];
+    assert_eq!(settle(&store, &second, winning.clone()).await, Settled::Committed);
+    assert_eq!(settle(&store, &first, winning).await, Settled::Conflict);
+    let again = store.lease_one("a").await;
+    assert_eq!((again.event.id, again.attempt), (first.event.id, 1));
+    // The same for one that has a row already.
+    assert_eq!(
+        settle(&store, &again, vec![set("n", Basis::Nothing, "2")]).await,
+        Settled::Conflict
+    );
+    assert_eq!(store.lease_one("a").await.event.id, first.event.id);
+}

@@ -285,7 +285,7 @@ impl Book {
             return Settled::LeaseLost;
         };
         if stale {
-            (delivery.state, delivery.due_at) = (DeliveryState::Due, now);
+            delivery.state = DeliveryState::Due;
             return Settled::Conflict;
         }
         delivery.outcomes.push(Outcome::Retry);
