@@ -19,5 +19,5 @@ pub use event::{Event, EventId, Headers, Hops, NewOutput, REDACTED};
 pub use name::{EventType, NameError, Origin, PluginName, SourceName};
 pub use order::OrderKey;
 pub use pattern::{Pattern, PatternError};
-pub use state::{Basis, Change, StateChange, StateEntry, StateKey};
+pub use state::{Basis, Change, Lasts, StateChange, StateEntry, StateKey};
 pub use time::{Backoff, Clock, Timestamp};

@@ -35,11 +35,22 @@ pub enum Change {
     Set {
         /// The value.
         value: Vec<u8>,
-        /// How long it holds, by the store's clock; for ever, if nothing is said.
-        ttl: Option<Duration>,
+        /// How long it holds, by the store's clock.
+        lasts: Lasts,
     },
     /// There is no entry.
     Delete,
+}
+
+/// How long an entry holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lasts {
+    /// Until it is deleted.
+    ForEver,
+    /// From its commit on.
+    For(Duration),
+    /// As long as the entry that it replaces would have.
+    AsBefore,
 }
 
 /// An entry of a plugin's state.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hookweir_event::{Clock, Event, Failure, LogLine, NewOutput, StateChange};
+use hookweir_event::{Clock, Event, Failure, LogLine, NewOutput, Outcome, StateChange};
 use wasmtime::{Engine, Store, UpdateDeadline};
 
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
 pub struct Ran {
     /// The outputs, or why there are none.
     pub result: Result<Vec<NewOutput>, Failure>,
-    /// What it read and changed of its state; nothing, if it failed.
+    /// What it read and changed of its state. If it rejected the event: what it read; if it failed: nothing.
     pub state: Vec<StateChange>,
     /// From start to end.
     pub wall: Duration,
@@ -106,9 +106,16 @@ pub(crate) async fn run(
     };
     let memory_peak = store.data().limiter.peak();
     // A line without an end is written when its stream goes.
-    let Guest { state, .. } = store.into_data();
-    // What a failed attempt wrote was never there.
-    let state = if result.is_ok() { state.into_changes() } else { Vec::new() };
+    let Guest { mut state, .. } = store.into_data();
+    if let Some(reason) = state.unreadable() {
+        return Err(NotRun::State(reason));
+    }
+    let state = match &result {
+        Ok(_) => state.into_changes(),
+        // What it saw must have been so; what a failed attempt wrote was never there.
+        Err(failure) if failure.outcome == Outcome::Reject => state.into_reads(),
+        Err(_) => Vec::new(),
+    };
     let logs = logs.lock().finish();
     Ok(Ran { result, state, wall: started.elapsed(), cpu: meter.spent(), memory_peak, logs })
 }

@@ -37,6 +37,9 @@ pub enum NotRun {
     /// The system gave no memory for an instance.
     #[error("the system has no memory for a plugin instance")]
     NoMemory,
+    /// The plugin's state could not be read.
+    #[error("the plugin's state can't be read: {0}")]
+    State(String),
     /// The host is shutting down.
     #[error("the gateway is shutting down")]
     ShuttingDown,

@@ -4,14 +4,16 @@
 //! settlement, which the store commits whole if all is still as it was, and else not at all.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map},
+    collections::{BTreeMap, BTreeSet},
     ops::Bound,
     pin::Pin,
     sync::Arc,
     time::Duration,
 };
 
-use hookweir_event::{Basis, Change, PluginName, StateChange, StateEntry, StateKey, Timestamp};
+use hookweir_event::{
+    Basis, Change, Lasts, PluginName, StateChange, StateEntry, StateKey, Timestamp,
+};
 
 /// Bytes of a key.
 const KEY_MAX: usize = 512;
@@ -19,9 +21,12 @@ const KEY_MAX: usize = 512;
 const VALUE_MAX: usize = 64 << 10;
 /// Keys of one listing.
 const LIST_MAX: u32 = 1000;
-/// Entries that one attempt can read or change, and bytes of what it then holds of them.
+/// Entries that one attempt can read or change.
 const TOUCHED_MAX: usize = 1000;
+/// Bytes of keys and values that the host holds of them, for as long as the attempt runs.
 const HELD_MAX: usize = 4 << 20;
+/// Keys that are asked for at once, at least: of those that have expired there may be many in a row.
+const PAGE_MIN: usize = 100;
 
 /// What a [`StateReader`] answers.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
@@ -79,6 +84,8 @@ pub(crate) struct State {
     bytes: Option<u64>,
     touched: BTreeMap<String, Touched>,
     held: usize,
+    /// Why the store could not be read the last time.
+    unreadable: Option<String>,
 }
 
 /// An entry that the attempt has read or changed.
@@ -86,7 +93,17 @@ struct Touched {
     based_on: Basis,
     /// What the attempt sees there.
     now: Option<Seen>,
-    change: Change,
+    done: Done,
+    /// Bytes of key and value that were committed, as far as that is known.
+    committed: usize,
+}
+
+/// What the attempt did to an entry. What it wrote is what it sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Done {
+    Nothing,
+    Set(Lasts),
+    Deleted,
 }
 
 struct Seen {
@@ -96,17 +113,41 @@ struct Seen {
 
 impl State {
     pub(crate) fn new(committed: Arc<dyn StateReader>, plugin: PluginName, bytes_max: u64) -> Self {
-        Self { committed, plugin, bytes_max, bytes: None, touched: BTreeMap::new(), held: 0 }
+        Self {
+            committed,
+            plugin,
+            bytes_max,
+            bytes: None,
+            touched: BTreeMap::new(),
+            held: 0,
+            unreadable: None,
+        }
     }
 
     /// What the settlement has to check and to change.
     pub(crate) fn into_changes(self) -> Vec<StateChange> {
-        let change = |(key, touched): (String, Touched)| StateChange {
-            key,
-            based_on: touched.based_on,
-            change: touched.change,
+        let change = |(key, touched): (String, Touched)| {
+            let change = match (touched.done, touched.now) {
+                (Done::Set(lasts), Some(seen)) => Change::Set { value: seen.value, lasts },
+                (Done::Deleted, _) => Change::Delete,
+                _ => Change::Keep,
+            };
+            StateChange { key, based_on: touched.based_on, change }
         };
         self.touched.into_iter().map(change).collect()
+    }
+
+    /// What the settlement has to check alone: of an attempt that writes nothing, but ends the delivery for
+    /// good by what it saw.
+    pub(crate) fn into_reads(self) -> Vec<StateChange> {
+        let keep = |change: StateChange| StateChange { change: Change::Keep, ..change };
+        let relies = |change: &StateChange| change.based_on != Basis::Anything;
+        self.into_changes().into_iter().filter(relies).map(keep).collect()
+    }
+
+    /// Why the store could not be read, if it could not: then the attempt is nobody's fault.
+    pub(crate) fn unreadable(&mut self) -> Option<String> {
+        self.unreadable.take()
     }
 
     pub(crate) async fn get(
@@ -132,19 +173,37 @@ impl State {
                 value.len()
             ));
         }
+        let lasts = ttl.map_or(Lasts::ForEver, Lasts::For);
+        self.write(now, key, value, lasts).await
+    }
+
+    async fn write(
+        &mut self,
+        now: Timestamp,
+        key: String,
+        value: Vec<u8>,
+        lasts: Lasts,
+    ) -> Result<(), String> {
+        let before = self.touched.get(&key).map(Touched::held);
+        // The key is held with the entry.
+        let (key_len, held) = before.map_or((key.len(), 0), |held| (0, held));
+        self.check_held(before.is_none(), (key_len + value.len()).saturating_sub(held))?;
         self.make_room(&key, value.len()).await?;
-        let len = value.len();
-        let touched = match self.touched.entry(key) {
-            btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            // It did not look, so it relies on nothing.
-            btree_map::Entry::Vacant(entry) => {
-                entry.insert(Touched { based_on: Basis::Anything, now: None, change: Change::Keep })
-            }
+        self.held = (self.held + key_len + value.len()).saturating_sub(held);
+        // It did not look, so it relies on nothing.
+        let touched = self.touched.entry(key).or_insert(Touched {
+            based_on: Basis::Anything,
+            now: None,
+            done: Done::Nothing,
+            committed: 0,
+        });
+        let expires_at = match lasts {
+            Lasts::ForEver => None,
+            Lasts::For(ttl) => Some(now + ttl),
+            Lasts::AsBefore => touched.now.as_ref().and_then(|seen| seen.expires_at),
         };
-        let before = touched.now.as_ref().map_or(0, |seen| seen.value.len());
-        touched.change = Change::Set { value: value.clone(), ttl };
-        touched.now = Some(Seen { value, expires_at: ttl.map(|ttl| now + ttl) });
-        self.held = self.held.saturating_sub(before) + len;
+        touched.now = Some(Seen { value, expires_at });
+        touched.done = Done::Set(lasts);
         Ok(())
     }
 
@@ -179,19 +238,27 @@ impl State {
                 .and_then(|text| text.parse::<i64>().ok())
                 .ok_or_else(|| format!("the value of `{key}` is no number"))?,
         };
-        let left = seen.and_then(|seen| seen.expires_at).map(|at| at.since(now));
         let sum = number.checked_add(by).ok_or_else(|| format!("{number} + {by} is too large"))?;
-        self.set(now, key, sum.to_string().into_bytes(), ttl.or(left)).await?;
+        let is_there = seen.is_some();
+        let lasts = match (ttl, self.touched.get(&key).map(|touched| touched.done)) {
+            (Some(ttl), _) => Lasts::For(ttl),
+            (None, Some(Done::Set(lasts))) if is_there => lasts,
+            (None, _) if is_there => Lasts::AsBefore,
+            (None, _) => Lasts::ForEver,
+        };
+        self.write(now, key, sum.to_string().into_bytes(), lasts).await?;
         Ok(sum)
     }
 
     /// Whether the key was there.
     pub(crate) async fn delete(&mut self, now: Timestamp, key: String) -> Result<bool, String> {
         let was_there = self.look(now, &key).await?.is_some();
-        if was_there && let Some(touched) = self.touched.get_mut(&key) {
-            let before = touched.now.take().map_or(0, |seen| seen.value.len());
-            touched.change = Change::Delete;
-            self.held = self.held.saturating_sub(before);
+        // One of its own may have expired since; it must not be written all the same.
+        if let Some(touched) = self.touched.get_mut(&key)
+            && (was_there || touched.done != Done::Nothing)
+        {
+            self.held = self.held.saturating_sub(touched.held());
+            (touched.now, touched.done) = (None, Done::Deleted);
         }
         Ok(was_there)
     }
@@ -206,12 +273,13 @@ impl State {
         limit: u32,
     ) -> Result<Vec<String>, String> {
         let limit = limit.min(LIST_MAX) as usize;
-        let (mut found, mut after) = (BTreeSet::new(), after);
+        let (mut found, mut after, size) = (BTreeSet::new(), after, limit.max(PAGE_MIN));
         while found.len() < limit {
-            let page = self.committed.keys(&self.plugin, prefix, after.as_deref(), limit).await?;
+            let page = self.committed.keys(&self.plugin, prefix, after.as_deref(), size).await;
+            let page = page.map_err(|error| self.unread(error))?;
             // Up to where this page tells.
             let end =
-                (page.len() >= limit).then(|| page.last().map(|last| last.key.clone())).flatten();
+                (page.len() >= size).then(|| page.last().map(|last| last.key.clone())).flatten();
             let is_there = |key: &StateKey| {
                 !self.touched.contains_key(&key.key) && key.expires_at.is_none_or(|at| at > now)
             };
@@ -250,20 +318,27 @@ impl State {
     async fn look(&mut self, now: Timestamp, key: &str) -> Result<Option<&Seen>, String> {
         check_key(key)?;
         if !self.touched.contains_key(key) {
-            self.check_held(0)?;
-            let found = self.committed.get(&self.plugin, key).await?;
+            self.check_held(true, key.len())?;
+            let found = self.committed.get(&self.plugin, key).await;
+            let found = found.map_err(|error| self.unread(error))?;
             let based_on = found.as_ref().map_or(Basis::Nothing, |e| Basis::Version(e.version));
-            let seen = found.map(|e| Seen { value: e.value, expires_at: e.expires_at });
-            self.held += key.len() + seen.as_ref().map_or(0, |seen| seen.value.len());
-            let touched = Touched { based_on, now: seen, change: Change::Keep };
+            let committed = found.as_ref().map_or(0, |entry| key.len() + entry.value.len());
+            let now = found.map(|e| Seen { value: e.value, expires_at: e.expires_at });
+            let touched = Touched { based_on, now, done: Done::Nothing, committed };
+            self.held += key.len() + touched.held();
             self.touched.insert(key.to_owned(), touched);
         }
         Ok(self.touched.get(key).and_then(|touched| touched.seen(now)))
     }
 
-    /// Whether one attempt may hold an entry more, and so many bytes.
-    fn check_held(&self, more: usize) -> Result<(), String> {
-        if self.touched.len() >= TOUCHED_MAX {
+    fn unread(&mut self, error: String) -> String {
+        self.unreadable = Some(error.clone());
+        error
+    }
+
+    /// Whether one attempt may hold so many bytes more, and an entry more if it is a new one.
+    fn check_held(&self, is_new: bool, more: usize) -> Result<(), String> {
+        if is_new && self.touched.len() >= TOUCHED_MAX {
             return Err(format!("one attempt can use {TOUCHED_MAX} entries of its state"));
         }
         if self.held + more > HELD_MAX {
@@ -272,33 +347,52 @@ impl State {
         Ok(())
     }
 
-    /// Whether the plugin may have so much more. What other attempts write meanwhile is not known here: it
-    /// can go over its limit by what runs at the same time.
+    /// Whether the plugin may have a value of this length there. What other attempts write meanwhile is not
+    /// known here: it can go over its limit by what runs at the same time.
     async fn make_room(&mut self, key: &str, len: usize) -> Result<(), String> {
-        if !self.touched.contains_key(key) {
-            self.check_held(key.len() + len)?;
-        }
         let committed = match self.bytes {
             Some(bytes) => bytes,
-            None => *self.bytes.insert(self.committed.bytes(&self.plugin).await?),
+            None => {
+                let bytes = self.committed.bytes(&self.plugin).await;
+                let bytes = bytes.map_err(|error| self.unread(error))?;
+                *self.bytes.insert(bytes)
+            }
         };
-        let own = |(name, touched): (&String, &Touched)| match &touched.change {
-            Change::Set { value, .. } if name != key => name.len() + value.len(),
-            _ => 0,
-        };
-        let written: usize = self.touched.iter().map(own).sum();
-        let wanted = committed.saturating_add((written + key.len() + len) as u64);
-        if wanted > self.bytes_max {
-            return Err(format!(
-                "its state is full: it may have {} bytes and has {committed}",
-                self.bytes_max
-            ));
+        let (mut more, mut less) = ((key.len() + len) as u64, 0_u64);
+        for (name, touched) in &self.touched {
+            match touched.done {
+                Done::Nothing if name == key => less += touched.committed as u64,
+                Done::Nothing => {}
+                Done::Deleted => less += touched.committed as u64,
+                Done::Set(_) => {
+                    less += touched.committed as u64;
+                    let own = if name == key { 0 } else { name.len() + touched.held() };
+                    more += own as u64;
+                }
+            }
         }
-        Ok(())
+        if committed.saturating_add(more).saturating_sub(less) <= self.bytes_max {
+            return Ok(());
+        }
+        if !self.touched.contains_key(key) {
+            // It is replaced, if it is there; nobody has looked.
+            let found = self.committed.get(&self.plugin, key).await;
+            let found = found.map_err(|error| self.unread(error))?;
+            less += found.map_or(0, |entry| key.len() + entry.value.len()) as u64;
+        }
+        if committed.saturating_add(more).saturating_sub(less) <= self.bytes_max {
+            return Ok(());
+        }
+        Err(format!("its state is full: it may have {} bytes and has {committed}", self.bytes_max))
     }
 }
 
 impl Touched {
+    /// Bytes of the value that is held.
+    fn held(&self) -> usize {
+        self.now.as_ref().map_or(0, |seen| seen.value.len())
+    }
+
     fn seen(&self, now: Timestamp) -> Option<&Seen> {
         self.now.as_ref().filter(|seen| seen.expires_at.is_none_or(|at| at > now))
     }
@@ -313,196 +407,4 @@ fn check_key(key: &str) -> Result<(), String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Mutex, PoisonError};
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
-
-    /// Committed entries, each in a version of its own.
-    #[derive(Default)]
-    struct Kept(Mutex<BTreeMap<String, StateEntry>>);
-
-    impl Kept {
-        fn entries(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, StateEntry>> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner)
-        }
-
-        /// Does what a store does with a settlement.
-        fn commit(&self, changes: Vec<StateChange>, version: u64) {
-            let mut entries = self.entries();
-            for StateChange { key, based_on, change } in changes {
-                let found = entries.get(&key).map(|entry| entry.version);
-                match based_on {
-                    Basis::Anything => {}
-                    Basis::Nothing => assert_eq!(found, None),
-                    Basis::Version(version) => assert_eq!(found, Some(version)),
-                }
-                match change {
-                    Change::Keep => {}
-                    Change::Delete => _ = entries.remove(&key),
-                    Change::Set { value, ttl } => {
-                        let expires_at = ttl.map(|ttl| NOW + ttl);
-                        let entry = StateEntry { key: key.clone(), version, value, expires_at };
-                        entries.insert(key, entry);
-                    }
-                }
-            }
-        }
-    }
-
-    impl StateReader for Kept {
-        fn get<'a>(&'a self, _: &'a PluginName, key: &'a str) -> Answer<'a, Option<StateEntry>> {
-            let found = self.entries().get(key).cloned();
-            Box::pin(async { Ok(found) })
-        }
-
-        fn keys<'a>(
-            &'a self,
-            _: &'a PluginName,
-            prefix: &'a str,
-            after: Option<&'a str>,
-            limit: usize,
-        ) -> Answer<'a, Vec<StateKey>> {
-            let entries = self.entries();
-            let meant = entries.values().filter(|entry| {
-                entry.key.starts_with(prefix)
-                    && after.is_none_or(|after| entry.key.as_str() > after)
-            });
-            let key = |e: &StateEntry| StateKey { key: e.key.clone(), expires_at: e.expires_at };
-            let keys = meant.map(key).take(limit).collect();
-            Box::pin(async { Ok(keys) })
-        }
-
-        fn bytes<'a>(&'a self, _: &'a PluginName) -> Answer<'a, u64> {
-            Box::pin(async { Ok(0) })
-        }
-    }
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        Get(String),
-        Set(String, u8, Option<u64>),
-        SetIfAbsent(String, u8),
-        Increment(String, i64),
-        Delete(String),
-        List {
-            prefix: &'static str,
-            after: Option<String>,
-            limit: u32,
-        },
-        /// The attempt is settled, and another begins.
-        Commit,
-    }
-
-    fn key() -> impl Strategy<Value = String> {
-        proptest::sample::select(&["a", "a:1", "a:2", "a:3", "b", "b:1"][..])
-            .prop_map(str::to_owned)
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        let ttl = prop_oneof![3 => Just(None), 1 => Just(Some(0)), 1 => Just(Some(5))];
-        prop_oneof![
-            key().prop_map(Step::Get),
-            (key(), 0..10_u8, ttl).prop_map(|(key, value, ttl)| Step::Set(key, value, ttl)),
-            (key(), 0..10_u8).prop_map(|(key, value)| Step::SetIfAbsent(key, value)),
-            (key(), -3..4_i64).prop_map(|(key, by)| Step::Increment(key, by)),
-            key().prop_map(Step::Delete),
-            (
-                proptest::sample::select(&["", "a", "a:", "b", "c"][..]),
-                proptest::option::of(key()),
-                0..4_u32
-            )
-                .prop_map(|(prefix, after, limit)| Step::List { prefix, after, limit }),
-            Just(Step::Commit),
-        ]
-    }
-
-    /// What a plugin sees is a map: in a call, and from one to the next.
-    async fn run(steps: Vec<Step>) {
-        let (kept, plugin) = (Arc::new(Kept::default()), "a".parse::<PluginName>().unwrap());
-        let open = || State::new(kept.clone(), plugin.clone(), u64::MAX);
-        let (mut state, mut map) = (open(), BTreeMap::<String, Vec<u8>>::new());
-        let number = |value: &Vec<u8>| str::from_utf8(value).unwrap().parse::<i64>().unwrap();
-        for (nth, step) in steps.into_iter().enumerate() {
-            match step {
-                Step::Get(key) => {
-                    let expected = map.get(&key).cloned();
-                    assert_eq!(state.get(NOW, key).await, Ok(expected));
-                }
-                Step::Set(key, value, ttl) => {
-                    let value = value.to_string().into_bytes();
-                    let lasts = ttl.map(Duration::from_secs);
-                    state.set(NOW, key.clone(), value.clone(), lasts).await.unwrap();
-                    match ttl {
-                        Some(0) => _ = map.remove(&key),
-                        _ => _ = map.insert(key, value),
-                    }
-                }
-                Step::SetIfAbsent(key, value) => {
-                    let value = value.to_string().into_bytes();
-                    let set = state.set_if_absent(NOW, key.clone(), value.clone(), None).await;
-                    assert_eq!(set, Ok(!map.contains_key(&key)));
-                    map.entry(key).or_insert(value);
-                }
-                Step::Increment(key, by) => {
-                    let sum = map.get(&key).map_or(0, number) + by;
-                    assert_eq!(state.increment(NOW, key.clone(), by, None).await, Ok(sum));
-                    map.insert(key, sum.to_string().into_bytes());
-                }
-                Step::Delete(key) => {
-                    let was_there = map.remove(&key).is_some();
-                    assert_eq!(state.delete(NOW, key).await, Ok(was_there));
-                }
-                Step::List { prefix, after, limit } => {
-                    let is_meant = |key: &&String| {
-                        key.starts_with(prefix) && after.as_ref().is_none_or(|after| *key > after)
-                    };
-                    let expected: Vec<_> =
-                        map.keys().filter(is_meant).take(limit as usize).cloned().collect();
-                    assert_eq!(state.list(NOW, prefix, after.clone(), limit).await, Ok(expected));
-                }
-                Step::Commit => {
-                    let settled = std::mem::replace(&mut state, open());
-                    kept.commit(settled.into_changes(), nth as u64);
-                }
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_plugin_sees_a_map(steps in prop::collection::vec(step(), 1..60)) {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            runtime.block_on(run(steps));
-        }
-    }
-
-    /// What was looked at is relied on, and nothing else.
-    #[tokio::test]
-    async fn a_settlement_relies_on_what_was_read() {
-        let kept = Arc::new(Kept::default());
-        let set = |key: &str| StateChange {
-            key: key.to_owned(),
-            based_on: Basis::Anything,
-            change: Change::Set { value: b"1".to_vec(), ttl: None },
-        };
-        kept.commit(vec![set("read"), set("written")], 7);
-        let mut state = State::new(kept, "a".parse().unwrap(), u64::MAX);
-        state.get(NOW, "read".into()).await.unwrap();
-        state.get(NOW, "absent".into()).await.unwrap();
-        state.set(NOW, "written".into(), b"2".to_vec(), None).await.unwrap();
-        state.list(NOW, "", None, 10).await.unwrap();
-        let based_on: Vec<_> =
-            state.into_changes().into_iter().map(|c| (c.key, c.based_on)).collect();
-        let expected = [
-            ("absent".to_owned(), Basis::Nothing),
-            ("read".to_owned(), Basis::Version(7)),
-            ("written".to_owned(), Basis::Anything),
-        ];
-        assert_eq!(based_on, expected);
-    }
-}
+mod tests;

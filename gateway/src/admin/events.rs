@@ -128,12 +128,13 @@ fn page<T>(page: Page<T>, show: impl Fn(T) -> Value) -> Value {
 pub(super) async fn show(store: &Store, id: &str) -> Result<Value, Fault> {
     let id: EventId = parsed("id", id)?;
     let reader = store.reader();
-    let found = (reader.show(id).await?, reader.event(id).await?);
-    let (Some(shown), Some(event)) = found else {
-        return Err(Fault::missing("no event has this id, or it was forgotten"));
-    };
-    let mut answer = summary(shown);
-    content(&mut answer, &event);
+    let missing = || Fault::missing("no event has this id, or it was forgotten");
+    let mut answer = summary(reader.show(id).await?.ok_or_else(missing)?);
+    match reader.event(id).await {
+        Ok(event) => content(&mut answer, &event.ok_or_else(missing)?),
+        // It has rotted: the rest is shown all the same.
+        Err(error) => answer["unreadable"] = json!(error.to_string()),
+    }
     Ok(answer)
 }
 
@@ -247,7 +248,14 @@ async fn kept(reader: &Reader, ids: &[EventId]) -> Result<Vec<Event>, ReadError>
     let mut events = Vec::with_capacity(ids.len());
     for (nth, id) in ids.iter().enumerate() {
         if !ids[..nth].contains(id) {
-            events.extend(reader.event(*id).await?);
+            match reader.event(*id).await {
+                Ok(event) => events.extend(event),
+                // The others are replayed.
+                Err(error @ ReadError::Failed(_)) => {
+                    tracing::warn!(event_id = %id, %error, "the event can't be read, and is not replayed");
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(events)

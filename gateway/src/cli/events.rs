@@ -286,9 +286,10 @@ fn detail(event: &Value) -> String {
         lines.push(format!("{}: {}", part(0), part(1)));
     }
     lines.push(String::new());
-    match event["body"].as_str() {
-        Some(body) => lines.extend(body.lines().map(str::to_owned)),
-        None => {
+    match (event["body"].as_str(), event["unreadable"].as_str()) {
+        (Some(body), _) => lines.extend(body.lines().map(str::to_owned)),
+        (None, Some(why)) => lines.push(format!("its content is lost: {why}")),
+        (None, None) => {
             let (bytes, body) = (&event["bytes"], text(event, "bodyBase64"));
             lines.push(format!("{bytes} bytes in base64: {body}"));
         }

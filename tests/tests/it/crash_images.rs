@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use hookweir_event::{
-    Attempt, Basis, Change, Clock, Digest, Event, EventId, Fate, Hops, OrderKey, Outcome,
+    Attempt, Basis, Change, Clock, Digest, Event, EventId, Fate, Hops, Lasts, OrderKey, Outcome,
     PluginName, StateChange, Timestamp,
 };
 use hookweir_store::{
@@ -132,7 +132,7 @@ async fn settlement(store: &Store, key: hookweir_store::LeaseKey, n: usize) -> S
         None => (Basis::Nothing, 0),
         Some(entry) => (Basis::Version(entry.version), counted(&entry.value)),
     };
-    let change = Change::Set { value: (count + 1).to_string().into(), ttl: None };
+    let change = Change::Set { value: (count + 1).to_string().into(), lasts: Lasts::ForEver };
     let attempt = Attempt {
         outcome: Outcome::Done,
         message: None,

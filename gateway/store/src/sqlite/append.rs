@@ -283,7 +283,6 @@ fn check_fan_out(deliveries: usize) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The record of an attempt in which no plugin ran to an end.
 /// The most bytes of one event: with others in its parcel it still fits into a row of SQLite's.
 const EVENT_MAX: usize = 512 << 20;
 
@@ -296,6 +295,7 @@ fn check_size(len: usize) -> Result<(), Fault> {
     }
 }
 
+/// The record of an attempt in which no plugin ran to an end.
 pub(super) fn nothing_ran(outcome: Outcome, message: &str) -> Attempt {
     Attempt {
         outcome,

@@ -189,20 +189,6 @@ impl Batch<'_> {
         Ok((key, lease))
     }
 
-    /// Ends a delivery whose event has rotted on the disk: it must not hold up those that have not.
-    fn bury_rotten(&mut self, key: LeaseKey) -> Result<(), Fault> {
-        tracing::error!(event_id = %key.ids[0], "the event can't be read any more; `hookweir store check` says what is damaged");
-        let message = "the event can't be read any more: the store is damaged";
-        let settlement = Settlement {
-            key,
-            attempt: nothing_ran(Outcome::Unreadable, message),
-            fate: Fate::Dead { blocks: true },
-            outputs: Vec::new(),
-            state: Vec::new(),
-        };
-        self.settle(&settlement).map(|_| ())
-    }
-
     /// Writes a lease down. Touches no index.
     fn mark(&mut self, key: &LeaseKey) -> Result<(), Fault> {
         let sql = "UPDATE deliveries SET boot = ?2, turn = ?3, leased_at = ?4 WHERE key = ?1";

@@ -40,6 +40,7 @@ mod pack;
 mod parcels;
 mod recount;
 mod retain;
+mod rotten;
 mod schema;
 pub(crate) mod search;
 mod stand;

@@ -19,7 +19,7 @@ use super::{
     memory::Totals,
     parcels::{self, Entry, Parcel, Parcels, Part, Walk},
     schema::ORDINAL_BITS,
-    stand, state,
+    stand,
 };
 use crate::{DeliveryState, Keep, Retention};
 
@@ -297,7 +297,6 @@ fn sweep(connection: &Connection, now: Timestamp) -> Result<Rest, Fault> {
     let sql = "DELETE FROM departed WHERE key IN
                    (SELECT key FROM departed WHERE claimed_until <= ?1 LIMIT ?2)";
     connection.prepare_cached(sql)?.execute(params![now, SWEEP])?;
-    state::expire(connection, now, SWEEP)?;
     let sql = "DELETE FROM blocks WHERE key IN
                    (SELECT key FROM blocks WHERE key < (SELECT min(key) FROM parcels) >> 10
                     ORDER BY key LIMIT ?1)";

@@ -1,6 +1,6 @@
 //! A plugin's state: checked and changed in the transaction that settles the attempt.
 
-use hookweir_event::{Basis, Change, StateChange};
+use hookweir_event::{Basis, Change, Lasts, StateChange};
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -38,17 +38,22 @@ impl Batch<'_> {
             }
             match change {
                 Change::Keep => {}
-                Change::Set { value, ttl } => {
+                Change::Set { value, lasts } => {
                     grown += (key.len() + value.len()).cast_signed() as i64;
                     let sql = "INSERT INTO state (plugin, name, version, value, expires_at)
                                VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (plugin, name) DO UPDATE
-                               SET version = ?3, value = ?4, expires_at = ?5";
-                    let expires_at = ttl.map(|ttl| (self.now + ttl).as_millis());
+                               SET version = ?3, value = ?4,
+                                   expires_at = CASE WHEN ?6 THEN expires_at ELSE ?5 END";
+                    let (expires_at, as_before) = match lasts {
+                        Lasts::ForEver => (None, false),
+                        Lasts::For(ttl) => (Some((self.now + *ttl).as_millis()), false),
+                        Lasts::AsBefore => (None, true),
+                    };
                     let version = self.memory.totals.next_version;
                     self.memory.totals.next_version += 1;
                     self.connection
                         .prepare_cached(sql)?
-                        .execute(params![plugin, key, version, value, expires_at])?;
+                        .execute(params![plugin, key, version, value, expires_at, as_before])?;
                 }
                 Change::Delete => {
                     let sql = "DELETE FROM state WHERE plugin = ?1 AND name = ?2";

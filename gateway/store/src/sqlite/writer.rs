@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, sync::atomic::Ordering};
 
-use hookweir_event::Timestamp;
+use hookweir_event::{Change, Timestamp};
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
@@ -18,8 +18,9 @@ use super::{
     memory::Totals,
     open::Database,
     retain::Rest,
+    state,
 };
-use crate::{Health, Room, SqliteFile, StoreError};
+use crate::{Health, Room, Settlement, SqliteFile, StoreError};
 
 /// The most operations in one transaction. 64 senders make batches of 32 to 64; a flood is cut here,
 /// so that an answer waits for 30 ms of work at most.
@@ -34,6 +35,8 @@ const BATCH_BYTES: usize = 8 << 20;
 const STEP_ALONE: usize = 256;
 const STEPS_IN_A_ROW: u32 = 8;
 const STEP_BESIDE: usize = 64;
+/// How many expired entries of plugins' state a commit deletes.
+const EXPIRED_MAX: i64 = 256;
 
 /// An operation's own result; the batch's failure is the `Err` around a list of these.
 type Results = Vec<Result<Done, StoreError>>;
@@ -196,6 +199,8 @@ impl<'s> Writer<'s> {
             }
         }
         known.write(connection, now)?;
+        // With each commit: one with state makes fewer than that, and what has expired counts until it is gone.
+        state::expire(connection, now.as_millis(), EXPIRED_MAX)?;
         let rest = forget(database, now, before)?;
         let Database { connection, known, .. } = database;
         // A commit that writes nothing would prove nothing.
@@ -319,9 +324,7 @@ impl Work {
         };
         self.bytes += match &verb {
             Verb::Append(new) => new.body.len(),
-            Verb::Settle(settlement) => {
-                settlement.outputs.iter().map(|output| output.event.body.len()).sum()
-            }
+            Verb::Settle(settlement) => written(settlement),
             Verb::Lease(_)
             | Verb::GiveBack(..)
             | Verb::Mend(..)
@@ -331,6 +334,16 @@ impl Work {
         self.verbs.push(verb);
         self.replies.push(reply);
     }
+}
+
+/// What a settlement has to be written for it.
+fn written(settlement: &Settlement) -> usize {
+    let outputs = settlement.outputs.iter().map(|output| output.event.body.len());
+    let state = settlement.state.iter().map(|change| match &change.change {
+        Change::Set { value, .. } => change.key.len() + value.len(),
+        Change::Keep | Change::Delete => 0,
+    });
+    outputs.chain(state).sum()
 }
 
 /// Retention's part of a transaction. It may fail alone: then everything is kept, for a while.

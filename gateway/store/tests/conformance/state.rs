@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use hookweir_event::{Basis, Change, Fate, Outcome, StateChange, StateKey};
+use hookweir_event::{Basis, Change, Fate, Lasts, Outcome, StateChange, StateKey};
 use hookweir_store::{DeliveryState, Lease, Settled, Settlement, Store};
 
 use crate::conformance::support::{Bed, Verbs, attempt, event, new, output, plugin};
 
 fn set(key: &str, based_on: Basis, value: &str) -> StateChange {
-    let change = Change::Set { value: value.into(), ttl: None };
+    let change = Change::Set { value: value.into(), lasts: Lasts::ForEver };
     StateChange { key: key.into(), based_on, change }
 }
 
@@ -122,7 +122,7 @@ async fn an_entry_says_when_it_expires_by_the_stores_clock() {
     let store = bed.boot().await;
     bed.time.advance(Duration::from_secs(5));
     let lease = leased(&store).await;
-    let change = Change::Set { value: vec![1], ttl: Some(Duration::from_secs(60)) };
+    let change = Change::Set { value: vec![1], lasts: Lasts::For(Duration::from_secs(60)) };
     let change = StateChange { key: "n".into(), based_on: Basis::Anything, change };
     let _ = settle(&store, &lease, vec![change]).await;
     let entry = store.reader().state(&plugin("a"), "n").await.unwrap().unwrap();
@@ -155,7 +155,7 @@ async fn what_it_takes_is_counted_and_its_keys_are_listed_without_their_values()
     let bytes = async |store: &Store| store.reader().state_bytes(&plugin("a")).await.unwrap();
     assert_eq!(bytes(&store).await, 0);
     let short = |key: &str| StateChange {
-        change: Change::Set { value: vec![0; 5], ttl: Some(Duration::from_secs(1)) },
+        change: Change::Set { value: vec![0; 5], lasts: Lasts::For(Duration::from_secs(1)) },
         ..set(key, Basis::Anything, "")
     };
     let lease = leased(&store).await;
@@ -202,4 +202,29 @@ async fn what_conflicts_goes_before_those_that_came_later() {
         Settled::Conflict
     );
     assert_eq!(store.lease_one("a").await.event.id, first.event.id);
+}
+
+#[tokio::test]
+async fn an_entry_can_last_as_the_one_before_it() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let lasts = |lasts| StateChange {
+        change: Change::Set { value: b"1".to_vec(), lasts },
+        ..set("n", Basis::Anything, "")
+    };
+    let lease = leased(&store).await;
+    let first = vec![lasts(Lasts::For(Duration::from_secs(10)))];
+    assert_eq!(settle(&store, &lease, first).await, Settled::Committed);
+    let until = bed.time.now() + Duration::from_secs(10);
+    for _ in 0..3 {
+        bed.time.advance(Duration::from_secs(2));
+        let lease = leased(&store).await;
+        assert_eq!(settle(&store, &lease, vec![lasts(Lasts::AsBefore)]).await, Settled::Committed);
+        let entry = store.reader().state(&plugin("a"), "n").await.unwrap().unwrap();
+        assert_eq!(entry.expires_at, Some(until));
+    }
+    // Nobody has to wait for it to go until events are looked at.
+    bed.time.advance(Duration::from_secs(5));
+    leased(&store).await;
+    assert_eq!(store.reader().state(&plugin("a"), "n").await.unwrap(), None);
 }

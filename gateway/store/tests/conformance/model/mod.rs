@@ -7,7 +7,7 @@ mod history;
 
 use std::{collections::BTreeMap, pin::Pin, task::Poll, time::Duration};
 
-use hookweir_event::{Basis, Change, Event, Fate, Outcome, StateChange};
+use hookweir_event::{Basis, Change, Event, Fate, Lasts, Outcome, StateChange};
 use hookweir_store::{
     DeliveryId, Keep, Lease, Leased, Receipt, Replay, Retention, Route, Settled, Settlement, Store,
     StoreError, Want,
@@ -209,7 +209,9 @@ impl Run {
         };
         let change = match touch.what {
             What::Keep => Change::Keep,
-            What::Set => Change::Set { value: handed.serial.to_string().into(), ttl: None },
+            What::Set => {
+                Change::Set { value: handed.serial.to_string().into(), lasts: Lasts::ForEver }
+            }
             What::Delete => Change::Delete,
         };
         StateChange { key: touch.key.to_string(), based_on, change }
