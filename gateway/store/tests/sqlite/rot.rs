@@ -47,7 +47,7 @@ async fn the_store_opens_and_those_events_are_dead_letters_that_say_why() {
     let mut wakeups = store.wakeups();
     wakeups.mark_unchanged();
     assert!(store.lease_up_to("b", 2).await.is_empty());
-    assert!(wakeups.has_changed().unwrap());
+    tokio::time::timeout(Duration::from_secs(60), wakeups.changed()).await.unwrap().unwrap();
     let leases = store.lease_up_to("b", 10).await;
     assert_eq!(leases.iter().map(|lease| lease.event.id).collect::<Vec<_>>(), [sound]);
     for id in &ids {
