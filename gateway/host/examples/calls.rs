@@ -3,8 +3,10 @@
 //! and on two, then the cost of the clock that ticks while nothing runs.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program for a person")]
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hookweir_event::{Clock, Event, EventId, Hops, Timestamp};
 use hookweir_host::{Grant, Host, NoState, Settings, Version};

@@ -358,32 +358,28 @@ impl State {
                 *self.bytes.insert(bytes)
             }
         };
-        let (mut more, mut less) = ((key.len() + len) as u64, 0_u64);
+        let (mut more, mut less) = (key.len() + len, 0);
         for (name, touched) in &self.touched {
-            match touched.done {
-                Done::Nothing if name == key => less += touched.committed as u64,
-                Done::Nothing => {}
-                Done::Deleted => less += touched.committed as u64,
-                Done::Set(_) => {
-                    less += touched.committed as u64;
-                    let own = if name == key { 0 } else { name.len() + touched.held() };
-                    more += own as u64;
-                }
+            if name == key || touched.done != Done::Nothing {
+                less += touched.committed;
+            }
+            if name != key && matches!(touched.done, Done::Set(_)) {
+                more += name.len() + touched.held();
             }
         }
-        if committed.saturating_add(more).saturating_sub(less) <= self.bytes_max {
-            return Ok(());
-        }
-        if !self.touched.contains_key(key) {
+        let max = self.bytes_max;
+        let fits =
+            |less: usize| committed.saturating_add(more as u64).saturating_sub(less as u64) <= max;
+        if !fits(less) && !self.touched.contains_key(key) {
             // It is replaced, if it is there; nobody has looked.
             let found = self.committed.get(&self.plugin, key).await;
             let found = found.map_err(|error| self.unread(error))?;
-            less += found.map_or(0, |entry| key.len() + entry.value.len()) as u64;
+            less += found.map_or(0, |entry| key.len() + entry.value.len());
         }
-        if committed.saturating_add(more).saturating_sub(less) <= self.bytes_max {
-            return Ok(());
+        match fits(less) {
+            true => Ok(()),
+            false => Err(format!("its state is full: it may have {max} bytes and has {committed}")),
         }
-        Err(format!("its state is full: it may have {} bytes and has {committed}", self.bytes_max))
     }
 }
 

@@ -1,9 +1,8 @@
 //! The plugin host against built guests: what a plugin does to itself, and that it does it to nobody
 //! else. Guarantee 6.
 
-use std::sync::Arc;
 use std::{
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 

@@ -1,8 +1,7 @@
 //! Plugins that were built by earlier versions keep loading and running: modules in
 //! `tests/fixtures/released` are never rebuilt.
 
-use std::fs;
-use std::sync::Arc;
+use std::{fs, sync::Arc};
 
 use hookweir_event::{Clock, Event, EventId, Hops, Timestamp};
 use hookweir_host::{Grant, Host, NoState, Settings};

@@ -7,8 +7,7 @@ mod load;
 mod run;
 mod settings;
 
-use std::sync::Arc;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use hookweir_event::{Clock, Event, EventId, Hops, Timestamp};
 use hookweir_host::{Grant, Host, LoadFault, NoState, Settings, Version};

@@ -1,7 +1,6 @@
 //! The cache of compiled code, and loads at the same time.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use hookweir_event::{Clock, Digest};
 use hookweir_host::{Grant, Host, HostError, LoadFault, NoState, Settings};

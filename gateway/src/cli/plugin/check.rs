@@ -1,7 +1,9 @@
 //! `hookweir plugin check`: what a file is, what it wants, and whether it would go live.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use hookweir_event::{Clock, PluginName};
 use hookweir_host::{Grant, Host, Inspection, Kind, NoState, Settings, Wants, inspect};

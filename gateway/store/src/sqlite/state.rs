@@ -1,8 +1,8 @@
 //! A plugin's state: checked and changed in the transaction that settles the attempt.
 
-use hookweir_event::{Basis, Change, Lasts, StateChange};
 use std::collections::BTreeMap;
 
+use hookweir_event::{Basis, Change, Lasts, StateChange};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{append::Batch, fault::Fault};
