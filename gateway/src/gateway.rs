@@ -25,7 +25,7 @@ use crate::{
     chance::Chance,
     config::{Config, ServerConfig},
     dispatch::{Capacity, Dispatch},
-    egress::{Names, Web},
+    egress::{Names, Roads, Web},
     intake::Intake,
     keys::Keys,
     live::Board,
@@ -135,10 +135,12 @@ impl Gateway {
         let guard = Guard::new(&config.admin, &data, &chance)
             .map_err(|source| StartError::Folder { path: token_file(&data), source })?;
         let state = Arc::new(PluginState::new(&store.reader()));
-        let host = Host::new(settings, clock.clone(), state)?;
         let egress = &config.egress;
-        let web = Web::new(egress.roots.as_deref(), &egress.allow, names);
-        let keys = Keys::new(web.map_err(StartError::Roots)?);
+        let roots = egress.roots.as_deref();
+        let network = Roads::new(roots, names.clone()).map_err(StartError::Roots)?;
+        let host = Host::new(settings, clock.clone(), state, Arc::new(network))?;
+        let web = Web::new(roots, &egress.allow, names).map_err(StartError::Roots)?;
+        let keys = Keys::new(web);
         let changed = Arc::new(Notify::new());
         let server = config.server.clone();
         let capacity = Capacity {

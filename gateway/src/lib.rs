@@ -26,6 +26,7 @@ pub mod reload;
 pub mod serve;
 pub mod tasks;
 pub mod toolchain;
+mod trace;
 
 /// Here, so that every binary of the gateway has it. An event is made on one thread and dropped by the
 /// store's writer, which is where the system's allocator waits for locks.

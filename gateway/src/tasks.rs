@@ -77,7 +77,8 @@ impl GuestRuntime {
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name("hookweir-guest")
-            .enable_time()
+            // What plugins send and receive is their own, down to the sockets and TLS.
+            .enable_all()
             .build()?;
         Ok(Self(Some(runtime)))
     }

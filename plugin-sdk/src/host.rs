@@ -1,10 +1,12 @@
 //! The host's functions, in one narrow place: the imports on wasm, the in-memory host of
-//! [`crate::testing`] natively, where wit-bindgen's imports can't be called. What the contract adds
-//! (http, secrets) comes in here and gets a module of its own beside `config`.
+//! [`crate::testing`] natively, where wit-bindgen's imports can't be called.
 
 #[cfg(target_family = "wasm")]
 mod imports {
-    use crate::export::bindings::hookweir::plugin::{clock, config, log, random, state};
+    use crate::export::bindings::hookweir::plugin::{
+        clock, config, http, log, random, secrets, state,
+    };
+    use crate::http::{HttpError, Request, Response};
     use crate::log::Level;
 
     pub(crate) fn log(level: Level, message: &str, fields: Vec<(String, String)>) {
@@ -24,6 +26,45 @@ mod imports {
 
     pub(crate) fn config_all() -> String {
         config::all()
+    }
+
+    pub(crate) fn secret_get(name: &str) -> Result<String, String> {
+        secrets::get(name)
+    }
+
+    pub(crate) fn http_send(request: Request) -> Result<Response, HttpError> {
+        answer(http::send(&wire(request)))
+    }
+
+    pub(crate) fn http_send_all(requests: Vec<Request>) -> Vec<Result<Response, HttpError>> {
+        let requests: Vec<_> = requests.into_iter().map(wire).collect();
+        http::send_all(&requests).into_iter().map(answer).collect()
+    }
+
+    fn wire(request: Request) -> http::OutgoingRequest {
+        let millis = |timeout: std::time::Duration| u32::try_from(timeout.as_millis()).ok();
+        http::OutgoingRequest {
+            method: request.method,
+            url: request.url,
+            headers: request.headers,
+            secret_headers: request.secret_headers,
+            body: request.body,
+            timeout_ms: request.timeout.and_then(millis),
+            attributes: Vec::new(),
+        }
+    }
+
+    fn answer(
+        answered: Result<http::IncomingResponse, http::HttpError>,
+    ) -> Result<Response, HttpError> {
+        match answered {
+            Ok(http::IncomingResponse { status, headers, body, .. }) => {
+                Ok(Response { status, headers, body })
+            }
+            Err(http::HttpError { code, message, retryable, .. }) => {
+                Err(HttpError { code, message, is_retryable: retryable })
+            }
+        }
     }
 
     pub(crate) fn now_ms() -> u64 {
@@ -73,12 +114,14 @@ mod imports {
 
 #[cfg(target_family = "wasm")]
 pub(crate) use imports::{
-    config_all, config_get, log, monotonic_ns, now_ms, random_bytes, state_delete, state_get,
-    state_increment, state_list, state_set, state_set_if_absent,
+    config_all, config_get, http_send, http_send_all, log, monotonic_ns, now_ms, random_bytes,
+    secret_get, state_delete, state_get, state_increment, state_list, state_set,
+    state_set_if_absent,
 };
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use crate::testing::imports::{
-    config_all, config_get, log, monotonic_ns, now_ms, random_bytes, state_delete, state_get,
-    state_increment, state_list, state_set, state_set_if_absent,
+    config_all, config_get, http_send, http_send_all, log, monotonic_ns, now_ms, random_bytes,
+    secret_get, state_delete, state_get, state_increment, state_list, state_set,
+    state_set_if_absent,
 };

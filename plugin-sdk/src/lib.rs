@@ -31,12 +31,14 @@ pub mod export;
 mod failure;
 mod form;
 mod host;
+pub mod http;
 pub mod log;
 mod malformed;
 mod output;
 #[cfg(target_family = "wasm")]
 mod panic;
 pub mod random;
+pub mod secrets;
 pub mod state;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
@@ -51,7 +53,7 @@ pub use failure::{Failure, OrFail};
 /// | key | | |
 /// |---|---|---|
 /// | `subscribe` | required | patterns `source/type`: `["github/push", "plugin.billing/*"]` |
-/// | `http` | optional | origins that the plugin wants to send requests to: `["https://api.example.com"]` |
+/// | `http` | optional | origins that the plugin wants to send requests to: `["https://api.example.com"]`, `["https://*.example.com"]`, or `["https://*"]` for those that the operator names |
 /// | `secrets` | optional | names of secrets that it wants used: `["API_KEY"]` |
 ///
 /// ```
@@ -96,6 +98,7 @@ pub use output::{Output, Outputs};
 pub mod prelude {
     #[doc(no_inline)]
     pub use crate::{
-        Event, Failure, OrFail, Output, Outputs, clock, config, log, outputs, plugin, random, state,
+        Event, Failure, OrFail, Output, Outputs, clock, config, http, log, outputs, plugin, random,
+        secrets, state,
     };
 }

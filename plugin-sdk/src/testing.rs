@@ -18,8 +18,10 @@
 
 mod build;
 mod in_memory;
+mod network;
 
 pub use build::EventBuilder;
 pub use in_memory::{Host, LogLine};
+pub use network::{Canned, Sent};
 
 pub(crate) use in_memory::imports;

@@ -16,6 +16,7 @@ pub mod house;
 pub mod load;
 pub mod provider;
 pub mod sender;
+pub mod world;
 
 /// Bytes that nothing can pack; of one seed, the same.
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {

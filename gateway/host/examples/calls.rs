@@ -9,7 +9,7 @@ use std::{
 };
 
 use hookweir_event::{Clock, Event, EventId, Hops, Timestamp};
-use hookweir_host::{Grant, Host, NoState, Settings, Version};
+use hookweir_host::{Grant, Host, NoNetwork, NoState, Settings, Version};
 
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(500);
@@ -21,7 +21,8 @@ fn main() {
     let load = |what: &str| {
         let settings = Settings { cache: Some(cache.clone()), ..Settings::default() };
         let started = Instant::now();
-        let host = Host::new(settings, Clock::system(), Arc::new(NoState)).unwrap();
+        let host =
+            Host::new(settings, Clock::system(), Arc::new(NoState), Arc::new(NoNetwork)).unwrap();
         let engine = started.elapsed();
         let prepare = host.prepare("payments".parse().unwrap(), bytes.clone(), Grant::default());
         let version = runtime(1).block_on(prepare).unwrap();

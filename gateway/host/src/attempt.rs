@@ -1,6 +1,7 @@
 //! One attempt: a fresh store and instance, driven under both clocks, and what it came to.
 
 use std::{
+    any::Any,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,6 +12,7 @@ use wasmtime::{Engine, Store, UpdateDeadline};
 use crate::{
     Limits, NotRun, StateReader,
     bindings::plugin::exports::hookweir::plugin::handler,
+    egress::Subject,
     guest::Guest,
     meter::{Meter, metered},
     outcome::{self, OverCpu},
@@ -32,6 +34,24 @@ pub struct Ran {
     pub memory_peak: u64,
     /// What it logged.
     pub logs: Vec<LogLine>,
+}
+
+impl Ran {
+    /// What is said of an attempt in which the host failed. It counts: else an event that brings this
+    /// about would do so for ever.
+    pub(crate) fn of_panic(panic: &(dyn Any + Send)) -> Self {
+        let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
+        let words = words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        tracing::error!(panic = words, "the host panicked in an attempt");
+        Self {
+            result: Err(outcome::failure(Outcome::Trap, &format!("the gateway failed: {words}"))),
+            state: Vec::new(),
+            wall: Duration::ZERO,
+            cpu: Duration::ZERO,
+            memory_peak: 0,
+            logs: Vec::new(),
+        }
+    }
 }
 
 /// Handles of resources that a guest may hold; the default of 100,000 costs the host megabytes.
@@ -86,6 +106,7 @@ pub(crate) async fn run(
     let started = Instant::now();
     let limits = &version.limits;
     let mut store = store(engine, version, clock, state);
+    store.data_mut().subject = Some(subject(event));
     let (meter, logs) = (Arc::clone(&store.data().meter), store.data().logs.clone());
     let ended = bounded(Arc::clone(&meter), limits, async {
         let plugin = version.pre.instantiate_async(&mut store).await?;
@@ -118,6 +139,11 @@ pub(crate) async fn run(
     };
     let logs = logs.lock().finish();
     Ok(Ran { result, state, wall: started.elapsed(), cpu: meter.spent(), memory_peak, logs })
+}
+
+fn subject(event: &Event) -> Subject {
+    let traceparent = event.attributes.iter().find(|(name, _)| name == "traceparent");
+    Subject { event: event.id, traceparent: traceparent.map(|(_, value)| value.clone()) }
 }
 
 type Lists<'a> = (Vec<(&'a str, &'a [u8])>, Vec<(&'a str, &'a str)>);

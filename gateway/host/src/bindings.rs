@@ -2,7 +2,8 @@
 //!
 //! The whole contract is generated, also what this gateway does not offer yet, so that offering it is
 //! a matter of implementing a trait. The event is borrowed, so that a body is copied once, into the
-//! guest. What reads the state waits for the store; the other imports are plain functions.
+//! guest. What reads the state waits for the store, and what sends a request for its answer; the other
+//! imports are plain functions.
 
 pub(crate) mod plugin {
     wasmtime::component::bindgen!({
@@ -29,6 +30,8 @@ pub(crate) mod plugin {
             "hookweir:plugin/state.increment": async,
             "hookweir:plugin/state.delete": async,
             "hookweir:plugin/state.list-keys": async,
+            "hookweir:plugin/http.send": async,
+            "hookweir:plugin/http.send-all": async,
         },
         exports: { default: async },
     });

@@ -41,6 +41,7 @@ pub(crate) async fn fly(
 ) -> Result<(), LoadFault> {
     // Of nobody's: a trial must not depend on it, and leaves nothing.
     let mut store = store(engine, version, clock, Arc::new(NoState));
+    store.data_mut().closed = Some("a version is tried without the network");
     let meter = Arc::clone(&store.data().meter);
     let trial = bounded(meter, &version.limits, async {
         let instance = version.pre.instance_pre().instantiate_async(&mut store).await?;

@@ -113,9 +113,11 @@ pub enum LoadFault {
         /// What differs.
         cause: String,
     },
-    /// An import is of the contract, and a later gateway offers it.
-    #[error("it uses `{0}`, which this gateway does not offer yet")]
-    NotOffered(String),
+    /// A core module that imports `http` and wants no host.
+    #[error(
+        "it sends requests and does not say where: name the hosts in `#[plugin(http = [\"https://..\"])]`, or \"https://*\" if the operator is to say"
+    )]
+    NoHosts,
     /// An import is of nobody's contract.
     #[error("it imports `{0}`, which this gateway does not have")]
     UnknownImport(String),
@@ -174,3 +176,5 @@ pub(crate) const HANDLER_1: &str = "hookweir:plugin/handler@1.";
 pub(crate) const HANDLER: &str = "hookweir:plugin/handler@1.0.0";
 /// What is run once when a version is tried.
 pub(crate) const LIFECYCLE: &str = "hookweir:plugin/lifecycle@1.0.0";
+/// What sends requests, of a version that this gateway has.
+pub(crate) const HTTP_1: &str = "hookweir:plugin/http@1.";

@@ -1,24 +1,31 @@
 //! What a running guest can reach: its store's data and the interfaces implemented on it.
 //!
-//! log, config, clock, random and state are the contract's. WASI 0.2 is there so that components of other
-//! toolchains start; it has no files, no environment, no arguments, no network. Its context draws
-//! randomness when made, so it is made only when a guest first asks.
+//! log, config, clock, random and state are the contract's; its http and secrets are in `reach`. WASI 0.2
+//! is there so that components of other toolchains start; it has no files, no environment, no arguments,
+//! no sockets, and its http is the contract's. Its context draws randomness when made, so it is made only
+//! when a guest first asks.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use hookweir_event::{Clock, LogLevel};
+use hookweir_event::{Clock, LogLevel, PluginName};
 use serde_json::Value;
-use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime::{
+    Engine,
+    component::{HasSelf, Linker, ResourceTable},
+};
 use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::{
     bindings::plugin::hookweir::plugin as contract,
+    egress::{Egress, Hooks, Requests, Subject},
     limiter::Limiter,
     logs::Logs,
     meter::Meter,
+    reach::Bare,
     state::{State, StateReader},
     stdio::Stdio,
     version::Inner,
@@ -28,6 +35,8 @@ use crate::{
 const RANDOM_MAX: u32 = 64 << 10;
 /// Streams and pollables that a guest may hold at a time.
 const HANDLES: usize = 256;
+/// Bytes of one set of headers in wasi:http, with what the host needs to keep it.
+const FIELDS_BYTES: usize = 64 << 10;
 
 /// Everything that belongs to one attempt and goes with it.
 pub(crate) struct Guest {
@@ -35,6 +44,11 @@ pub(crate) struct Guest {
     pub(crate) meter: Arc<Meter>,
     pub(crate) logs: SharedLogs,
     pub(crate) state: State,
+    /// For whom it sends requests.
+    pub(crate) subject: Option<Subject>,
+    /// Why it can't, if it is not because of the grant.
+    pub(crate) closed: Option<&'static str>,
+    requests: Option<Arc<Requests>>,
     version: Arc<Inner>,
     clock: Clock,
     started: Instant,
@@ -44,6 +58,8 @@ pub(crate) struct Guest {
 struct Wasi {
     ctx: WasiCtx,
     table: ResourceTable,
+    http: WasiHttpCtx,
+    hooks: Hooks,
 }
 
 /// Shared with the streams that stand for stdout and stderr.
@@ -64,16 +80,80 @@ impl Guest {
             meter: Arc::default(),
             logs: SharedLogs(Arc::new(Mutex::new(Logs::new(&version.limits)))),
             state: State::new(committed, version.name.clone(), state_bytes),
+            subject: None,
+            closed: None,
+            requests: None,
             version,
             clock,
             started: Instant::now(),
             wasi: None,
         }
     }
+
+    pub(crate) fn plugin(&self) -> &PluginName {
+        &self.version.name
+    }
+
+    pub(crate) fn egress(&self) -> &Arc<Egress> {
+        &self.version.egress
+    }
+
+    /// Its requests so far. Most guests send none.
+    pub(crate) fn requests(&mut self) -> Arc<Requests> {
+        let Self { requests, version, subject, closed, .. } = self;
+        let new = || Arc::new(Requests::new(Arc::clone(&version.egress), subject.take(), *closed));
+        Arc::clone(requests.get_or_insert_with(new))
+    }
+
+    fn wasi(&mut self) -> &mut Wasi {
+        let requests = self.requests();
+        self.wasi.get_or_insert_with(|| {
+            let mut table = ResourceTable::new();
+            table.set_max_capacity(HANDLES);
+            let ctx = WasiCtx::builder()
+                .stdout(Stdio::new(self.logs.clone(), LogLevel::Info))
+                .stderr(Stdio::new(self.logs.clone(), LogLevel::Warn))
+                .max_random_size(u64::from(RANDOM_MAX))
+                .wall_clock(WallClock(self.clock.clone()))
+                .allow_tcp(false)
+                .allow_udp(false)
+                .allow_ip_name_lookup(false)
+                .build();
+            let mut http = WasiHttpCtx::new();
+            http.set_field_size_limit(FIELDS_BYTES);
+            Box::new(Wasi { ctx, table, http, hooks: Hooks(requests) })
+        })
+    }
+}
+
+/// How much of the world a version may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// What its grant says.
+    Granted,
+    /// Nothing: what sends and what holds secrets is not even linked.
+    Nothing,
 }
 
 /// Links what guests may import.
-pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+pub(crate) fn linker(engine: &Engine, reach: Reach) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    link(&mut linker)?;
+    match reach {
+        Reach::Granted => {
+            contract::http::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+            contract::secrets::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+        }
+        Reach::Nothing => {
+            contract::http::add_to_linker::<_, Bare<'static>>(&mut linker, |guest| Bare(guest))?;
+            contract::secrets::add_to_linker::<_, Bare<'static>>(&mut linker, |guest| Bare(guest))?;
+        }
+    }
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    Ok(linker)
+}
+
+fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     contract::types::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     contract::log::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     contract::config::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
@@ -189,21 +269,15 @@ impl contract::state::Host for Guest {
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let wasi = self.wasi.get_or_insert_with(|| {
-            let mut table = ResourceTable::new();
-            table.set_max_capacity(HANDLES);
-            let ctx = WasiCtx::builder()
-                .stdout(Stdio::new(self.logs.clone(), LogLevel::Info))
-                .stderr(Stdio::new(self.logs.clone(), LogLevel::Warn))
-                .max_random_size(u64::from(RANDOM_MAX))
-                .wall_clock(WallClock(self.clock.clone()))
-                .allow_tcp(false)
-                .allow_udp(false)
-                .allow_ip_name_lookup(false)
-                .build();
-            Box::new(Wasi { ctx, table })
-        });
-        WasiCtxView { ctx: &mut wasi.ctx, table: &mut wasi.table }
+        let Wasi { ctx, table, .. } = self.wasi();
+        WasiCtxView { ctx, table }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        let Wasi { table, http, hooks, .. } = self.wasi();
+        WasiHttpCtxView { ctx: http, table, hooks }
     }
 }
 

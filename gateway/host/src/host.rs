@@ -1,20 +1,22 @@
 //! The host: one engine for all plugins, and the two things it does: prepare a version, run one.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
 
+use futures_util::FutureExt as _;
 use hookweir_event::{Clock, Event, PluginName};
 use serde_json::Value;
 use tokio::sync::{Semaphore, TryAcquireError};
 use wasmtime::{Engine, component::Linker};
 
 use crate::{
-    Grant, HostError, LoadFault, NotRun, Settings, StateReader, Version,
+    Grant, HostError, LoadFault, Network, NotRun, Settings, StateReader, Version,
     attempt::{self, Ran},
     bindings::plugin::PluginPre,
     canary,
     compile::{Compiled, Compiler},
+    egress::Egress,
     engine::{self, CANARIES},
-    guest::{self, Guest},
+    guest::{self, Guest, Reach},
     ticker::Ticker,
     version::Inner,
 };
@@ -25,11 +27,13 @@ pub struct Host(Arc<Shared>);
 
 struct Shared {
     engine: Engine,
-    linker: Linker<Guest>,
+    /// For versions with a grant to reach the world, and for those without one.
+    linkers: (Linker<Guest>, Linker<Guest>),
     compiler: Compiler,
     ticker: Ticker,
     clock: Clock,
     state: Arc<dyn StateReader>,
+    network: Arc<dyn Network>,
     settings: Settings,
     /// The gate in front of the pool, which has room for more: one permit is one attempt.
     slots: Semaphore,
@@ -54,22 +58,26 @@ impl Host {
         settings: Settings,
         clock: Clock,
         state: Arc<dyn StateReader>,
+        network: Arc<dyn Network>,
     ) -> Result<Self, HostError> {
         let engine = engine::start(&settings)?;
         let ticker = Ticker::start(&engine)?;
-        let mut linker = Linker::new(&engine);
-        guest::link(&mut linker).map_err(|error| HostError::Engine(format!("{error:#}")))?;
+        let linker = |reach| {
+            guest::linker(&engine, reach).map_err(|error| HostError::Engine(format!("{error:#}")))
+        };
+        let linkers = (linker(Reach::Granted)?, linker(Reach::Nothing)?);
         let threads = settings.compile_threads;
         let compiler = Compiler::new(engine.clone(), threads, settings.compile_time_max)?;
         Ok(Self(Arc::new(Shared {
             slots: Semaphore::new(settings.instances as usize),
             canaries: Semaphore::new(CANARIES as usize),
             engine,
-            linker,
+            linkers,
             compiler,
             ticker,
             clock,
             state,
+            network,
             settings,
         })))
     }
@@ -109,10 +117,14 @@ impl Host {
         compiled: Compiled,
         grant: Grant,
     ) -> Result<Version, LoadFault> {
-        let instance = self.0.linker.instantiate_pre(&compiled.component);
+        let reaches = grant.http.is_some() || !grant.secrets.is_empty();
+        let (granted, bare) = &self.0.linkers;
+        let linker = if reaches { granted } else { bare };
+        let instance = linker.instantiate_pre(&compiled.component);
         let instance = instance.map_err(|error| LoadFault::WrongImport(format!("{error:#}")))?;
         // The names of the exports; their types are known when it is instantiated.
         let pre = PluginPre::new(instance).map_err(|error| canary::wrong_handler(&error))?;
+        let egress = Arc::new(Egress::new(name.clone(), &grant, &*self.0.network));
         Ok(Version(Arc::new(Inner {
             name,
             digest: compiled.inspection.digest,
@@ -120,6 +132,7 @@ impl Host {
             limits: grant.limits,
             config_json: Value::Object(grant.config.clone()).to_string(),
             config: grant.config,
+            egress,
             pre,
         })))
     }
@@ -140,7 +153,12 @@ impl Host {
         })?;
         let Shared { engine, clock, state, ticker, .. } = &*self.0;
         let _ticking = ticker.ticking();
-        attempt::run(engine, (clock, Arc::clone(state)), &version.0, event, attempt).await
+        let run = attempt::run(engine, (clock, Arc::clone(state)), &version.0, event, attempt);
+        // The store of an attempt that panics is dropped with it, so nothing half done is seen again.
+        match AssertUnwindSafe(run).catch_unwind().await {
+            Ok(ran) => ran,
+            Err(panic) => Ok(Ran::of_panic(panic.as_ref())),
+        }
     }
 
     /// Starts no attempt and tries no version any more; what runs goes on.

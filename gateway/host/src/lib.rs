@@ -11,6 +11,7 @@ mod attempt;
 mod bindings;
 mod canary;
 mod compile;
+mod egress;
 mod engine;
 mod fault;
 mod guest;
@@ -20,6 +21,7 @@ mod logs;
 mod meter;
 mod outcome;
 mod parse;
+mod reach;
 mod settings;
 mod state;
 mod stdio;
@@ -28,6 +30,10 @@ mod version;
 mod wants;
 
 pub use attempt::Ran;
+pub use egress::{
+    HttpFault, HttpGrant, HttpLimits, HttpOrigin, Network, NoNetwork, OriginError, SecretGrant,
+    SecretText, Sending, Transport,
+};
 pub use fault::{HostError, LoadFault, NotRun};
 pub use host::{Gauges, Host};
 pub use parse::{Inspection, Kind, inspect};

@@ -17,7 +17,7 @@ const MESSAGE_MAX: usize = 1000;
 #[error("the CPU budget is spent")]
 pub(crate) struct OverCpu;
 
-fn failure(outcome: Outcome, message: &str) -> Failure {
+pub(crate) fn failure(outcome: Outcome, message: &str) -> Failure {
     Failure { outcome, message: clean(message, MESSAGE_MAX), retry_after: None }
 }
 

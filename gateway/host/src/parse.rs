@@ -81,10 +81,16 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, LoadFault> {
             .find(|name| name.starts_with(fault::HANDLER_ANY))
             .map_or(LoadFault::NoHandler, |other| LoadFault::OtherVersion(other.clone())));
     }
+    let wants = wants.map_err(LoadFault::Wants)?;
+    // Other toolchains import all of a world, so that only of core modules an import tells something.
+    let sends = kind == Kind::Core && imports.iter().any(|name| name.starts_with(fault::HTTP_1));
+    if sends && wants.http.is_empty() {
+        return Err(LoadFault::NoHosts);
+    }
     let inspection = Inspection {
         kind,
         digest: Digest::of(bytes),
-        wants: wants.map_err(LoadFault::Wants)?,
+        wants,
         imports,
         exports,
         size: bytes.len() as u64,
@@ -224,10 +230,14 @@ fn faces(component: &[u8]) -> Result<(Vec<String>, Vec<String>), LoadFault> {
 /// Whether this gateway has what is imported. The linker would say no too, in its own words.
 fn check_import(name: &str) -> Result<(), LoadFault> {
     let (interface, version) = name.split_once('@').unwrap_or((name, ""));
-    match interface.strip_prefix(fault::PACKAGE_ANY) {
-        Some("types" | "log" | "config" | "clock" | "random" | "state") => return Ok(()),
-        Some("http" | "secrets") => return Err(LoadFault::NotOffered(name.to_owned())),
-        _ => {}
+    let offered = ["types", "log", "config", "clock", "random", "state", "http", "secrets"];
+    if interface.strip_prefix(fault::PACKAGE_ANY).is_some_and(|name| offered.contains(&name)) {
+        return Ok(());
+    }
+    if matches!(interface, "wasi:http/types" | "wasi:http/outgoing-handler")
+        && version.starts_with("0.2.")
+    {
+        return Ok(());
     }
     let package = interface.split_once('/').map_or(interface, |(package, _)| package);
     match package {

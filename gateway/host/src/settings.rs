@@ -1,8 +1,10 @@
 //! The numbers: of the whole host ([`Settings`]), and of one plugin ([`Limits`], in its [`Grant`]).
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde_json::{Map, Value};
+
+use crate::egress::{HttpGrant, HttpLimits, SecretGrant};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -51,6 +53,10 @@ pub struct Grant {
     pub limits: Limits,
     /// Its `config`, which it reads by key or whole.
     pub config: Map<String, Value>,
+    /// Where its requests may go. `None`: the operator has not said; nowhere.
+    pub http: Option<HttpGrant>,
+    /// Its secrets, by name.
+    pub secrets: BTreeMap<String, SecretGrant>,
 }
 
 /// What one attempt may use.
@@ -74,6 +80,8 @@ pub struct Limits {
     pub output_bytes: u64,
     /// Bytes of all keys and values of the plugin's state.
     pub state_bytes: u64,
+    /// Its requests.
+    pub http: HttpLimits,
 }
 
 impl Default for Limits {
@@ -93,6 +101,7 @@ impl Default for Limits {
             output_bytes: 4 * MIB,
             // A million small entries: a database is for more.
             state_bytes: 64 * MIB,
+            http: HttpLimits::default(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use hookweir_event::{Digest, PluginName};
 use serde_json::{Map, Value};
 
-use crate::{Limits, Wants, bindings::plugin::PluginPre, guest::Guest};
+use crate::{Limits, Wants, bindings::plugin::PluginPre, egress::Egress, guest::Guest};
 
 /// One version of a plugin. Cheap to clone; the compiled code goes when the last clone goes, so
 /// running attempts finish on the version they started with.
@@ -20,6 +20,7 @@ pub(crate) struct Inner {
     pub(crate) config: Map<String, Value>,
     /// The same, written once.
     pub(crate) config_json: String,
+    pub(crate) egress: Arc<Egress>,
     pub(crate) pre: PluginPre<Guest>,
 }
 

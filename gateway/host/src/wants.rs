@@ -6,6 +6,8 @@
 use hookweir_event::{Pattern, PatternError};
 use serde::Deserialize;
 
+use crate::egress::{HttpOrigin, OriginError};
+
 /// The section's name, in the core module or in the component around it.
 pub(crate) const SECTION: &str = "hookweir:wants";
 
@@ -16,8 +18,8 @@ pub struct Wants {
     pub sdk: Option<String>,
     /// Which events.
     pub subscribe: Vec<Pattern>,
-    /// Which hosts it sends requests to.
-    pub http: Vec<String>,
+    /// Where it sends requests.
+    pub http: Vec<HttpOrigin>,
     /// Which secrets it names.
     pub secrets: Vec<String>,
 }
@@ -40,12 +42,14 @@ impl Wants {
         let written: Written =
             serde_json::from_slice(section).map_err(|error| error.to_string())?;
         let subscribe = written.subscribe.iter().map(|text| text.parse());
+        let origin =
+            |text: &String| text.parse().map_err(|error: OriginError| format!("`{text}`: {error}"));
         Ok(Self {
             sdk: written.sdk,
             subscribe: subscribe
                 .collect::<Result<_, PatternError>>()
                 .map_err(|error| error.to_string())?,
-            http: written.http,
+            http: written.http.iter().map(origin).collect::<Result<_, _>>()?,
             secrets: written.secrets,
         })
     }

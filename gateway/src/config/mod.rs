@@ -5,6 +5,7 @@
 
 mod egress;
 mod plugin;
+mod reach;
 mod read;
 mod secret;
 mod server;
@@ -139,7 +140,7 @@ impl Config {
             host: HostConfig::read(root.sub("host"), folder),
             egress: EgressConfig::read(root.sub("egress"), &secrets),
             sources: source::read_all(root.sub("sources").as_ref(), &secrets),
-            plugins: plugin::read_all(root.sub("plugins").as_ref()),
+            plugins: plugin::read_all(root.sub("plugins").as_ref(), &secrets),
             secret_files: secrets.into_files(),
         };
         root.finish();

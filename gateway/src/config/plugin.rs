@@ -6,7 +6,9 @@ use hookweir_event::{Backoff, Pattern, PluginName};
 use hookweir_host::{Grant, Limits};
 
 use super::{
+    reach,
     read::Section,
+    secret::Secrets,
     server::set,
     units::{self, Rate},
 };
@@ -52,10 +54,13 @@ impl Default for Policy {
     }
 }
 
-pub(super) fn read_all(section: Option<&Section<'_, '_>>) -> BTreeMap<PluginName, PluginConfig> {
+pub(super) fn read_all(
+    section: Option<&Section<'_, '_>>,
+    secrets: &Secrets<'_>,
+) -> BTreeMap<PluginName, PluginConfig> {
     let entries = section.map(Section::entries).unwrap_or_default();
     let read = |(name, node): &(String, super::read::Node<'_, '_>)| {
-        let plugin = node.section().map(|section| PluginConfig::read(&section));
+        let plugin = node.section().map(|section| PluginConfig::read(&section, secrets));
         let name = name.parse().map_err(|error| node.fault(error)).ok()?;
         Some((name, plugin?))
     };
@@ -63,7 +68,7 @@ pub(super) fn read_all(section: Option<&Section<'_, '_>>) -> BTreeMap<PluginName
 }
 
 impl PluginConfig {
-    fn read(section: &Section<'_, '_>) -> Self {
+    fn read(section: &Section<'_, '_>, secrets: &Secrets<'_>) -> Self {
         let subscribe = section.get("subscribe").and_then(|node| node.items()).map(|items| {
             items.iter().filter_map(|item| item.parsed(str::parse::<Pattern>)).collect()
         });
@@ -78,7 +83,8 @@ impl PluginConfig {
                 config.grant.config = settings;
             }
         }
-        section.later(&["http", "secrets", "api", "verifier"]);
+        reach::read(&mut config.grant, section, secrets);
+        section.later(&["api", "verifier"]);
         section.finish();
         config
     }
@@ -115,10 +121,18 @@ fn read_limits(limits: &mut Limits, section: &Section<'_, '_>) {
         fits.then_some(size)
     });
     set(&mut limits.memory, memory);
-    set(
-        &mut limits.state_bytes,
-        section.get("state_max").and_then(|node| node.parsed(units::size)),
-    );
-    set(&mut limits.wall, section.get("timeout").and_then(|node| node.parsed(units::duration)));
-    set(&mut limits.cpu, section.get("cpu").and_then(|node| node.parsed(units::duration)));
+    let size = |key| section.get(key).and_then(|node| node.parsed(units::size));
+    let duration = |key| section.get(key).and_then(|node| node.parsed(units::duration));
+    let count = |key, most| {
+        let number = section.get(key).and_then(|node| node.number(0..most));
+        number.and_then(|number| usize::try_from(number).ok())
+    };
+    set(&mut limits.state_bytes, size("state_max"));
+    set(&mut limits.wall, duration("timeout"));
+    set(&mut limits.cpu, duration("cpu"));
+    set(&mut limits.outputs, count("outputs", 10_001));
+    set(&mut limits.output_bytes, size("outputs_max"));
+    set(&mut limits.log_lines, count("log_lines", 100_001));
+    let bytes = size("log_max").and_then(|bytes| usize::try_from(bytes).ok());
+    set(&mut limits.log_bytes, bytes);
 }

@@ -50,7 +50,8 @@ impl<'a> Secrets<'a> {
         text
     }
 
-    fn named(&self, section: &Section<'_, '_>) -> Option<String> {
+    /// What `env` or `file` of a section names; the section may say more.
+    pub(super) fn named(&self, section: &Section<'_, '_>) -> Option<String> {
         match (section.get("env"), section.get("file")) {
             (Some(env), None) => self.variable(&env),
             (None, Some(file)) => self.file(&file),

@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hookweir_event::{Attempt, Clock, Event, EventId, Hops, NewOutput, Origin, PluginName};
+use hookweir_event::{Attempt, Clock, Event, EventId, Hops, NewOutput, Origin};
 use hookweir_host::{Host, NotRun, Ran, Version};
 use hookweir_store::{Lease, Output, Settled, Settlement, Store, StoreError};
 
 use super::decide::decide;
-use crate::{chance::Chance, config::Policy, live::Board, tasks::Stop};
+use crate::{chance::Chance, config::Policy, live::Board, tasks::Stop, trace};
 
 /// How long a delivery waits that the gateway itself could not run. No attempt is counted.
 const REQUEUE: Duration = Duration::from_millis(100);
@@ -68,7 +68,7 @@ impl Bench {
             key: lease.key.clone(),
             attempt: Attempt { outcome, message, version: Some(version.digest()), wall, cpu, logs },
             fate,
-            outputs: outputs.into_iter().map(|output| self.output(&lease.plugin, output)).collect(),
+            outputs: outputs.into_iter().map(|output| self.output(&lease, output)).collect(),
             state,
         };
         self.commit(&lease, settlement).await;
@@ -76,11 +76,13 @@ impl Bench {
 
     /// An output becomes an event: it gets an id and a route. Its origin says who made it, so it
     /// can't pass for a verified webhook.
-    fn output(&self, plugin: &PluginName, output: NewOutput) -> Output {
+    fn output(&self, lease: &Lease, output: NewOutput) -> Output {
         let now = self.clock.now();
+        let mut attributes = output.attributes;
+        trace::follow(&mut attributes, &lease.event.attributes);
         let event = Event {
             id: EventId::new(now, self.chance.bytes()),
-            origin: Origin::Plugin(plugin.clone()),
+            origin: Origin::Plugin(lease.plugin.clone()),
             event_type: output.event_type,
             received_at: now,
             method: "POST".into(),
@@ -88,7 +90,7 @@ impl Bench {
             query: None,
             headers: output.headers,
             body: output.body,
-            attributes: output.attributes,
+            attributes,
             hops: Hops::default(),
         };
         let routes = self.board.load().route(&event);

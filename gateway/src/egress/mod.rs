@@ -1,9 +1,10 @@
-//! What the gateway itself fetches from the world: keys, and the links by which a subscription is
-//! confirmed. Only GET, no redirects, addresses checked after they were resolved and connected to as
-//! checked, size and time bounded.
+//! The way out to the world. What the gateway itself fetches is here: keys, and the links by which a
+//! subscription is confirmed. `plugins` is the plugins' way. No redirects, addresses checked after they
+//! were resolved and connected to as checked, size and time bounded.
 
 mod address;
 mod names;
+mod plugins;
 mod trust;
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
@@ -21,7 +22,7 @@ use thiserror::Error;
 
 pub use self::names::Names;
 use self::names::Resolver;
-pub(crate) use self::trust::Trust;
+pub(crate) use self::{plugins::Roads, trust::Trust};
 
 /// For everything: resolving, connecting, TLS, the answer. SNS waits 15 s for ours.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -66,15 +67,8 @@ impl Web {
     pub(crate) fn new(roots: Option<&str>, also: &[IpNet], names: Names) -> Result<Self, String> {
         let trust = Trust::new(roots)?;
         let also: Arc<[IpNet]> = also.into();
-        let mut connector =
-            HttpConnector::new_with_resolver(Resolver { names, also: also.clone() });
-        connector.enforce_http(false);
-        connector.set_connect_timeout(Some(CONNECT));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(trust.client().map_err(|error| error.to_string())?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
+        let connector = connector(Resolver::new(names, also.clone()), &trust);
+        let connector = connector.map_err(|error| error.to_string())?;
         // Keys are fetched once an hour; a connection kept open would serve nobody.
         let client =
             Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
@@ -126,6 +120,19 @@ impl Web {
         })?;
         Ok(body.to_bytes())
     }
+}
+
+/// Connects to what `resolver` finds, with TLS where the URL says so.
+fn connector(
+    resolver: Resolver,
+    trust: &Trust,
+) -> Result<HttpsConnector<HttpConnector<Resolver>>, rustls::Error> {
+    let mut connector = HttpConnector::new_with_resolver(resolver);
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT));
+    let builder = HttpsConnectorBuilder::new().with_tls_config(trust.client()?);
+    Ok(builder.https_or_http().enable_http1().wrap_connector(connector))
 }
 
 /// An error with its causes: the outermost says least.

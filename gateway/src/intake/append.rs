@@ -5,7 +5,7 @@ use hookweir_event::{Event, EventId, Hops, Origin};
 use hookweir_store::{NewEvent, Receipt, Store, StoreError};
 
 use super::{Refusal, admit::Admitted};
-use crate::live::Live;
+use crate::{live::Live, trace};
 
 /// Who gets the event is fixed here, by the routes in force now.
 pub(super) async fn append(
@@ -16,6 +16,7 @@ pub(super) async fn append(
 ) -> Result<Receipt, Refusal> {
     let (source, verified, received_at) = admitted.into_parts();
     let parts = verified.into_parts();
+    let attributes = trace::parent(&parts.headers).into_iter().collect();
     let event = Event {
         id: EventId::new(received_at, chance),
         origin: Origin::Source(source.name.clone()),
@@ -26,7 +27,7 @@ pub(super) async fn append(
         query: parts.query,
         headers: parts.headers,
         body: parts.body.into(),
-        attributes: Vec::new(),
+        attributes,
         hops: Hops::default(),
     };
     let routes = live.route(&event);

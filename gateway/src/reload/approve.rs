@@ -1,47 +1,116 @@
 //! What a plugin wants against what the operator granted. Pure.
 
+use std::fmt;
+
 use hookweir_event::Pattern;
-use hookweir_host::Wants;
+use hookweir_host::{HttpOrigin, Wants};
 
 use crate::config::{PluginConfig, Subscriptions};
 
-/// The subscriptions in force for a plugin, or why it needs the operator's word first. The reason
-/// ends with what to paste into the config.
+/// What keeps a version out until the operator adds it to the config.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Needs {
+    plugin: String,
+    whys: Vec<String>,
+    lines: Vec<String>,
+}
+
+impl Needs {
+    fn new(plugin: &str) -> Self {
+        Self { plugin: plugin.to_owned(), whys: Vec::new(), lines: Vec::new() }
+    }
+
+    fn add(&mut self, why: impl Into<String>, line: String) {
+        self.whys.push(why.into());
+        self.lines.push(line);
+    }
+
+    /// What to add, as it can be pasted. A key that is there already is replaced by its line.
+    pub(crate) fn toml(&self) -> String {
+        format!("[plugins.{}]\n{}", self.plugin, self.lines.join("\n"))
+    }
+}
+
+impl fmt::Display for Needs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "needs approval: {}; add\n{}", self.whys.join("; "), self.toml())
+    }
+}
+
+/// The subscriptions in force for a plugin, or what it needs the operator's word for.
 pub(crate) fn approve(
     name: &str,
     wants: &Wants,
     config: Option<&PluginConfig>,
     subscriptions: Subscriptions,
-) -> Result<Vec<Pattern>, String> {
-    for (what, wanted) in [("http access to", &wants.http), ("the secrets", &wants.secrets)] {
-        if !wanted.is_empty() {
-            let wanted = wanted.join(", ");
-            return Err(format!(
-                "needs approval: it wants {what} {wanted}, which this version of the gateway can't grant"
-            ));
+) -> Result<Vec<Pattern>, Needs> {
+    let mut needs = Needs::new(name);
+    let granted = config.and_then(|config| config.subscribe.as_ref());
+    match granted {
+        Some(_) => {}
+        None if subscriptions == Subscriptions::Granted => {
+            needs.add("host.subscriptions is \"granted\"", subscribe(wants));
+        }
+        None => {
+            if let Some(wide) = wants.subscribe.iter().find(|pattern| pattern.is_wide()) {
+                needs.add(format!("`{wide}` takes events of every source"), subscribe(wants));
+            }
         }
     }
-    if let Some(granted) = config.and_then(|config| config.subscribe.as_ref()) {
-        return Ok(granted.clone());
+    check_http(&mut needs, wants, config);
+    check_secrets(&mut needs, wants, config);
+    if needs.lines.is_empty() {
+        Ok(granted.unwrap_or(&wants.subscribe).clone())
+    } else {
+        Err(needs)
     }
-    let paste = || {
-        let patterns: Vec<_> = wants.subscribe.iter().map(|p| format!("\"{p}\"")).collect();
-        format!("[plugins.{name}]\nsubscribe = [{}]", patterns.join(", "))
+}
+
+fn subscribe(wants: &Wants) -> String {
+    format!("subscribe = {}", list(&wants.subscribe))
+}
+
+fn list<T: fmt::Display>(items: &[T]) -> String {
+    let items: Vec<_> = items.iter().map(|item| format!("\"{item}\"")).collect();
+    format!("[{}]", items.join(", "))
+}
+
+fn check_http(needs: &mut Needs, wants: &Wants, config: Option<&PluginConfig>) {
+    let granted = config.and_then(|config| config.grant.http.as_ref());
+    let granted: &[HttpOrigin] = granted.map_or(&[], |granted| &granted.origins);
+    // A wish for any host leaves it to the operator, who may say fewer.
+    let met = |wish: &HttpOrigin| {
+        granted.iter().any(|grant| grant.covers(wish) || wish.is_any() && wish.covers(grant))
     };
-    if subscriptions == Subscriptions::Granted {
-        return Err(format!("needs approval: host.subscriptions is \"granted\"; add\n{}", paste()));
+    let missing: Vec<_> = wants.http.iter().filter(|wish| !met(wish)).cloned().collect();
+    if !missing.is_empty() {
+        let why = format!("it wants to send requests to {}", joined(&missing));
+        let all: Vec<_> = granted.iter().chain(&missing).cloned().collect();
+        needs.add(why, format!("http = {}", list(&all)));
     }
-    if let Some(wide) = wants.subscribe.iter().find(|pattern| pattern.is_wide()) {
-        return Err(format!(
-            "needs approval: `{wide}` takes events of every source; add\n{}",
-            paste()
-        ));
+}
+
+fn check_secrets(needs: &mut Needs, wants: &Wants, config: Option<&PluginConfig>) {
+    let has = |name: &str| config.is_some_and(|config| config.grant.secrets.contains_key(name));
+    for name in wants.secrets.iter().filter(|name| !has(name)) {
+        let variable = format!("{}_{name}", needs.plugin).to_uppercase().replace('-', "_");
+        let place = match wants.http.iter().any(|origin| !origin.is_any()) {
+            true => format!("hosts = {}", list(&wants.http)),
+            false => "readable = true".to_owned(),
+        };
+        let line = format!("secrets.{name} = {{ env = \"{variable}\", {place} }}");
+        needs.add(format!("it wants the secret {name}"), line);
     }
-    Ok(wants.subscribe.clone())
+}
+
+fn joined<T: fmt::Display>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
 mod tests {
+    use hookweir_host::{Grant, HttpGrant, SecretGrant, SecretText};
+
     use super::*;
 
     fn wants(patterns: &[&str]) -> Wants {
@@ -51,13 +120,35 @@ mod tests {
         }
     }
 
+    fn origins(texts: &[&str]) -> Vec<HttpOrigin> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn granted(http: &[&str], secrets: &[&str]) -> PluginConfig {
+        let secret = |name: &&str| {
+            let value = SecretText::new("s".into());
+            let grant = SecretGrant { value, hosts: vec![], readable: true };
+            ((*name).to_owned(), grant)
+        };
+        let grant = Grant {
+            http: Some(HttpGrant { origins: origins(http), addresses: vec![] }),
+            secrets: secrets.iter().map(secret).collect(),
+            ..Grant::default()
+        };
+        PluginConfig { grant, ..PluginConfig::default() }
+    }
+
+    fn refused(wants: &Wants, config: Option<&PluginConfig>) -> String {
+        approve("ci-x", wants, config, Subscriptions::Module).unwrap_err().to_string()
+    }
+
     #[test]
     fn a_module_subscribes_itself_unless_it_takes_all_sources() {
         let own = wants(&["github/push"]);
         assert_eq!(approve("ci", &own, None, Subscriptions::Module), Ok(own.subscribe.clone()));
         let wide = approve("ci", &wants(&["github/push", "*/*"]), None, Subscriptions::Module);
         assert_eq!(
-            wide.unwrap_err(),
+            wide.unwrap_err().to_string(),
             "needs approval: `*/*` takes events of every source; add\n\
              [plugins.ci]\nsubscribe = [\"github/push\", \"*/*\"]"
         );
@@ -76,14 +167,54 @@ mod tests {
     #[test]
     fn with_granted_subscriptions_a_module_has_no_say() {
         let refused = approve("ci", &wants(&["github/push"]), None, Subscriptions::Granted);
-        assert!(refused.unwrap_err().contains("[plugins.ci]\nsubscribe = [\"github/push\"]"));
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("[plugins.ci]\nsubscribe = [\"github/push\"]"));
     }
 
     #[test]
-    fn what_can_not_be_granted_yet_is_refused() {
-        let http = Wants { http: vec!["https://api.example.com".into()], ..wants(&["a/b"]) };
+    fn all_that_is_not_granted_is_said_at_once_with_what_to_paste() {
+        let all = Wants {
+            http: origins(&["https://api.example.com"]),
+            secrets: vec!["API_KEY".into()],
+            ..wants(&["a/b", "*/*"])
+        };
+        assert_eq!(
+            refused(&all, None),
+            "needs approval: `*/*` takes events of every source; it wants to send requests to \
+             https://api.example.com; it wants the secret API_KEY; add\n\
+             [plugins.ci-x]\n\
+             subscribe = [\"a/b\", \"*/*\"]\n\
+             http = [\"https://api.example.com\"]\n\
+             secrets.API_KEY = { env = \"CI_X_API_KEY\", hosts = [\"https://api.example.com\"] }"
+        );
+    }
+
+    #[test]
+    fn a_grant_may_be_wider_than_the_wish_and_not_narrower() {
+        let api = Wants { http: origins(&["https://api.example.com"]), ..wants(&["a/b"]) };
+        let wide = granted(&["https://*.example.com"], &[]);
+        assert!(approve("ci", &api, Some(&wide), Subscriptions::Module).is_ok());
+        let other = granted(&["https://www.example.com"], &[]);
         assert!(
-            approve("ci", &http, None, Subscriptions::Module).unwrap_err().contains("http access")
+            refused(&api, Some(&other))
+                .ends_with("http = [\"https://www.example.com\", \"https://api.example.com\"]")
+        );
+        let below = Wants { http: origins(&["https://*.example.com"]), ..wants(&["a/b"]) };
+        assert!(approve("ci", &below, Some(&other), Subscriptions::Module).is_err());
+    }
+
+    #[test]
+    fn a_wish_for_any_host_leaves_it_to_the_operator() {
+        let any = Wants { http: origins(&["https://*"]), ..wants(&["a/b"]) };
+        assert!(refused(&any, None).ends_with("http = [\"https://*\"]"));
+        assert!(refused(&any, Some(&granted(&[], &[]))).ends_with("http = [\"https://*\"]"));
+        for some in ["https://*", "https://api.example.com"] {
+            let config = granted(&[some], &[]);
+            assert!(approve("ci", &any, Some(&config), Subscriptions::Module).is_ok(), "{some}");
+        }
+        assert!(
+            approve("ci", &any, Some(&granted(&["http://a.b"], &[])), Subscriptions::Module)
+                .is_err()
         );
     }
 }

@@ -196,11 +196,11 @@ impl Shelf {
         match prepared {
             Ok(version) => match approval(version.wants()) {
                 Ok(subscribe) => Ok((version, subscribe)),
-                Err(reason) => Err(Refused::Approval(reason, Vec::new())),
+                Err(needs) => Err(Refused::Approval(needs.to_string(), Vec::new())),
             },
             // What it asked for may still be known, so that its deliveries can wait for a good one.
             Err(fault) => match inspect(bytes).map(|seen| approval(&seen.wants)) {
-                Ok(Err(reason)) => Err(Refused::Approval(reason, Vec::new())),
+                Ok(Err(needs)) => Err(Refused::Approval(needs.to_string(), Vec::new())),
                 Ok(Ok(subscribe)) if matches!(fault, LoadFault::Start(_) | LoadFault::Init(_)) => {
                     Err(Refused::Approval(format!("failed to load: {fault}"), subscribe))
                 }

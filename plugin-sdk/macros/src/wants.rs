@@ -126,11 +126,14 @@ fn unknown(key: &str) -> String {
     }
 }
 
-/// A scheme and a host, perhaps with a port: all that a grant can name.
+/// A scheme and a host, perhaps with a port: all that a grant can name. A star stands for any host, or
+/// for those below a name.
 fn origin(text: &str) -> Result<(), String> {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let host = host.map(|host| host.strip_prefix("*.").unwrap_or(host));
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
     match host {
+        Some("*") => Ok(()),
         Some(host) if !host.is_empty() && host.chars().all(allowed) => Ok(()),
         _ => Err(format!(
             "`{text}` is not an origin: write `https://host` or `https://host:port`, without a path"

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
+use super::network::{Canned, Network, Sent};
 use crate::{Event, Failure, Outputs, log::Level};
 
 thread_local! {
@@ -25,6 +26,8 @@ struct Inner {
     random: Cell<u64>,
     logs: RefCell<Vec<LogLine>>,
     state: RefCell<State>,
+    secrets: RefCell<BTreeMap<String, String>>,
+    network: RefCell<Network>,
 }
 
 /// Values, and from when on each counts as absent.
@@ -65,6 +68,20 @@ impl Host {
         self
     }
 
+    /// A secret that the plugin may read.
+    pub fn secret(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.0.secrets.borrow_mut().insert(name.into(), value.into());
+        self
+    }
+
+    /// What a request to `line` (method and URL: `POST https://api.example.com/v1`) is answered with.
+    /// Said again for one line, the answers are given in turn, and the last one stays. A request
+    /// without an answer is denied.
+    pub fn http(self, line: impl Into<String>, answer: Canned) -> Self {
+        self.0.network.borrow_mut().can(line.into(), answer);
+        self
+    }
+
     /// Another seed for `random`; the same one gives the same numbers.
     pub fn seed(self, seed: u64) -> Self {
         self.0.random.set(seed);
@@ -95,6 +112,11 @@ impl Host {
     /// What is in the plugin's state under a key.
     pub fn stored(&self, key: &str) -> Option<Vec<u8>> {
         self.0.seen(key).map(|(value, _)| value)
+    }
+
+    /// All requests sent so far.
+    pub fn requests(&self) -> Vec<Sent> {
+        self.0.network.borrow().sent()
     }
 
     /// All lines logged so far.
@@ -147,6 +169,7 @@ impl Drop for Running {
 /// What `crate::host` calls natively.
 pub(crate) mod imports {
     use super::{CURRENT, Inner, Level, LogLine, Rc, Value};
+    use crate::http::{HttpError, Request, Response};
 
     fn host(what: &str) -> Rc<Inner> {
         CURRENT.with_borrow(Clone::clone).unwrap_or_else(|| {
@@ -168,6 +191,19 @@ pub(crate) mod imports {
 
     pub(crate) fn config_all() -> String {
         Value::Object(host("config::all").config.borrow().clone()).to_string()
+    }
+
+    pub(crate) fn secret_get(name: &str) -> Result<String, String> {
+        let secret = host("secrets::get").secrets.borrow().get(name).cloned();
+        secret.ok_or_else(|| format!("the secret `{name}` is not granted"))
+    }
+
+    pub(crate) fn http_send(request: Request) -> Result<Response, HttpError> {
+        host("http").network.borrow_mut().send(request)
+    }
+
+    pub(crate) fn http_send_all(requests: Vec<Request>) -> Vec<Result<Response, HttpError>> {
+        requests.into_iter().map(http_send).collect()
     }
 
     pub(crate) fn now_ms() -> u64 {

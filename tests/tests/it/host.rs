@@ -10,14 +10,18 @@ use hookweir_event::{
     Clock, Digest, Event, EventId, Failure, Hops, LogLevel, Origin, Outcome, Timestamp,
 };
 use hookweir_host::{
-    Grant, Host, Kind, Limits, LoadFault, NoState, NotRun, Ran, Settings, Version, inspect,
+    Grant, Host, Kind, Limits, LoadFault, NoNetwork, NoState, NotRun, Ran, Settings, Version,
+    inspect,
 };
 use hookweir_tests::guests;
 
 /// One engine for the whole process, as in the gateway.
 fn host() -> &'static Host {
     static HOST: OnceLock<Host> = OnceLock::new();
-    HOST.get_or_init(|| Host::new(Settings::default(), Clock::system(), Arc::new(NoState)).unwrap())
+    HOST.get_or_init(|| {
+        Host::new(Settings::default(), Clock::system(), Arc::new(NoState), Arc::new(NoNetwork))
+            .unwrap()
+    })
 }
 
 async fn version(guest: &str, grant: Grant) -> Version {
@@ -230,7 +234,8 @@ async fn sixty_four_spinning_guests_do_not_stop_the_clock() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_pool_runs_nothing_and_recovers() {
     let settings = Settings { instances: 2, ..Settings::default() };
-    let small = Host::new(settings, Clock::system(), Arc::new(NoState)).unwrap();
+    let small =
+        Host::new(settings, Clock::system(), Arc::new(NoState), Arc::new(NoNetwork)).unwrap();
     let name = || "hostile".parse().unwrap();
     let bytes = guests::wasm("hostile");
     let grant = limits(Limits { cpu: Duration::from_secs(60), ..Limits::default() });

@@ -5,6 +5,7 @@ mod cli;
 mod crash;
 mod crash_images;
 mod door;
+mod egress;
 mod full_disk;
 mod host;
 mod keys;

@@ -4,7 +4,7 @@
 use std::{fs, sync::Arc};
 
 use hookweir_event::{Clock, Event, EventId, Hops, Timestamp};
-use hookweir_host::{Grant, Host, NoState, Settings};
+use hookweir_host::{Grant, Host, NoNetwork, NoState, Settings};
 use hookweir_tests::{guests::root, load::payment};
 
 fn event(origin: &str, event_type: &str, body: &str) -> Event {
@@ -29,6 +29,7 @@ async fn released_plugins_still_load_and_run() {
         Settings { instances: 1, ..Settings::default() },
         Clock::system(),
         Arc::new(NoState),
+        Arc::new(NoNetwork),
     )
     .unwrap();
     let folder = root().join("tests/fixtures/released");

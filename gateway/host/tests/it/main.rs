@@ -10,12 +10,15 @@ mod settings;
 use std::sync::{Arc, OnceLock};
 
 use hookweir_event::{Clock, Event, EventId, Hops, Timestamp};
-use hookweir_host::{Grant, Host, LoadFault, NoState, Settings, Version};
+use hookweir_host::{Grant, Host, LoadFault, NoNetwork, NoState, Settings, Version};
 
 /// One engine for the whole process, as in the gateway.
 fn host() -> &'static Host {
     static HOST: OnceLock<Host> = OnceLock::new();
-    HOST.get_or_init(|| Host::new(Settings::default(), Clock::system(), Arc::new(NoState)).unwrap())
+    HOST.get_or_init(|| {
+        Host::new(Settings::default(), Clock::system(), Arc::new(NoState), Arc::new(NoNetwork))
+            .unwrap()
+    })
 }
 
 async fn prepare(bytes: impl Into<Vec<u8>>) -> Result<Version, LoadFault> {

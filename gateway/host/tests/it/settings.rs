@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hookweir_event::{Clock, Digest};
-use hookweir_host::{Grant, Host, HostError, LoadFault, NoState, Settings};
+use hookweir_host::{Grant, Host, HostError, LoadFault, NoNetwork, NoState, Settings};
 
 use crate::{
     guest::{DONE, core},
@@ -16,7 +16,9 @@ async fn compiled_code_is_kept_where_nobody_else_can_write() {
     let cache = folder.path().join("new").join("cache");
     let settings = Settings { cache: Some(cache.clone()), ..Settings::default() };
     for _ in 0..2 {
-        let host = Host::new(settings.clone(), Clock::system(), Arc::new(NoState)).unwrap();
+        let host =
+            Host::new(settings.clone(), Clock::system(), Arc::new(NoState), Arc::new(NoNetwork))
+                .unwrap();
         let bytes = core(DONE, None, "");
         let digest = Digest::of(&bytes);
         let version = host.prepare("tested".parse().unwrap(), bytes, Grant::default()).await;
@@ -35,14 +37,16 @@ async fn compiled_code_is_kept_where_nobody_else_can_write() {
 fn a_cache_that_can_not_be_is_a_fault_that_names_it() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let settings = Settings { cache: Some(file.path().join("x")), ..Settings::default() };
-    let fault = Host::new(settings, Clock::system(), Arc::new(NoState)).unwrap_err();
+    let fault =
+        Host::new(settings, Clock::system(), Arc::new(NoState), Arc::new(NoNetwork)).unwrap_err();
     assert!(matches!(fault, HostError::Cache { .. }), "{fault:?}");
 }
 
 #[tokio::test]
 async fn a_compilation_that_takes_too_long_is_left_behind() {
     let settings = Settings { compile_time_max: Duration::ZERO, ..Settings::default() };
-    let host = Host::new(settings, Clock::system(), Arc::new(NoState)).unwrap();
+    let host =
+        Host::new(settings, Clock::system(), Arc::new(NoState), Arc::new(NoNetwork)).unwrap();
     // Some 100 ms of work, so that no thread is done before the clock is looked at.
     let functions = "(func (param i32) (result i32) (i32.mul (local.get 0) (local.get 0)))";
     let large = core(DONE, None, &functions.repeat(5000));

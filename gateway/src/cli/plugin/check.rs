@@ -6,7 +6,7 @@ use std::{
 };
 
 use hookweir_event::{Clock, PluginName};
-use hookweir_host::{Grant, Host, Inspection, Kind, NoState, Settings, Wants, inspect};
+use hookweir_host::{Grant, Host, Inspection, Kind, NoNetwork, NoState, Settings, Wants, inspect};
 
 use crate::{
     cli::{Exit, config_fault, runtime, say, tell},
@@ -49,7 +49,8 @@ fn check(file: &Path, config: Option<&Config>) -> Result<(), String> {
     describe(file, &seen);
     let own = config.and_then(|config| config.plugins.get(&name));
     let rule = config.map_or(Subscriptions::Module, |config| config.host.subscriptions);
-    let approved = approve(name.as_str(), &seen.wants, own, rule)?;
+    let approved =
+        approve(name.as_str(), &seen.wants, own, rule).map_err(|needs| needs.to_string())?;
     try_it(name, bytes, own)?;
     let patterns: Vec<_> = approved.iter().map(ToString::to_string).collect();
     say(format_args!("  would go live with {}", patterns.join(" ")));
@@ -65,9 +66,10 @@ fn describe(file: &Path, seen: &Inspection) {
     say(format_args!("{}: {kind}, {} bytes", file.display(), seen.size));
     say(format_args!("  sdk        {}", sdk.as_deref().unwrap_or("unknown")));
     let patterns: Vec<_> = subscribe.iter().map(ToString::to_string).collect();
+    let origins: Vec<_> = http.iter().map(ToString::to_string).collect();
     for (what, list) in [
         ("subscribes", &patterns),
-        ("http", http),
+        ("http", &origins),
         ("secrets", secrets),
         ("exports", &seen.exports),
         ("imports", &seen.imports),
@@ -81,7 +83,7 @@ fn describe(file: &Path, seen: &Inspection) {
 /// Loads it as the gateway would, down to the trial start.
 fn try_it(name: PluginName, bytes: Vec<u8>, own: Option<&PluginConfig>) -> Result<(), String> {
     let settings = Settings { instances: 1, ..Settings::default() };
-    let host = Host::new(settings, Clock::system(), Arc::new(NoState))
+    let host = Host::new(settings, Clock::system(), Arc::new(NoState), Arc::new(NoNetwork))
         .map_err(|error| error.to_string())?;
     let grant = own.map_or_else(Grant::default, |own| own.grant.clone());
     let runtime = runtime().map_err(|error| error.to_string())?;

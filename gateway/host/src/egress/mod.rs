@@ -1,0 +1,321 @@
+//! The way out: what a plugin may send to whom, and how it gets there.
+//!
+//! The host decides by the operator's grant: which origins, which headers, which secrets go where, how
+//! much and how long. A [`Transport`] that the gateway gives it does the rest: it resolves names,
+//! connects only to addresses that are allowed and follows no redirect. One attempt's requests are
+//! [`Requests`]; what they share with the other attempts of a version is its [`Egress`].
+
+mod origin;
+mod request;
+mod wasi;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use hookweir_event::{EventId, PluginName};
+use http::Response;
+use ipnet::IpNet;
+use thiserror::Error;
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
+
+pub use self::origin::{HttpOrigin, OriginError};
+pub(crate) use self::{
+    request::{Ready, Wish},
+    wasi::Hooks,
+};
+use crate::Grant;
+
+/// What a [`Transport`] answers in time.
+pub type Sending<'a> =
+    Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpFault>> + Send + 'a>>;
+
+/// Makes ways out. The gateway gives it to the host, which opens no connection itself.
+pub trait Network: Send + Sync {
+    /// A way out for one version of one plugin, with connections of its own. Addresses that are not
+    /// public are connected to only if they are among `addresses`.
+    fn open(&self, addresses: &[IpNet]) -> Arc<dyn Transport>;
+}
+
+/// One plugin version's way out.
+pub trait Transport: Send + Sync {
+    /// Sends a request and reads the answer, whatever its status, with a body of at most `max` bytes.
+    /// No redirect is followed. Dropping the future ends the request.
+    fn send(&self, request: http::Request<Bytes>, max: u64) -> Sending<'_>;
+}
+
+/// No way out: for trials and tests.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoNetwork;
+
+impl Network for NoNetwork {
+    fn open(&self, _: &[IpNet]) -> Arc<dyn Transport> {
+        Arc::new(Self)
+    }
+}
+
+impl Transport for NoNetwork {
+    fn send(&self, _: http::Request<Bytes>, _: u64) -> Sending<'_> {
+        Box::pin(async { Err(HttpFault::Denied("there is no network here".to_owned())) })
+    }
+}
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum HttpFault {
+    /// The operator's grant does not allow it.
+    #[error("{0}")]
+    Denied(String),
+    /// It is no request that can be sent.
+    #[error("{0}")]
+    Invalid(String),
+    /// More than a limit.
+    #[error("{0}")]
+    Limit(String),
+    /// No answer in time.
+    #[error("there was no answer within {0:?}")]
+    Timeout(Duration),
+    /// The host can't be found or connected to.
+    #[error("{0}")]
+    Connect(String),
+    /// The connection is not safe.
+    #[error("{0}")]
+    Tls(String),
+    /// The connection broke off, or what came is no HTTP.
+    #[error("{0}")]
+    Protocol(String),
+    /// The answer's body has more bytes than this.
+    #[error("the answer has more than {0} bytes")]
+    TooLarge(u64),
+}
+
+impl HttpFault {
+    /// One word for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Denied(_) => "denied",
+            Self::Invalid(_) => "invalid",
+            Self::Limit(_) => "limit",
+            Self::Timeout(_) => "timeout",
+            Self::Connect(_) => "connect",
+            Self::Tls(_) => "tls",
+            Self::Protocol(_) => "protocol",
+            Self::TooLarge(_) => "too-large",
+        }
+    }
+
+    /// Whether the same request may be answered later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Timeout(_) | Self::Connect(_) | Self::Tls(_) | Self::Protocol(_))
+    }
+}
+
+/// What the operator grants of the world.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct HttpGrant {
+    /// Where requests may go.
+    pub origins: Vec<HttpOrigin>,
+    /// Addresses that may be connected to though they are not public.
+    pub addresses: Vec<IpNet>,
+}
+
+/// A secret of a plugin's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SecretGrant {
+    /// The secret itself.
+    pub value: SecretText,
+    /// Where the host may send it.
+    pub hosts: Vec<HttpOrigin>,
+    /// Whether the plugin may read it.
+    pub readable: bool,
+}
+
+/// A text that does not print and does not stay in memory.
+#[derive(Clone, PartialEq)]
+pub struct SecretText(Arc<Zeroizing<String>>);
+
+impl SecretText {
+    /// Hides a text.
+    pub fn new(text: String) -> Self {
+        Self(Arc::new(Zeroizing::new(text)))
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(hookweir_event::REDACTED)
+    }
+}
+
+/// What the requests of one attempt may come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// How many.
+    pub requests: u32,
+    /// How many at the same time, over all attempts of the plugin.
+    pub at_once: u32,
+    /// From the first step to the last byte of the answer; a plugin may ask for less.
+    pub timeout: Duration,
+    /// Bytes of one request's body.
+    pub request_bytes: u64,
+    /// Bytes of one answer's body.
+    pub response_bytes: u64,
+    /// Bytes of all answers' bodies together.
+    pub received_bytes: u64,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        const MIB: u64 = 1 << 20;
+        Self {
+            // An event that becomes more than this is a batch job, as with outputs.
+            requests: 100,
+            at_once: 64,
+            // An attempt's own wall time, which ends the call if it is over first.
+            timeout: Duration::from_secs(10),
+            request_bytes: MIB,
+            response_bytes: 4 * MIB,
+            received_bytes: 16 * MIB,
+        }
+    }
+}
+
+/// What all attempts of one version share.
+pub(crate) struct Egress {
+    plugin: PluginName,
+    origins: Vec<HttpOrigin>,
+    secrets: BTreeMap<String, SecretGrant>,
+    limits: HttpLimits,
+    transport: Arc<dyn Transport>,
+    at_once: Semaphore,
+}
+
+impl Egress {
+    pub(crate) fn new(plugin: PluginName, grant: &Grant, network: &dyn Network) -> Self {
+        let limits = grant.limits.http.clone();
+        let HttpGrant { origins, addresses } = grant.http.clone().unwrap_or_default();
+        let transport =
+            if origins.is_empty() { Arc::new(NoNetwork) } else { network.open(&addresses) };
+        let at_once = Semaphore::new(limits.at_once as usize);
+        Self { plugin, origins, secrets: grant.secrets.clone(), limits, transport, at_once }
+    }
+
+    /// A secret that the plugin may read.
+    pub(crate) fn readable(&self, name: &str) -> Result<String, String> {
+        match self.secrets.get(name) {
+            Some(secret) if secret.readable => Ok(secret.value.expose().to_owned()),
+            Some(_) => Err(format!(
+                "the secret `{name}` is put into requests by the gateway and can't be read; to allow it, say readable = true in [plugins.{}] secrets",
+                self.plugin
+            )),
+            None => Err(self.no_secret(name)),
+        }
+    }
+
+    fn no_secret(&self, name: &str) -> String {
+        format!(
+            "the secret `{name}` is not granted: add it to secrets in [plugins.{}]",
+            self.plugin
+        )
+    }
+}
+
+/// For whom a request is made: the event, and the trace that it is part of.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
+    pub(crate) event: EventId,
+    pub(crate) traceparent: Option<String>,
+}
+
+/// The requests of one attempt.
+pub(crate) struct Requests {
+    egress: Arc<Egress>,
+    subject: Option<Subject>,
+    /// Why there is no network, where there is none: in a trial, say.
+    closed: Option<&'static str>,
+    sent: AtomicU32,
+    received: AtomicU64,
+}
+
+impl Requests {
+    pub(crate) fn new(
+        egress: Arc<Egress>,
+        subject: Option<Subject>,
+        closed: Option<&'static str>,
+    ) -> Self {
+        let (sent, received) = (AtomicU32::new(0), AtomicU64::new(0));
+        Self { egress, subject, closed, sent, received }
+    }
+
+    /// The largest body that is sent.
+    pub(crate) fn body_max(&self) -> u64 {
+        self.egress.limits.request_bytes
+    }
+
+    /// Holds a wish against the grant and the limits. Each counts, also one that is refused.
+    pub(crate) fn prepare(&self, wish: Wish) -> Result<Ready, HttpFault> {
+        let number = self.sent.fetch_add(1, Relaxed).saturating_add(1);
+        let max = self.egress.limits.requests;
+        if number > max {
+            return Err(HttpFault::Limit(format!("it sent more than the {max} requests allowed")));
+        }
+        if let Some(why) = self.closed {
+            return Err(HttpFault::Denied(why.to_owned()));
+        }
+        request::prepare(&self.egress, self.subject.as_ref(), number, wish)
+    }
+
+    /// Sends one.
+    pub(crate) async fn send(
+        &self,
+        ready: Result<Ready, HttpFault>,
+    ) -> Result<Response<Bytes>, HttpFault> {
+        let Ready { request, timeout } = ready?;
+        let (host, method) = (request.uri().host().map(str::to_owned), request.method().clone());
+        let answered = tokio::time::timeout(timeout, self.exchange(request)).await;
+        let answered = answered.unwrap_or(Err(HttpFault::Timeout(timeout)));
+        let outcome = match &answered {
+            Ok(answer) => answer.status().as_u16().to_string(),
+            Err(fault) => fault.code().to_owned(),
+        };
+        tracing::debug!(plugin = %self.egress.plugin, host, %method, outcome, "request sent");
+        answered
+    }
+
+    async fn exchange(&self, request: http::Request<Bytes>) -> Result<Response<Bytes>, HttpFault> {
+        let Egress { limits, transport, at_once, .. } = &*self.egress;
+        let _place = at_once.acquire().await;
+        let left = limits.received_bytes.saturating_sub(self.received.load(Relaxed));
+        let answer = transport.send(request, limits.response_bytes.min(left)).await?;
+        let size = answer.body().len() as u64;
+        // Of requests that go out together each may have come to the whole of what was left.
+        if self.received.fetch_add(size, Relaxed).saturating_add(size) > limits.received_bytes {
+            return Err(HttpFault::TooLarge(limits.received_bytes));
+        }
+        Ok(answer)
+    }
+
+    /// Sends all at the same time; the answers are in the order of the wishes.
+    pub(crate) async fn send_all(
+        &self,
+        wishes: Vec<Wish>,
+    ) -> Vec<Result<Response<Bytes>, HttpFault>> {
+        let ready: Vec<_> = wishes.into_iter().map(|wish| self.prepare(wish)).collect();
+        let at_once = self.egress.limits.at_once as usize;
+        stream::iter(ready).map(|ready| self.send(ready)).buffered(at_once.max(1)).collect().await
+    }
+}

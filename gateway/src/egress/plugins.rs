@@ -1,0 +1,135 @@
+//! The way out of plugins: for each version connections of its own, so that nothing that a server ties
+//! to a connection reaches another plugin. What may be sent where is the host's to decide; here it is
+//! looked at which address that is, and no redirect is followed.
+
+use std::{error::Error, fmt, io, net::IpAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use hookweir_host::{HttpFault, Network, Sending, Transport};
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper_rustls::HttpsConnector;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use ipnet::IpNet;
+
+use super::{Names, Trust, address, connector, names::Resolver};
+
+/// How long a connection that nobody uses is kept: less than servers commonly do.
+const IDLE: Duration = Duration::from_secs(30);
+/// How many of them for one server. With few, a burst of requests opens one each.
+const IDLE_MAX: usize = 32;
+/// Bytes of an answer's status line and headers.
+const HEAD_MAX: usize = 64 << 10;
+/// Header fields of an answer.
+const HEADERS_MAX: usize = 128;
+
+/// Opens ways out.
+pub(crate) struct Roads {
+    trust: Trust,
+    names: Names,
+}
+
+/// One version's.
+struct Road {
+    client: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    also: Arc<[IpNet]>,
+}
+
+/// A way out that can't be opened.
+struct NoRoad(String);
+
+impl Roads {
+    /// Believes the authorities that browsers trust and the operator's, and asks `names`.
+    ///
+    /// # Errors
+    /// If the operator's authorities are none.
+    pub(crate) fn new(roots: Option<&str>, names: Names) -> Result<Self, String> {
+        Ok(Self { trust: Trust::new(roots)?, names })
+    }
+}
+
+impl Network for Roads {
+    fn open(&self, addresses: &[IpNet]) -> Arc<dyn Transport> {
+        let also: Arc<[IpNet]> = addresses.into();
+        let resolver = Resolver::new(self.names.clone(), also.clone());
+        let connector = match connector(resolver, &self.trust) {
+            Ok(connector) => connector,
+            Err(error) => return Arc::new(NoRoad(error.to_string())),
+        };
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(IDLE_MAX)
+            .http1_max_buf_size(HEAD_MAX)
+            .http1_max_headers(HEADERS_MAX)
+            // A request whose connection broke before anything was sent goes out on another one.
+            .retry_canceled_requests(true)
+            .build(connector);
+        Arc::new(Road { client, also })
+    }
+}
+
+impl Transport for Road {
+    fn send(&self, request: Request<Bytes>, max: u64) -> Sending<'_> {
+        Box::pin(async move {
+            // An address needs no resolver, so it is held against the policy here.
+            let host = request.uri().host().unwrap_or_default().trim_matches(['[', ']']);
+            if let Ok(literal) = host.parse::<IpAddr>()
+                && !address::allowed(literal, &self.also)
+            {
+                return Err(HttpFault::Denied(not_public(host)));
+            }
+            let host = host.to_owned();
+            let answer = self.client.request(request.map(Full::new)).await;
+            let (parts, body) = answer.map_err(|error| fault(&error, &host))?.into_parts();
+            let most = usize::try_from(max).unwrap_or(usize::MAX);
+            let body = Limited::new(body, most).collect().await;
+            let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+                Some(_) => HttpFault::TooLarge(max),
+                None => HttpFault::Protocol(format!("the answer broke off: {error}")),
+            })?;
+            Ok(Response::from_parts(parts, body.to_bytes()))
+        })
+    }
+}
+
+impl Transport for NoRoad {
+    fn send(&self, _: Request<Bytes>, _: u64) -> Sending<'_> {
+        Box::pin(async { Err(HttpFault::Tls(self.0.clone())) })
+    }
+}
+
+fn not_public(host: &str) -> String {
+    format!("{host} has no public address; to allow one that is not, add it to http_addresses")
+}
+
+/// What went wrong, by the innermost cause that says it best: the outermost says least.
+fn fault(error: &hyper_util::client::legacy::Error, host: &str) -> HttpFault {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    let (mut text, mut tls) = (String::new(), false);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|io| io.kind() == io::ErrorKind::PermissionDenied) {
+            return HttpFault::Denied(not_public(host));
+        }
+        tls |= error.is::<rustls::Error>();
+        text = error.to_string();
+        // An I/O error passes over what it wraps when it is asked for its source.
+        let wrapped = io.and_then(io::Error::get_ref).map(|wrapped| wrapped as &dyn Error);
+        cause = wrapped.or_else(|| error.source());
+    }
+    match error.is_connect() {
+        _ if tls => HttpFault::Tls(format!("no safe connection to {host}: {text}")),
+        true => HttpFault::Connect(format!("no connection to {host}: {text}")),
+        false => HttpFault::Protocol(format!("no answer of {host}: {text}")),
+    }
+}
+
+impl fmt::Debug for Roads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Roads")
+    }
+}

@@ -1,0 +1,92 @@
+//! A guest that sends its requests by wasi:http 0.2, as components of other toolchains do: what is
+//! granted is the same, and so are the limits.
+//!
+//! The event's body is JSON: `method`, `authority`, `path`, `headers`, and `bytes` of body.
+
+use hookweir_sdk::prelude::*;
+use serde_json::{Value, json};
+
+/// The interfaces of `wit/`.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+mod wasi_imports {
+    wit_bindgen::generate!({ path: "wit", world: "asks", generate_all });
+}
+
+use wasi_imports::wasi::{
+    http::{
+        outgoing_handler,
+        types::{
+            ErrorCode, Fields, IncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme,
+        },
+    },
+    io::streams::StreamError,
+};
+
+/// What a stream takes at once.
+const CHUNK: usize = 4096;
+
+#[plugin(subscribe = ["test/foreign"], http = ["http://*"])]
+fn handle(event: Event) -> Result<Outputs, Failure> {
+    let asked: Value = event.json()?;
+    let seen = match sent(&asked) {
+        Ok(answer) => answer,
+        Err(why) => json!({ "error": why }),
+    };
+    Ok(outputs![Output::json("answers", &[seen])?])
+}
+
+fn sent(asked: &Value) -> Result<Value, String> {
+    let text = |key: &str| asked[key].as_str().unwrap_or_default().to_owned();
+    let headers = Fields::new();
+    for pair in asked["headers"].as_array().into_iter().flatten() {
+        let [name, value] = [0, 1].map(|at| pair[at].as_str().unwrap_or_default());
+        headers
+            .append(&name.to_owned(), &value.as_bytes().to_vec())
+            .map_err(|error| format!("{name}: {error:?}"))?;
+    }
+    let request = OutgoingRequest::new(headers);
+    let method = if text("method") == "POST" { Method::Post } else { Method::Get };
+    let set = |done: Result<(), ()>| done.map_err(|()| "it can't be set".to_owned());
+    set(request.set_method(&method))?;
+    set(request.set_scheme(Some(&Scheme::Http)))?;
+    set(request.set_authority(Some(&text("authority"))))?;
+    set(request.set_path_with_query(Some(&text("path"))))?;
+    let body = request.body().map_err(|()| "no body".to_owned())?;
+    let answering = outgoing_handler::handle(request, None).map_err(code)?;
+    write(body, usize::try_from(asked["bytes"].as_u64().unwrap_or(0)).unwrap_or(0))?;
+    answering.subscribe().block();
+    let answer = answering.get().ok_or("nothing, though it is ready")?;
+    let answer = answer.map_err(|()| "asked twice".to_owned())?.map_err(code)?;
+    Ok(json!({ "status": answer.status(), "size": read(&answer)? }))
+}
+
+fn write(body: OutgoingBody, mut bytes: usize) -> Result<(), String> {
+    let stream = body.write().map_err(|()| "no stream".to_owned())?;
+    while bytes > 0 {
+        let now = bytes.min(CHUNK);
+        // The host may have given up on the request; what it says of it comes with the answer.
+        if stream.blocking_write_and_flush(&vec![b'x'; now]).is_err() {
+            return Ok(());
+        }
+        bytes -= now;
+    }
+    drop(stream);
+    OutgoingBody::finish(body, None).map_err(code)
+}
+
+fn read(answer: &IncomingResponse) -> Result<usize, String> {
+    let body = answer.consume().map_err(|()| "no body".to_owned())?;
+    let stream = body.stream().map_err(|()| "no stream".to_owned())?;
+    let mut size = 0;
+    loop {
+        match stream.blocking_read(1 << 16) {
+            Ok(bytes) => size += bytes.len(),
+            Err(StreamError::Closed) => return Ok(size),
+            Err(StreamError::LastOperationFailed(_)) => return Err("it broke off".to_owned()),
+        }
+    }
+}
+
+fn code(code: ErrorCode) -> String {
+    format!("{code:?}")
+}

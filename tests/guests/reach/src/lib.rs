@@ -1,0 +1,92 @@
+//! A guest that sends requests: the event's body says which, and the output what came of each. Whom it
+//! may reach is the operator's word.
+
+use std::time::Duration;
+
+use hookweir_sdk::{
+    http::{HttpError, Request, Response},
+    prelude::*,
+};
+use serde_json::{Value, json};
+
+/// A request as a test writes it.
+#[derive(serde::Deserialize)]
+struct Step {
+    #[serde(default = "get")]
+    method: String,
+    url: String,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+    #[serde(default)]
+    secrets: Vec<(String, String)>,
+    #[serde(default)]
+    body: String,
+    /// The body is this many bytes instead.
+    #[serde(default)]
+    bytes: usize,
+    timeout_ms: Option<u64>,
+}
+
+fn get() -> String {
+    "GET".to_owned()
+}
+
+#[plugin(subscribe = ["test/*"], http = ["http://*", "https://*"])]
+fn handle(event: Event) -> Result<Outputs, Failure> {
+    match event.event_type() {
+        "send" => {
+            let steps: Vec<Step> = event.json()?;
+            let answers = steps.into_iter().map(|step| shown(step.request().send()));
+            Ok(outputs![Output::json("answers", &answers.collect::<Vec<_>>())?])
+        }
+        "send-all" => {
+            let steps: Vec<Step> = event.json()?;
+            let answers = http::send_all(steps.into_iter().map(Step::request));
+            let answers: Vec<_> = answers.into_iter().map(shown).collect();
+            Ok(outputs![Output::json("answers", &answers)?])
+        }
+        // As a plugin would: what fails is a failure.
+        "must" => {
+            let steps: Vec<Step> = event.json()?;
+            for step in steps {
+                step.request().send()?.ok_or_retry()?;
+            }
+            Ok(outputs![])
+        }
+        "read" => Ok(outputs![Output::new("secret", secrets::get(&event.text())?)]),
+        other => Err(Failure::reject(format!("no behaviour `{other}`"))),
+    }
+}
+
+impl Step {
+    fn request(self) -> Request {
+        let mut request = Request::new(self.method, self.url);
+        for (name, value) in self.headers {
+            request = request.header(name, value);
+        }
+        for (name, template) in self.secrets {
+            request = request.secret_header(name, template);
+        }
+        if let Some(millis) = self.timeout_ms {
+            request = request.timeout(Duration::from_millis(millis));
+        }
+        let body = if self.bytes > 0 { vec![b'x'; self.bytes] } else { self.body.into_bytes() };
+        request.body(body)
+    }
+}
+
+fn shown(answered: Result<Response, HttpError>) -> Value {
+    match answered {
+        Ok(answer) => json!({
+            "status": answer.status(),
+            "location": answer.header("location"),
+            "size": answer.body().len(),
+            "body": answer.text().chars().take(4096).collect::<String>(),
+        }),
+        Err(error) => json!({
+            "code": error.code(),
+            "message": error.message(),
+            "retryable": error.is_retryable(),
+        }),
+    }
+}
