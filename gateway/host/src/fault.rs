@@ -174,3 +174,7 @@ pub(crate) const HANDLER_1: &str = "hookweir:plugin/handler@1.";
 pub(crate) const HANDLER: &str = "hookweir:plugin/handler@1.0.0";
 /// What is run once when a version is tried.
 pub(crate) const LIFECYCLE: &str = "hookweir:plugin/lifecycle@1.0.0";
+/// What answers requests.
+pub(crate) const API: &str = "hookweir:plugin/api@1.0.0";
+/// What proves who sent a request.
+pub(crate) const VERIFIER: &str = "hookweir:plugin/verifier@1.0.0";

@@ -9,19 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hookweir_event::{Clock, LogLevel};
+use hookweir_event::{Clock, LogLevel, Timestamp};
 use serde_json::Value;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
 
 use crate::{
-    bindings::plugin::hookweir::plugin as contract,
-    limiter::Limiter,
-    logs::Logs,
-    meter::Meter,
-    state::{State, StateReader},
-    stdio::Stdio,
-    version::Inner,
+    Limits, attempt::Means, bindings::plugin::hookweir::plugin as contract, limiter::Limiter,
+    logs::Logs, meter::Meter, state::State, stdio::Stdio, version::Inner,
 };
 
 /// As the contract says.
@@ -29,12 +24,13 @@ const RANDOM_MAX: u32 = 64 << 10;
 /// Streams and pollables that a guest may hold at a time.
 const HANDLES: usize = 256;
 
-/// Everything that belongs to one attempt and goes with it.
+/// Everything that belongs to one call and goes with it.
 pub(crate) struct Guest {
     pub(crate) limiter: Limiter,
     pub(crate) meter: Arc<Meter>,
     pub(crate) logs: SharedLogs,
-    pub(crate) state: State,
+    /// None in a call that has no state.
+    pub(crate) state: Option<State>,
     version: Arc<Inner>,
     clock: Clock,
     started: Instant,
@@ -57,18 +53,30 @@ impl SharedLogs {
 }
 
 impl Guest {
-    pub(crate) fn new(version: Arc<Inner>, clock: Clock, committed: Arc<dyn StateReader>) -> Self {
-        let state_bytes = version.limits.state_bytes;
+    pub(crate) fn new(version: Arc<Inner>, limits: &Limits, means: Means) -> Self {
+        let Means { clock, state } = means;
+        let name = &version.name;
+        let state = state.map(|kept| State::new(kept, name.clone(), limits.state_bytes));
         Self {
-            limiter: Limiter::new(version.limits.memory),
+            limiter: Limiter::new(limits.memory),
             meter: Arc::default(),
-            logs: SharedLogs(Arc::new(Mutex::new(Logs::new(&version.limits)))),
-            state: State::new(committed, version.name.clone(), state_bytes),
+            logs: SharedLogs(Arc::new(Mutex::new(Logs::new(limits)))),
+            state,
             version,
             clock,
             started: Instant::now(),
             wasi: None,
         }
+    }
+
+    /// The state, and the time by which its entries expire.
+    fn state(&mut self) -> Result<(&mut State, Timestamp), String> {
+        let now = self.clock.now();
+        let state = self
+            .state
+            .as_mut()
+            .ok_or("a verifier has no state: what it says must hang on the request alone")?;
+        Ok((state, now))
     }
 }
 
@@ -142,7 +150,8 @@ impl contract::random::Host for Guest {
 
 impl contract::state::Host for Guest {
     async fn get(&mut self, key: String) -> Result<Option<Vec<u8>>, String> {
-        self.state.get(self.clock.now(), key).await
+        let (state, now) = self.state()?;
+        state.get(now, key).await
     }
 
     async fn set(
@@ -151,7 +160,8 @@ impl contract::state::Host for Guest {
         value: Vec<u8>,
         ttl_ms: Option<u64>,
     ) -> Result<(), String> {
-        self.state.set(self.clock.now(), key, value, ttl_ms.map(Duration::from_millis)).await
+        let (state, now) = self.state()?;
+        state.set(now, key, value, ttl_ms.map(Duration::from_millis)).await
     }
 
     async fn set_if_absent(
@@ -160,8 +170,8 @@ impl contract::state::Host for Guest {
         value: Vec<u8>,
         ttl_ms: Option<u64>,
     ) -> Result<bool, String> {
-        let ttl = ttl_ms.map(Duration::from_millis);
-        self.state.set_if_absent(self.clock.now(), key, value, ttl).await
+        let (state, now) = self.state()?;
+        state.set_if_absent(now, key, value, ttl_ms.map(Duration::from_millis)).await
     }
 
     async fn increment(
@@ -170,11 +180,13 @@ impl contract::state::Host for Guest {
         by: i64,
         ttl_ms: Option<u64>,
     ) -> Result<i64, String> {
-        self.state.increment(self.clock.now(), key, by, ttl_ms.map(Duration::from_millis)).await
+        let (state, now) = self.state()?;
+        state.increment(now, key, by, ttl_ms.map(Duration::from_millis)).await
     }
 
     async fn delete(&mut self, key: String) -> Result<bool, String> {
-        self.state.delete(self.clock.now(), key).await
+        let (state, now) = self.state()?;
+        state.delete(now, key).await
     }
 
     async fn list_keys(
@@ -183,7 +195,8 @@ impl contract::state::Host for Guest {
         after: Option<String>,
         limit: u32,
     ) -> Result<Vec<String>, String> {
-        self.state.list(self.clock.now(), &prefix, after, limit).await
+        let (state, now) = self.state()?;
+        state.list(now, &prefix, after, limit).await
     }
 }
 

@@ -4,8 +4,9 @@ use std::{fmt, sync::Arc};
 
 use hookweir_event::{Digest, PluginName};
 use serde_json::{Map, Value};
+use wasmtime::component::InstancePre;
 
-use crate::{Limits, Wants, bindings::plugin::PluginPre, guest::Guest};
+use crate::{Exports, Limits, Wants, guest::Guest, interfaces::Interfaces};
 
 /// One version of a plugin. Cheap to clone; the compiled code goes when the last clone goes, so
 /// running attempts finish on the version they started with.
@@ -20,7 +21,8 @@ pub(crate) struct Inner {
     pub(crate) config: Map<String, Value>,
     /// The same, written once.
     pub(crate) config_json: String,
-    pub(crate) pre: PluginPre<Guest>,
+    pub(crate) pre: InstancePre<Guest>,
+    pub(crate) interfaces: Interfaces,
 }
 
 impl Version {
@@ -37,6 +39,11 @@ impl Version {
     /// What it wants.
     pub fn wants(&self) -> &Wants {
         &self.0.wants
+    }
+
+    /// Which of the optional interfaces it exports.
+    pub fn exports(&self) -> Exports {
+        self.0.interfaces.exports()
     }
 
     /// What one attempt may use.
