@@ -42,15 +42,20 @@ pub(crate) trait Job: Sync {
     /// What it answers if all goes well.
     type Answer: Send;
 
-    /// Calls the export and reads its answer. The outer error is a trap; the inner one is what the
-    /// plugin said, or what is wrong with its answer.
-    fn call(
-        &self,
-        version: &Inner,
-        limits: &Limits,
-        store: &mut Store<Guest>,
-        instance: &Instance,
-    ) -> impl Future<Output = wasmtime::Result<Result<Self::Answer, Failure>>> + Send;
+    /// Calls the export and reads its answer.
+    fn call(&self, guest: Started<'_>) -> impl Future<Output = Said<Self::Answer>> + Send;
+}
+
+/// What a call of an export comes to: the outer error is a trap; the inner one is what the plugin said, or
+/// what is wrong with its answer.
+pub(crate) type Said<T> = wasmtime::Result<Result<T, Failure>>;
+
+/// A guest that is about to be called.
+pub(crate) struct Started<'a> {
+    pub(crate) version: &'a Inner,
+    pub(crate) limits: &'a Limits,
+    pub(crate) store: &'a mut Store<Guest>,
+    pub(crate) instance: Instance,
 }
 
 /// What the gateway lends a guest for one call.
@@ -113,7 +118,7 @@ pub(crate) async fn run<J: Job>(
     let (meter, logs) = (Arc::clone(&store.data().meter), store.data().logs.clone());
     let ended = bounded(Arc::clone(&meter), limits, async {
         let instance = version.pre.instantiate_async(&mut store).await?;
-        job.call(version, limits, &mut store, &instance).await
+        job.call(Started { version, limits, store: &mut store, instance }).await
     });
     let result = match ended.await {
         Ok(Ok(said)) => said,

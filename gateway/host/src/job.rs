@@ -3,16 +3,12 @@
 //! All that goes in is borrowed: the one copy is the one into the guest.
 
 use bytes::Bytes;
-use hookweir_event::{Event, Failure, Headers, NewOutput};
-use wasmtime::{Store, component::Instance};
+use hookweir_event::{Event, Headers, NewOutput};
 
 use crate::{
-    Limits,
-    attempt::Job,
+    attempt::{Job, Said, Started},
     bindings::plugin::exports::hookweir::plugin::{api, handler, verifier},
-    guest::Guest,
     outcome,
-    version::Inner,
 };
 
 /// A request that a plugin answers or verifies.
@@ -63,14 +59,9 @@ pub(crate) struct Handle<'a> {
 impl Job for Handle<'_> {
     type Answer = Vec<NewOutput>;
 
-    async fn call(
-        &self,
-        version: &Inner,
-        limits: &Limits,
-        store: &mut Store<Guest>,
-        instance: &Instance,
-    ) -> wasmtime::Result<Result<Vec<NewOutput>, Failure>> {
-        let handler = version.interfaces.handler.load(&mut *store, instance)?;
+    async fn call(&self, guest: Started<'_>) -> Said<Vec<NewOutput>> {
+        let Started { version, limits, store, instance } = guest;
+        let handler = version.interfaces.handler.load(&mut *store, &instance)?;
         let Self { event, attempt } = self;
         let (id, source) = (event.id.to_string(), event.origin.to_string());
         let (headers, attributes) = (headers(&event.headers), texts(&event.attributes));
@@ -100,14 +91,9 @@ pub(crate) struct Respond<'a>(pub(crate) &'a Request);
 impl Job for Respond<'_> {
     type Answer = Response;
 
-    async fn call(
-        &self,
-        version: &Inner,
-        limits: &Limits,
-        store: &mut Store<Guest>,
-        instance: &Instance,
-    ) -> wasmtime::Result<Result<Response, Failure>> {
-        let api = version.interfaces.api()?.load(&mut *store, instance)?;
+    async fn call(&self, guest: Started<'_>) -> Said<Response> {
+        let Started { version, limits, store, instance } = guest;
+        let api = version.interfaces.api()?.load(&mut *store, &instance)?;
         let Self(request) = self;
         let (headers, attributes) = (headers(&request.headers), texts(&request.attributes));
         let lent = api::Request {
@@ -131,14 +117,9 @@ pub(crate) struct Verify<'a>(pub(crate) &'a Request);
 impl Job for Verify<'_> {
     type Answer = Result<Genuine, String>;
 
-    async fn call(
-        &self,
-        version: &Inner,
-        limits: &Limits,
-        store: &mut Store<Guest>,
-        instance: &Instance,
-    ) -> wasmtime::Result<Result<Self::Answer, Failure>> {
-        let verifier = version.interfaces.verifier()?.load(&mut *store, instance)?;
+    async fn call(&self, guest: Started<'_>) -> Said<Self::Answer> {
+        let Started { version, limits, store, instance } = guest;
+        let verifier = version.interfaces.verifier()?.load(&mut *store, &instance)?;
         let Self(request) = self;
         let (headers, attributes) = (headers(&request.headers), texts(&request.attributes));
         let lent = verifier::Request {

@@ -1,7 +1,7 @@
 //! What a plugin wants against what the operator granted. Pure.
 
 use hookweir_event::Pattern;
-use hookweir_host::Wants;
+use hookweir_host::{Exports, Wants};
 
 use crate::config::{PluginConfig, Subscriptions};
 
@@ -40,9 +40,36 @@ pub(crate) fn approve(
     Ok(wants.subscribe.clone())
 }
 
+/// Whether the operator has said whether a plugin may answer requests and verify them, if it can: either
+/// makes its code reachable from outside. The reason ends with what to paste into the config.
+pub(crate) fn approve_exports(
+    name: &str,
+    exports: Exports,
+    config: Option<&PluginConfig>,
+) -> Result<(), String> {
+    let mut wants = Vec::new();
+    let mut paste = format!("[plugins.{name}]");
+    if exports.api && config.is_none_or(|config| config.api.access.is_none()) {
+        wants.push(format!(
+            "it answers requests below /api/{name}/ (\"public\" lets anybody ask, \"off\" nobody)"
+        ));
+        let variable = name.to_ascii_uppercase().replace('-', "_");
+        paste += &format!("\napi = {{ token = {{ env = \"{variable}_API_TOKEN\" }} }}");
+    }
+    if exports.verifier && config.is_none_or(|config| config.verifier.is_none()) {
+        wants.push("it verifies requests (false: it must not)".to_owned());
+        paste += "\nverifier = true";
+    }
+    match wants.is_empty() {
+        true => Ok(()),
+        false => Err(format!("needs approval: {}; add\n{paste}", wants.join(", and "))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ApiAccess;
 
     fn wants(patterns: &[&str]) -> Wants {
         Wants {
@@ -85,5 +112,24 @@ mod tests {
         assert!(
             approve("ci", &http, None, Subscriptions::Module).unwrap_err().contains("http access")
         );
+    }
+
+    #[test]
+    fn who_can_be_asked_from_outside_needs_the_operators_word_on_it() {
+        let exports = |api, verifier| Exports { api, verifier, ..Exports::default() };
+        assert_eq!(approve_exports("ci", exports(false, false), None), Ok(()));
+        assert_eq!(
+            approve_exports("build-desk", exports(true, true), None).unwrap_err(),
+            "needs approval: it answers requests below /api/build-desk/ (\"public\" lets anybody ask, \
+             \"off\" nobody), and it verifies requests (false: it must not); add\n\
+             [plugins.build-desk]\napi = { token = { env = \"BUILD_DESK_API_TOKEN\" } }\nverifier = true"
+        );
+        let mut config = PluginConfig::default();
+        config.api.access = Some(ApiAccess::Off);
+        assert_eq!(approve_exports("ci", exports(true, false), Some(&config)), Ok(()));
+        let missing = approve_exports("ci", exports(true, true), Some(&config)).unwrap_err();
+        assert!(missing.contains("verifier") && !missing.contains("api ="), "{missing}");
+        let config = PluginConfig { verifier: Some(false), ..config };
+        assert_eq!(approve_exports("ci", exports(true, true), Some(&config)), Ok(()));
     }
 }

@@ -21,7 +21,7 @@ use hookweir_event::{Digest, SourceName};
 use hookweir_host::Host;
 use tokio::sync::Notify;
 
-pub(crate) use self::approve::approve;
+pub(crate) use self::approve::{approve, approve_exports};
 use self::{last_good::LastGood, shelf::Shelf, watch::Watch};
 use crate::{
     config::{Config, SourceConfig, Surroundings},

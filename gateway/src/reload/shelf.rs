@@ -10,10 +10,10 @@ use std::{
 };
 
 use hookweir_event::{Digest, Pattern, PluginName};
-use hookweir_host::{Host, LoadFault, Version, Wants, inspect};
+use hookweir_host::{Exports, Host, LoadFault, Version, Wants, inspect};
 
 use super::{
-    approve::approve,
+    approve::{approve, approve_exports},
     last_good::LastGood,
     scan::{self, FileKey, Found},
 };
@@ -91,6 +91,8 @@ impl Shelf {
             order_by: own.order_by.map(Arc::new),
             policy: own.policy,
             memory: own.grant.limits.memory,
+            api: own.api,
+            verifier: own.verifier == Some(true),
         }
     }
 
@@ -191,15 +193,19 @@ impl Shelf {
         let own = config.plugins.get(name);
         let grant = own.map(|own| own.grant.clone()).unwrap_or_default();
         let prepared = self.host.prepare(name.clone(), bytes.to_vec(), grant).await;
-        let approval =
-            |wants: &Wants| approve(name.as_str(), wants, own, config.host.subscriptions);
+        let approval = |wants: &Wants, exports: Exports| {
+            approve_exports(name.as_str(), exports, own)?;
+            approve(name.as_str(), wants, own, config.host.subscriptions)
+        };
         match prepared {
-            Ok(version) => match approval(version.wants()) {
+            Ok(version) => match approval(version.wants(), version.exports()) {
                 Ok(subscribe) => Ok((version, subscribe)),
                 Err(reason) => Err(Refused::Approval(reason, Vec::new())),
             },
             // What it asked for may still be known, so that its deliveries can wait for a good one.
-            Err(fault) => match inspect(bytes).map(|seen| approval(&seen.wants)) {
+            Err(fault) => match inspect(bytes)
+                .map(|seen| approval(&seen.wants, seen.optional_exports()))
+            {
                 Ok(Err(reason)) => Err(Refused::Approval(reason, Vec::new())),
                 Ok(Ok(subscribe)) if matches!(fault, LoadFault::Start(_) | LoadFault::Init(_)) => {
                     Err(Refused::Approval(format!("failed to load: {fault}"), subscribe))

@@ -11,7 +11,7 @@ use hookweir_host::{Grant, Host, Inspection, Kind, NoState, Settings, Wants, ins
 use crate::{
     cli::{Exit, config_fault, runtime, say, tell},
     config::{Config, PluginConfig, Subscriptions, Surroundings},
-    reload::approve,
+    reload::{approve, approve_exports},
 };
 
 #[derive(Debug, clap::Args)]
@@ -49,6 +49,7 @@ fn check(file: &Path, config: Option<&Config>) -> Result<(), String> {
     describe(file, &seen);
     let own = config.and_then(|config| config.plugins.get(&name));
     let rule = config.map_or(Subscriptions::Module, |config| config.host.subscriptions);
+    approve_exports(name.as_str(), seen.optional_exports(), own)?;
     let approved = approve(name.as_str(), &seen.wants, own, rule)?;
     try_it(name, bytes, own)?;
     let patterns: Vec<_> = approved.iter().map(ToString::to_string).collect();
