@@ -19,7 +19,7 @@
 mod build;
 mod in_memory;
 
-pub use build::EventBuilder;
+pub use build::{EventBuilder, RequestBuilder};
 pub use in_memory::{Host, LogLine};
 
 pub(crate) use in_memory::imports;
