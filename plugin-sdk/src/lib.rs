@@ -68,7 +68,7 @@ pub use failure::{Failure, OrFail};
 /// #[api]
 /// fn respond(request: Request) -> Result<Response, Failure> {
 ///     match state::get(&format!("order:{}", request.path().trim_start_matches('/')))? {
-///         Some(status) => Ok(Response::new(200).body_of(status)),
+///         Some(status) => Ok(Response::new(200).with_body(status)),
 ///         None => Ok(Response::new(404)),
 ///     }
 /// }

@@ -32,7 +32,7 @@ impl Response {
     /// 200 with a text.
     pub fn text(text: impl Into<String>) -> Self {
         let text: String = text.into();
-        Self::new(200).header("content-type", "text/plain; charset=utf-8").body_of(text)
+        Self::new(200).header("content-type", "text/plain; charset=utf-8").with_body(text)
     }
 
     /// 200 with `value` as JSON.
@@ -41,7 +41,7 @@ impl Response {
     /// A reject if `value` can't be written as JSON: a map with keys that are no strings.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, Failure> {
         let body = serde_json::to_vec(value)?;
-        Ok(Self::new(200).header("content-type", "application/json").body_of(body))
+        Ok(Self::new(200).header("content-type", "application/json").with_body(body))
     }
 
     /// With another status.
@@ -57,7 +57,7 @@ impl Response {
     }
 
     /// With these bytes as its body.
-    pub fn body_of(mut self, body: impl Into<Vec<u8>>) -> Self {
+    pub fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
