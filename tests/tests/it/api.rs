@@ -240,6 +240,7 @@ async fn each_harm_has_its_answer_and_leaves_nothing() {
         ("header", "x y=1", 502, "plugin_failed"),
         ("header", "x=a\r\nset-cookie: b", 502, "plugin_failed"),
         ("write-and-reject", "", 400, "rejected"),
+        ("write-and-nonsense", "", 502, "plugin_failed"),
         ("later", "", 503, "try_later"),
     ] {
         let answer = client.post(&format!("desk/{path}"), body).await;

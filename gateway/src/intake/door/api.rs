@@ -23,9 +23,9 @@ use crate::{
 
 /// The largest body of a request: as a source's, if it does not say otherwise.
 const BODY_MAX: u64 = 1 << 20;
-/// How often a request is run whose state was changed meanwhile. From the second time on only events can
-/// change it.
-const RUNS_MAX: usize = 8;
+/// How often a request is run whose state was changed meanwhile, if it takes no longer than one may. From
+/// the second time on only events can change it.
+const RUNS_MAX: usize = 32;
 
 /// Whether the path is one of those that are the plugins'.
 pub(in crate::intake) fn is_api(path: &str) -> bool {
@@ -143,8 +143,7 @@ impl Door {
         let turns = desk.api(&name).ok_or_else(unavailable)?;
         let request = self::request(&parts, body, client, id);
         let call = Call { name: &name, version, turns, request, id };
-        let answer = self.committed(&call).await?;
-        let response = reply::response(answer, id).map_err(Refusal::PluginFailed)?;
+        let response = self.committed(&call).await?;
         let (method, status) = (&parts.method, response.status().as_u16());
         tracing::debug!(request_id = %id, %client, plugin = %name, %method, status, "answered");
         Ok(response)
@@ -152,19 +151,23 @@ impl Door {
 
     /// Runs the call, and again where the state it relied on was changed meanwhile, until what it changed
     /// is on disk.
-    async fn committed(&self, call: &Call<'_>) -> Result<hookweir_host::Response, Refusal> {
+    async fn committed(&self, call: &Call<'_>) -> Result<Response<Body>, Refusal> {
         let patience = call.version.limits().api_wall;
         let busy = |Busy| Refusal::PluginBusy;
         let turn = call.turns.take(patience).await.map_err(busy)?;
-        for run in 0..RUNS_MAX {
+        let (mut run, mut spent) = (0, Duration::ZERO);
+        while run < RUNS_MAX && spent < patience {
             let _order = call.order(run, patience).await.map_err(busy)?;
             let (host, version) = (self.host.clone(), call.version.clone());
             let request = call.request.clone();
             let respond = async move { host.respond(&version, &request).await };
             let ran = self.run(turn.clone(), respond).await.map_err(|fault| not_run(&fault))?;
             tell_logs(&ran, call.name.as_str(), call.id);
-            let Ran { result, state, .. } = ran;
-            let answer = result.map_err(failed)?;
+            let Ran { result, state, wall, .. } = ran;
+            (run, spent) = (run + 1, spent + wall);
+            // An answer that can't be sent is a failure too, and so leaves nothing.
+            let answer = reply::response(result.map_err(failed)?, call.id);
+            let answer = answer.map_err(Refusal::PluginFailed)?;
             if !writes(&state) {
                 return Ok(answer);
             }
@@ -215,6 +218,8 @@ fn failed(failure: Failure) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -229,5 +234,16 @@ mod tests {
             assert_eq!(routed(none), None, "{none}");
         }
         assert!(is_api("/api") && is_api("/api/x") && !is_api("/apis/x") && !is_api("/x/api"));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_path_a_plugin_sees_what_is_behind_its_name(path in "/api/[a-zA-Z0-9%/._-]{0,40}") {
+            if let Some((name, below)) = route(&path) {
+                prop_assert!(below.starts_with('/'));
+                let whole = format!("/api/{name}{below}");
+                prop_assert_eq!(path.trim_end_matches('/'), whole.trim_end_matches('/'));
+            }
+        }
     }
 }

@@ -21,6 +21,10 @@ pub(crate) fn to(request: &Request) -> Result<Response, Failure> {
         ("GET", "/count") => Response::json(&state::json::<u64>("count")?.unwrap_or(0)),
         ("POST", "/count") => Response::json(&state::increment("count", 1)?),
         (_, "/echo") => echo(request),
+        (_, "/write-and-nonsense") => {
+            state::increment("count", 1)?;
+            Ok(Response::new(42))
+        }
         (_, "/status") => Ok(Response::new(u16::try_from(number(200)?).or_reject()?)),
         (_, "/header") => {
             let text = request.text();
