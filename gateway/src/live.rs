@@ -74,6 +74,8 @@ pub struct Plugin {
     pub memory: u64,
     /// How it answers requests.
     pub api: ApiConfig,
+    /// What became of the requests to its api.
+    pub record: Arc<Record>,
     /// Whether it may verify requests.
     pub verifier: bool,
 }
@@ -193,6 +195,7 @@ mod tests {
             policy: Policy::default(),
             memory: 0,
             api: ApiConfig::default(),
+            record: Arc::default(),
             verifier: false,
         };
         Routes::new(&subscriptions.iter().map(|(n, p)| (n.parse().unwrap(), plugin(p))).collect())

@@ -119,7 +119,7 @@ impl Limits {
     /// much before anything is known of it, so it is little, and nobody may raise it.
     pub(crate) fn for_verifier(&self) -> Self {
         Self {
-            // An RSA signature takes a tenth of it in WebAssembly.
+            // A MAC takes microseconds, a public key's signature some milliseconds.
             cpu: Duration::from_millis(50),
             // The rest is waiting for a core.
             wall: Duration::from_secs(1),

@@ -1,8 +1,8 @@
 //! The front half of the line: receive, verify, admit, append, ack.
 //!
 //! Each stage consumes the proof that the one before made, so the order can't be changed and no
-//! stage left out. Ends at the store; knows nothing of what is done with an event. Beside the line is the
-//! [`door`], through which plugins answer requests themselves, or say who sent one.
+//! stage left out. Ends at the store; knows nothing of what is done with an event. Beside the line is a
+//! door, through which plugins answer requests themselves, or say who sent one.
 
 mod ack;
 mod address;
@@ -35,7 +35,7 @@ pub(crate) use self::{door::Door, refusal::Refusal};
 use crate::{
     chance::Chance,
     keys::Keys,
-    live::{Board, Source},
+    live::{Board, Plugin, Source},
     record::Refused,
 };
 
@@ -83,17 +83,17 @@ impl Intake {
                 if refusal.counts_against_address() {
                     desk.refused.count(client);
                 }
-                let whose = (source.as_deref(), plugin.as_ref());
+                let whose = (source.as_deref(), plugin);
                 self.note(whose, &refusal, id, client, watch.micros());
                 refusal.into_response(id)
             }
         }
     }
 
-    /// Notes a refusal: in the audit log, and in the source's record.
+    /// Notes a refusal: in the audit log, and in the record of the source or the plugin.
     fn note(
         &self,
-        (source, plugin): (Option<&Source>, Option<&PluginName>),
+        (source, plugin): (Option<&Source>, Option<(&PluginName, &Plugin)>),
         refusal: &Refusal,
         id: RequestId,
         client: IpAddr,
@@ -104,12 +104,13 @@ impl Intake {
             target: "hookweir::audit",
             request_id = %id, %client, source = source.map(|source| source.name.as_str()),
             scheme = source.map(|source| source.config.scheme.name()),
-            plugin = plugin.map(PluginName::as_str),
+            plugin = plugin.map(|(name, _)| name.as_str()),
             code, reason, elapsed_us, "refused: {detail}"
         );
-        if let Some(source) = source {
+        let record = source.map(|source| &source.record);
+        if let Some(record) = record.or(plugin.map(|(_, plugin)| &plugin.record)) {
             let (at, request_id) = (self.clock.now(), id.to_string());
-            source.record.refused(Refused { at, request_id, client, code, reason, detail });
+            record.refused(Refused { at, request_id, client, code, reason, detail });
         }
     }
 

@@ -92,6 +92,7 @@ impl Shelf {
             policy: own.policy,
             memory: own.grant.limits.memory,
             api: own.api,
+            record: Arc::default(),
             verifier: own.verifier == Some(true),
         }
     }

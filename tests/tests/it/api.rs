@@ -76,6 +76,18 @@ impl Answer {
     }
 }
 
+/// What the command prints for the operator of this house.
+fn operator(house: &House, arguments: &[&str]) -> String {
+    let said = std::process::Command::new(env!("CARGO_BIN_EXE_hookweir-under-test"))
+        .args(arguments)
+        .env("TEST_SECRET", SECRET)
+        .current_dir(house.config().parent().unwrap())
+        .output()
+        .unwrap();
+    assert!(said.status.success(), "{said:?}");
+    String::from_utf8(said.stdout).unwrap()
+}
+
 fn is_done(shown: &Shown) -> bool {
     shown.deliveries.iter().all(|delivery| delivery.state == DeliveryState::Done)
 }
@@ -262,6 +274,15 @@ async fn each_harm_has_its_answer_and_leaves_nothing() {
     assert_eq!(client.get("desk/count").await.json(), 0, "what a failed call wrote is not kept");
     let log = house.log();
     assert!(log.contains("on purpose") && log.contains("hush"), "{log}");
+    let listed = operator(&house, &["api", "list"]);
+    let columns: Vec<&str> = listed.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(columns[..4], ["desk", "public", "yes", "4"], "{listed}");
+    assert!(
+        listed.contains("plugin_failed: 8") && listed.contains("plugin_timeout: 1"),
+        "{listed}"
+    );
+    let refusals = operator(&house, &["api", "refusals", "desk"]);
+    assert!(refusals.contains("on purpose") && refusals.contains("hush"), "{refusals}");
     assert!(gateway.stop().await.success());
 }
 

@@ -43,9 +43,12 @@ fn route(path: &str) -> Option<(PluginName, &str)> {
 }
 
 /// The plugin that the path leads to, if there is one.
-pub(in crate::intake) fn plugin(live: &Live, path: &str) -> Option<PluginName> {
+pub(in crate::intake) fn plugin<'l>(
+    live: &'l Live,
+    path: &str,
+) -> Option<(&'l PluginName, &'l Plugin)> {
     let (name, _) = route(path)?;
-    live.plugins().contains_key(&name).then_some(name)
+    live.plugins().get_key_value(&name)
 }
 
 /// A request that may be read: there is a plugin that answers it, and its address is within its limits.
@@ -146,6 +149,7 @@ impl Door {
         let response = self.committed(&call).await?;
         let (method, status) = (&parts.method, response.status().as_u16());
         tracing::debug!(request_id = %id, %client, plugin = %name, %method, status, "answered");
+        plugin.record.count_answer();
         Ok(response)
     }
 
