@@ -26,7 +26,7 @@ use crate::{
     config::{Config, ServerConfig},
     dispatch::{Capacity, Dispatch},
     egress::{Names, Roads, Web},
-    intake::Intake,
+    intake::{Door, Intake},
     keys::Keys,
     live::Board,
     plugin_state::PluginState,
@@ -153,9 +153,11 @@ impl Gateway {
         let board = reload.board();
         let drawn = (clock.clone(), chance.clone());
         let spawner = guests.spawner();
+        let door = Door::new(host.clone(), spawner.clone(), store.clone());
         let dispatch =
             Dispatch::new(board.clone(), store.clone(), host, drawn, capacity, spawner, changed);
-        let intake = Arc::new(Intake::new(board.clone(), store.clone(), keys, clock, chance));
+        let intake = Intake::new(board.clone(), store.clone(), (keys, door), clock, chance);
+        let intake = Arc::new(intake);
         Ok(Self { server, store, board, reload, dispatch, intake, guests, public, admin, guard })
     }
 

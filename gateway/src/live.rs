@@ -16,7 +16,7 @@ use hookweir_store::Route;
 use hookweir_verify::Secret;
 
 use crate::{
-    config::{Policy, ServerConfig, SourceConfig},
+    config::{ApiConfig, Policy, ServerConfig, SourceConfig},
     learned::Learned,
     order::OrderBy,
     record::Record,
@@ -72,6 +72,12 @@ pub struct Plugin {
     pub policy: Policy,
     /// Memory that one attempt may take, in bytes.
     pub memory: u64,
+    /// How it answers requests.
+    pub api: ApiConfig,
+    /// What became of the requests to its api.
+    pub record: Arc<Record>,
+    /// Whether it may verify requests.
+    pub verifier: bool,
 }
 
 /// Everything that can change while the gateway runs.
@@ -188,6 +194,9 @@ mod tests {
             order_by: None,
             policy: Policy::default(),
             memory: 0,
+            api: ApiConfig::default(),
+            record: Arc::default(),
+            verifier: false,
         };
         Routes::new(&subscriptions.iter().map(|(n, p)| (n.parse().unwrap(), plugin(p))).collect())
     }

@@ -1,5 +1,6 @@
-//! What became of a source's requests since the start: how many were taken and by which secret, how
-//! many were refused and why, and the last refusals in full. Bounded, in memory, for operators.
+//! What became of a source's requests since the start, or of those to a plugin's api: how many were taken and
+//! by which secret, or answered, how many were refused and why, and the last refusals in full. Bounded, in
+//! memory, for operators.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -19,10 +20,11 @@ const SECRETS_MAX: usize = 8;
 /// The longest detail that is kept, in bytes. Some quote what a stranger sent.
 const DETAIL_MAX: usize = 256;
 
-/// What became of a source's requests.
+/// What became of the requests to a source, or to a plugin's api.
 #[derive(Debug, Default)]
 pub struct Record {
     matched: [Matched; SECRETS_MAX],
+    answered: AtomicU64,
     refused: Mutex<Refusals>,
 }
 
@@ -74,6 +76,16 @@ impl Record {
         matched.count.fetch_add(1, Ordering::Relaxed);
         let now = u64::try_from(now.as_millis()).unwrap_or_default();
         matched.last.store(now, Ordering::Relaxed);
+    }
+
+    /// A plugin answered a request.
+    pub fn count_answer(&self) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many requests the plugin answered.
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// A request was refused.

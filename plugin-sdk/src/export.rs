@@ -13,6 +13,8 @@ pub mod bindings {
         path: "wit",
         world: "plugin",
         generate_all,
+        // The worlds below speak of requests, this one does not.
+        generate_unused_types: true,
         pub_export_macro: true,
         export_macro_name: "export_plugin",
         default_bindings_module: "hookweir_sdk::export::bindings",
@@ -20,11 +22,57 @@ pub mod bindings {
     });
 }
 
+/// The optional exports, a world each. They have the types of [`bindings`].
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub mod lifecycle {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "with-lifecycle",
+        pub_export_macro: true,
+        export_macro_name: "export_lifecycle",
+        default_bindings_module: "hookweir_sdk::export::lifecycle",
+        runtime_path: "hookweir_sdk::export::rt",
+    });
+}
+
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub mod api {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "with-api",
+        with: {
+            "hookweir:plugin/types@1.0.0": hookweir_sdk::export::bindings::hookweir::plugin::types,
+            "hookweir:plugin/api@1.0.0": generate,
+        },
+        pub_export_macro: true,
+        export_macro_name: "export_api",
+        default_bindings_module: "hookweir_sdk::export::api",
+        runtime_path: "hookweir_sdk::export::rt",
+    });
+}
+
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub mod verifier {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "with-verifier",
+        with: {
+            "hookweir:plugin/types@1.0.0": hookweir_sdk::export::bindings::hookweir::plugin::types,
+            "hookweir:plugin/verifier@1.0.0": generate,
+        },
+        pub_export_macro: true,
+        export_macro_name: "export_verifier",
+        default_bindings_module: "hookweir_sdk::export::verifier",
+        runtime_path: "hookweir_sdk::export::rt",
+    });
+}
+
+use serde::de::DeserializeOwned;
 pub use wit_bindgen::rt;
 
 use bindings::hookweir::plugin::types;
 
-use crate::{Event, Failure, Outputs};
+use crate::{Event, Failure, Outputs, Request, Response, Verified, malformed};
 
 /// Runs a handler as the component's export: the panic hook first, then the event in the SDK's
 /// words, then the answer in those of the contract.
@@ -38,6 +86,40 @@ pub fn run(
         Ok(outputs) => Ok(outputs.into_wire()),
         Err(failure) => Err(failure.into_wire()),
     }
+}
+
+/// Runs an api as the component's export.
+pub fn respond(
+    respond: fn(Request) -> Result<Response, Failure>,
+    request: types::Request,
+) -> Result<types::Response, types::Failure> {
+    #[cfg(target_family = "wasm")]
+    crate::panic::report_to_host();
+    match respond(Request::from_wire(request)) {
+        Ok(response) => Ok(response.into_wire()),
+        Err(failure) => Err(failure.into_wire()),
+    }
+}
+
+/// Runs a verifier as the component's export.
+pub fn verify(
+    verify: fn(Request) -> Result<Verified, String>,
+    request: types::Request,
+) -> Result<types::Verified, String> {
+    #[cfg(target_family = "wasm")]
+    crate::panic::report_to_host();
+    verify(Request::from_wire(request)).map(Verified::into_wire)
+}
+
+/// Runs an init as the component's export. A config that does not fit is refused before it runs.
+pub fn init<T: DeserializeOwned>(
+    init: fn(T) -> Result<(), String>,
+    config_json: &str,
+) -> Result<(), String> {
+    #[cfg(target_family = "wasm")]
+    crate::panic::report_to_host();
+    let config = serde_json::from_str(config_json);
+    init(config.map_err(|e| malformed::json("config", &e).message().to_owned())?)
 }
 
 /// What `#[plugin]` expands to: on wasm the export, and what the plugin wants as a custom section;
@@ -70,6 +152,91 @@ macro_rules! __export {
             #[used]
             #[unsafe(link_section = "hookweir:wants")]
             static WANTS: [u8; $wants.len()] = *$wants;
+        };
+    };
+}
+
+/// What `#[api]` expands to.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_api {
+    ($respond:path) => {
+        #[cfg(not(target_family = "wasm"))]
+        const _: fn($crate::Request) -> ::core::result::Result<$crate::Response, $crate::Failure> =
+            $respond;
+
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            struct Api;
+
+            impl $crate::export::api::exports::hookweir::plugin::api::Guest for Api {
+                fn respond(
+                    request: $crate::export::bindings::hookweir::plugin::types::Request,
+                ) -> ::core::result::Result<
+                    $crate::export::bindings::hookweir::plugin::types::Response,
+                    $crate::export::bindings::hookweir::plugin::types::Failure,
+                > {
+                    $crate::export::respond($respond, request)
+                }
+            }
+
+    $crate::export::api::export_api!(Api with_types_in $crate::export::api);
+        };
+    };
+}
+
+/// What `#[verifier]` expands to.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_verifier {
+    ($verify:path) => {
+        #[cfg(not(target_family = "wasm"))]
+        const _: fn(
+            $crate::Request,
+        ) -> ::core::result::Result<$crate::Verified, ::std::string::String> = $verify;
+
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            struct Verifier;
+
+            impl $crate::export::verifier::exports::hookweir::plugin::verifier::Guest for Verifier {
+                fn verify(
+                    request: $crate::export::bindings::hookweir::plugin::types::Request,
+                ) -> ::core::result::Result<
+                    $crate::export::bindings::hookweir::plugin::types::Verified,
+                    ::std::string::String,
+                > {
+                    $crate::export::verify($verify, request)
+                }
+            }
+
+            $crate::export::verifier::export_verifier!(Verifier with_types_in $crate::export::verifier);
+        };
+    };
+}
+
+/// What `#[init]` expands to.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_init {
+    ($init:path) => {
+        #[cfg(not(target_family = "wasm"))]
+        const _: fn(&str) -> ::core::result::Result<(), ::std::string::String> =
+            |config| $crate::export::init($init, config);
+
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            struct Lifecycle;
+
+            impl $crate::export::lifecycle::exports::hookweir::plugin::lifecycle::Guest for Lifecycle {
+                fn init(
+                    config: ::std::string::String,
+                ) -> ::core::result::Result<(), ::std::string::String> {
+                    $crate::export::init($init, &config)
+                }
+            }
+
+            $crate::export::lifecycle::export_lifecycle!(Lifecycle with_types_in $crate::export::lifecycle);
         };
     };
 }

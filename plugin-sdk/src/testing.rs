@@ -20,7 +20,7 @@ mod build;
 mod in_memory;
 mod network;
 
-pub use build::EventBuilder;
+pub use build::{EventBuilder, RequestBuilder};
 pub use in_memory::{Host, LogLine};
 pub use network::{Canned, Sent};
 

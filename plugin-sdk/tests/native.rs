@@ -19,6 +19,44 @@ fn handle(event: Event) -> Result<Outputs, Failure> {
     }
 }
 
+#[api]
+fn respond(request: Request) -> Result<Response, Failure> {
+    match (request.method(), request.path()) {
+        ("POST", "/count") => {
+            let sum = state::increment("count", 1)?;
+            Ok(Response::json(&sum)?.status(201).header("x-by", request.text().as_bytes()))
+        }
+        ("POST", "/fail") => {
+            state::increment("count", 1)?;
+            Err(Failure::reject("as asked"))
+        }
+        _ => Ok(Response::new(404)),
+    }
+}
+
+#[verifier]
+fn verify(request: Request) -> Result<Verified, String> {
+    let known = request.secrets().any(|secret| request.header("x-key") == Some(secret));
+    match (known, state::get("seen")) {
+        (_, Ok(_)) => Err("it has state".to_owned()),
+        (false, _) => Err("another key".to_owned()),
+        (true, Err(_)) => {
+            let source = request.attribute("source").unwrap_or_default();
+            Ok(Verified::new("paid").id(source).redact("header:x-key"))
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Config {
+    currency: String,
+}
+
+#[init]
+fn init(config: Config) -> Result<(), String> {
+    if config.currency == "eur" { Ok(()) } else { Err(format!("no {}", config.currency)) }
+}
+
 /// An event in the contract's words.
 fn wire(event_type: &str) -> types::Event {
     types::Event {
@@ -50,6 +88,95 @@ fn the_export_speaks_the_contract() {
     let failure = export::run(handle, wire("never")).expect_err("never");
     assert_eq!(failure.kind, types::FailureKind::Reject);
     assert_eq!(failure.retry_after_ms, None, "a reject has no wait");
+}
+
+#[test]
+fn the_optional_exports_speak_the_contract() {
+    let request = |path: &str| types::Request {
+        method: "POST".into(),
+        path: path.into(),
+        query: None,
+        headers: vec![("x-key".into(), b"new".to_vec())],
+        body: b"me".to_vec(),
+        attributes: vec![
+            ("secret".into(), "old".into()),
+            ("source".into(), "erp".into()),
+            ("secret".into(), "new".into()),
+        ],
+    };
+    let host = Host::new();
+    let wired = |_: Request| export::respond(respond, request("/count")).map_err(|_| unreachable());
+    let response = host.respond(|r| wired(r).map(|_| Response::new(200)), made("POST", "/count"));
+    assert_eq!(
+        (response.expect("answered").status_code(), host.stored("count")),
+        (200, Some(b"1".to_vec()))
+    );
+
+    let verified = host.verify(
+        |_| {
+            let verified = export::verify(verify, request("/"))?;
+            assert_eq!((verified.id.as_deref(), &*verified.event_type), (Some("erp"), "paid"));
+            assert_eq!(verified.attributes, [("redact".to_owned(), "header:x-key".to_owned())]);
+            Ok(Verified::new("seen"))
+        },
+        made("POST", "/"),
+    );
+    assert_eq!(verified.expect("genuine").event_type(), "seen");
+    assert_eq!(export::init(init, r#"{"currency":"usd"}"#), Err("no usd".to_owned()));
+}
+
+fn unreachable() -> Failure {
+    Failure::retry("it is answered")
+}
+
+fn made(method: &str, path: &str) -> Request {
+    Request::builder(method, path).build()
+}
+
+#[test]
+fn requests_are_answered_and_what_a_failed_one_wrote_is_gone() {
+    let host = Host::new();
+    for expected in ["1", "2"] {
+        let request = Request::builder("POST", "/count").body("me").build();
+        let response = host.respond(respond, request).expect("answered");
+        assert_eq!((response.status_code(), response.body()), (201, expected.as_bytes()));
+        assert!(response.headers().any(|header| header == ("x-by", b"me".as_slice())));
+    }
+    let failure = host.respond(respond, made("POST", "/fail")).expect_err("as asked");
+    assert_eq!((failure.is_retry(), host.stored("count")), (false, Some(b"2".to_vec())));
+    assert_eq!(host.respond(respond, made("GET", "/x")).expect("answered").status_code(), 404);
+}
+
+#[test]
+fn a_verifier_is_shown_secrets_and_has_no_state() {
+    let host = Host::new().state("seen", "1");
+    let request = |key: &str| {
+        let request = Request::builder("POST", "/webhooks/erp").secret("s3cret");
+        request.attribute("source", "erp").header("x-key", key).build()
+    };
+    let verified = host.verify(verify, request("s3cret")).expect("genuine");
+    assert_eq!((verified.event_type(), verified.dedupe_id()), ("paid", Some("erp")));
+    assert_eq!(verified.redacted().collect::<Vec<_>>(), ["header:x-key"]);
+    assert_eq!(host.verify(verify, request("guess")), Err("another key".to_owned()));
+    // The next call has its state again.
+    assert!(host.respond(respond, made("POST", "/count")).is_ok());
+}
+
+#[test]
+fn an_init_reads_the_config_and_may_refuse_it() {
+    let init_with = |currency: &str| Host::new().config("currency", currency).init(init);
+    assert_eq!((init_with("eur"), init_with("usd")), (Ok(()), Err("no usd".to_owned())));
+    let why = Host::new().config("currency", 7).init(init).expect_err("a number");
+    assert!(why.starts_with("malformed config: invalid type"), "{why}");
+}
+
+#[test]
+fn debugging_a_request_or_a_response_shows_no_body_and_no_header() {
+    let request = Request::builder("POST", "/p").secret("s3cret").header("h", "s3cret");
+    let request = request.query("t=s3cret").body("s3cret").build();
+    let response = Response::text("s3cret").header("h", "s3cret");
+    let shown = format!("{request:?} {response:?}");
+    assert!(shown.contains("body_bytes: 6") && !shown.contains("s3cret"), "{shown}");
 }
 
 #[test]

@@ -1,4 +1,7 @@
-//! One attempt: a fresh store and instance, driven under both clocks, and what it came to.
+//! One call of a plugin: a fresh store and instance, driven under both clocks, and what it came to.
+//!
+//! What it is called for is a [`Job`]: an event, a request to answer, one to verify. The limits and the
+//! books are the same for all of them.
 
 use std::{
     any::Any,
@@ -6,24 +9,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hookweir_event::{Clock, Event, Failure, LogLine, NewOutput, Outcome, StateChange};
-use wasmtime::{Engine, Store, UpdateDeadline};
+use hookweir_event::{Clock, Failure, LogLine, NewOutput, Outcome, StateChange};
+use wasmtime::{Engine, Store, UpdateDeadline, component::Instance};
 
 use crate::{
     Limits, NotRun, StateReader,
-    bindings::plugin::exports::hookweir::plugin::handler,
     egress::Subject,
     guest::Guest,
     meter::{Meter, metered},
     outcome::{self, OverCpu},
+    state::State,
     version::Inner,
 };
 
-/// What an attempt came to.
+/// What a call came to: for an attempt, its outputs.
 #[derive(Debug)]
-pub struct Ran {
-    /// The outputs, or why there are none.
-    pub result: Result<Vec<NewOutput>, Failure>,
+pub struct Ran<T = Vec<NewOutput>> {
+    /// The answer, or why there is none.
+    pub result: Result<T, Failure>,
     /// What it read and changed of its state. If it rejected the event: what it read; if it failed: nothing.
     pub state: Vec<StateChange>,
     /// From start to end.
@@ -36,13 +39,13 @@ pub struct Ran {
     pub logs: Vec<LogLine>,
 }
 
-impl Ran {
-    /// What is said of an attempt in which the host failed. It counts: else an event that brings this
-    /// about would do so for ever.
+impl<T> Ran<T> {
+    /// What is said of a call in which the host failed. An attempt counts: else an event that brings
+    /// this about would do so for ever.
     pub(crate) fn of_panic(panic: &(dyn Any + Send)) -> Self {
         let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
         let words = words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        tracing::error!(panic = words, "the host panicked in an attempt");
+        tracing::error!(panic = words, "the host panicked in a call");
         Self {
             result: Err(outcome::failure(Outcome::Trap, &format!("the gateway failed: {words}"))),
             state: Vec::new(),
@@ -54,6 +57,38 @@ impl Ran {
     }
 }
 
+/// What a guest is called for.
+pub(crate) trait Job: Sync {
+    /// What it answers if all goes well.
+    type Answer: Send;
+
+    /// Calls the export and reads its answer.
+    fn call(&self, guest: Started<'_>) -> impl Future<Output = Said<Self::Answer>> + Send;
+}
+
+/// What a call of an export comes to: the outer error is a trap; the inner one is what the plugin said, or
+/// what is wrong with its answer.
+pub(crate) type Said<T> = wasmtime::Result<Result<T, Failure>>;
+
+/// A guest that is about to be called.
+pub(crate) struct Started<'a> {
+    pub(crate) version: &'a Inner,
+    pub(crate) limits: &'a Limits,
+    pub(crate) store: &'a mut Store<Guest>,
+    pub(crate) instance: Instance,
+}
+
+/// What the gateway lends a guest for one call.
+pub(crate) struct Means {
+    pub(crate) clock: Clock,
+    /// `None`: it has no state in this call.
+    pub(crate) state: Option<Arc<dyn StateReader>>,
+    /// For whom it sends requests.
+    pub(crate) subject: Option<Subject>,
+    /// Why it can't, if it is not because of the grant.
+    pub(crate) closed: Option<&'static str>,
+}
+
 /// Handles of resources that a guest may hold; the default of 100,000 costs the host megabytes.
 const HANDLES: usize = 1000;
 /// What a guest may hand over in one host call beside its outputs: a log line, a key.
@@ -63,11 +98,10 @@ const HOSTCALL_BYTES: usize = 1 << 20;
 pub(crate) fn store(
     engine: &Engine,
     version: &Arc<Inner>,
-    clock: &Clock,
-    state: Arc<dyn StateReader>,
+    limits: &Limits,
+    means: Means,
 ) -> Store<Guest> {
-    let limits = &version.limits;
-    let mut store = Store::new(engine, Guest::new(Arc::clone(version), clock.clone(), state));
+    let mut store = Store::new(engine, Guest::new(Arc::clone(version), limits, means));
     store.limiter(|guest| &mut guest.limiter);
     // Twice the outputs' limit, so that one that is over it gets a message that says so.
     let outputs = usize::try_from(limits.output_bytes).unwrap_or(usize::MAX);
@@ -95,30 +129,23 @@ pub(crate) async fn bounded<T>(
     ended.map_err(|_| outcome::timed_out(limits))
 }
 
-/// One attempt, from an empty store to the last log line.
-pub(crate) async fn run(
+/// One call, from an empty store to the last log line.
+pub(crate) async fn run<J: Job>(
     engine: &Engine,
-    (clock, state): (&Clock, Arc<dyn StateReader>),
+    means: Means,
     version: &Arc<Inner>,
-    event: &Event,
-    attempt: u32,
-) -> Result<Ran, NotRun> {
+    limits: &Limits,
+    job: &J,
+) -> Result<Ran<J::Answer>, NotRun> {
     let started = Instant::now();
-    let limits = &version.limits;
-    let mut store = store(engine, version, clock, state);
-    store.data_mut().subject = Some(subject(event));
+    let mut store = store(engine, version, limits, means);
     let (meter, logs) = (Arc::clone(&store.data().meter), store.data().logs.clone());
     let ended = bounded(Arc::clone(&meter), limits, async {
-        let plugin = version.pre.instantiate_async(&mut store).await?;
-        let handler = plugin.hookweir_plugin_handler();
-        let (id, source) = (event.id.to_string(), event.origin.to_string());
-        let (headers, attributes) = lists(event);
-        let event = lent(event, attempt, &id, &source, &headers, &attributes);
-        handler.call_handle(&mut store, event).await
+        let instance = version.pre.instantiate_async(&mut store).await?;
+        job.call(Started { version, limits, store: &mut store, instance }).await
     });
     let result = match ended.await {
-        Ok(Ok(Ok(outputs))) => outcome::outputs(outputs, limits),
-        Ok(Ok(Err(said))) => Err(outcome::failed(&said)),
+        Ok(Ok(said)) => said,
         Ok(Err(error)) => match outcome::not_run(&error) {
             Some(fault) => return Err(fault),
             None => Err(outcome::trapped(&error, store.data(), limits)),
@@ -128,52 +155,15 @@ pub(crate) async fn run(
     let memory_peak = store.data().limiter.peak();
     // A line without an end is written when its stream goes.
     let Guest { mut state, .. } = store.into_data();
-    if let Some(reason) = state.unreadable() {
+    if let Some(reason) = state.as_mut().and_then(State::unreadable) {
         return Err(NotRun::State(reason));
     }
-    let state = match &result {
-        Ok(_) => state.into_changes(),
+    let state = match (state, &result) {
+        (Some(state), Ok(_)) => state.into_changes(),
         // What it saw must have been so; what a failed attempt wrote was never there.
-        Err(failure) if failure.outcome == Outcome::Reject => state.into_reads(),
-        Err(_) => Vec::new(),
+        (Some(state), Err(failure)) if failure.outcome == Outcome::Reject => state.into_reads(),
+        _ => Vec::new(),
     };
     let logs = logs.lock().finish();
     Ok(Ran { result, state, wall: started.elapsed(), cpu: meter.spent(), memory_peak, logs })
-}
-
-fn subject(event: &Event) -> Subject {
-    let traceparent = event.attributes.iter().find(|(name, _)| name == "traceparent");
-    Subject { event: event.id, traceparent: traceparent.map(|(_, value)| value.clone()) }
-}
-
-type Lists<'a> = (Vec<(&'a str, &'a [u8])>, Vec<(&'a str, &'a str)>);
-
-fn lists(event: &Event) -> Lists<'_> {
-    let headers = event.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-    let attributes = event.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    (headers.collect(), attributes.collect())
-}
-
-/// The event as the contract has it. All is borrowed: the one copy is the one into the guest.
-fn lent<'a>(
-    event: &'a Event,
-    attempt: u32,
-    id: &'a str,
-    source: &'a str,
-    headers: &'a [(&'a str, &'a [u8])],
-    attributes: &'a [(&'a str, &'a str)],
-) -> handler::Event<'a> {
-    handler::Event {
-        id,
-        source,
-        event_type: event.event_type.as_str(),
-        attempt,
-        received_at_ms: u64::try_from(event.received_at.as_millis()).unwrap_or(0),
-        method: &event.method,
-        path: &event.path,
-        query: event.query.as_deref(),
-        headers,
-        body: &event.body,
-        attributes,
-    }
 }

@@ -1,22 +1,23 @@
 //! The contract's Rust side, made from the WIT at compile time.
 //!
 //! The whole contract is generated, also what this gateway does not offer yet, so that offering it is
-//! a matter of implementing a trait. The event is borrowed, so that a body is copied once, into the
-//! guest. What reads the state waits for the store, and what sends a request for its answer; the other
-//! imports are plain functions.
+//! a matter of implementing a trait. What a guest is given is borrowed, so that a body is copied once,
+//! into the guest. What reads the state waits for the store, and what sends a request for its answer; the
+//! other imports are plain functions.
 
 pub(crate) mod plugin {
     wasmtime::component::bindgen!({
         // The file, since a released version lies below the folder.
         path: "../../plugin-sdk/wit/hookweir.wit",
-        // The generator takes borrowed records only where something uses them. The gateway's own
-        // world therefore names what no plugin imports; nothing of it is ever linked.
+        // All exports in one world, so that they share their types. No plugin has to have them all:
+        // each is looked for by itself, see `interfaces`.
         inline: "
             package hookweir:host;
             world plugin {
                 include hookweir:plugin/plugin@1.0.0;
-                import hookweir:plugin/api@1.0.0;
-                import hookweir:plugin/verifier@1.0.0;
+                include hookweir:plugin/with-lifecycle@1.0.0;
+                include hookweir:plugin/with-api@1.0.0;
+                include hookweir:plugin/with-verifier@1.0.0;
             }
         ",
         world: "hookweir:host/plugin",
@@ -33,15 +34,6 @@ pub(crate) mod plugin {
             "hookweir:plugin/http.send": async,
             "hookweir:plugin/http.send-all": async,
         },
-        exports: { default: async },
-    });
-}
-
-/// A world of its own, since WIT has no optional exports.
-pub(crate) mod lifecycle {
-    wasmtime::component::bindgen!({
-        path: "../../plugin-sdk/wit/hookweir.wit",
-        world: "with-lifecycle",
         exports: { default: async },
     });
 }

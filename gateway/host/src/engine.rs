@@ -80,11 +80,14 @@ fn base(cache: Option<Cache>) -> Config {
 fn pool(settings: &Settings) -> Result<InstanceAllocationStrategy, HostError> {
     let memory = usize::try_from(settings.memory_max)
         .map_err(|_| HostError::Engine("memory_max is larger than the address space".into()))?;
-    let instances = settings.instances.saturating_add(CANARIES);
+    let Settings { instances, api_instances, verifier_instances, .. } = *settings;
+    let instances = [api_instances, verifier_instances, CANARIES]
+        .into_iter()
+        .fold(instances, u32::saturating_add);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         // Enough for as many components as may run, each as large as it may be, so that none can take
-        // what another needs. It costs address space, of which there is plenty: 2 TiB by default.
+        // what another needs. It costs address space, of which there is plenty: 3 TiB by default.
         .total_core_instances(instances.saturating_mul(CORE_INSTANCES))
         .total_memories(instances.saturating_mul(MEMORIES))
         .total_tables(instances.saturating_mul(TABLES))

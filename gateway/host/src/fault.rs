@@ -178,3 +178,7 @@ pub(crate) const HANDLER: &str = "hookweir:plugin/handler@1.0.0";
 pub(crate) const LIFECYCLE: &str = "hookweir:plugin/lifecycle@1.0.0";
 /// What sends requests, of a version that this gateway has.
 pub(crate) const HTTP_1: &str = "hookweir:plugin/http@1.";
+/// What answers requests.
+pub(crate) const API: &str = "hookweir:plugin/api@1.0.0";
+/// What proves who sent a request.
+pub(crate) const VERIFIER: &str = "hookweir:plugin/verifier@1.0.0";

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hookweir_event::{Clock, LogLevel, PluginName};
+use hookweir_event::{Clock, LogLevel, PluginName, Timestamp};
 use serde_json::Value;
 use wasmtime::{
     Engine,
@@ -20,13 +20,15 @@ use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::{
+    Limits,
+    attempt::Means,
     bindings::plugin::hookweir::plugin as contract,
     egress::{Egress, Hooks, Requests, Subject},
     limiter::Limiter,
     logs::Logs,
     meter::Meter,
     reach::Bare,
-    state::{State, StateReader},
+    state::State,
     stdio::Stdio,
     version::Inner,
 };
@@ -38,16 +40,15 @@ const HANDLES: usize = 256;
 /// Bytes of one set of headers in wasi:http, with what the host needs to keep it.
 const FIELDS_BYTES: usize = 64 << 10;
 
-/// Everything that belongs to one attempt and goes with it.
+/// Everything that belongs to one call and goes with it.
 pub(crate) struct Guest {
     pub(crate) limiter: Limiter,
     pub(crate) meter: Arc<Meter>,
     pub(crate) logs: SharedLogs,
-    pub(crate) state: State,
-    /// For whom it sends requests.
-    pub(crate) subject: Option<Subject>,
-    /// Why it can't, if it is not because of the grant.
-    pub(crate) closed: Option<&'static str>,
+    /// None in a call that has no state.
+    pub(crate) state: Option<State>,
+    subject: Option<Subject>,
+    closed: Option<&'static str>,
     requests: Option<Arc<Requests>>,
     version: Arc<Inner>,
     clock: Clock,
@@ -73,15 +74,17 @@ impl SharedLogs {
 }
 
 impl Guest {
-    pub(crate) fn new(version: Arc<Inner>, clock: Clock, committed: Arc<dyn StateReader>) -> Self {
-        let state_bytes = version.limits.state_bytes;
+    pub(crate) fn new(version: Arc<Inner>, limits: &Limits, means: Means) -> Self {
+        let Means { clock, state, subject, closed } = means;
+        let name = &version.name;
+        let state = state.map(|kept| State::new(kept, name.clone(), limits.state_bytes));
         Self {
-            limiter: Limiter::new(version.limits.memory),
+            limiter: Limiter::new(limits.memory),
             meter: Arc::default(),
-            logs: SharedLogs(Arc::new(Mutex::new(Logs::new(&version.limits)))),
-            state: State::new(committed, version.name.clone(), state_bytes),
-            subject: None,
-            closed: None,
+            logs: SharedLogs(Arc::new(Mutex::new(Logs::new(limits)))),
+            state,
+            subject,
+            closed,
             requests: None,
             version,
             clock,
@@ -96,6 +99,16 @@ impl Guest {
 
     pub(crate) fn egress(&self) -> &Arc<Egress> {
         &self.version.egress
+    }
+
+    /// The state, and the time by which its entries expire.
+    fn state(&mut self) -> Result<(&mut State, Timestamp), String> {
+        let now = self.clock.now();
+        let state = self
+            .state
+            .as_mut()
+            .ok_or("a verifier has no state: what it says must hang on the request alone")?;
+        Ok((state, now))
     }
 
     /// Its requests so far. Most guests send none.
@@ -222,7 +235,8 @@ impl contract::random::Host for Guest {
 
 impl contract::state::Host for Guest {
     async fn get(&mut self, key: String) -> Result<Option<Vec<u8>>, String> {
-        self.state.get(self.clock.now(), key).await
+        let (state, now) = self.state()?;
+        state.get(now, key).await
     }
 
     async fn set(
@@ -231,7 +245,8 @@ impl contract::state::Host for Guest {
         value: Vec<u8>,
         ttl_ms: Option<u64>,
     ) -> Result<(), String> {
-        self.state.set(self.clock.now(), key, value, ttl_ms.map(Duration::from_millis)).await
+        let (state, now) = self.state()?;
+        state.set(now, key, value, ttl_ms.map(Duration::from_millis)).await
     }
 
     async fn set_if_absent(
@@ -240,8 +255,8 @@ impl contract::state::Host for Guest {
         value: Vec<u8>,
         ttl_ms: Option<u64>,
     ) -> Result<bool, String> {
-        let ttl = ttl_ms.map(Duration::from_millis);
-        self.state.set_if_absent(self.clock.now(), key, value, ttl).await
+        let (state, now) = self.state()?;
+        state.set_if_absent(now, key, value, ttl_ms.map(Duration::from_millis)).await
     }
 
     async fn increment(
@@ -250,11 +265,13 @@ impl contract::state::Host for Guest {
         by: i64,
         ttl_ms: Option<u64>,
     ) -> Result<i64, String> {
-        self.state.increment(self.clock.now(), key, by, ttl_ms.map(Duration::from_millis)).await
+        let (state, now) = self.state()?;
+        state.increment(now, key, by, ttl_ms.map(Duration::from_millis)).await
     }
 
     async fn delete(&mut self, key: String) -> Result<bool, String> {
-        self.state.delete(self.clock.now(), key).await
+        let (state, now) = self.state()?;
+        state.delete(now, key).await
     }
 
     async fn list_keys(
@@ -263,7 +280,8 @@ impl contract::state::Host for Guest {
         after: Option<String>,
         limit: u32,
     ) -> Result<Vec<String>, String> {
-        self.state.list(self.clock.now(), &prefix, after, limit).await
+        let (state, now) = self.state()?;
+        state.list(now, &prefix, after, limit).await
     }
 }
 

@@ -1,22 +1,24 @@
-//! The host: one engine for all plugins, and the two things it does: prepare a version, run one.
+//! The host: one engine for all plugins, and the two things it does: prepare a version, call one.
 
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt as _;
 use hookweir_event::{Clock, Event, PluginName};
 use serde_json::Value;
-use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 use wasmtime::{Engine, component::Linker};
 
 use crate::{
-    Grant, HostError, LoadFault, Network, NotRun, Settings, StateReader, Version,
-    attempt::{self, Ran},
-    bindings::plugin::PluginPre,
+    Genuine, Grant, HostError, Limits, LoadFault, Network, NotRun, Request, Response, Settings,
+    StateReader, Version,
+    attempt::{self, Job, Means, Ran},
     canary,
     compile::{Compiled, Compiler},
-    egress::Egress,
+    egress::{Egress, Subject},
     engine::{self, CANARIES},
     guest::{self, Guest, Reach},
+    interfaces::Interfaces,
+    job::{Handle, Respond, Verify},
     ticker::Ticker,
     version::Inner,
 };
@@ -35,8 +37,10 @@ struct Shared {
     state: Arc<dyn StateReader>,
     network: Arc<dyn Network>,
     settings: Settings,
-    /// The gate in front of the pool, which has room for more: one permit is one attempt.
+    /// The gates in front of the pool, which has room for all: one permit is one instance.
     slots: Semaphore,
+    api_slots: Semaphore,
+    verifier_slots: Semaphore,
     canaries: Semaphore,
 }
 
@@ -70,6 +74,8 @@ impl Host {
         let compiler = Compiler::new(engine.clone(), threads, settings.compile_time_max)?;
         Ok(Self(Arc::new(Shared {
             slots: Semaphore::new(settings.instances as usize),
+            api_slots: Semaphore::new(settings.api_instances as usize),
+            verifier_slots: Semaphore::new(settings.verifier_instances as usize),
             canaries: Semaphore::new(CANARIES as usize),
             engine,
             linkers,
@@ -103,11 +109,10 @@ impl Host {
             return Err(LoadFault::MemoryGrant { limit, max });
         }
         let compiled = self.0.compiler.compile(bytes).await?;
-        let lifecycle = canary::has_lifecycle(&compiled.component);
         let version = self.link(name, compiled, grant)?;
         let _turn = self.0.canaries.acquire().await.map_err(|_| NotRun::ShuttingDown)?;
         let _ticking = self.0.ticker.ticking();
-        canary::fly(&self.0.engine, &self.0.clock, &version.0, lifecycle).await?;
+        canary::fly(&self.0.engine, &self.0.clock, &version.0).await?;
         Ok(version)
     }
 
@@ -120,10 +125,10 @@ impl Host {
         let reaches = grant.http.is_some() || !grant.secrets.is_empty();
         let (granted, bare) = &self.0.linkers;
         let linker = if reaches { granted } else { bare };
-        let instance = linker.instantiate_pre(&compiled.component);
-        let instance = instance.map_err(|error| LoadFault::WrongImport(format!("{error:#}")))?;
+        let pre = linker.instantiate_pre(&compiled.component);
+        let pre = pre.map_err(|error| LoadFault::WrongImport(format!("{error:#}")))?;
         // The names of the exports; their types are known when it is instantiated.
-        let pre = PluginPre::new(instance).map_err(|error| canary::wrong_handler(&error))?;
+        let interfaces = Interfaces::find(&pre)?;
         let egress = Arc::new(Egress::new(name.clone(), &grant, &*self.0.network));
         Ok(Version(Arc::new(Inner {
             name,
@@ -134,6 +139,7 @@ impl Host {
             config: grant.config,
             egress,
             pre,
+            interfaces,
         })))
     }
 
@@ -151,17 +157,71 @@ impl Host {
             TryAcquireError::NoPermits => NotRun::PoolExhausted,
             TryAcquireError::Closed => NotRun::ShuttingDown,
         })?;
-        let Shared { engine, clock, state, ticker, .. } = &*self.0;
+        let means = Means { subject: Some(Subject::of(event)), ..self.means() };
+        self.run(version, version.limits(), means, &Handle { event, attempt }).await
+    }
+
+    /// The plugin's answer to a request, in a fresh instance. It sees its state; what it changed there
+    /// is for the caller to commit before the answer leaves.
+    ///
+    /// Waits for an instance as long as a call may take. Drive it where guests may run.
+    ///
+    /// # Errors
+    /// [`NotRun`]; a version that does not export `api` ends as one that trapped.
+    pub async fn respond(
+        &self,
+        version: &Version,
+        request: &Request,
+    ) -> Result<Ran<Response>, NotRun> {
+        let limits = version.limits().for_api();
+        let _slot = turn(&self.0.api_slots, &limits).await?;
+        self.run(version, &limits, self.means(), &Respond(request)).await
+    }
+
+    /// What the plugin says of a request: genuine, or why not. It runs in a fresh instance under limits
+    /// that no config raises, without its state, and nothing of the call is kept.
+    ///
+    /// Waits for an instance as long as a call may take. Drive it where guests may run.
+    ///
+    /// # Errors
+    /// [`NotRun`]; a version that does not export `verifier` ends as one that trapped.
+    pub async fn verify(
+        &self,
+        version: &Version,
+        request: &Request,
+    ) -> Result<Ran<Result<Genuine, String>>, NotRun> {
+        let limits = version.limits().for_verifier();
+        let _slot = turn(&self.0.verifier_slots, &limits).await?;
+        let closed = Some("a verifier has no network");
+        let means = Means { state: None, closed, ..self.means() };
+        self.run(version, &limits, means, &Verify(request)).await
+    }
+
+    /// What a call is lent if nothing is kept from it.
+    fn means(&self) -> Means {
+        let Shared { clock, state, .. } = &*self.0;
+        Means { clock: clock.clone(), state: Some(Arc::clone(state)), subject: None, closed: None }
+    }
+
+    async fn run<J: Job>(
+        &self,
+        version: &Version,
+        limits: &Limits,
+        means: Means,
+        job: &J,
+    ) -> Result<Ran<J::Answer>, NotRun> {
+        let Shared { engine, ticker, .. } = &*self.0;
         let _ticking = ticker.ticking();
-        let run = attempt::run(engine, (clock, Arc::clone(state)), &version.0, event, attempt);
-        // The store of an attempt that panics is dropped with it, so nothing half done is seen again.
+        let run = attempt::run(engine, means, &version.0, limits, job);
+        // The store of a call that panics is dropped with it, so nothing half done is seen again.
         match AssertUnwindSafe(run).catch_unwind().await {
             Ok(ran) => ran,
             Err(panic) => Ok(Ran::of_panic(panic.as_ref())),
         }
     }
 
-    /// Starts no attempt and tries no version any more; what runs goes on.
+    /// Starts no attempt and tries no version any more; what runs goes on, and requests that were let
+    /// in are still answered.
     pub fn stop(&self) {
         self.0.slots.close();
         self.0.canaries.close();
@@ -172,6 +232,14 @@ impl Host {
         let instances_max = self.0.settings.instances;
         let free = u32::try_from(self.0.slots.available_permits()).unwrap_or(u32::MAX);
         Gauges { instances_in_use: instances_max.saturating_sub(free), instances_max }
+    }
+}
+
+/// A place among those that run, for whom somebody waits who would not come again at once.
+async fn turn<'s>(slots: &'s Semaphore, limits: &Limits) -> Result<SemaphorePermit<'s>, NotRun> {
+    match tokio::time::timeout(limits.wall, slots.acquire()).await {
+        Ok(slot) => slot.map_err(|_| NotRun::ShuttingDown),
+        Err(_) => Err(NotRun::PoolExhausted),
     }
 }
 

@@ -3,7 +3,8 @@
 //! A [`Host`] is one engine per process. [`Host::prepare`] takes a file's bytes to a [`Version`] that
 //! can run: parsed, made a component, compiled, linked and tried once, all off the hot path.
 //! [`Host::call`] is one attempt in a fresh instance, bounded in CPU and wall time, memory, stack,
-//! logs and outputs. What goes wrong is either the plugin's ([`LoadFault`], or a failure inside
+//! logs and outputs; so are [`Host::respond`] and [`Host::verify`], for plugins that answer requests or
+//! prove who sent them. What goes wrong is either the plugin's ([`LoadFault`], or a failure inside
 //! [`Ran`]) or the gateway's own ([`HostError`], [`NotRun`]), and never a panic.
 #![forbid(unsafe_code)]
 
@@ -16,6 +17,8 @@ mod engine;
 mod fault;
 mod guest;
 mod host;
+mod interfaces;
+mod job;
 mod limiter;
 mod logs;
 mod meter;
@@ -36,6 +39,8 @@ pub use egress::{
 };
 pub use fault::{HostError, LoadFault, NotRun};
 pub use host::{Gauges, Host};
+pub use interfaces::Exports;
+pub use job::{Genuine, Request, Response};
 pub use parse::{Inspection, Kind, inspect};
 pub use settings::{Grant, Limits, Settings};
 pub use state::{Answer, NoState, StateReader};

@@ -7,7 +7,10 @@ use rustix::io::Errno;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 
-use crate::{Limits, NotRun, bindings::plugin::hookweir::plugin::types, guest::Guest, logs::clean};
+use crate::{
+    Genuine, Limits, NotRun, Response, bindings::plugin::hookweir::plugin::types, guest::Guest,
+    logs::clean,
+};
 
 /// A failure's message is one line in a listing.
 const MESSAGE_MAX: usize = 1000;
@@ -16,6 +19,11 @@ const MESSAGE_MAX: usize = 1000;
 #[derive(Debug, thiserror::Error)]
 #[error("the CPU budget is spent")]
 pub(crate) struct OverCpu;
+
+/// What a guest says to an operator, as one line.
+pub(crate) fn line(said: &str) -> String {
+    clean(said, MESSAGE_MAX)
+}
 
 pub(crate) fn failure(outcome: Outcome, message: &str) -> Failure {
     Failure { outcome, message: clean(message, MESSAGE_MAX), retry_after: None }
@@ -104,11 +112,40 @@ pub(crate) fn outputs(
     outputs.into_iter().map(|output| checked(output).map_err(invalid)).collect()
 }
 
+/// The answer to a request, if it is no larger than all outputs of an attempt may be.
+pub(crate) fn response(response: types::Response, limits: &Limits) -> Result<Response, Failure> {
+    let types::Response { status, headers, body } = response;
+    fits("response", (pairs(&headers) + body.len()) as u64, limits)?;
+    Ok(Response { status, headers, body })
+}
+
+/// What a verifier said, if it is no larger than that.
+pub(crate) fn genuine(verified: types::Verified, limits: &Limits) -> Result<Genuine, Failure> {
+    let types::Verified { id, event_type, attributes } = verified;
+    let size = id.as_ref().map_or(0, String::len) + event_type.len() + pairs(&attributes);
+    fits("answer", size as u64, limits)?;
+    Ok(Genuine { id, event_type, attributes })
+}
+
+fn fits(what: &str, bytes: u64, limits: &Limits) -> Result<(), Failure> {
+    let max = limits.output_bytes;
+    match bytes > max {
+        true => {
+            let message = format!("its {what} has {bytes} bytes, more than the {max} allowed");
+            Err(failure(Outcome::Invalid, &message))
+        }
+        false => Ok(()),
+    }
+}
+
 fn size(output: &types::Output) -> u64 {
-    let headers = output.headers.iter().map(|(name, value)| name.len() + value.len());
-    let attributes = output.attributes.iter().map(|(name, value)| name.len() + value.len());
-    let all = headers.chain(attributes).sum::<usize>();
+    let all = pairs(&output.headers) + pairs(&output.attributes);
     (output.event_type.len() + output.body.len() + all) as u64
+}
+
+/// Bytes of names and values.
+fn pairs<V: AsRef<[u8]>>(pairs: &[(String, V)]) -> usize {
+    pairs.iter().map(|(name, value)| name.len() + value.as_ref().len()).sum()
 }
 
 fn checked(output: types::Output) -> Result<NewOutput, String> {

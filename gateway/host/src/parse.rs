@@ -8,7 +8,7 @@ use hookweir_event::Digest;
 use wasmparser::{Encoding, Parser, Payload, TypeRef, Validator};
 use wit_component::ComponentEncoder;
 
-use crate::{LoadFault, Wants, fault, wants};
+use crate::{Exports, LoadFault, Wants, fault, wants};
 
 /// Functions of all modules. A large interpreter has some 30,000.
 const FUNCTIONS_MAX: u64 = 200_000;
@@ -44,6 +44,13 @@ pub struct Inspection {
     pub exports: Vec<String>,
     /// The file's size in bytes.
     pub size: u64,
+}
+
+impl Inspection {
+    /// Which of the optional interfaces are among the exports.
+    pub fn optional_exports(&self) -> Exports {
+        Exports::among(&self.exports)
+    }
 }
 
 /// Looks at a file as a load does, up to the point where it would be compiled: what it is and wants,

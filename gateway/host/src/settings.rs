@@ -18,6 +18,11 @@ pub struct Settings {
     /// How many attempts can have an instance at the same time. More than that are
     /// [`crate::NotRun::PoolExhausted`].
     pub instances: u32,
+    /// How many requests plugins can answer at the same time, in instances of their own: events can't
+    /// starve them, nor they events.
+    pub api_instances: u32,
+    /// How many requests plugins can verify at the same time, in instances of their own.
+    pub verifier_instances: u32,
     /// The most memory that any plugin's limit may allow; a pool slot's size.
     pub memory_max: u64,
     /// How many plugins compile at the same time.
@@ -34,6 +39,10 @@ impl Default for Settings {
             cache: None,
             // Above the 100 concurrent attempts that a plugin may have by default.
             instances: 128,
+            // Twice what one plugin may have by default.
+            api_instances: 32,
+            // Two for each of eight sources; each is done within 50 ms of CPU time.
+            verifier_instances: 16,
             // Components from interpreters (JavaScript, Python) ask for a few hundred MiB.
             memory_max: 512 * MIB,
             // One at a time leaves the other cores to events.
@@ -68,6 +77,8 @@ pub struct Limits {
     pub cpu: Duration,
     /// Time from start to end, waits included.
     pub wall: Duration,
+    /// The same for a request that it answers: somebody waits.
+    pub api_wall: Duration,
     /// Bytes of all its log lines; what is beyond is dropped and counted.
     pub log_bytes: usize,
     /// How many log lines; what is beyond is dropped and counted.
@@ -90,6 +101,7 @@ impl Default for Limits {
             memory: 64 * MIB,
             cpu: Duration::from_millis(500),
             wall: Duration::from_secs(10),
+            api_wall: Duration::from_secs(5),
             log_bytes: 64 * 1024,
             // 64 KiB of lines that say something.
             log_lines: 1000,
@@ -102,6 +114,27 @@ impl Default for Limits {
             // A million small entries: a database is for more.
             state_bytes: 64 * MIB,
             http: HttpLimits::default(),
+        }
+    }
+}
+
+impl Limits {
+    /// For a request that the plugin answers.
+    pub(crate) fn for_api(&self) -> Self {
+        Self { wall: self.api_wall, ..self.clone() }
+    }
+
+    /// For a request that the plugin verifies. A stranger sent it, and every one of its kind costs this
+    /// much before anything is known of it, so it is little, and nobody may raise it.
+    pub(crate) fn for_verifier(&self) -> Self {
+        Self {
+            // A MAC takes microseconds, a public key's signature some milliseconds.
+            cpu: Duration::from_millis(50),
+            // The rest is waiting for a core.
+            wall: Duration::from_secs(1),
+            output_bytes: 64 * KIB,
+            log_lines: 100,
+            ..self.clone()
         }
     }
 }

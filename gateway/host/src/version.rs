@@ -4,8 +4,9 @@ use std::{fmt, sync::Arc};
 
 use hookweir_event::{Digest, PluginName};
 use serde_json::{Map, Value};
+use wasmtime::component::InstancePre;
 
-use crate::{Limits, Wants, bindings::plugin::PluginPre, egress::Egress, guest::Guest};
+use crate::{Exports, Limits, Wants, egress::Egress, guest::Guest, interfaces::Interfaces};
 
 /// One version of a plugin. Cheap to clone; the compiled code goes when the last clone goes, so
 /// running attempts finish on the version they started with.
@@ -21,7 +22,8 @@ pub(crate) struct Inner {
     /// The same, written once.
     pub(crate) config_json: String,
     pub(crate) egress: Arc<Egress>,
-    pub(crate) pre: PluginPre<Guest>,
+    pub(crate) pre: InstancePre<Guest>,
+    pub(crate) interfaces: Interfaces,
 }
 
 impl Version {
@@ -38,6 +40,11 @@ impl Version {
     /// What it wants.
     pub fn wants(&self) -> &Wants {
         &self.0.wants
+    }
+
+    /// Which of the optional interfaces it exports.
+    pub fn exports(&self) -> Exports {
+        self.0.interfaces.exports()
     }
 
     /// What one attempt may use.

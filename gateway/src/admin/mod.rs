@@ -1,6 +1,7 @@
 //! The operators' listener: `/healthz` and `/readyz`, open to whoever reaches it, and `/v1/…` for who
 //! has the token.
 
+mod apis;
 mod events;
 mod sources;
 mod token;
@@ -94,7 +95,13 @@ impl Admin {
             ["sources", name, "refusals"] => {
                 let source = name.parse().ok().and_then(|name| live.source(&name));
                 let source = source.ok_or_else(|| Fault::missing("no source has this name"))?;
-                Ok(sources::refusals(source))
+                Ok(sources::refusals(&source.record))
+            }
+            ["apis"] => Ok(apis::list(&live)),
+            ["apis", name, "refusals"] => {
+                let plugin = name.parse().ok().and_then(|name| live.plugins().get(&name));
+                let plugin = plugin.ok_or_else(|| Fault::missing("no plugin has this name"))?;
+                Ok(sources::refusals(&plugin.record))
             }
             ["events"] => events::list(&self.store, query).await,
             ["events", id] => events::show(&self.store, id).await,
@@ -109,14 +116,14 @@ impl Admin {
             ["replay"] => events::replay(&self.store, &self.board.load_full(), body).await,
             ["dead", "retry"] => events::mend(&self.store, Mend::Retry, body).await,
             ["dead", "skip"] => events::mend(&self.store, Mend::Skip, body).await,
-            ["sources" | "events" | "blocked", ..] => Err(Fault::method()),
+            ["sources" | "apis" | "events" | "blocked", ..] => Err(Fault::method()),
             _ => Err(Fault::missing(PLACES)),
         }
     }
 }
 
 /// What there is.
-const PLACES: &str = "there are GET sources, sources/NAME/refusals, events, events/ID and blocked, and POST replay, \
+const PLACES: &str = "there are GET sources, sources/NAME/refusals, apis, apis/NAME/refusals, events, events/ID and blocked, and POST replay, \
                       dead/retry and dead/skip";
 /// The largest body that is taken: a thousand ids and more.
 const BODY_MAX: usize = 256 << 10;

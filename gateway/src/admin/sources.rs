@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::time;
 use crate::{
     live::{Live, Source},
-    record::Refused,
+    record::{Record, Refused},
 };
 
 /// All sources, in the order of their names.
@@ -31,8 +31,8 @@ fn show(source: &Source) -> Value {
     })
 }
 
-/// The last refusals of a source, the newest first.
-pub(super) fn refusals(source: &Source) -> Value {
+/// The last refusals of a source or of a plugin's api, the newest first.
+pub(super) fn refusals(record: &Record) -> Value {
     let refusal = |refused: Refused| {
         json!({
             "at": time(refused.at),
@@ -43,6 +43,6 @@ pub(super) fn refusals(source: &Source) -> Value {
             "detail": refused.detail,
         })
     };
-    let items: Vec<_> = source.record.refusals().into_iter().map(refusal).collect();
+    let items: Vec<_> = record.refusals().into_iter().map(refusal).collect();
     json!({ "items": items })
 }

@@ -1,5 +1,6 @@
 //! The command line: one file for each command, and the exit codes they share.
 
+mod api;
 mod check;
 mod dead;
 mod demo;
@@ -45,6 +46,9 @@ enum Command {
     /// Ask the running gateway what became of sources' requests.
     #[command(subcommand)]
     Source(source::Command),
+    /// Ask the running gateway what became of requests that plugins answer.
+    #[command(subcommand)]
+    Api(api::Command),
     /// Find events, see what became of them, have them replayed.
     #[command(subcommand)]
     Events(events::Command),
@@ -97,6 +101,7 @@ impl Cli {
             Command::Send(args) => send::run(args),
             Command::Verify(args) => verify::run(&args),
             Command::Source(command) => source::run(command),
+            Command::Api(command) => api::run(command),
             Command::Events(command) => events::run(command),
             Command::Dead(command) => dead::run(command),
             Command::Store(command) => store::run(&command),

@@ -102,6 +102,13 @@ fn sign(
     key_file: Option<&Path>,
 ) -> Result<Outgoing, String> {
     let scheme = &source.config.scheme;
+    if scheme.is_vouched() {
+        return Err(format!(
+            "the source's requests are verified by {}, and what it takes only its sender can make; \
+             post one with a client of your own",
+            scheme.name()
+        ));
+    }
     if scheme.is_insecure() {
         return scheme.unsigned(request).map_err(|error| error.to_string());
     }

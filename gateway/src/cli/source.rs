@@ -50,7 +50,7 @@ fn sources(answer: &Value) -> Table {
     table(head, items(&answer["items"]).map(row))
 }
 
-fn refusals(answer: &Value) -> Table {
+pub(super) fn refusals(answer: &Value) -> Table {
     let head = ["AT", "CLIENT", "REASON", "DETAIL", "REQUEST"];
     let row = |refusal: &Value| {
         ["at", "client", "reason", "detail", "requestId"]

@@ -68,6 +68,12 @@ pub(super) fn run(args: &Args) -> Exit {
 }
 
 fn explain(args: &Args, preset: &str, variable: &str) -> Result<Exit, String> {
+    if preset.starts_with("plugin:") {
+        return Err(format!(
+            "{preset}: only a running gateway asks a plugin; `hookweir source refusals SOURCE` shows what \
+             it said of the source's last requests"
+        ));
+    }
     let preset = Preset::named(preset)
         .ok_or_else(|| format!("no preset \"{preset}\"; `hookweir verify --list` names them"))?;
     let mut params = BTreeMap::new();

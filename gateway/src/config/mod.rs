@@ -26,7 +26,7 @@ use toml::de::DeTable;
 
 pub use self::{
     egress::EgressConfig,
-    plugin::{PluginConfig, Policy},
+    plugin::{ApiAccess, ApiConfig, PluginConfig, Policy},
     read::Fault,
     server::{AdminConfig, HostConfig, ServerConfig, StoreConfig, Subscriptions, Token},
     source::{Reply, SourceConfig},
@@ -133,14 +133,15 @@ impl Config {
         }
         let root = Section::root(&table, &faults);
         let secrets = Secrets::new(folder, around);
+        let plugins = plugin::read_all(root.sub("plugins").as_ref(), &secrets);
         let config = Self {
             server: ServerConfig::read(root.sub("server")),
             admin: AdminConfig::read(root.sub("admin"), &secrets),
             store: StoreConfig::read(root.sub("store"), folder),
             host: HostConfig::read(root.sub("host"), folder),
             egress: EgressConfig::read(root.sub("egress"), &secrets),
-            sources: source::read_all(root.sub("sources").as_ref(), &secrets),
-            plugins: plugin::read_all(root.sub("plugins").as_ref(), &secrets),
+            sources: source::read_all(root.sub("sources").as_ref(), &secrets, &plugins),
+            plugins,
             secret_files: secrets.into_files(),
         };
         root.finish();

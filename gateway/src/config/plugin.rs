@@ -7,9 +7,9 @@ use hookweir_host::{Grant, Limits};
 
 use super::{
     reach,
-    read::Section,
+    read::{Node, Section},
     secret::Secrets,
-    server::set,
+    server::{Token, set},
     units::{self, Rate},
 };
 use crate::order::{OnDead, OrderBy};
@@ -25,6 +25,56 @@ pub struct PluginConfig {
     pub policy: Policy,
     /// Limits of an attempt, and the plugin's own settings.
     pub grant: Grant,
+    /// What it answers below `/api/NAME/`.
+    pub api: ApiConfig,
+    /// Whether it may verify requests. `None`: the operator has not said.
+    pub verifier: Option<bool>,
+}
+
+/// How a plugin answers requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiConfig {
+    /// Who may ask. `None`: the operator has not said, and so nobody.
+    pub access: Option<ApiAccess>,
+    /// Requests at the same time; some more wait.
+    pub concurrency: u32,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self { access: None, concurrency: 16 }
+    }
+}
+
+/// Who may ask a plugin's api.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApiAccess {
+    /// Nobody.
+    Off,
+    /// Anybody.
+    Public,
+    /// Who has the token.
+    Token(Token),
+}
+
+impl ApiAccess {
+    fn read(node: &Node<'_, '_>, secrets: &Secrets<'_>) -> Option<Self> {
+        let expected = "expected \"public\", \"off\" or { token = { env = \"NAME\" } }";
+        if node.is_table() {
+            let section = node.section()?;
+            let token = section.get("token");
+            if token.is_none() {
+                section.fault(expected);
+            }
+            section.finish();
+            return token.and_then(|node| Token::read(&node, secrets)).map(Self::Token);
+        }
+        node.parsed(|word| match word {
+            "public" => Ok(Self::Public),
+            "off" => Ok(Self::Off),
+            _ => Err(expected),
+        })
+    }
 }
 
 /// How a plugin's deliveries are run (DESIGN §6).
@@ -59,7 +109,7 @@ pub(super) fn read_all(
     secrets: &Secrets<'_>,
 ) -> BTreeMap<PluginName, PluginConfig> {
     let entries = section.map(Section::entries).unwrap_or_default();
-    let read = |(name, node): &(String, super::read::Node<'_, '_>)| {
+    let read = |(name, node): &(String, Node<'_, '_>)| {
         let plugin = node.section().map(|section| PluginConfig::read(&section, secrets));
         let name = name.parse().map_err(|error| node.fault(error)).ok()?;
         Some((name, plugin?))
@@ -84,7 +134,10 @@ impl PluginConfig {
             }
         }
         reach::read(&mut config.grant, section, secrets);
-        section.later(&["api", "verifier"]);
+        config.api.access = section.get("api").and_then(|node| ApiAccess::read(&node, secrets));
+        let concurrency = section.get("api_concurrency").and_then(|node| node.number(1..1001));
+        set(&mut config.api.concurrency, concurrency.and_then(|n| u32::try_from(n).ok()));
+        config.verifier = section.get("verifier").and_then(|node| node.flag());
         section.finish();
         config
     }
@@ -129,6 +182,7 @@ fn read_limits(limits: &mut Limits, section: &Section<'_, '_>) {
     };
     set(&mut limits.state_bytes, size("state_max"));
     set(&mut limits.wall, duration("timeout"));
+    set(&mut limits.api_wall, duration("api_timeout"));
     set(&mut limits.cpu, duration("cpu"));
     set(&mut limits.outputs, count("outputs", 10_001));
     set(&mut limits.output_bytes, size("outputs_max"));

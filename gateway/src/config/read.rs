@@ -232,15 +232,6 @@ impl<'t, 'a> Section<'t, 'a> {
         self.table.iter().map(entry).collect()
     }
 
-    /// Faults a key that a later version will offer, so that nobody believes it is in force.
-    pub(super) fn later(&self, keys: &[&'static str]) {
-        for key in keys {
-            if let Some(node) = self.get(key) {
-                node.fault("is not offered by this version");
-            }
-        }
-    }
-
     /// Ends the section: whatever nobody asked for is unknown.
     pub(super) fn finish(&self) {
         let known = self.known.borrow();

@@ -102,6 +102,17 @@ pub struct Token(String);
 const TOKEN_MIN: usize = 16;
 
 impl Token {
+    /// Reads one from where secrets are.
+    pub(super) fn read(node: &Node<'_, '_>, secrets: &Secrets<'_>) -> Option<Self> {
+        let token = secrets.text(node)?;
+        if token.len() < TOKEN_MIN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            node.fault(format_args!(
+                "a token has at least {TOKEN_MIN} characters, none of them a space"
+            ));
+        }
+        Some(Self(token))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -124,16 +135,7 @@ impl AdminConfig {
         };
         let Some(section) = section else { return config };
         set(&mut config.listen, section.get("listen").and_then(|node| node.parsed(address)));
-        if let Some(node) = section.get("token")
-            && let Some(token) = secrets.text(&node)
-        {
-            if token.len() < TOKEN_MIN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-                node.fault(format_args!(
-                    "a token has at least {TOKEN_MIN} characters, none of them a space"
-                ));
-            }
-            config.token = Some(Token(token));
-        }
+        config.token = section.get("token").and_then(|node| Token::read(&node, secrets));
         if let Some(node) = section.get("insecure") {
             set(&mut config.insecure, node.flag());
             if config.insecure && !config.listen.ip().is_loopback() {

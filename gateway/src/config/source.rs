@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use hookweir_event::SourceName;
+use hookweir_event::{PluginName, SourceName};
 use hookweir_verify::{Declaration, Preset, ReplayGuard, Scheme, Secret};
 use ipnet::IpNet;
 
 use super::{
+    plugin::PluginConfig,
     read::{Node, Section, near},
     secret::Secrets,
     server::{networks, set},
@@ -24,6 +25,8 @@ pub struct SourceConfig {
     pub path: String,
     /// How a sender proves itself.
     pub scheme: Scheme,
+    /// The plugin that does the scheme's check, if one does.
+    pub verifier: Option<PluginName>,
     /// Any of them will do while it is valid.
     pub secrets: Vec<Secret>,
     /// Whether the secret comes with the provider's handshake, and there are none above.
@@ -56,14 +59,16 @@ pub struct Reply {
 pub(super) fn read_all(
     section: Option<&Section<'_, '_>>,
     secrets: &Secrets<'_>,
+    plugins: &BTreeMap<PluginName, PluginConfig>,
 ) -> BTreeMap<SourceName, SourceConfig> {
     let entries = section.map(Section::entries).unwrap_or_default();
     let mut paths = BTreeMap::new();
     let mut sources = BTreeMap::new();
     for (name, node) in &entries {
         let taken = |path: &Node<'_, '_>| path.parsed(|path| claimed(&mut paths, path, name));
+        let section = node.section();
         let source =
-            node.section().and_then(|section| SourceConfig::read(&section, secrets, taken));
+            section.and_then(|section| SourceConfig::read(&section, secrets, plugins, taken));
         let parsed: Option<SourceName> = name.parse().map_err(|error| node.fault(error)).ok();
         if let (Some(parsed), Some(source)) = (parsed, source) {
             sources.insert(parsed, source);
@@ -100,6 +105,7 @@ impl SourceConfig {
     fn read(
         section: &Section<'_, '_>,
         secrets: &Secrets<'_>,
+        plugins: &BTreeMap<PluginName, PluginConfig>,
         claim: impl FnOnce(&Node<'_, '_>) -> Option<String>,
     ) -> Option<Self> {
         let path = match section.get("path") {
@@ -110,7 +116,7 @@ impl SourceConfig {
             }
         };
         let insecure = section.get("insecure").and_then(|node| node.flag()).unwrap_or(false);
-        let (scheme, preset) = read_scheme(section, insecure);
+        let Proof { scheme, preset, verifier } = read_scheme(section, insecure, plugins);
         // A preset checks, whatever else is said: without secrets it would refuse everything.
         let unchecked = scheme.as_ref().map_or(insecure, Scheme::is_insecure);
         let (keys, learns) = read_secrets(section, secrets, (scheme.as_ref(), preset), unchecked);
@@ -143,6 +149,7 @@ impl SourceConfig {
         Some(Self {
             path: path?,
             scheme,
+            verifier,
             secrets: keys,
             learns,
             public_url,
@@ -164,8 +171,9 @@ fn read_secrets(
     unchecked: bool,
 ) -> (Vec<Secret>, bool) {
     let Some(node) = section.get("secrets") else {
-        let found =
-            preset.is_some_and(Preset::finds_keys) || scheme.is_some_and(Scheme::finds_keys);
+        // A verifier may do without: with a public key that is part of it, say.
+        let found = preset.is_some_and(Preset::finds_keys)
+            || scheme.is_some_and(|scheme| scheme.finds_keys() || scheme.is_vouched());
         if !unchecked && !found {
             section.fault("needs secrets, such as secrets = [{ env = \"GITHUB_SECRET\" }]");
         }
@@ -186,12 +194,21 @@ fn read_secrets(
     (items.iter().flatten().filter_map(|item| secrets.read(item, scheme)).collect(), false)
 }
 
-/// A preset's name, or a table that declares a scheme. Without either a source does not start,
+/// How a source is proven, and where that comes from.
+#[derive(Default)]
+struct Proof {
+    scheme: Option<Scheme>,
+    preset: Option<&'static Preset>,
+    verifier: Option<PluginName>,
+}
+
+/// A preset's name, a plugin's, or a table that declares a scheme. Without any a source does not start,
 /// unless it says `insecure = true`.
 fn read_scheme(
     section: &Section<'_, '_>,
     insecure: bool,
-) -> (Option<Scheme>, Option<&'static Preset>) {
+    plugins: &BTreeMap<PluginName, PluginConfig>,
+) -> Proof {
     let params = section.sub("params").map(|params| read_params(&params)).unwrap_or_default();
     let replay_guard = section.get("replay_guard");
     let Some(node) = section.get("scheme") else {
@@ -199,13 +216,17 @@ fn read_scheme(
             "needs a scheme: a preset such as scheme = \"github\", or a table that declares one. \
              To take anything from anyone, say insecure = true and scheme = { type = .., id = .. }",
         );
-        return (None, None);
+        return Proof::default();
     };
-    let (scheme, preset) = if node.is_table() {
-        if !params.is_empty() {
-            node.fault("only presets have params");
-        }
-        (read_declaration(&node, insecure), None)
+    let is_text = node.is_text();
+    let plugin = is_text.then(|| node.text()?.strip_prefix(VERIFIER_PREFIX)).flatten();
+    if !params.is_empty() && (node.is_table() || plugin.is_some()) {
+        node.fault("only presets have params");
+    }
+    let mut proof = if let Some(plugin) = plugin {
+        read_verifier(&node, plugin, plugins)
+    } else if node.is_table() {
+        Proof { scheme: read_declaration(&node, insecure), ..Proof::default() }
     } else {
         let preset = read_preset(&node);
         let scheme = preset.and_then(|preset| {
@@ -223,15 +244,34 @@ fn read_scheme(
             });
             None
         });
-        (scheme, preset)
+        Proof { scheme, preset, verifier: None }
     };
-    let Some(guard) = replay_guard else { return (scheme, preset) };
+    let Some(guard) = replay_guard else { return proof };
     let word =
         guard.parsed(|word| ReplayGuard::from_word(word).ok_or("expected \"content\" or \"none\""));
-    let guarded = scheme.zip(word).and_then(|(scheme, word)| {
+    proof.scheme = proof.scheme.zip(word).and_then(|(scheme, word)| {
         scheme.with_replay_guard(word).map_err(|fault| guard.fault(fault.message)).ok()
     });
-    (guarded, preset)
+    proof
+}
+
+/// What stands before the name of a plugin that verifies.
+const VERIFIER_PREFIX: &str = "plugin:";
+
+fn read_verifier(
+    node: &Node<'_, '_>,
+    name: &str,
+    plugins: &BTreeMap<PluginName, PluginConfig>,
+) -> Proof {
+    let verifier: Option<PluginName> = name.parse().map_err(|error| node.fault(error)).ok();
+    let granted = |plugin| plugins.get(plugin).and_then(|plugin| plugin.verifier) == Some(true);
+    if verifier.as_ref().is_some_and(|plugin| !granted(plugin)) {
+        node.fault(format_args!(
+            "the plugin {name} is not granted that: say verifier = true at [plugins.{name}]"
+        ));
+    }
+    let scheme = Some(Scheme::vouched(&format!("{VERIFIER_PREFIX}{name}")));
+    Proof { scheme, preset: None, verifier }
 }
 
 fn read_preset(node: &Node<'_, '_>) -> Option<&'static Preset> {

@@ -213,6 +213,52 @@ fn what_a_plugin_may_reach_is_written_out() {
 }
 
 #[test]
+fn a_plugin_can_be_asked_by_who_has_its_token_by_anybody_or_by_nobody() {
+    let access = |lines: &str| {
+        let config = parse(&format!("[plugins.desk]\n{lines}\n")).expect("no faults");
+        config.plugins.into_values().next().unwrap().api
+    };
+    assert_eq!(access("").access, None);
+    assert_eq!(access("api = \"off\"").access, Some(ApiAccess::Off));
+    assert_eq!(access("api = \"public\"\napi_concurrency = 3").concurrency, 3);
+    let token = access("api = { token = { env = \"GITHUB_SECRET\" } }").access;
+    assert!(matches!(&token, Some(ApiAccess::Token(token)) if token.as_str() == GITHUB_SECRET));
+    assert!(!format!("{token:?}").contains(GITHUB_SECRET));
+    let text = "[plugins.a]\napi = \"open\"\nverifier = \"yes\"\napi_concurrency = 0\napi_timeout = 5\n\
+                [plugins.b]\napi = { token = { env = \"SHORT\" } }\n\
+                [plugins.c]\napi = { tokn = { env = \"GITHUB_SECRET\" } }\n\
+                [plugins.d]\napi = true\n";
+    insta::assert_snapshot!(faults(text), @r#"
+    2:7: plugins.a.api: expected "public", "off" or { token = { env = "NAME" } }
+    3:12: plugins.a.verifier: expected true or false, found string
+    4:19: plugins.a.api_concurrency: 0 is not between 1 and 1000
+    5:15: plugins.a.api_timeout: expected a string, found integer
+    7:17: plugins.b.api.token: a token has at least 16 characters, none of them a space
+    9:7: plugins.c.api: expected "public", "off" or { token = { env = "NAME" } }
+    9:9: unknown key "tokn" at plugins.c.api; did you mean "token"?
+    11:7: plugins.d.api: expected a string, found boolean
+    "#);
+}
+
+#[test]
+fn a_source_can_be_verified_by_a_plugin_that_is_granted_it() {
+    let granted = "[plugins.desk]\nverifier = true\n";
+    let erp = |lines: &str| format!("{granted}[sources.erp]\npath = \"/erp\"\n{lines}\n");
+    let source = source(&erp("scheme = \"plugin:desk\"\nsecrets = [{ env = \"SHORT\" }]"));
+    assert_eq!(source.verifier, Some("desk".parse().unwrap()));
+    assert_eq!((source.scheme.name(), source.secrets.len()), ("plugin:desk", 1));
+    assert!(parse(&erp("scheme = \"plugin:desk\"")).is_ok(), "it may do without secrets");
+    insta::assert_snapshot!(faults(&erp("scheme = \"plugin:other\"")), @"5:10: sources.erp.scheme: the plugin other is not granted that: say verifier = true at [plugins.other]");
+    insta::assert_snapshot!(faults(&erp("scheme = \"plugin:De sk\"")), @"5:10: sources.erp.scheme: a name is made of a-z, 0-9 and '-', at most 64 of them");
+    let all = "scheme = \"plugin:desk\"\nparams = { a = \"b\" }\nreplay_guard = \"content\"\n\
+               secrets = \"handshake\"";
+    insta::assert_snapshot!(faults(&erp(all)), @r"
+    5:10: sources.erp.scheme: only presets have params
+    7:16: sources.erp.replay_guard: what is a replay is for the scheme's verifier to know
+    ");
+}
+
+#[test]
 fn the_admin_api_is_never_open_to_the_network() {
     let admin = |lines: &str| parse(&format!("[admin]\n{lines}\n"));
     let token = "token = { env = \"HOOKWEIR_ADMIN_TOKEN\" }";

@@ -41,7 +41,7 @@ pub(super) async fn append(
 }
 
 /// What a sender is told of a store that did not take its event. Nothing of it was kept.
-fn refusal(error: &StoreError) -> Refusal {
+pub(super) fn refusal(error: &StoreError) -> Refusal {
     match error {
         StoreError::Overloaded => Refusal::Overloaded,
         StoreError::Poisoned(_) => Refusal::StorePoisoned,

@@ -1,14 +1,21 @@
-//! What one request is checked against: the sources in force, and the limits that go with them.
+//! What one request is checked against: the sources and plugins in force, and the limits that go with
+//! them.
 //!
 //! Limits outlive a reload as long as their rate is the same, so that a reload forgives nobody.
 
 use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwapOption;
-use hookweir_event::SourceName;
+use hookweir_event::{PluginName, SourceName};
 
-use super::limits::{AddressLimit, RefusedLimit, SourceLimit};
-use crate::live::{Board, Live};
+use super::{
+    door::Turns,
+    limits::{AddressLimit, RefusedLimit, SourceLimit},
+};
+use crate::live::{Board, Live, Plugin};
+
+/// Requests of one source that its verifier looks at, at the same time.
+const VERIFIED_AT_ONCE: usize = 2;
 
 /// The sources in force and their limits.
 #[derive(Debug)]
@@ -16,7 +23,12 @@ pub(super) struct Desk {
     pub(super) live: Arc<Live>,
     pub(super) address: Arc<AddressLimit>,
     pub(super) refused: Arc<RefusedLimit>,
+    /// The same rate for what plugins answer, in buckets of their own: who asks a plugin must not spend
+    /// what its webhooks need.
+    pub(super) api_address: Arc<AddressLimit>,
     sources: HashMap<SourceName, Arc<SourceLimit>>,
+    verifiers: HashMap<SourceName, Arc<Turns>>,
+    apis: HashMap<PluginName, Arc<Turns>>,
 }
 
 impl Desk {
@@ -31,14 +43,32 @@ impl Desk {
             let limit = kept.filter(|kept| kept.rate() == rate);
             (source.name.clone(), limit.unwrap_or_else(|| Arc::new(SourceLimit::new(rate))))
         };
+        let api_address = before.map(|desk| desk.api_address.clone());
+        let verified = live.sources().filter(|source| source.config.verifier.is_some());
+        let verifier = |source: &Arc<crate::live::Source>| {
+            let kept = before.and_then(|desk| desk.verifiers.get(&source.name)).cloned();
+            let turns = kept.unwrap_or_else(|| Arc::new(Turns::new(VERIFIED_AT_ONCE)));
+            (source.name.clone(), turns)
+        };
+        let api = |(name, plugin): (&PluginName, &Plugin)| {
+            let most = usize::try_from(plugin.api.concurrency).unwrap_or(usize::MAX);
+            let kept = before.and_then(|desk| desk.apis.get(name)).cloned();
+            let kept = kept.filter(|kept| kept.most() == most);
+            (name.clone(), kept.unwrap_or_else(|| Arc::new(Turns::new(most))))
+        };
         Self {
             address: address
                 .filter(|kept| kept.rate() == server.address_rate)
                 .unwrap_or_else(|| Arc::new(AddressLimit::new("address", server.address_rate))),
+            api_address: api_address
+                .filter(|kept| kept.rate() == server.address_rate)
+                .unwrap_or_else(|| Arc::new(AddressLimit::new("api", server.address_rate))),
             refused: refused
                 .filter(|kept| kept.rate() == server.refused_rate)
                 .unwrap_or_else(|| Arc::new(RefusedLimit::new(server.refused_rate))),
             sources: live.sources().map(source).collect(),
+            verifiers: verified.map(verifier).collect(),
+            apis: live.plugins().iter().map(api).collect(),
             live,
         }
     }
@@ -46,6 +76,18 @@ impl Desk {
     /// The limit of a source of this desk.
     pub(super) fn source(&self, name: &SourceName) -> &SourceLimit {
         self.sources.get(name).expect("invariant: every source of a desk has a limit")
+    }
+}
+
+impl Desk {
+    /// The calls of this source's verifier, if it has one.
+    pub(super) fn verifier(&self, name: &SourceName) -> Option<&Turns> {
+        self.verifiers.get(name).map(AsRef::as_ref)
+    }
+
+    /// The calls of this plugin's api.
+    pub(super) fn api(&self, name: &PluginName) -> Option<&Turns> {
+        self.apis.get(name).map(AsRef::as_ref)
     }
 }
 

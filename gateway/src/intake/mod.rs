@@ -1,13 +1,15 @@
 //! The front half of the line: receive, verify, admit, append, ack.
 //!
 //! Each stage consumes the proof that the one before made, so the order can't be changed and no
-//! stage left out. Ends at the store; knows nothing of what is done with an event.
+//! stage left out. Ends at the store; knows nothing of what is done with an event. Beside the line is a
+//! door, through which plugins answer requests themselves, or say who sent one.
 
 mod ack;
 mod address;
 mod admit;
 mod append;
 mod desk;
+mod door;
 mod handshake;
 mod limits;
 mod receive;
@@ -20,19 +22,20 @@ use axum::{
     body::Body,
     http::{Request, Response},
 };
-use hookweir_event::Clock;
+use hookweir_event::{Clock, PluginName};
 use hookweir_store::Store;
 use hyper::body::Incoming;
 
-pub(crate) use self::refusal::Refusal;
 use self::{
     desk::{Desk, Desks},
     receive::{RequestId, Stopwatch},
+    verify::Referees,
 };
+pub(crate) use self::{door::Door, refusal::Refusal};
 use crate::{
     chance::Chance,
     keys::Keys,
-    live::{Board, Source},
+    live::{Board, Plugin, Source},
     record::Refused,
 };
 
@@ -41,6 +44,7 @@ pub struct Intake {
     board: Arc<Board>,
     store: Store,
     keys: Keys,
+    door: Door,
     clock: Clock,
     chance: Chance,
     desks: Desks,
@@ -51,38 +55,45 @@ impl Intake {
     pub(crate) fn new(
         board: Arc<Board>,
         store: Store,
-        keys: Keys,
+        (keys, door): (Keys, Door),
         clock: Clock,
         chance: Chance,
     ) -> Self {
-        Self { board, store, keys, clock, chance, desks: Desks::default() }
+        Self { board, store, keys, door, clock, chance, desks: Desks::default() }
     }
 
-    /// Answers one request. This is the only road to the store from outside.
+    /// Answers one request. This is the only road to the store from outside, but for operators.
     pub async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
         let request = request.map(Body::new);
         let watch = Stopwatch::start();
         let id = RequestId::new(self.chance.bytes());
         let desk = self.desks.current(&self.board);
         let client = receive::client(&desk, peer, request.headers());
-        let source = desk.live.source_at(request.uri().path()).cloned();
-        match self.line(&desk, request, client, id).await {
+        let path = request.uri().path();
+        let source = desk.live.source_at(path).cloned();
+        // Only what leads to a plugin is named: the rest is anybody's text.
+        let plugin = door::plugin(&desk.live, path);
+        let answered = match door::is_api(path) {
+            true => self.door.answer(&desk, request, client, id).await,
+            false => self.line(&desk, request, client, id).await,
+        };
+        match answered {
             Ok(response) => response,
             Err(refusal) => {
-                // Only what a sender did wrong counts against it.
-                if refusal.is_senders_fault() {
+                if refusal.counts_against_address() {
                     desk.refused.count(client);
                 }
-                self.note(source.as_deref(), &refusal, id, client, watch.micros());
+                let whose = (source.as_deref(), plugin);
+                self.note(whose, &refusal, id, client, watch.micros());
                 refusal.into_response(id)
             }
         }
     }
 
-    /// Notes a refusal: in the audit log, and in the source's record.
+    /// Notes a refusal: in the audit log, and in the record of the source or the plugin.
     fn note(
         &self,
-        source: Option<&Source>,
+        (source, plugin): (Option<&Source>, Option<(&PluginName, &Plugin)>),
         refusal: &Refusal,
         id: RequestId,
         client: IpAddr,
@@ -93,11 +104,13 @@ impl Intake {
             target: "hookweir::audit",
             request_id = %id, %client, source = source.map(|source| source.name.as_str()),
             scheme = source.map(|source| source.config.scheme.name()),
+            plugin = plugin.map(|(name, _)| name.as_str()),
             code, reason, elapsed_us, "refused: {detail}"
         );
-        if let Some(source) = source {
+        let record = source.map(|source| &source.record);
+        if let Some(record) = record.or(plugin.map(|(_, plugin)| &plugin.record)) {
             let (at, request_id) = (self.clock.now(), id.to_string());
-            source.record.refused(Refused { at, request_id, client, code, reason, detail });
+            record.refused(Refused { at, request_id, client, code, reason, detail });
         }
     }
 
@@ -116,7 +129,8 @@ impl Intake {
             return answer;
         }
         let echo = ack::Echo::of(&received);
-        let proven = verify::verify(&self.keys, received, id).await?;
+        let referees = Referees { keys: &self.keys, door: &self.door, desk };
+        let proven = verify::verify(referees, received, id).await?;
         let admitted = admit::admit(desk, proven)?;
         let receipt =
             append::append(&self.store, &desk.live, admitted, self.chance.bytes()).await?;

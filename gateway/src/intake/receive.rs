@@ -104,10 +104,7 @@ impl Head {
         patience: Duration,
         now: impl Fn() -> Timestamp,
     ) -> Result<Received, Refusal> {
-        let max = self.source.config.body_max;
-        let body = tokio::time::timeout(patience, collect(self.body, max))
-            .await
-            .map_err(|_| Refusal::BodyTooSlow)??;
+        let body = read_body(self.body, self.source.config.body_max, patience).await?;
         let uri = &self.parts.uri;
         let incoming = Incoming {
             method: self.parts.method.to_string(),
@@ -122,7 +119,13 @@ impl Head {
     }
 }
 
-fn headers(map: &HeaderMap) -> Vec<(String, Vec<u8>)> {
+/// The whole body, of `max` bytes at most, if it arrives in time.
+pub(super) async fn read_body(body: Body, max: u64, patience: Duration) -> Result<Bytes, Refusal> {
+    let body = tokio::time::timeout(patience, collect(body, max)).await;
+    body.map_err(|_| Refusal::BodyTooSlow)?
+}
+
+pub(super) fn headers(map: &HeaderMap) -> Vec<(String, Vec<u8>)> {
     map.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
 }
 

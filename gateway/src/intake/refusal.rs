@@ -39,6 +39,28 @@ pub(crate) enum Refusal {
     RateLimited(Limited),
     /// The key that the request was signed with can't be fetched now.
     KeyUnavailable(String),
+    /// The source's verifier can't be asked now.
+    VerifierUnavailable(Rejection),
+    /// The source's verifier came to no answer on this request.
+    VerifierFailed(Rejection),
+    /// No plugin answers at this path, or none that may.
+    NoSuchApi,
+    /// Plugins are not asked with this method.
+    ApiMethodNotAllowed,
+    /// The plugin's token is missing or another one.
+    NoToken,
+    /// The plugin says that the request is wrong, and in these words why.
+    PluginRejected(String),
+    /// The plugin says that it can't answer now; why, and for how long if it said.
+    PluginLater(String, Option<Duration>),
+    /// As many ask the plugin as it may answer.
+    PluginBusy,
+    /// The plugin can't be asked now.
+    PluginUnavailable(String),
+    /// The plugin came to no answer, or to one that can't be sent.
+    PluginFailed(String),
+    /// The plugin took longer than it may.
+    PluginTimeout(String),
     /// The store can't take more for now.
     Overloaded,
     /// The store can't write: a full disk, say.
@@ -51,6 +73,8 @@ pub(crate) enum Refusal {
 
 /// What a sender is told to wait when it is not known how long it will take.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// The longest wait that a plugin can ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 
 impl Refusal {
     /// Status, code, and whether sending it again can help: the contract with senders.
@@ -70,6 +94,23 @@ impl Refusal {
             Self::CompressedBody => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "compressed_body", false),
             Self::RateLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", true),
             Self::KeyUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "key_unavailable", true),
+            Self::VerifierUnavailable(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "verifier_unavailable", true)
+            }
+            Self::VerifierFailed(_) => (StatusCode::SERVICE_UNAVAILABLE, "verifier_failed", true),
+            Self::NoSuchApi => (StatusCode::NOT_FOUND, "no_such_api", false),
+            Self::ApiMethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", false)
+            }
+            Self::NoToken => (StatusCode::UNAUTHORIZED, "unauthenticated", false),
+            Self::PluginRejected(_) => (StatusCode::BAD_REQUEST, "rejected", false),
+            Self::PluginLater(..) => (StatusCode::SERVICE_UNAVAILABLE, "try_later", true),
+            Self::PluginBusy => (StatusCode::SERVICE_UNAVAILABLE, "plugin_busy", true),
+            Self::PluginUnavailable(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "plugin_unavailable", true)
+            }
+            Self::PluginFailed(_) => (StatusCode::BAD_GATEWAY, "plugin_failed", true),
+            Self::PluginTimeout(_) => (StatusCode::GATEWAY_TIMEOUT, "plugin_timeout", true),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", true),
             Self::StoreRefuses => (StatusCode::SERVICE_UNAVAILABLE, "store_refuses", true),
             Self::StorePoisoned => (StatusCode::SERVICE_UNAVAILABLE, "store_poisoned", true),
@@ -85,19 +126,30 @@ impl Refusal {
     /// Why, as one word and as a sentence: for operators, never for the sender.
     pub(crate) fn reason(&self) -> (&'static str, String) {
         match self {
-            Self::Unauthenticated(rejection) | Self::Handshake(_, rejection) => {
-                (rejection.reason(), rejection.to_string())
-            }
-            Self::KeyUnavailable(why) => (self.code(), why.clone()),
+            Self::Unauthenticated(rejection)
+            | Self::Handshake(_, rejection)
+            | Self::VerifierUnavailable(rejection)
+            | Self::VerifierFailed(rejection) => (rejection.reason(), rejection.to_string()),
+            Self::KeyUnavailable(why)
+            | Self::PluginRejected(why)
+            | Self::PluginLater(why, _)
+            | Self::PluginUnavailable(why)
+            | Self::PluginFailed(why)
+            | Self::PluginTimeout(why) => (self.code(), why.clone()),
             other => (other.code(), other.sentence()),
         }
     }
 
-    /// Whether it counts against the limit of refused requests. What the gateway could not do, and
-    /// what a limit already refused, does not.
-    pub(crate) fn is_senders_fault(&self) -> bool {
+    /// Whether it counts against the limit of refused requests: what a sender did wrong. What the
+    /// gateway could not do, and what a limit already refused, does not, nor what a plugin that was asked
+    /// finds wrong. Who makes a verifier fail does it harm, whatever the reason.
+    pub(crate) fn counts_against_address(&self) -> bool {
         let status = self.row().0;
-        status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS
+        match self {
+            Self::VerifierFailed(_) => true,
+            Self::PluginRejected(_) => false,
+            _ => status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS,
+        }
     }
 
     fn sentence(&self) -> String {
@@ -113,6 +165,18 @@ impl Refusal {
             Self::CompressedBody => "compressed bodies are not taken".into(),
             Self::RateLimited(limited) => format!("more requests than the {} limit", limited.scope),
             Self::KeyUnavailable(_) => "the sender's key can't be had; try again later".into(),
+            Self::VerifierUnavailable(_) | Self::VerifierFailed(_) => {
+                "the request can't be verified now; try again later".into()
+            }
+            Self::NoSuchApi => "nothing answers at this path".into(),
+            Self::ApiMethodNotAllowed => "plugins are not asked with this method".into(),
+            Self::NoToken => "the token is missing or wrong".into(),
+            Self::PluginRejected(why) => why.clone(),
+            Self::PluginLater(..) => "the plugin can't answer now; try again later".into(),
+            Self::PluginBusy => "too many ask this plugin; try again later".into(),
+            Self::PluginUnavailable(_) => "the plugin can't be asked now; try again later".into(),
+            Self::PluginFailed(_) => "the plugin failed".into(),
+            Self::PluginTimeout(_) => "the plugin took too long".into(),
             Self::Overloaded => "too much is waiting; try again later".into(),
             Self::StoreRefuses => "nothing can be stored right now; try again later".into(),
             Self::StorePoisoned => "nothing can be stored until a restart; try again later".into(),
@@ -123,6 +187,7 @@ impl Refusal {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited(limited) => Some(limited.wait),
+            Self::PluginLater(_, Some(wait)) => Some((*wait).min(RETRY_AFTER_MAX)),
             _ if self.row().0 == StatusCode::SERVICE_UNAVAILABLE => Some(RETRY_AFTER),
             _ => None,
         }
@@ -153,6 +218,13 @@ impl Refusal {
         match &self {
             Self::MethodNotAllowed => {
                 headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+            }
+            Self::ApiMethodNotAllowed => {
+                let taken = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
+                headers.insert(header::ALLOW, taken);
+            }
+            Self::NoToken => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             // What is left of the body will not be read, so the connection can't be used again.
             Self::BodyTooSlow | Self::BodyTooLarge(_) => {
@@ -189,6 +261,18 @@ mod tests {
             Refusal::CompressedBody,
             Refusal::RateLimited(limited),
             Refusal::KeyUnavailable("a url".into()),
+            Refusal::VerifierUnavailable(Rejection::VerifierUnavailable("not loaded".into())),
+            Refusal::VerifierFailed(Rejection::VerifierFailed("it aborted".into())),
+            Refusal::NoSuchApi,
+            Refusal::ApiMethodNotAllowed,
+            Refusal::NoToken,
+            Refusal::PluginRejected("no such order".into()),
+            Refusal::PluginLater("out of stock".into(), None),
+            Refusal::PluginLater("out of stock".into(), Some(Duration::MAX)),
+            Refusal::PluginBusy,
+            Refusal::PluginUnavailable("it is not loaded".into()),
+            Refusal::PluginFailed("it aborted".into()),
+            Refusal::PluginTimeout("it took longer than 5s".into()),
             Refusal::Overloaded,
             Refusal::StoreRefuses,
             Refusal::StorePoisoned,

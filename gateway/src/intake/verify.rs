@@ -8,6 +8,8 @@ use hookweir_verify::{Rejection, Verified};
 
 use super::{
     Refusal,
+    desk::Desk,
+    door::{Clerk, Door},
     receive::{Received, RequestId},
 };
 use crate::{keys::Keys, live::Source};
@@ -19,8 +21,15 @@ pub(super) struct Proven {
     pub(super) received_at: Timestamp,
 }
 
+/// Who can be asked whether a request is genuine, where its source's secrets do not tell.
+pub(super) struct Referees<'a> {
+    pub(super) keys: &'a Keys,
+    pub(super) door: &'a Door,
+    pub(super) desk: &'a Desk,
+}
+
 pub(super) async fn verify(
-    keys: &Keys,
+    Referees { keys, door, desk }: Referees<'_>,
     received: Received,
     request: RequestId,
 ) -> Result<Proven, Refusal> {
@@ -31,7 +40,10 @@ pub(super) async fn verify(
         return Err(Refusal::MethodNotAllowed);
     }
     let (scheme, secrets) = (&config.scheme, source.secrets());
-    let verdict = if secrets.is_empty() && scheme.finds_keys() {
+    let verdict = if let Some(plugin) = &config.verifier {
+        let clerk = Clerk { door, desk, plugin, request };
+        scheme.verify_by(&source.name, secrets, &clerk, incoming, received_at).await
+    } else if secrets.is_empty() && scheme.finds_keys() {
         scheme.verify_with(&source.name, keys, incoming, received_at).await
     } else {
         scheme.verify(&source.name, secrets, incoming, received_at)
@@ -58,6 +70,8 @@ pub(super) async fn verify(
 fn refusal(rejection: Rejection) -> Refusal {
     match rejection {
         Rejection::KeyUnavailable(why) => Refusal::KeyUnavailable(why),
+        rejection @ Rejection::VerifierUnavailable(_) => Refusal::VerifierUnavailable(rejection),
+        rejection @ Rejection::VerifierFailed(_) => Refusal::VerifierFailed(rejection),
         rejection if rejection.is_authentic() => Refusal::Malformed(rejection.to_string()),
         rejection => Refusal::Unauthenticated(rejection),
     }

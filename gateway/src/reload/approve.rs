@@ -3,7 +3,7 @@
 use std::fmt;
 
 use hookweir_event::Pattern;
-use hookweir_host::{HttpOrigin, Wants};
+use hookweir_host::{Exports, HttpOrigin, Wants};
 
 use crate::config::{PluginConfig, Subscriptions};
 
@@ -41,6 +41,7 @@ impl fmt::Display for Needs {
 pub(crate) fn approve(
     name: &str,
     wants: &Wants,
+    exports: Exports,
     config: Option<&PluginConfig>,
     subscriptions: Subscriptions,
 ) -> Result<Vec<Pattern>, Needs> {
@@ -59,6 +60,7 @@ pub(crate) fn approve(
     }
     check_http(&mut needs, wants, config);
     check_secrets(&mut needs, wants, config);
+    check_exports(&mut needs, exports, config);
     if needs.lines.is_empty() {
         Ok(granted.unwrap_or(&wants.subscribe).clone())
     } else {
@@ -107,11 +109,28 @@ fn joined<T: fmt::Display>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// To answer requests or to verify them makes a plugin's code reachable from outside: the operator has to
+/// have said whether it may.
+fn check_exports(needs: &mut Needs, exports: Exports, config: Option<&PluginConfig>) {
+    if exports.api && config.is_none_or(|config| config.api.access.is_none()) {
+        let name = needs.plugin.clone();
+        let variable = name.to_ascii_uppercase().replace('-', "_");
+        needs.add(
+            format!("it answers requests below /api/{name}/ (\"public\" lets anybody ask, \"off\" nobody)"),
+            format!("api = {{ token = {{ env = \"{variable}_API_TOKEN\" }} }}"),
+        );
+    }
+    if exports.verifier && config.is_none_or(|config| config.verifier.is_none()) {
+        needs.add("it verifies requests (false: it must not)", "verifier = true".to_owned());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use hookweir_host::{Grant, HttpGrant, SecretGrant, SecretText};
 
     use super::*;
+    use crate::config::ApiAccess;
 
     fn wants(patterns: &[&str]) -> Wants {
         Wants {
@@ -139,14 +158,25 @@ mod tests {
     }
 
     fn refused(wants: &Wants, config: Option<&PluginConfig>) -> String {
-        approve("ci-x", wants, config, Subscriptions::Module).unwrap_err().to_string()
+        approve("ci-x", wants, Exports::default(), config, Subscriptions::Module)
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
     fn a_module_subscribes_itself_unless_it_takes_all_sources() {
         let own = wants(&["github/push"]);
-        assert_eq!(approve("ci", &own, None, Subscriptions::Module), Ok(own.subscribe.clone()));
-        let wide = approve("ci", &wants(&["github/push", "*/*"]), None, Subscriptions::Module);
+        assert_eq!(
+            approve("ci", &own, Exports::default(), None, Subscriptions::Module),
+            Ok(own.subscribe.clone())
+        );
+        let wide = approve(
+            "ci",
+            &wants(&["github/push", "*/*"]),
+            Exports::default(),
+            None,
+            Subscriptions::Module,
+        );
         assert_eq!(
             wide.unwrap_err().to_string(),
             "needs approval: `*/*` takes events of every source; add\n\
@@ -159,14 +189,22 @@ mod tests {
         let config =
             PluginConfig { subscribe: Some(vec!["*/*".parse().unwrap()]), ..Default::default() };
         for rule in [Subscriptions::Module, Subscriptions::Granted] {
-            let approved = approve("ci", &wants(&["github/push"]), Some(&config), rule).unwrap();
+            let approved =
+                approve("ci", &wants(&["github/push"]), Exports::default(), Some(&config), rule)
+                    .unwrap();
             assert_eq!(approved, ["*/*".parse().unwrap()]);
         }
     }
 
     #[test]
     fn with_granted_subscriptions_a_module_has_no_say() {
-        let refused = approve("ci", &wants(&["github/push"]), None, Subscriptions::Granted);
+        let refused = approve(
+            "ci",
+            &wants(&["github/push"]),
+            Exports::default(),
+            None,
+            Subscriptions::Granted,
+        );
         let refused = refused.unwrap_err().to_string();
         assert!(refused.contains("[plugins.ci]\nsubscribe = [\"github/push\"]"));
     }
@@ -193,14 +231,18 @@ mod tests {
     fn a_grant_may_be_wider_than_the_wish_and_not_narrower() {
         let api = Wants { http: origins(&["https://api.example.com"]), ..wants(&["a/b"]) };
         let wide = granted(&["https://*.example.com"], &[]);
-        assert!(approve("ci", &api, Some(&wide), Subscriptions::Module).is_ok());
+        assert!(
+            approve("ci", &api, Exports::default(), Some(&wide), Subscriptions::Module).is_ok()
+        );
         let other = granted(&["https://www.example.com"], &[]);
         assert!(
             refused(&api, Some(&other))
                 .ends_with("http = [\"https://www.example.com\", \"https://api.example.com\"]")
         );
         let below = Wants { http: origins(&["https://*.example.com"]), ..wants(&["a/b"]) };
-        assert!(approve("ci", &below, Some(&other), Subscriptions::Module).is_err());
+        assert!(
+            approve("ci", &below, Exports::default(), Some(&other), Subscriptions::Module).is_err()
+        );
     }
 
     #[test]
@@ -210,11 +252,44 @@ mod tests {
         assert!(refused(&any, Some(&granted(&[], &[]))).ends_with("http = [\"https://*\"]"));
         for some in ["https://*", "https://api.example.com"] {
             let config = granted(&[some], &[]);
-            assert!(approve("ci", &any, Some(&config), Subscriptions::Module).is_ok(), "{some}");
+            assert!(
+                approve("ci", &any, Exports::default(), Some(&config), Subscriptions::Module)
+                    .is_ok(),
+                "{some}"
+            );
         }
         assert!(
-            approve("ci", &any, Some(&granted(&["http://a.b"], &[])), Subscriptions::Module)
-                .is_err()
+            approve(
+                "ci",
+                &any,
+                Exports::default(),
+                Some(&granted(&["http://a.b"], &[])),
+                Subscriptions::Module
+            )
+            .is_err()
         );
+    }
+
+    #[test]
+    fn who_can_be_asked_from_outside_needs_the_operators_word_on_it() {
+        let exports = |api, verifier| Exports { api, verifier, ..Exports::default() };
+        let asked = |name: &str, exports, config: Option<&PluginConfig>| {
+            let approved = approve(name, &wants(&["a/b"]), exports, config, Subscriptions::Module);
+            approved.map(drop).map_err(|needs| needs.to_string())
+        };
+        assert_eq!(asked("ci", exports(false, false), None), Ok(()));
+        assert_eq!(
+            asked("build-desk", exports(true, true), None).unwrap_err(),
+            "needs approval: it answers requests below /api/build-desk/ (\"public\" lets anybody ask, \
+             \"off\" nobody); it verifies requests (false: it must not); add\n\
+             [plugins.build-desk]\napi = { token = { env = \"BUILD_DESK_API_TOKEN\" } }\nverifier = true"
+        );
+        let mut config = PluginConfig::default();
+        config.api.access = Some(ApiAccess::Off);
+        assert_eq!(asked("ci", exports(true, false), Some(&config)), Ok(()));
+        let missing = asked("ci", exports(true, true), Some(&config)).unwrap_err();
+        assert!(missing.contains("verifier") && !missing.contains("api ="), "{missing}");
+        let config = PluginConfig { verifier: Some(false), ..config };
+        assert_eq!(asked("ci", exports(true, true), Some(&config)), Ok(()));
     }
 }

@@ -207,7 +207,13 @@ fn live(config: &Config, shelf: &Shelf, before: Option<&Live>) -> Live {
         Arc::new(Source::new(name.clone(), source.clone(), data).following(before))
     };
     let sources = config.sources.iter().map(source);
-    Live::new(config.server.clone(), sources, shelf.plugins(config))
+    let mut plugins = shelf.plugins(config);
+    for (name, plugin) in &mut plugins {
+        if let Some(before) = before.and_then(|live| live.plugins().get(name)) {
+            plugin.record = before.record.clone();
+        }
+    }
+    Live::new(config.server.clone(), sources, plugins)
 }
 
 /// Changes when the config or a file it names does.

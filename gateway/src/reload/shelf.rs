@@ -10,7 +10,7 @@ use std::{
 };
 
 use hookweir_event::{Digest, Pattern, PluginName};
-use hookweir_host::{Host, LoadFault, Version, Wants, inspect};
+use hookweir_host::{Exports, Host, LoadFault, Version, Wants, inspect};
 
 use super::{
     approve::approve,
@@ -91,6 +91,9 @@ impl Shelf {
             order_by: own.order_by.map(Arc::new),
             policy: own.policy,
             memory: own.grant.limits.memory,
+            api: own.api,
+            record: Arc::default(),
+            verifier: own.verifier == Some(true),
         }
     }
 
@@ -191,15 +194,18 @@ impl Shelf {
         let own = config.plugins.get(name);
         let grant = own.map(|own| own.grant.clone()).unwrap_or_default();
         let prepared = self.host.prepare(name.clone(), bytes.to_vec(), grant).await;
-        let approval =
-            |wants: &Wants| approve(name.as_str(), wants, own, config.host.subscriptions);
+        let approval = |wants: &Wants, exports: Exports| {
+            approve(name.as_str(), wants, exports, own, config.host.subscriptions)
+        };
         match prepared {
-            Ok(version) => match approval(version.wants()) {
+            Ok(version) => match approval(version.wants(), version.exports()) {
                 Ok(subscribe) => Ok((version, subscribe)),
                 Err(needs) => Err(Refused::Approval(needs.to_string(), Vec::new())),
             },
             // What it asked for may still be known, so that its deliveries can wait for a good one.
-            Err(fault) => match inspect(bytes).map(|seen| approval(&seen.wants)) {
+            Err(fault) => match inspect(bytes)
+                .map(|seen| approval(&seen.wants, seen.optional_exports()))
+            {
                 Ok(Err(needs)) => Err(Refused::Approval(needs.to_string(), Vec::new())),
                 Ok(Ok(subscribe)) if matches!(fault, LoadFault::Start(_) | LoadFault::Init(_)) => {
                     Err(Refused::Approval(format!("failed to load: {fault}"), subscribe))

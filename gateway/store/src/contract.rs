@@ -300,6 +300,16 @@ pub enum Settled {
     LeaseLost,
 }
 
+/// The answer to [`write_state`](crate::Store::write_state).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Written {
+    /// All of it is on disk.
+    Committed,
+    /// The state is not what the changes rely on: nothing of them was kept.
+    Conflict,
+}
+
 /// Whether the store takes work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {

@@ -2,7 +2,8 @@
 //!
 //! Storage is a noun with four verbs: [`append`](Store::append) keeps an event and the deliveries it
 //! is owed, [`lease`](Store::lease) hands deliveries out, [`settle`](Store::settle) records what came
-//! of one, outputs included, and [`give_back`](Store::give_back) returns one unused. What a verb
+//! of one, outputs included, and [`give_back`](Store::give_back) returns one unused. What a plugin changes
+//! of its state without an event goes in by [`write_state`](Store::write_state). What a verb
 //! answered is on disk; what failed left nothing behind. A [`Reader`] looks on without being in the way.
 #![forbid(unsafe_code)]
 
@@ -17,7 +18,7 @@ mod store;
 
 pub use contract::{
     DeliveryId, Health, Keep, Lease, LeaseKey, Leased, Location, Mend, NewEvent, Options, Output,
-    Receipt, Replay, Retention, Route, Settled, Settlement, SqliteFile, Want,
+    Receipt, Replay, Retention, Route, Settled, Settlement, SqliteFile, Want, Written,
 };
 pub use error::{OpenError, ReadError, StoreError};
 pub use reader::Reader;

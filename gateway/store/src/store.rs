@@ -5,12 +5,12 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use hookweir_event::PluginName;
+use hookweir_event::{PluginName, StateChange};
 use tokio::sync::watch;
 
 use crate::{
     DeliveryId, Health, LeaseKey, Leased, Location, Mend, NewEvent, OpenError, Options, Reader,
-    Receipt, Replay, Settled, Settlement, StoreError, Want, sqlite,
+    Receipt, Replay, Settled, Settlement, StoreError, Want, Written, sqlite,
 };
 
 /// The store. Cheap to clone; dropping the last handle finishes what was asked, and waits for that.
@@ -97,6 +97,20 @@ impl Store {
     /// As the commit failed; nothing goes on then.
     pub async fn unblock(&self, plugin: PluginName) -> Result<u64, StoreError> {
         self.engine.unblock(plugin).await
+    }
+
+    /// Changes a plugin's state alone, all or nothing, if all is as the changes rely on. It makes no event
+    /// and settles nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Overloaded`] at once if the queue is full, [`StoreError::Full`] if there is no room for
+    /// events either; otherwise as the commit failed. Nothing is changed then.
+    pub async fn write_state(
+        &self,
+        plugin: PluginName,
+        changes: Vec<StateChange>,
+    ) -> Result<Written, StoreError> {
+        self.engine.write_state(plugin, changes).await
     }
 
     /// Changes after each commit that made work due, now or later. Subscribe before you look for

@@ -65,7 +65,7 @@ pub(crate) fn claims<'a>(
     facts: &mut Facts,
 ) -> Result<Vec<Digest>, Rejection> {
     let (source, kind) = (source.as_str().as_bytes(), event_type.as_str().as_bytes());
-    let content = || Digest::of_fields(&[b"content", source, kind, view.body]);
+    let content = || content(source, kind, view.body);
     let mut claims = Vec::with_capacity(2);
     match &rule.dedupe {
         Dedupe::None => {}
@@ -104,6 +104,24 @@ pub(crate) fn claims<'a>(
         }
     }
     Ok(claims)
+}
+
+/// What makes a later request a duplicate of one that a verifier vouches for: its id, which then stands
+/// alone as a signed one does, or its content.
+pub(crate) fn vouched(
+    source: &SourceName,
+    event_type: &EventType,
+    id: Option<&str>,
+    body: &[u8],
+) -> Digest {
+    match id {
+        Some(id) => claim_of_id(source, None, &[id]),
+        None => content(source.as_str().as_bytes(), event_type.as_str().as_bytes(), body),
+    }
+}
+
+fn content(source: &[u8], kind: &[u8], body: &[u8]) -> Digest {
+    Digest::of_fields(&[b"content", source, kind, body])
 }
 
 /// The claim of an event with this id, which may have several parts: of the source alone, if its scheme

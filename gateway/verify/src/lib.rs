@@ -1,7 +1,8 @@
 //! Proof of who sent a webhook, as pure functions: no I/O, no clock, no randomness.
 //!
 //! A [`Declaration`] (or a row of the preset table) is compiled into a [`Scheme`]; [`Scheme::verify`]
-//! turns an [`Incoming`] request into [`Verified`], which nothing else can make, or a [`Rejection`].
+//! turns an [`Incoming`] request into [`Verified`], which nothing else can make, or a [`Rejection`]. Where
+//! a [`Verifier`] does the check, the rest is done here.
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
@@ -32,6 +33,7 @@ mod template;
 mod timestamp;
 pub mod vector;
 mod verify;
+mod vouch;
 
 pub use claims::claim_of_id;
 pub use declaration::{Declaration, Fault, ReplayGuard};
@@ -46,3 +48,4 @@ pub use request::{Incoming, Outgoing};
 pub use scheme::Scheme;
 pub use sign::SignError;
 pub use verify::{Facts, Parts, Verified};
+pub use vouch::{Verifier, Vouched};

@@ -15,7 +15,17 @@ const ALWAYS: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
 /// Overwrites the credentials that the request and its scheme carry: those of all its rules, since a
 /// request may bring more than the one that it was taken for.
 pub(crate) fn credentials(rules: &[Rule], applied: &Rule, request: &mut Incoming) {
-    let all: Vec<_> = rules.iter().flat_map(tokens).collect();
+    overwrite(rules.iter().flat_map(tokens), request);
+    for token in tokens(applied) {
+        if let Place::Json(index) = token {
+            json_value(applied, *index, request);
+        }
+    }
+}
+
+/// Overwrites what is at these places, but for those inside JSON, and the headers that always go.
+pub(crate) fn overwrite<'p>(places: impl IntoIterator<Item = &'p Place>, request: &mut Incoming) {
+    let all: Vec<_> = places.into_iter().collect();
     for (name, value) in &mut request.headers {
         let named = all.iter().any(|token| matches!(token, Place::Header(t) if **t == **name));
         if named || ALWAYS.contains(&name.as_str()) {
@@ -31,7 +41,7 @@ pub(crate) fn credentials(rules: &[Rule], applied: &Rule, request: &mut Incoming
             Place::Form(name) | Place::FormJson(name, _) => {
                 request.body = form(&request.body, name).into();
             }
-            // Headers are done; a JSON pointer is its own rule's, see below.
+            // Headers are done; a JSON pointer is its own rule's.
             Place::Header(_)
             | Place::Headers(_)
             | Place::Json(_)
@@ -39,11 +49,6 @@ pub(crate) fn credentials(rules: &[Rule], applied: &Rule, request: &mut Incoming
             | Place::Token(..)
             | Place::Body
             | Place::Const(_) => {}
-        }
-    }
-    for token in tokens(applied) {
-        if let Place::Json(index) = token {
-            json_value(applied, *index, request);
         }
     }
 }

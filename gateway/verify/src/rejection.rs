@@ -81,6 +81,15 @@ pub enum Rejection {
     /// choice. Standard Webhooks, "Signature scheme": ids have no full stop.
     #[error("the id runs into what follows it in the signed text")]
     AmbiguousId,
+    /// The source's verifier says that it is not genuine.
+    #[error("the verifier refused it: {0}")]
+    Refused(String),
+    /// The source's verifier came to no answer on this request.
+    #[error("the verifier failed: {0}")]
+    VerifierFailed(String),
+    /// The source's verifier can't be asked now; it may be later.
+    #[error("the verifier can't be asked: {0}")]
+    VerifierUnavailable(String),
     /// Genuine, without an event type where the scheme looks for one.
     #[error("no event type at {0}")]
     MissingType(String),
@@ -124,6 +133,9 @@ impl Rejection {
             Self::SecretIsUnwanted => "secret-is-unwanted",
             Self::TooMany(_) => "too-many",
             Self::AmbiguousId => "ambiguous-id",
+            Self::Refused(_) => "refused",
+            Self::VerifierFailed(_) => "verifier-failed",
+            Self::VerifierUnavailable(_) => "verifier-unavailable",
             Self::MissingType(_) => "missing-type",
             Self::MissingId(_) => "missing-id",
             Self::Malformed(_) => "malformed",

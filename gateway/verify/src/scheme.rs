@@ -7,7 +7,7 @@ use hookweir_event::{SourceName, Timestamp};
 
 use crate::{
     Answered, Declaration, Explanation, Fault, Incoming, Key, KeyFault, Keyring, Outgoing, Preset,
-    Rejection, ReplayGuard, Secret, SignError, Unanswered, Verified, compile, explain,
+    Rejection, ReplayGuard, Secret, SignError, Unanswered, Verified, Verifier, compile, explain,
     handshake::{self, Endpoint},
     key,
     rule::{Check, Rule},
@@ -17,7 +17,8 @@ use crate::{
 /// How a source proves itself. Cheap to clone.
 #[derive(Clone)]
 pub struct Scheme {
-    name: &'static str,
+    name: Arc<str>,
+    /// None where somebody else does the check.
     rules: Arc<[Rule]>,
     handshakes: Arc<[handshake::Prepared]>,
     /// What the handshakes need of the source.
@@ -37,11 +38,12 @@ impl Scheme {
         params: &BTreeMap<String, String>,
     ) -> Self {
         let (rules, handshakes) = (rules.into(), handshakes.into());
-        Self { name, rules, handshakes, params: Arc::new(params.clone()) }
+        Self { name: name.into(), rules, handshakes, params: Arc::new(params.clone()) }
     }
 
-    fn of_rule(name: &'static str, rule: Rule) -> Self {
-        Self { name, rules: [rule].into(), handshakes: Arc::new([]), params: Arc::default() }
+    fn of_rules(name: &str, rules: impl Into<Arc<[Rule]>>) -> Self {
+        let (name, rules) = (name.into(), rules.into());
+        Self { name, rules, handshakes: Arc::new([]), params: Arc::default() }
     }
 
     /// The names of all presets.
@@ -54,7 +56,7 @@ impl Scheme {
     /// # Errors
     /// All faults of the declaration.
     pub fn declare(declaration: &Declaration) -> Result<Self, Vec<Fault>> {
-        compile::signed(declaration).map(|rule| Self::of_rule("declared", rule))
+        compile::signed(declaration).map(|rule| Self::of_rules("declared", [rule]))
     }
 
     /// No scheme: everything is taken as verified, and `type` and `id` alone are read. For a source
@@ -63,17 +65,28 @@ impl Scheme {
     /// # Errors
     /// All faults of the declaration; any key but `type` and `id` is one.
     pub fn insecure(declaration: &Declaration) -> Result<Self, Vec<Fault>> {
-        compile::insecure(declaration).map(|rule| Self::of_rule("insecure", rule))
+        compile::insecure(declaration).map(|rule| Self::of_rules("insecure", [rule]))
     }
 
-    /// The preset's name, `declared` or `insecure`.
-    pub fn name(&self) -> &'static str {
-        self.name
+    /// A scheme whose check a [`Verifier`] does, under a name for people to read. By itself it proves
+    /// nothing and takes nothing: see [`Self::verify_by`].
+    pub fn vouched(name: &str) -> Self {
+        Self::of_rules(name, [])
+    }
+
+    /// The preset's name, `declared`, `insecure`, or that which a [`Self::vouched`] one was given.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether a [`Verifier`] does its check.
+    pub fn is_vouched(&self) -> bool {
+        self.rules.is_empty()
     }
 
     /// Whether it checks nothing.
     pub fn is_insecure(&self) -> bool {
-        self.rules.iter().all(|rule| rule.check.is_none())
+        !self.is_vouched() && self.rules.iter().all(|rule| rule.check.is_none())
     }
 
     /// Whether it signs the URL, so that [`Incoming::url`] must be given.
@@ -135,6 +148,12 @@ impl Scheme {
         let rules: Arc<[Rule]> = self.rules.iter().map(guarded).collect();
         let possible =
             |rule: &Rule| rule.guards(false) && !matches!(rule.dedupe, crate::rule::Dedupe::None);
+        if self.is_vouched() {
+            return Err(Fault {
+                field: "replay_guard",
+                message: "what is a replay is for the scheme's verifier to know".to_owned(),
+            });
+        }
         if guard == ReplayGuard::Content && !rules.iter().all(possible) {
             return Err(Fault {
                 field: "replay_guard",
@@ -160,6 +179,9 @@ impl Scheme {
         if self.is_insecure() {
             return Err(KeyFault::Insecure);
         }
+        if self.is_vouched() {
+            return Key::plain(text);
+        }
         let checks = self.rules.iter().filter_map(|rule| rule.check.as_ref());
         let wanted = checks.map(|check| (check.algorithms.as_slice(), &check.secret_encoding));
         Key::prepare(text, wanted)
@@ -180,9 +202,35 @@ impl Scheme {
         verify::verify(&self.rules, source, secrets, request, now)
     }
 
+    /// [`Self::verify`] for a scheme whose check somebody else does. The verifier is given the secrets
+    /// that are valid at this time.
+    ///
+    /// # Errors
+    /// What the verifier says; and as [`Self::verify`] of a type that is none.
+    pub async fn verify_by(
+        &self,
+        source: &SourceName,
+        secrets: &[Secret],
+        verifier: &impl Verifier,
+        request: Incoming,
+        now: Timestamp,
+    ) -> Result<Verified, Rejection> {
+        let valid = secrets.iter().filter(|secret| secret.is_valid(now));
+        let valid: Vec<&str> = valid.filter_map(|secret| secret.key.text()).collect();
+        if valid.is_empty() && !secrets.is_empty() {
+            return Err(Rejection::NoValidSecret);
+        }
+        let vouched = verifier.vouch(source, &valid, &request).await?;
+        verify::vouched(source, request, &vouched)
+    }
+
     /// Whether all its keys lie at URLs, so that it can do without configured ones.
     pub fn finds_keys(&self) -> bool {
-        self.rules.iter().all(|rule| rule.check.as_ref().is_some_and(|c| c.key_url.is_some()))
+        !self.is_vouched()
+            && self
+                .rules
+                .iter()
+                .all(|rule| rule.check.as_ref().is_some_and(|c| c.key_url.is_some()))
     }
 
     /// Whether one of its handshakes brings the secret.

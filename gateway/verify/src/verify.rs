@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::{
-    Rejection, claims,
+    Rejection, Vouched, claims,
     encoding::Claimed,
     json::{self, Pointer},
     jwt::Token,
@@ -22,6 +22,7 @@ use crate::{
     request::{Incoming, View},
     rule::{Check, Claim, Each, End, Proof, Requirement, Rule, SignedTime, TimeFrom},
     template::{Context, Message, Template, items},
+    vouch,
 };
 
 /// The longest value that signatures are looked for in. The longest honest one, a Stripe header in
@@ -33,7 +34,8 @@ const CANDIDATES_MAX: usize = 32;
 /// The most items of a batch, each of which is checked by itself. Microsoft Graph sends up to 1,000.
 const ITEMS_MAX: usize = 1024;
 
-/// A request whose sender is proven, credentials redacted. Only [`crate::Scheme::verify`] makes one.
+/// A request whose sender is proven, credentials redacted. Only [`crate::Scheme::verify`] and its sisters
+/// make one.
 #[derive(Debug)]
 pub struct Verified {
     parts: Parts,
@@ -133,6 +135,23 @@ pub(crate) fn verify(
         (event_type, claims, facts)
     };
     redact::credentials(rules, rule, &mut request);
+    let Incoming { method, path, query, url: _, headers, body } = request;
+    Ok(Verified { parts: Parts { event_type, claims, method, path, query, headers, body, facts } })
+}
+
+/// The request that somebody else has checked, made an event.
+pub(crate) fn vouched(
+    source: &SourceName,
+    mut request: Incoming,
+    vouched: &Vouched,
+) -> Result<Verified, Rejection> {
+    let malformed = |_| Rejection::Malformed("the type that its verifier names".to_owned());
+    let event_type: EventType = vouched.event_type.parse().map_err(malformed)?;
+    let id = vouched.id.as_deref().filter(|id| !id.is_empty());
+    let claims = vec![claims::vouched(source, &event_type, id, &request.body)];
+    redact::overwrite(&vouch::places(&vouched.redact)?, &mut request);
+    let facts =
+        Facts { id_signed: true, type_signed: true, body_authenticated: true, ..Facts::default() };
     let Incoming { method, path, query, url: _, headers, body } = request;
     Ok(Verified { parts: Parts { event_type, claims, method, path, query, headers, body, facts } })
 }

@@ -1,4 +1,5 @@
-//! The attribute macros of `hookweir-sdk`, which re-exports and documents them.
+//! The attribute macros of `hookweir-sdk`, which re-exports and documents them. Each makes an export of
+//! a function.
 //!
 //! `#[plugin]` checks at compile time what can be checked there: that its patterns are patterns and
 //! that the function can be a handler. What it cannot know (which plugins and sources there are)
@@ -13,11 +14,37 @@ use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Tokens;
 use quote::quote;
 
+use crate::handler::{API, INIT, PLUGIN, Role, VERIFIER};
+
 /// Makes a function the plugin's handler; see `hookweir_sdk::plugin`.
 #[proc_macro_attribute]
 pub fn plugin(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    or_fault(item, |item| expand(arguments.into(), item))
+}
+
+/// Makes a function the plugin's api; see `hookweir_sdk::api`.
+#[proc_macro_attribute]
+pub fn api(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    or_fault(item, |item| expand_plain(&API, &quote!(__export_api), &arguments.into(), item))
+}
+
+/// Makes a function the plugin's verifier; see `hookweir_sdk::verifier`.
+#[proc_macro_attribute]
+pub fn verifier(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    or_fault(item, |item| {
+        expand_plain(&VERIFIER, &quote!(__export_verifier), &arguments.into(), item)
+    })
+}
+
+/// Makes a function the plugin's init; see `hookweir_sdk::init`.
+#[proc_macro_attribute]
+pub fn init(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    or_fault(item, |item| expand_plain(&INIT, &quote!(__export_init), &arguments.into(), item))
+}
+
+fn or_fault(item: TokenStream, expand: impl FnOnce(Tokens) -> syn::Result<Tokens>) -> TokenStream {
     let item = Tokens::from(item);
-    match expand(arguments.into(), item.clone()) {
+    match expand(item.clone()) {
         Ok(tokens) => tokens.into(),
         // The function stays, so that its own faults are reported too.
         Err(error) => {
@@ -30,7 +57,7 @@ pub fn plugin(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// The function as it was, its export, and what it wants.
 fn expand(arguments: Tokens, item: Tokens) -> syn::Result<Tokens> {
     let wants = syn::parse2::<wants::Wants>(arguments);
-    let handler = handler::parse(item);
+    let handler = PLUGIN.parse(item);
     let (wants, handler) = match (wants, handler) {
         (Ok(wants), Ok(handler)) => (wants, handler),
         (Err(mut first), Err(second)) => {
@@ -46,6 +73,24 @@ fn expand(arguments: Tokens, item: Tokens) -> syn::Result<Tokens> {
         #handler
 
         ::hookweir_sdk::__export!(#name, #section);
+    })
+}
+
+/// The function as it was, and its export by a macro of the SDK's.
+fn expand_plain(
+    role: &Role,
+    export: &Tokens,
+    arguments: &Tokens,
+    item: Tokens,
+) -> syn::Result<Tokens> {
+    role.without_arguments(arguments)?;
+    let function = role.parse(item)?;
+    let name = &function.sig.ident;
+    Ok(quote! {
+        #[allow(clippy::needless_pass_by_value, reason = "the host hands it over")]
+        #function
+
+        ::hookweir_sdk::#export!(#name);
     })
 }
 
@@ -189,5 +234,42 @@ mod tests {
         for (item, expected) in cases {
             assert_eq!(said(quote!(subscribe = ["a/b"]), item), expected);
         }
+    }
+
+    #[test]
+    fn the_other_attributes_show_their_own_shape() {
+        let said = |role: &Role, arguments: Tokens, item: Tokens| match expand_plain(
+            role,
+            &quote!(__export),
+            &arguments,
+            item,
+        ) {
+            Ok(tokens) => tokens.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let respond = quote!(
+            fn respond(request: Request) -> Result<Response, Failure> {}
+        );
+        assert!(said(&API, quote!(), respond.clone()).contains("__export"));
+        assert_eq!(
+            said(&API, quote!(public), respond),
+            "`#[api]` takes nothing in brackets: what it may do is said in the gateway's config"
+        );
+        let borrowed = quote!(
+            fn verify(request: &Request) -> Result<Verified, String> {}
+        );
+        assert_eq!(
+            said(&VERIFIER, quote!(), borrowed),
+            "it takes one request, by value; a verifier's function is \
+             `fn verify(request: Request) -> Result<Verified, String>`"
+        );
+        let silent = quote!(
+            fn init(config: Config) {}
+        );
+        assert_eq!(
+            said(&INIT, quote!(), silent),
+            "it returns nothing, or why this version can't go live; an init's function is \
+             `fn init(config: Config) -> Result<(), String>`, with a type of yours that serde can read"
+        );
     }
 }

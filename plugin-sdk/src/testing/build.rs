@@ -1,8 +1,8 @@
-//! Events for tests.
+//! Events and requests for tests.
 
 use serde::Serialize;
 
-use crate::{Event, export::bindings::hookweir::plugin::types};
+use crate::{Event, Request, export::bindings::hookweir::plugin::types};
 
 /// An event in the making; see [`Event::builder`].
 pub struct EventBuilder(types::Event);
@@ -99,14 +99,84 @@ impl EventBuilder {
     /// # Panics
     /// If `value` can't be written as JSON.
     pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Self {
-        match serde_json::to_vec(value) {
-            Ok(body) => self.header("content-type", "application/json").body(body),
-            Err(e) => panic!("the body of a test event can't be written as JSON: {e}"),
-        }
+        self.header("content-type", "application/json").body(written(value))
     }
 
     /// The event.
     pub fn build(self) -> Event {
         Event::from_wire(self.0)
     }
+}
+
+/// A request in the making; see [`Request::builder`].
+pub struct RequestBuilder(types::Request);
+
+impl Request {
+    /// A request for a test: this method and path, no body.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// let request = Request::builder("GET", "/orders").query("status=paid%20late").build();
+    /// assert_eq!(request.parameter("status").as_deref(), Some("paid late"));
+    /// ```
+    pub fn builder(method: impl Into<String>, path: impl Into<String>) -> RequestBuilder {
+        RequestBuilder(types::Request {
+            method: method.into(),
+            path: path.into(),
+            query: None,
+            headers: Vec::new(),
+            body: Vec::new(),
+            attributes: Vec::new(),
+        })
+    }
+}
+
+impl RequestBuilder {
+    /// A query, without the `?`.
+    pub fn query(mut self, query: impl Into<String>) -> Self {
+        self.0.query = Some(query.into());
+        self
+    }
+
+    /// One header more.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        self.0.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// One attribute more.
+    pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.0.attributes.push((name.into(), value.into()));
+        self
+    }
+
+    /// One secret of the source more, for a verifier.
+    pub fn secret(self, secret: impl Into<String>) -> Self {
+        self.attribute("secret", secret)
+    }
+
+    /// The raw body.
+    pub fn body(mut self, body: impl AsRef<[u8]>) -> Self {
+        self.0.body = body.as_ref().to_vec();
+        self
+    }
+
+    /// The body as JSON, with the content type that says so.
+    ///
+    /// # Panics
+    /// If `value` can't be written as JSON.
+    pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Self {
+        self.header("content-type", "application/json").body(written(value))
+    }
+
+    /// The request.
+    pub fn build(self) -> Request {
+        Request::from_wire(self.0)
+    }
+}
+
+fn written<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value)
+        .unwrap_or_else(|e| panic!("the body of a test can't be written as JSON: {e}"))
 }

@@ -5,10 +5,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::network::{Canned, Network, Sent};
-use crate::{Event, Failure, Outputs, log::Level};
+use crate::{Event, Failure, Outputs, Request, Response, Verified, export, log::Level};
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Inner>>> = const { RefCell::new(None) };
@@ -28,6 +29,8 @@ struct Inner {
     state: RefCell<State>,
     secrets: RefCell<BTreeMap<String, String>>,
     network: RefCell<Network>,
+    /// While a verifier runs.
+    stateless: Cell<bool>,
 }
 
 /// Values, and from when on each counts as absent.
@@ -99,9 +102,63 @@ impl Host {
     where
         H: FnOnce(Event) -> Result<Outputs, Failure>,
     {
+        self.attempt(|| handle(event))
+    }
+
+    /// Runs an api on a request, as the gateway would.
+    ///
+    /// # Errors
+    /// What the api returned.
+    ///
+    /// # Panics
+    /// If the api does, or if it runs a host itself.
+    pub fn respond<A>(&self, respond: A, request: Request) -> Result<Response, Failure>
+    where
+        A: FnOnce(Request) -> Result<Response, Failure>,
+    {
+        self.attempt(|| respond(request))
+    }
+
+    /// Runs a verifier on a request, as the gateway would: it has no state.
+    ///
+    /// # Errors
+    /// Why it refused.
+    ///
+    /// # Panics
+    /// If the verifier does, or if it runs a host itself.
+    pub fn verify<V>(&self, verify: V, request: Request) -> Result<Verified, String>
+    where
+        V: FnOnce(Request) -> Result<Verified, String>,
+    {
+        let _running = Running::enter(&self.0);
+        self.0.stateless.set(true);
+        verify(request)
+    }
+
+    /// Runs an init on this host's config, as the gateway would.
+    ///
+    /// # Errors
+    /// What does not fit its type, or what it returned.
+    ///
+    /// # Panics
+    /// If the init does, or if it runs a host itself.
+    pub fn init<T: DeserializeOwned>(
+        &self,
+        init: fn(T) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let config = Value::Object(self.0.config.borrow().clone()).to_string();
+        // Of an init nothing lasts.
         let before = self.0.state.borrow().clone();
         let _running = Running::enter(&self.0);
-        let result = handle(event);
+        let result = export::init(init, &config);
+        *self.0.state.borrow_mut() = before;
+        result
+    }
+
+    fn attempt<T>(&self, call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+        let before = self.0.state.borrow().clone();
+        let _running = Running::enter(&self.0);
+        let result = call();
         if result.is_err() {
             // Nothing that a failed attempt wrote is kept.
             *self.0.state.borrow_mut() = before;
@@ -154,6 +211,7 @@ impl Running {
     fn enter(host: &Rc<Inner>) -> Self {
         CURRENT.with_borrow_mut(|current| {
             assert!(current.is_none(), "a handler can't run a host: one is running in this thread");
+            host.stateless.set(false);
             *current = Some(Rc::clone(host));
         });
         Self
@@ -175,6 +233,14 @@ pub(crate) mod imports {
         CURRENT.with_borrow(Clone::clone).unwrap_or_else(|| {
             panic!("{what} asks the host, and outside of a gateway there is none: run the code in `hookweir_sdk::testing::Host::run`")
         })
+    }
+
+    fn state(what: &str) -> Result<Rc<Inner>, String> {
+        let host = host(what);
+        match host.stateless.get() {
+            true => Err("a verifier has no state".to_owned()),
+            false => Ok(host),
+        }
     }
 
     pub(crate) fn log(level: Level, message: &str, fields: Vec<(String, String)>) {
@@ -233,11 +299,11 @@ pub(crate) mod imports {
     }
 
     pub(crate) fn state_get(key: &str) -> Result<Option<Vec<u8>>, String> {
-        Ok(host("state::get").seen(key).map(|(value, _)| value))
+        Ok(state("state::get")?.seen(key).map(|(value, _)| value))
     }
 
     pub(crate) fn state_set(key: &str, value: &[u8], ttl_ms: Option<u64>) -> Result<(), String> {
-        host("state::set").keep(key, value, ttl_ms)
+        state("state::set")?.keep(key, value, ttl_ms)
     }
 
     pub(crate) fn state_set_if_absent(
@@ -245,7 +311,7 @@ pub(crate) mod imports {
         value: &[u8],
         ttl_ms: Option<u64>,
     ) -> Result<bool, String> {
-        let host = host("state::set_if_absent");
+        let host = state("state::set_if_absent")?;
         let is_absent = host.seen(key).is_none();
         if is_absent {
             host.keep(key, value, ttl_ms)?;
@@ -254,7 +320,7 @@ pub(crate) mod imports {
     }
 
     pub(crate) fn state_increment(key: &str, by: i64, ttl_ms: Option<u64>) -> Result<i64, String> {
-        let host = host("state::increment");
+        let host = state("state::increment")?;
         let (value, until) = host.seen(key).unwrap_or_else(|| (b"0".to_vec(), None));
         let text = String::from_utf8(value).unwrap_or_default();
         let number: i64 = text.parse().map_err(|_| format!("the value of `{key}` is no number"))?;
@@ -265,7 +331,7 @@ pub(crate) mod imports {
     }
 
     pub(crate) fn state_delete(key: &str) -> Result<bool, String> {
-        let host = host("state::delete");
+        let host = state("state::delete")?;
         let was_there = host.seen(key).is_some();
         host.state.borrow_mut().remove(key);
         Ok(was_there)
@@ -276,7 +342,7 @@ pub(crate) mod imports {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<String>, String> {
-        let host = host("state::keys");
+        let host = state("state::keys")?;
         let keys: Vec<String> = host.state.borrow().keys().cloned().collect();
         let is_meant = |key: &String| {
             key.starts_with(prefix)

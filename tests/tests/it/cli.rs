@@ -88,6 +88,8 @@ fn help_names_each_command_and_its_flags() {
         ),
         (&["source"], &["list", "refusals"]),
         (&["source", "list"], &["--json", "--url", "--token-file", "--config"]),
+        (&["api"], &["list", "refusals"]),
+        (&["api", "refusals"], &["<PLUGIN>", "--json", "--url", "--token-file", "--config"]),
         (&["store"], &["check", "backup", "restore"]),
         (&["store", "backup"], &["<FILE>", "--db", "--config"]),
         (&["plugin"], &["new", "build", "check"]),

@@ -1,6 +1,7 @@
 //! The one integration-test binary: what it stands on (wasmtime above all) is linked once.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod api;
 mod cli;
 mod crash;
 mod crash_images;
@@ -23,4 +24,5 @@ mod state;
 mod store_copy;
 mod store_faults;
 mod swap;
+mod verifier;
 mod wit;

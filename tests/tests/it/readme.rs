@@ -29,7 +29,7 @@ fn its_config_is_good() {
     };
     let around = Surroundings { env: &env, file: &file };
     let config = Config::parse(&configs[0], Path::new(""), &around).unwrap();
-    assert_eq!((config.sources.len(), config.plugins.len()), (3, 1));
+    assert_eq!((config.sources.len(), config.plugins.len()), (4, 1));
 }
 
 #[test]

@@ -22,7 +22,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use hookweir_event::{EventId, PluginName};
+use hookweir_event::{Event, EventId, PluginName};
 use http::Response;
 use ipnet::IpNet;
 use thiserror::Error;
@@ -239,6 +239,14 @@ impl Egress {
 pub(crate) struct Subject {
     pub(crate) event: EventId,
     pub(crate) traceparent: Option<String>,
+}
+
+impl Subject {
+    /// Of an attempt on this event.
+    pub(crate) fn of(event: &Event) -> Self {
+        let traceparent = event.attributes.iter().find(|(name, _)| name == "traceparent");
+        Self { event: event.id, traceparent: traceparent.map(|(_, value)| value.clone()) }
+    }
 }
 
 /// The requests of one attempt.

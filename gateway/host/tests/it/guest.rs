@@ -3,7 +3,7 @@
 use wit_component::{StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-const CONTRACT: &str = include_str!("../../../../plugin-sdk/wit/hookweir.wit");
+pub(crate) const CONTRACT: &str = include_str!("../../../../plugin-sdk/wit/hookweir.wit");
 
 /// What a handler returns that is done and has no outputs: at 64, `ok` and an empty list.
 pub(crate) const DONE: &str = "(i32.const 64)";
@@ -33,10 +33,42 @@ pub(crate) fn core(handler: &str, init: Option<&str>, more: &str) -> Vec<u8> {
     embed(&text, &format!("include hookweir:plugin/plugin@1.0.0; {world}"))
 }
 
+/// A core module that is done with any event, and has this body where `api` answers and `verifier`
+/// verifies. `contract` is that which it was made for.
+pub(crate) fn asked(contract: &str, body: &str, more: &str) -> Vec<u8> {
+    let request = "i32 ".repeat(13);
+    let text = format!(
+        r#"(module
+            (memory (export "memory") 1)
+            (global $free (mut i32) (i32.const 1024))
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+                (global.get $free)
+                (global.set $free (i32.add (global.get $free)
+                    (i32.and (i32.add (local.get 3) (i32.const 15)) (i32.const -16)))))
+            (func (export "hookweir:plugin/handler@1.0.0#handle")
+                (param i32) (result i32) {DONE})
+            (func (export "hookweir:plugin/api@1.0.0#respond")
+                (param {request}) (result i32) {body})
+            (func (export "hookweir:plugin/verifier@1.0.0#verify")
+                (param {request}) (result i32) {body})
+            {more})"#
+    );
+    let worlds = ["plugin", "with-api", "with-verifier"];
+    embed_in(
+        contract,
+        &text,
+        &worlds.map(|w| format!("include hookweir:plugin/{w}@1.0.0;")).concat(),
+    )
+}
+
 /// The module that `text` is, said to be a component of a world with these items.
 pub(crate) fn embed(text: &str, items: &str) -> Vec<u8> {
+    embed_in(CONTRACT, text, items)
+}
+
+fn embed_in(contract: &str, text: &str, items: &str) -> Vec<u8> {
     let mut resolve = Resolve::default();
-    resolve.push_str("hookweir.wit", CONTRACT).unwrap();
+    resolve.push_str("hookweir.wit", contract).unwrap();
     let world = format!("package tested:guests; world tested {{ {items} }}");
     let package = resolve.push_str("tested.wit", &world).unwrap();
     let world = resolve.select_world(&[package], Some("tested")).unwrap();

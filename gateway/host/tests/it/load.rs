@@ -1,9 +1,9 @@
 //! What is refused at load, and in which words.
 
-use hookweir_host::{Grant, LoadFault, Settings, inspect};
+use hookweir_host::{Exports, Grant, LoadFault, Settings, inspect};
 
 use crate::{
-    guest::{DONE, core, embed, with_section, wrong_handler},
+    guest::{CONTRACT, DONE, asked, core, embed, with_section, wrong_handler},
     host, prepare,
 };
 
@@ -98,6 +98,28 @@ async fn a_wrong_type_passes_the_linker_and_fails_the_trial() {
     assert!(fault.to_string().starts_with(
         "its `hookweir:plugin/handler@1.0.0` does not have the types of hookweir:plugin@1.0.0"
     ));
+}
+
+#[tokio::test]
+async fn optional_exports_are_known_and_one_of_a_wrong_type_is_refused() {
+    let version = prepare(asked(CONTRACT, "unreachable", "")).await.unwrap();
+    let both = Exports { api: true, verifier: true, ..Exports::default() };
+    assert_eq!(version.exports(), both);
+    assert_eq!(inspect(&asked(CONTRACT, "unreachable", "")).unwrap().optional_exports(), both);
+    let plain = prepare(core(DONE, None, "")).await.unwrap();
+    assert_eq!(plain.exports(), Exports::default());
+    for (interface, from, to) in [
+        ("api", "status: u16,", "status: u32,"),
+        ("verifier", "id: option<string>,\n    event-type", "id: string,\n    event-type"),
+    ] {
+        let contract = CONTRACT.replace(from, to);
+        assert_ne!(contract, CONTRACT);
+        let bytes = asked(&contract, "unreachable", "");
+        assert!(inspect(&bytes).is_ok(), "the names are right");
+        let fault = prepare(bytes).await.unwrap_err().to_string();
+        let expected = format!("its `hookweir:plugin/{interface}@1.0.0` does not have the types");
+        assert!(fault.starts_with(&expected), "{fault}");
+    }
 }
 
 #[tokio::test]

@@ -2,9 +2,11 @@
 
 use hookweir_event::Outcome;
 
+use hookweir_host::Request;
+
 use crate::{
     event,
-    guest::{DONE, core},
+    guest::{CONTRACT, DONE, asked, core},
     host, prepare,
 };
 
@@ -48,4 +50,25 @@ async fn a_result_that_points_nowhere_is_a_trap() {
     let version = prepare(core(DONE, None, list)).await.unwrap();
     let failure = host().call(&version, &event(), 1).await.unwrap().result.unwrap_err();
     assert!(matches!(failure.outcome, Outcome::Trap | Outcome::Invalid), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_traps_or_spins_is_a_failure_and_a_verifier_has_less_time() {
+    let request = Request::default();
+    let version = prepare(asked(CONTRACT, "unreachable", "")).await.unwrap();
+    let failure = host().respond(&version, &request).await.unwrap().result.unwrap_err();
+    assert_eq!(failure.outcome, Outcome::Trap, "{failure:?}");
+    let version = prepare(asked(CONTRACT, "(loop br 0) unreachable", "")).await.unwrap();
+    let failure = host().respond(&version, &request).await.unwrap().result.unwrap_err();
+    assert_eq!(failure.message, "it used more than 500ms of CPU time");
+    let failure = host().verify(&version, &request).await.unwrap().result.unwrap_err();
+    assert_eq!(failure.message, "it used more than 50ms of CPU time");
+}
+
+#[tokio::test]
+async fn one_without_the_export_ends_as_one_that_trapped() {
+    let version = prepare(core(DONE, None, "")).await.unwrap();
+    let ran = host().respond(&version, &Request::default()).await.unwrap();
+    let failure = ran.result.unwrap_err();
+    assert_eq!(failure.message, "it does not export `hookweir:plugin/api@1.0.0`");
 }

@@ -49,8 +49,8 @@ fn check(file: &Path, config: Option<&Config>) -> Result<(), String> {
     describe(file, &seen);
     let own = config.and_then(|config| config.plugins.get(&name));
     let rule = config.map_or(Subscriptions::Module, |config| config.host.subscriptions);
-    let approved =
-        approve(name.as_str(), &seen.wants, own, rule).map_err(|needs| needs.to_string())?;
+    let approved = approve(name.as_str(), &seen.wants, seen.optional_exports(), own, rule)
+        .map_err(|needs| needs.to_string())?;
     try_it(name, bytes, own)?;
     let patterns: Vec<_> = approved.iter().map(ToString::to_string).collect();
     say(format_args!("  would go live with {}", patterns.join(" ")));

@@ -5,7 +5,7 @@
 
 use std::{thread::JoinHandle, time::Duration};
 
-use hookweir_event::PluginName;
+use hookweir_event::{PluginName, StateChange};
 use tokio::sync::{
     mpsc::{self, WeakSender, error::TrySendError},
     oneshot, watch,
@@ -14,7 +14,7 @@ use tokio::sync::{
 use super::{Done, Op, Signals, Verb, anchor::Anchor, look::Window, open, writer::Writer};
 use crate::{
     DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, OpenError, Options, Receipt, Replay,
-    Settled, Settlement, SqliteFile, StoreError, Want,
+    Settled, Settlement, SqliteFile, StoreError, Want, Written,
 };
 
 /// The engine. Dropped, it finishes what is queued, checkpoints, syncs and ends its threads, and waits
@@ -77,16 +77,8 @@ impl Engine {
         }
     }
 
-    /// Refused at once if the queue is full.
     pub(crate) async fn append(&self, event: NewEvent) -> Result<Receipt, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.queue()?.try_send(Op::Do(Verb::Append(event.into()), reply)).map_err(|error| {
-            match error {
-                TrySendError::Full(_) => StoreError::Overloaded,
-                TrySendError::Closed(_) => self.why_closed(),
-            }
-        })?;
-        match self.answer(answer).await? {
+        match self.ask_now(Verb::Append(event.into())).await? {
             Done::Append(receipt) => Ok(receipt),
             _ => unreachable!("invariant: each verb is answered by its own variant"),
         }
@@ -138,6 +130,17 @@ impl Engine {
         }
     }
 
+    pub(crate) async fn write_state(
+        &self,
+        plugin: PluginName,
+        changes: Vec<StateChange>,
+    ) -> Result<Written, StoreError> {
+        match self.ask_now(Verb::WriteState(plugin, changes)).await? {
+            Done::WroteState(written) => Ok(written),
+            _ => unreachable!("invariant: each verb is answered by its own variant"),
+        }
+    }
+
     pub(crate) fn wakeups(&self) -> watch::Receiver<u64> {
         self.signals.wakeups.subscribe()
     }
@@ -156,6 +159,16 @@ impl Engine {
         let _ = self.queue()?.send(Op::Close).await;
         let ended = finished.wait_for(Option::is_some).await;
         ended.map_or(Err(StoreError::Closed), |ended| ended.clone().unwrap_or(Ok(())))
+    }
+
+    /// Refused at once if the queue is full: what comes from outside has no other bound.
+    async fn ask_now(&self, verb: Verb) -> Result<Done, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue()?.try_send(Op::Do(verb, reply)).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Overloaded,
+            TrySendError::Closed(_) => self.why_closed(),
+        })?;
+        self.answer(answer).await
     }
 
     /// Waits for a place in the queue: the back half's verbs are bounded by its own limits, and a

@@ -1,13 +1,28 @@
-//! A plugin's state: checked and changed in the transaction that settles the attempt.
+//! A plugin's state: checked and changed in the transaction that settles the attempt, or by itself.
 
 use std::collections::BTreeMap;
 
-use hookweir_event::{Basis, Change, Lasts, StateChange};
+use hookweir_event::{Basis, Change, Lasts, PluginName, StateChange};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{append::Batch, fault::Fault};
+use crate::Written;
 
 impl Batch<'_> {
+    pub(super) fn write_state(
+        &mut self,
+        plugin: &PluginName,
+        changes: &[StateChange],
+    ) -> Result<Written, Fault> {
+        // Nothing may ever have been routed to it.
+        let plugin = self.memory.plugin(self.connection, plugin)?;
+        if !self.state_holds(plugin, changes)? {
+            return Ok(Written::Conflict);
+        }
+        self.change_state(plugin, changes)?;
+        Ok(Written::Committed)
+    }
+
     /// Whether everything is as the attempt relied on.
     pub(super) fn state_holds(&self, plugin: i64, changes: &[StateChange]) -> Result<bool, Fault> {
         for change in changes {

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use hookweir_event::{Digest, Event, EventId, EventType, Hops, Origin, PluginName, Timestamp};
+use hookweir_event::{
+    Change, Digest, Event, EventId, EventType, Hops, Origin, PluginName, StateChange, Timestamp,
+};
 use tokio::sync::{oneshot, watch};
 
 use super::{blocks::Term, codec};
 use crate::{
     DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, Receipt, Replay, Route, Settled,
-    Settlement, StoreError, Want,
+    Settlement, StoreError, Want, Written,
 };
 
 /// What the writer is asked to do. Applied by reference, so that it can be run again.
@@ -21,6 +23,40 @@ pub(super) enum Verb {
     Mend(Vec<DeliveryId>, Mend),
     Unblock(PluginName),
     Replay(Vec<Replay>),
+    WriteState(PluginName, Vec<StateChange>),
+}
+
+impl Verb {
+    /// Whether it comes from outside, and is refused where there is too little room on the disk. What the
+    /// back half asks for goes on.
+    pub(super) fn wants_room(&self) -> bool {
+        matches!(self, Self::Append(_) | Self::WriteState(..))
+    }
+
+    /// What has to be written for it, give or take.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Append(new) => new.body.len(),
+            Self::Settle(settlement) => {
+                let outputs = settlement.outputs.iter().map(|output| output.event.body.len());
+                outputs.sum::<usize>() + written(&settlement.state)
+            }
+            Self::WriteState(_, changes) => written(changes),
+            Self::Lease(_)
+            | Self::GiveBack(..)
+            | Self::Mend(..)
+            | Self::Unblock(_)
+            | Self::Replay(_) => 0,
+        }
+    }
+}
+
+fn written(changes: &[StateChange]) -> usize {
+    let bytes = changes.iter().map(|change| match &change.change {
+        Change::Set { value, .. } => change.key.len() + value.len(),
+        Change::Keep | Change::Delete => 0,
+    });
+    bytes.sum()
 }
 
 /// A [`NewEvent`] as the writer needs it. Made by who appends: encoding an event and letting go of its
@@ -83,6 +119,7 @@ pub(super) enum Done {
     Mended(u64),
     /// How many deliveries were made.
     Replayed(u64),
+    WroteState(Written),
 }
 
 /// The answer goes to whoever asked, if that one still waits.

@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, sync::atomic::Ordering};
 
-use hookweir_event::{Change, Timestamp};
+use hookweir_event::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
@@ -20,7 +20,7 @@ use super::{
     retain::Rest,
     state,
 };
-use crate::{Health, Room, Settlement, SqliteFile, StoreError};
+use crate::{Health, Room, SqliteFile, StoreError};
 
 /// The most operations in one transaction. 64 senders make batches of 32 to 64; a flood is cut here,
 /// so that an answer waits for 30 ms of work at most.
@@ -182,7 +182,7 @@ impl<'s> Writer<'s> {
         // What comes while others are applied still joins them: the sync is what takes time.
         while results.len() < work.verbs.len() || work.take(queue) {
             for verb in &work.verbs[results.len()..] {
-                if work.lack.is_some() && matches!(verb, Verb::Append(_)) {
+                if work.lack.is_some() && verb.wants_room() {
                     results.push(Err(StoreError::Full));
                     continue;
                 }
@@ -322,28 +322,10 @@ impl Work {
                 return;
             }
         };
-        self.bytes += match &verb {
-            Verb::Append(new) => new.body.len(),
-            Verb::Settle(settlement) => written(settlement),
-            Verb::Lease(_)
-            | Verb::GiveBack(..)
-            | Verb::Mend(..)
-            | Verb::Unblock(_)
-            | Verb::Replay(_) => 0,
-        };
+        self.bytes += verb.bytes();
         self.verbs.push(verb);
         self.replies.push(reply);
     }
-}
-
-/// What a settlement has to be written for it.
-fn written(settlement: &Settlement) -> usize {
-    let outputs = settlement.outputs.iter().map(|output| output.event.body.len());
-    let state = settlement.state.iter().map(|change| match &change.change {
-        Change::Set { value, .. } => change.key.len() + value.len(),
-        Change::Keep | Change::Delete => 0,
-    });
-    outputs.chain(state).sum()
 }
 
 /// Retention's part of a transaction. It may fail alone: then everything is kept, for a while.
@@ -394,6 +376,9 @@ impl Batch<'_> {
             Verb::Mend(which, how) => self.mend(which, *how).map(Done::Mended),
             Verb::Replay(replays) => self.replay(replays).map(Done::Replayed),
             Verb::Unblock(plugin) => self.unblock(plugin).map(Done::Mended),
+            Verb::WriteState(plugin, changes) => {
+                self.write_state(plugin, changes).map(Done::WroteState)
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hookweir_event::{Basis, Change, Fate, Lasts, Outcome, StateChange, StateKey};
-use hookweir_store::{DeliveryState, Lease, Settled, Settlement, Store};
+use hookweir_store::{DeliveryState, Lease, Settled, Settlement, Store, Written};
 
 use crate::conformance::support::{Bed, Verbs, attempt, event, new, output, plugin};
 
@@ -227,4 +227,39 @@ async fn an_entry_can_last_as_the_one_before_it() {
     bed.time.advance(Duration::from_secs(5));
     leased(&store).await;
     assert_eq!(store.reader().state(&plugin("a"), "n").await.unwrap(), None);
+}
+
+/// Of a plugin that nothing was ever routed to.
+#[tokio::test]
+async fn it_is_written_without_an_event_guarded_and_durable() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let write = async |store: &Store, state| store.write_state(plugin("a"), state).await.unwrap();
+    let first = vec![set("n", Basis::Nothing, "1"), set("m", Basis::Anything, "2")];
+    assert_eq!(write(&store, first).await, Written::Committed);
+    let read = Basis::Version(version(&store, "n").await);
+    assert_eq!(write(&store, vec![set("n", read, "3")]).await, Written::Committed);
+    let stale = vec![set("m", Basis::Anything, "4"), set("n", read, "4")];
+    assert_eq!(write(&store, stale).await, Written::Conflict);
+    let gone = StateChange { change: Change::Delete, ..set("m", Basis::Anything, "") };
+    assert_eq!(write(&store, vec![gone]).await, Written::Committed);
+    bed.crash();
+    let store = bed.boot().await;
+    assert_eq!((value(&store, "n").await, value(&store, "m").await), (Some("3".into()), None));
+    assert_eq!(store.reader().state_bytes(&plugin("a")).await.unwrap(), 2);
+    let counts = store.reader().counts().await.unwrap();
+    assert_eq!(counts, hookweir_store::Counts::default(), "it makes no event");
+}
+
+/// A settlement and a write that rely on the same entry: the one that comes first is kept.
+#[tokio::test]
+async fn a_write_conflicts_with_a_settlement() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let lease = leased(&store).await;
+    let write = store.write_state(plugin("a"), vec![set("n", Basis::Nothing, "api")]).await;
+    assert_eq!(write.unwrap(), Written::Committed);
+    let settled = settle(&store, &lease, vec![set("n", Basis::Nothing, "event")]).await;
+    assert_eq!(settled, Settled::Conflict);
+    assert_eq!(value(&store, "n").await.unwrap(), "api");
 }

@@ -120,6 +120,18 @@ impl Key {
         }
     }
 
+    /// A text that is handed to somebody else as it is.
+    pub(crate) fn plain(text: &str) -> Result<Self, KeyFault> {
+        let encoding = SecretEncoding::Raw;
+        Self::prepare(text, std::iter::once((&[Algorithm::Equal][..], &encoding)))
+    }
+
+    /// The text of a plain key.
+    pub(crate) fn text(&self) -> Option<&str> {
+        let prepared = self.for_rule(0, Algorithm::Equal)?;
+        str::from_utf8(&prepared.secret).ok()
+    }
+
     /// Whether it was made for the rule with this index too.
     pub(crate) fn is_for_rule(&self, index: usize) -> bool {
         self.0.get(index).is_some_and(|prepared| !prepared.is_empty())

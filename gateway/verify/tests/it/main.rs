@@ -11,3 +11,4 @@ mod readme;
 mod redaction;
 mod support;
 mod vectors;
+mod vouched;

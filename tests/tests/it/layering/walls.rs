@@ -3,7 +3,9 @@
 
 use super::{
     Fault,
-    rules::{APPEND, CLOCKS, MODULE_FENCES, SPAWNS, STRANGERS, SYSTEM_CLOCKS, UNSAFE},
+    rules::{
+        APPEND, CLOCKS, DOOR, MODULE_FENCES, SPAWNS, STRANGERS, SYSTEM_CLOCKS, UNSAFE, WRITE_STATE,
+    },
     source::{Source, has_word},
 };
 
@@ -67,6 +69,12 @@ fn gateway_only(source: &Source, line: &str) -> Option<String> {
     }
     if starts_task(line) && !listed(SPAWNS, &source.path) {
         return Some("only `tasks` starts tasks; ask it".to_owned());
+    }
+    if module == "intake" && has_word(line, "hookweir_host") && !source.path.starts_with(DOOR) {
+        return Some(format!("intake knows the plugin host through {DOOR} only"));
+    }
+    if line.contains(".write_state(") && source.path != WRITE_STATE {
+        return Some(format!("only {WRITE_STATE} writes plugins' state by itself"));
     }
     (appends(line) && source.path != APPEND)
         .then(|| format!("only {APPEND} appends to the store (for headers there is `insert`)"))
@@ -162,6 +170,12 @@ fn each_breach_is_seen() {
         ("gateway/src/dispatch/a.rs", "use axum::Router;", "`axum` is for intake and admin"),
         ("gateway/src/config/a.rs", "use notify::Watcher;", "`notify` is for reload"),
         ("gateway/src/admin.rs", "fn a() { store.append(event); }", "appends to the store"),
+        ("gateway/src/intake/a.rs", "use hookweir_host::Host;", "through gateway/src/intake/door/"),
+        (
+            "gateway/src/dispatch/a.rs",
+            "fn a() { store.write_state(b, c); }",
+            "writes plugins' state",
+        ),
         ("gateway/src/reload/a.rs", "fn a() { tokio::spawn(b()); }", "only `tasks` starts tasks"),
         ("gateway/src/reload/a.rs", "fn a() { set.spawn(b()); }", "only `tasks` starts tasks"),
         ("gateway/src/reload/a.rs", "fn a() { handle.spawn_blocking(b); }", "only `tasks`"),
@@ -187,6 +201,7 @@ fn what_is_allowed_is_no_breach() {
         ("gateway/src/gateway.rs", "use crate::{dispatch, intake};"),
         ("gateway/src/intake/a.rs", "use axum::Router; // crate::dispatch"),
         ("gateway/src/intake/append.rs", "fn a() { store.append(event); }"),
+        ("gateway/src/intake/door/api.rs", "fn a(b: hookweir_host::Host) { c.write_state(d, e); }"),
         ("gateway/src/cli/a.rs", "fn a() { OpenOptions::new().append(true); }"),
         ("gateway/src/tasks.rs", "fn a() { tokio::spawn(b()); }"),
         ("gateway/src/cli/a.rs", "fn a() { command.spawn(); Clock::system(); }"),

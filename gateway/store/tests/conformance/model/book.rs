@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use hookweir_event::{EventId, Fate, Outcome, Timestamp};
-use hookweir_store::{DeliveryState, Mend, Settled};
+use hookweir_store::{DeliveryState, Mend, Settled, Written};
 
 use super::history::{Touch, What};
 use crate::conformance::support::WINDOW;
@@ -305,6 +305,20 @@ impl Book {
             Fate::Due { .. } => {}
         }
         Settled::Committed
+    }
+
+    /// The view of a lease, for a write that is not its own.
+    pub(super) fn view(&mut self, handed: &Handed) -> Handed {
+        self.leases += 1;
+        Handed { serial: self.leases, ..handed.clone() }
+    }
+
+    pub(super) fn write(&mut self, view: &Handed, touched: &[Touch]) -> Written {
+        if self.is_stale(view, touched) {
+            return Written::Conflict;
+        }
+        self.touch(view, touched);
+        Written::Committed
     }
 
     /// Whether an entry that the attempt looked at is another one now.

@@ -38,6 +38,11 @@ pub(super) enum Ask {
         outputs: Vec<Vec<&'static str>>,
         state: Vec<Touch>,
     },
+    /// By what a lease saw, and without it.
+    WriteState {
+        which: usize,
+        state: Vec<Touch>,
+    },
     GiveBack {
         which: usize,
         after: Duration,
@@ -103,14 +108,15 @@ fn ask() -> impl Strategy<Value = Ask> {
         1 => any::<bool>().prop_map(|blocks| Fate::Dead { blocks }),
     ];
     let outputs = prop::collection::vec(routes(), 0..3);
-    let state = prop::collection::vec(touch(), 0..3);
+    let state = || prop::collection::vec(touch(), 0..3);
     prop_oneof![
         24 => (prop::collection::vec(0..6_u8, 0..3), routes())
             .prop_map(|(claims, routes)| Ask::Append { claims, routes }),
         1 => Just(Ask::AppendTooMuch),
         16 => (plugin(), 1..4_usize).prop_map(|(plugin, max)| Ask::Lease { plugin, max }),
-        20 => (0..50_usize, fate, outputs, state)
+        20 => (0..50_usize, fate, outputs, state())
             .prop_map(|(which, fate, outputs, state)| Ask::Settle { which, fate, outputs, state }),
+        6 => (0..50_usize, state()).prop_map(|(which, state)| Ask::WriteState { which, state }),
         8 => (0..50_usize, wait()).prop_map(|(which, after)| Ask::GiveBack { which, after }),
         8 => (0..20_usize, 0..3_u16, proptest::sample::select(vec![Mend::Retry, Mend::Skip]))
             .prop_map(|(event, ordinal, how)| Ask::Mend { event, ordinal, how }),

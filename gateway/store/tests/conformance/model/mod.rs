@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, pin::Pin, task::Poll, time::Duration};
 use hookweir_event::{Basis, Change, Event, Fate, Lasts, Outcome, StateChange};
 use hookweir_store::{
     DeliveryId, Keep, Lease, Leased, Receipt, Replay, Retention, Route, Settled, Settlement, Store,
-    StoreError, Want,
+    StoreError, Want, Written,
 };
 use proptest::prelude::*;
 
@@ -28,6 +28,7 @@ enum Answer {
     Append(Result<Receipt, StoreError>),
     Leased(Leased),
     Settled(Settled),
+    Written(Written),
     GaveBack,
     Count(u64),
 }
@@ -39,6 +40,7 @@ enum Expected {
     Refused,
     Lease(Vec<Expects>, Option<Duration>),
     Settled(Settled),
+    Written(Written),
     GaveBack,
     Count(u64),
 }
@@ -128,6 +130,18 @@ impl Run {
                 let (settlement, expected) = self.settlement(which, (fate, &outputs, &state));
                 let asked = async move { Answer::Settled(store.settle(settlement).await.unwrap()) };
                 (Expected::Settled(expected), Box::pin(asked))
+            }
+            Ask::WriteState { which, state } => {
+                let which = which.checked_rem(self.handed.len())?;
+                let view = self.book.view(&self.handed[which].0);
+                let name = self.book.events[view.at.0].deliveries[view.at.1].plugin;
+                let change = |touch: &Touch| self.change(touch, name, &view);
+                let changes: Vec<_> = state.iter().map(change).collect();
+                let expected = self.book.write(&view, &state);
+                let asked = async move {
+                    Answer::Written(store.write_state(plugin(name), changes).await.unwrap())
+                };
+                (Expected::Written(expected), Box::pin(asked))
             }
             Ask::GiveBack { which, after } => {
                 let which = which.checked_rem(self.handed.len())?;
@@ -238,6 +252,9 @@ impl Run {
             }
             (Expected::Settled(expected), Answer::Settled(settled)) => {
                 assert_eq!(settled, expected);
+            }
+            (Expected::Written(expected), Answer::Written(written)) => {
+                assert_eq!(written, expected);
             }
             (Expected::GaveBack, Answer::GaveBack) => {}
             (Expected::Count(expected), Answer::Count(count)) => assert_eq!(count, expected),
