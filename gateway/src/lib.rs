@@ -13,6 +13,7 @@ pub mod config;
 pub mod dispatch;
 pub mod egress;
 pub mod gateway;
+pub mod health;
 pub mod intake;
 mod keys;
 pub mod learned;
@@ -24,6 +25,7 @@ pub mod readiness;
 pub mod record;
 pub mod reload;
 pub mod serve;
+pub mod standing;
 pub mod tasks;
 pub mod toolchain;
 

@@ -23,9 +23,10 @@ use hookweir_event::{PluginName, SourceName};
 use thiserror::Error;
 use toml::de::DeTable;
 
+pub(crate) use self::read::near;
 pub use self::{
     egress::EgressConfig,
-    plugin::{PluginConfig, Policy},
+    plugin::{BreakerConfig, PROBE_FIRST, PluginConfig, Policy},
     read::Fault,
     server::{AdminConfig, HostConfig, ServerConfig, StoreConfig, Subscriptions, Token},
     source::{Reply, SourceConfig},

@@ -1,47 +1,52 @@
 //! The plugins on the shelf: for each name the version that serves, the file it came from, and what
 //! is wrong with the file that is there now.
+//!
+//! `look` follows the folder, `kept` serves what the data folder keeps, `verbs` does what operators ask
+//! for, `trial` takes a version back that fails on probation. All of them end in `go_live`.
+
+mod kept;
+mod look;
+mod trial;
+mod verbs;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
-use hookweir_event::{Digest, Pattern, PluginName};
+use hookweir_event::{Digest, Pattern, PluginName, Timestamp};
 use hookweir_host::{Host, LoadFault, Version, Wants, inspect};
 
+use self::trial::Trial;
 use super::{
     approve::approve,
-    last_good::LastGood,
-    scan::{self, FileKey, Found},
+    scan::FileKey,
+    versions::{Versions, timestamp},
 };
 use crate::{
-    config::{Config, PluginConfig},
+    config::Config,
+    health::Health,
     live::Plugin,
+    standing::{FileStanding, Standing},
 };
-
-/// A file that was written this recently may still be being written.
-const SETTLED_AFTER: Duration = Duration::from_millis(200);
-/// A file that can't be understood and is younger than this may not be complete yet.
-const COMPLETE_AFTER: Duration = Duration::from_secs(2);
-/// A file that is gone for this long was removed; for less, it is being replaced.
-const REMOVED_AFTER: Duration = Duration::from_secs(2);
-/// The largest file that is read.
-const FILE_MAX: u64 = 64 << 20;
 
 /// One name.
 #[derive(Debug, Default, Clone)]
 struct Item {
     version: Option<Version>,
+    /// What the version is sent, or what waits for one.
     subscribe: Vec<Pattern>,
+    /// Another whenever the plugin begins anew: with a version, a grant, the operator's word.
+    generation: u64,
+    trial: Option<Trial>,
     /// The file that was last understood, or failed to be.
     key: Option<FileKey>,
     /// A file that was listed but is too fresh to be read.
     fresh: Option<FileKey>,
-    /// The content that did not go live.
-    failed: Option<Digest>,
+    /// The file whose content did not go live.
+    file: Option<FileStanding>,
     missing_since: Option<Instant>,
 }
 
@@ -49,29 +54,52 @@ struct Item {
 #[derive(Debug, Clone)]
 pub(super) struct Shelf {
     host: Host,
-    kept: LastGood,
+    versions: Versions,
+    health: Arc<Health>,
     items: BTreeMap<PluginName, Item>,
     misnamed: BTreeSet<PathBuf>,
+    generations: u64,
 }
 
-/// What a look at the folder came to.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Looked {
-    /// Something went live, or went away.
-    pub(super) changed: bool,
-    /// Something is not decided yet: look again soon.
-    pub(super) pending: bool,
+/// When something happens, by the clock that never jumps and by the one on the wall.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) now: Instant,
+    pub(super) wall: SystemTime,
 }
+
+impl Moment {
+    fn timestamp(self) -> Timestamp {
+        timestamp(self.wall)
+    }
+}
+
+/// A version that can serve, and what it is sent.
+type Made = (Version, Vec<Pattern>);
 
 /// Why content did not go live.
 enum Refused {
+    /// It does not load. The file may not be complete.
     Fault(LoadFault),
-    Approval(String, Vec<Pattern>),
+    /// It loads and fails when it is tried; what it would have been sent is known.
+    Trial(LoadFault, Vec<Pattern>),
+    /// It wants more than it was granted; the reason ends with what to add to the config.
+    Approval(String),
+}
+
+impl Refused {
+    fn reason(&self) -> String {
+        match self {
+            Self::Fault(fault) | Self::Trial(fault, _) => format!("failed to load: {fault}"),
+            Self::Approval(reason) => reason.clone(),
+        }
+    }
 }
 
 impl Shelf {
-    pub(super) fn new(host: Host, kept: LastGood) -> Self {
-        Self { host, kept, items: BTreeMap::new(), misnamed: BTreeSet::new() }
+    pub(super) fn new(host: Host, versions: Versions, health: Arc<Health>) -> Self {
+        let (items, misnamed) = (BTreeMap::new(), BTreeSet::new());
+        Self { host, versions, health, items, misnamed, generations: 0 }
     }
 
     /// The plugins as they go on the board. Names that only the config knows are among them: their
@@ -79,6 +107,7 @@ impl Shelf {
     pub(super) fn plugins(&self, config: &Config) -> BTreeMap<PluginName, Plugin> {
         let named = config.plugins.iter().filter(|(_, plugin)| plugin.subscribe.is_some());
         let names: BTreeSet<_> = self.items.keys().chain(named.map(|(name, _)| name)).collect();
+        self.health.keep_only(|name| names.contains(name));
         names.into_iter().map(|name| (name.clone(), self.plugin(name, config))).collect()
     }
 
@@ -86,7 +115,9 @@ impl Shelf {
         let item = self.items.get(name).cloned().unwrap_or_default();
         let own = config.plugins.get(name).cloned().unwrap_or_default();
         Plugin {
+            standing: Arc::new(self.standing(name, &item)),
             version: item.version,
+            generation: item.generation,
             subscribe: own.subscribe.unwrap_or(item.subscribe),
             order_by: own.order_by.map(Arc::new),
             policy: own.policy,
@@ -94,90 +125,16 @@ impl Shelf {
         }
     }
 
-    /// Looks at the folder and follows it.
-    ///
-    /// # Errors
-    /// If the folder can't be listed; then everything stays as it is.
-    pub(super) async fn look(
-        &mut self,
-        config: &Config,
-        now: Instant,
-        wall: SystemTime,
-    ) -> io::Result<Looked> {
-        let listing = scan::list(&config.host.dir, wall).await?;
-        self.name_misnamed(listing.misnamed);
-        let mut looked = Looked::default();
-        for (name, found) in &listing.plugins {
-            self.look_at(name, found, config, &mut looked).await;
-        }
-        let names: Vec<_> = self.items.keys().cloned().collect();
-        for name in names {
-            if !listing.plugins.contains_key(&name) {
-                self.missing(&name, now, &mut looked).await;
-            }
-        }
-        Ok(looked)
-    }
-
-    fn name_misnamed(&mut self, paths: Vec<PathBuf>) {
-        let paths: BTreeSet<_> = paths.into_iter().collect();
-        for path in paths.difference(&self.misnamed) {
-            tracing::warn!(path = %path.display(), "not a plugin: the name before .wasm must be made of a-z, 0-9 and '-'");
-        }
-        self.misnamed = paths;
-    }
-
-    async fn look_at(
-        &mut self,
-        name: &PluginName,
-        found: &Found,
-        config: &Config,
-        looked: &mut Looked,
-    ) {
-        let item = self.items.entry(name.clone()).or_default();
-        item.missing_since = None;
-        if item.key == Some(found.key) {
-            return;
-        }
-        // Fresh, and not seen the same before: whoever writes it may not be finished.
-        if found.age < SETTLED_AFTER && item.fresh != Some(found.key) {
-            item.fresh = Some(found.key);
-            looked.pending = true;
-            return;
-        }
-        let bytes = match scan::read_stable(found, FILE_MAX).await {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => {
-                looked.pending = true;
-                return;
-            }
-            Err(error) => {
-                item.key = Some(found.key);
-                tracing::warn!(plugin = %name, %error, "failed to read the plugin's file");
-                self.fall_back(name, config, looked).await;
-                return;
-            }
-        };
-        let digest = Digest::of(&bytes);
-        let live = item.version.as_ref().map(Version::digest);
-        if live == Some(digest) || item.failed == Some(digest) {
-            item.key = Some(found.key);
-            return;
-        }
-        match self.prepare(name, &bytes, config).await {
-            Ok((version, subscribe)) => {
-                self.keep(name, &bytes).await;
-                self.go_live(name, version, subscribe);
-                self.items.entry(name.clone()).or_default().key = Some(found.key);
-                looked.changed = true;
-            }
-            Err(Refused::Fault(_)) if found.age < COMPLETE_AFTER => looked.pending = true,
-            Err(refused) => {
-                let item = self.items.entry(name.clone()).or_default();
-                (item.key, item.failed) = (Some(found.key), Some(digest));
-                self.refuse(name, digest, refused, looked);
-                self.fall_back(name, config, looked).await;
-            }
+    fn standing(&self, name: &PluginName, item: &Item) -> Standing {
+        let record = self.versions.record(name).cloned().unwrap_or_default();
+        let live = item.version.as_ref().and(record.live);
+        Standing {
+            since: live.map(|live| live.since),
+            probation: item.trial.is_some(),
+            pinned: record.pin,
+            file: item.file.clone(),
+            earlier: record.earlier,
+            turned_away: record.turned_away,
         }
     }
 
@@ -187,7 +144,7 @@ impl Shelf {
         name: &PluginName,
         bytes: &[u8],
         config: &Config,
-    ) -> Result<(Version, Vec<Pattern>), Refused> {
+    ) -> Result<Made, Refused> {
         let own = config.plugins.get(name);
         let grant = own.map(|own| own.grant.clone()).unwrap_or_default();
         let prepared = self.host.prepare(name.clone(), bytes.to_vec(), grant).await;
@@ -196,20 +153,22 @@ impl Shelf {
         match prepared {
             Ok(version) => match approval(version.wants()) {
                 Ok(subscribe) => Ok((version, subscribe)),
-                Err(reason) => Err(Refused::Approval(reason, Vec::new())),
+                Err(reason) => Err(Refused::Approval(reason)),
             },
             // What it asked for may still be known, so that its deliveries can wait for a good one.
             Err(fault) => match inspect(bytes).map(|seen| approval(&seen.wants)) {
-                Ok(Err(reason)) => Err(Refused::Approval(reason, Vec::new())),
+                Ok(Err(reason)) => Err(Refused::Approval(reason)),
                 Ok(Ok(subscribe)) if matches!(fault, LoadFault::Start(_) | LoadFault::Init(_)) => {
-                    Err(Refused::Approval(format!("failed to load: {fault}"), subscribe))
+                    Err(Refused::Trial(fault, subscribe))
                 }
                 _ => Err(Refused::Fault(fault)),
             },
         }
     }
 
-    fn go_live(&mut self, name: &PluginName, version: Version, subscribe: Vec<Pattern>) {
+    /// A version serves from now on: on the board with the next swap. What the record says of it was said
+    /// before.
+    fn go_live(&mut self, name: &PluginName, (version, subscribe): Made, moment: Moment) {
         let item = self.items.entry(name.clone()).or_default();
         let before = item.version.as_ref().map(|version| version.digest().short());
         let patterns: Vec<_> = subscribe.iter().map(ToString::to_string).collect();
@@ -217,122 +176,15 @@ impl Shelf {
             plugin = %name, version = version.digest().short(), before,
             subscribes = patterns.join(" "), "plugin is live"
         );
-        *item = Item { version: Some(version), subscribe, ..Item::default() };
-    }
-
-    /// Says why, and what goes on serving.
-    fn refuse(&mut self, name: &PluginName, digest: Digest, refused: Refused, looked: &mut Looked) {
+        let trial = self.trial(name, version.digest(), moment);
+        self.generations += 1;
         let item = self.items.entry(name.clone()).or_default();
-        let serving = item.version.as_ref().map(|version| version.digest().short());
-        let reason = match refused {
-            Refused::Fault(fault) => format!("failed to load: {fault}"),
-            Refused::Approval(reason, subscribe) => {
-                if item.version.is_none() && item.subscribe != subscribe {
-                    item.subscribe = subscribe;
-                    looked.changed = true;
-                }
-                reason
-            }
-        };
-        match serving {
-            Some(serving) => tracing::warn!(
-                plugin = %name, version = digest.short(), serving,
-                "{reason}; the last good version keeps serving"
-            ),
-            None => tracing::warn!(
-                plugin = %name, version = digest.short(),
-                "{reason}; its deliveries wait"
-            ),
-        }
+        let (generation, version) = (self.generations, Some(version));
+        *item = Item { version, subscribe, generation, trial, ..Item::default() };
     }
 
-    /// With nothing live, the version that was live before the last stop serves.
-    async fn fall_back(&mut self, name: &PluginName, config: &Config, looked: &mut Looked) {
-        if self.items.get(name).is_some_and(|item| item.version.is_some()) {
-            return;
-        }
-        let bytes = match self.kept.read(name).await {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return,
-            Err(error) => {
-                tracing::warn!(plugin = %name, %error, "failed to read the last good version");
-                return;
-            }
-        };
-        if let Ok((version, subscribe)) = self.prepare(name, &bytes, config).await {
-            let (key, failed) =
-                self.items.get(name).map_or((None, None), |item| (item.key, item.failed));
-            tracing::warn!(plugin = %name, "serving the last good version from before the restart");
-            self.go_live(name, version, subscribe);
-            let item = self.items.entry(name.clone()).or_default();
-            (item.key, item.failed) = (key, failed);
-            looked.changed = true;
-        }
+    /// The version that serves under this name.
+    fn live(&self, name: &PluginName) -> Option<Digest> {
+        self.items.get(name)?.version.as_ref().map(Version::digest)
     }
-
-    /// Of every file that is not decided about yet, the version from before the last stop serves.
-    pub(super) async fn fall_back_all(&mut self, config: &Config) {
-        let names: Vec<_> = self.items.keys().cloned().collect();
-        for name in names {
-            self.fall_back(&name, config, &mut Looked::default()).await;
-        }
-    }
-
-    async fn keep(&self, name: &PluginName, bytes: &[u8]) {
-        if let Err(error) = self.kept.keep(name, bytes).await {
-            tracing::warn!(plugin = %name, %error, "failed to keep a copy of the live version");
-        }
-    }
-
-    async fn missing(&mut self, name: &PluginName, now: Instant, looked: &mut Looked) {
-        let item = self.items.entry(name.clone()).or_default();
-        let since = *item.missing_since.get_or_insert(now);
-        if now.saturating_duration_since(since) < REMOVED_AFTER {
-            looked.pending = true;
-            return;
-        }
-        self.items.remove(name);
-        if let Err(error) = self.kept.forget(name).await {
-            tracing::warn!(plugin = %name, %error, "failed to forget a removed plugin");
-        }
-        tracing::info!(plugin = %name, "plugin was removed; deliveries it already has wait");
-        looked.changed = true;
-    }
-
-    /// The shelf under another config: versions whose grant changed are made anew.
-    ///
-    /// # Errors
-    /// If a version that serves now would not under the new config; then nothing has changed.
-    pub(super) async fn under(&self, old: &Config, new: &Config) -> Result<Self, String> {
-        let mut shelf = self.clone();
-        let names: Vec<_> = shelf.items.keys().cloned().collect();
-        for name in names {
-            let same_rule = old.host.subscriptions == new.host.subscriptions;
-            if same_rule && grants(old, &name) == grants(new, &name) {
-                continue;
-            }
-            let item = shelf.items.entry(name.clone()).or_default();
-            // The file may be acceptable now, whatever it was before.
-            (item.key, item.failed) = (None, None);
-            if item.version.is_none() {
-                continue;
-            }
-            let kept =
-                self.kept.read(&name).await.map_err(|error| format!("plugins.{name}: {error}"))?;
-            let Some(bytes) = kept else { continue };
-            match shelf.prepare(&name, &bytes, new).await {
-                Ok((version, subscribe)) => shelf.go_live(&name, version, subscribe),
-                Err(Refused::Fault(fault)) => return Err(format!("plugins.{name}: {fault}")),
-                Err(Refused::Approval(reason, _)) => {
-                    return Err(format!("plugins.{name}: {reason}"));
-                }
-            }
-        }
-        Ok(shelf)
-    }
-}
-
-/// What of the config a version is made with.
-fn grants<'c>(config: &'c Config, name: &PluginName) -> Option<&'c PluginConfig> {
-    config.plugins.get(name)
 }
