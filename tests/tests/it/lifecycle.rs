@@ -230,6 +230,12 @@ async fn a_pin_holds_a_version_over_restarts_and_new_files() {
     until_live(&house, &version(2)).await;
     say(&house, &["plugin", "pin", "hostile", &digest(&one)[..12]]).unwrap();
     is_handled_by(&house, "pinned by name", &one).await;
+    // It holds when the plugin goes and comes back, too.
+    let log = house.log().len();
+    fs::remove_file(house.plugins().join("hostile.wasm")).unwrap();
+    house.until_log(log, &["plugin was removed"]).await;
+    house.put("hostile", &version(3));
+    until_live(&house, &one).await;
     assert!(gateway.stop().await.success());
 }
 

@@ -22,6 +22,28 @@ impl Shelf {
         }
     }
 
+    /// A pinned plugin of which nothing serves, such as one whose file was gone for a while, serves what is
+    /// pinned.
+    pub(super) async fn serve_pinned(
+        &mut self,
+        name: &PluginName,
+        config: &Config,
+        moment: Moment,
+    ) {
+        let Some(pin) = self.versions.record(name).and_then(|record| record.pin) else { return };
+        match self.made_of_kept(name, pin, config).await {
+            Ok(made) => {
+                let now = moment.timestamp();
+                self.versions.note(name, |record| record.go_live(pin, now, false)).await;
+                self.go_live(name, made, moment);
+            }
+            Err(reason) => tracing::warn!(
+                plugin = %name, version = pin.short(),
+                "the pinned version can't serve: {reason}"
+            ),
+        }
+    }
+
     /// A kept version, made anew under this config.
     pub(super) async fn made_of_kept(
         &self,

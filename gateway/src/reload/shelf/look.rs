@@ -107,6 +107,9 @@ impl Shelf {
             return;
         }
         if let Some((why, reason)) = self.held_back(name, digest) {
+            if why == NotLive::Pinned && self.version(name).is_none() {
+                self.serve_pinned(name, config, moment).await;
+            }
             self.items.entry(name.clone()).or_default().key = Some(found.key);
             self.set_aside(name, Some(digest), why, reason);
             looked.changed = true;

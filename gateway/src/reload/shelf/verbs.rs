@@ -125,7 +125,7 @@ impl Shelf {
         version: Option<&str>,
     ) -> Result<String, Refusal> {
         let record = self.record(name);
-        let item = self.items.entry(name.clone()).or_default();
+        let item = self.items.get(name).cloned().unwrap_or_default();
         let held = version.is_none().then(|| item.file.as_ref().map(|file| file.why)).flatten();
         if held == Some(NotLive::Pinned) {
             return Err(record.pin.map_or(Refusal::NotPinned, Refusal::Pinned));
@@ -133,19 +133,21 @@ impl Shelf {
         if let (Some(NotLive::NeedsApproval), Some(file)) = (held, &item.file) {
             return Err(Refusal::Grant(file.reason.clone()));
         }
-        // Whatever it was that made its breaker open, the operator says it is over.
-        self.generations += 1;
-        item.generation = self.generations;
         let in_folder = item.file.as_ref().and_then(|file| file.version);
         let turned_away = record.turned_away.iter().map(|away| away.version);
         let approved = match version {
-            Some(text) => one(text, turned_away.chain(in_folder))?,
-            None => match in_folder {
-                Some(version) => version,
-                None => return Ok("its breaker begins anew; no version waited".to_owned()),
-            },
+            Some(text) => Some(one(text, turned_away.chain(in_folder))?),
+            None => in_folder,
         };
-        self.written(name, |record| _ = record.forgive(approved)).await?;
+        if let Some(approved) = approved {
+            self.written(name, |record| _ = record.forgive(approved)).await?;
+        }
+        // Whatever it was that made its breaker open, the operator says it is over.
+        self.generations += 1;
+        self.items.entry(name.clone()).or_default().generation = self.generations;
+        let Some(approved) = approved else {
+            return Ok("its breaker begins anew; no version waited".to_owned());
+        };
         let where_from = if in_folder == Some(approved) {
             ""
         } else if record.kept().any(|kept| kept == approved) {
