@@ -21,11 +21,12 @@ use thiserror::Error;
 use tokio::{net::TcpListener, sync::Notify};
 
 use crate::{
-    admin::{Admin, Guard, token_file},
+    admin::{Admin, Guard, Plugins, token_file},
     chance::Chance,
     config::{Config, ServerConfig},
     dispatch::{Capacity, Dispatch},
     egress::{Names, Roads, Web},
+    health::Health,
     intake::{Door, Intake},
     keys::Keys,
     live::Board,
@@ -108,6 +109,7 @@ pub struct Gateway {
     public: TcpListener,
     admin: TcpListener,
     guard: Guard,
+    plugins: Plugins,
 }
 
 impl Gateway {
@@ -147,18 +149,38 @@ impl Gateway {
             instances: usize::try_from(config.host.instances).unwrap_or(usize::MAX),
             memory: config.host.memory,
         };
-        let reload = Reload::start(config_path, config, host.clone(), changed.clone())
+        let health = Arc::new(Health::default());
+        let (watched, outcomes) = (health.clone(), health.clone());
+        let reload = Reload::start(config_path, config, host.clone(), changed.clone(), watched)
             .await
             .map_err(|source| StartError::Folder { path: data, source })?;
         let board = reload.board();
         let drawn = (clock.clone(), chance.clone());
-        let spawner = guests.spawner();
+        let (spawner, told) = (guests.spawner(), (changed, outcomes));
         let door = Door::new(host.clone(), spawner.clone(), store.clone());
         let dispatch =
-            Dispatch::new(board.clone(), store.clone(), host, drawn, capacity, spawner, changed);
+            Dispatch::new(board.clone(), store.clone(), host, drawn, capacity, spawner, told);
         let intake = Intake::new(board.clone(), store.clone(), (keys, door), clock, chance);
         let intake = Arc::new(intake);
-        Ok(Self { server, store, board, reload, dispatch, intake, guests, public, admin, guard })
+        let plugins = Plugins {
+            board: board.clone(),
+            health,
+            monitor: dispatch.monitor(),
+            wishes: reload.wishes(),
+        };
+        Ok(Self {
+            server,
+            store,
+            board,
+            reload,
+            dispatch,
+            intake,
+            guests,
+            public,
+            admin,
+            guard,
+            plugins,
+        })
     }
 
     /// Where senders post.
@@ -184,8 +206,19 @@ impl Gateway {
 
     /// Runs until `stop` is asked for or a part fails, then takes everything down in order.
     pub async fn run(self, mut stop: Stop) -> Ended {
-        let Self { server, store, board, reload, dispatch, intake, guests, public, admin, guard } =
-            self;
+        let Self {
+            server,
+            store,
+            board,
+            reload,
+            dispatch,
+            intake,
+            guests,
+            public,
+            admin,
+            guard,
+            plugins,
+        } = self;
         let readiness = Readiness::new(store.health(), stop.clone());
         let starting = readiness.latch();
         let (stopper, asked) = Stopper::new();
@@ -210,7 +243,7 @@ impl Gateway {
         // Health is answered to the last, so that a balancer sees the gateway go.
         let (last, asked_last) = Stopper::new();
         let mut health = Tasks::default();
-        let answers = Admin::new(readiness, board, store.clone(), guard);
+        let answers = Admin::new(readiness, board, store.clone(), guard, plugins);
         let handler = move |request, _| answers.clone().answer(request);
         let bounds = Bounds { connections: ADMIN_CONNECTIONS, grace: Duration::ZERO, ..bounds };
         let door = serve(admin, bounds, handler, guests.spawner(), asked_last);

@@ -20,6 +20,7 @@ use crate::{
     learned::Learned,
     order::OrderBy,
     record::Record,
+    standing::Standing,
 };
 
 /// One configured source.
@@ -64,6 +65,9 @@ impl Source {
 pub struct Plugin {
     /// The version that runs; without one its deliveries wait.
     pub version: Option<Version>,
+    /// Another whenever the plugin begins anew: with a version, a grant, the operator's word. Its breaker
+    /// closes then.
+    pub generation: u64,
     /// What it is sent.
     pub subscribe: Vec<Pattern>,
     /// Which of them are handled one after another.
@@ -78,6 +82,8 @@ pub struct Plugin {
     pub record: Arc<Record>,
     /// Whether it may verify requests.
     pub verifier: bool,
+    /// How it stands, for operators.
+    pub standing: Arc<Standing>,
 }
 
 /// Everything that can change while the gateway runs.
@@ -190,6 +196,7 @@ mod tests {
     fn routes(subscriptions: &[(&str, &[&str])]) -> Routes {
         let plugin = |patterns: &[&str]| Plugin {
             version: None,
+            generation: 0,
             subscribe: patterns.iter().map(|p| p.parse().unwrap()).collect(),
             order_by: None,
             policy: Policy::default(),
@@ -197,6 +204,7 @@ mod tests {
             api: ApiConfig::default(),
             record: Arc::default(),
             verifier: false,
+            standing: Arc::default(),
         };
         Routes::new(&subscriptions.iter().map(|(n, p)| (n.parse().unwrap(), plugin(p))).collect())
     }

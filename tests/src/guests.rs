@@ -31,6 +31,16 @@ pub fn with_section(mut module: Vec<u8>, content: u64) -> Vec<u8> {
     module
 }
 
+/// The guest `hostile` as a version that traps at every event `temper`, which the built one echoes.
+pub fn ill_tempered(module: &[u8]) -> Vec<u8> {
+    let (good, ill) = (b"temper: good", b"temper: ill!");
+    let at: Vec<_> = (0..module.len()).filter(|&at| module[at..].starts_with(good)).collect();
+    let mut module = module.to_vec();
+    assert_eq!(at.len(), 1, "the module has its temper in one place");
+    module[at[0]..at[0] + ill.len()].copy_from_slice(ill);
+    module
+}
+
 fn build(name: &str) -> Vec<u8> {
     static TOOLCHAIN: OnceLock<Toolchain> = OnceLock::new();
     // Captured with the test's output, so that it is seen only where something went wrong.

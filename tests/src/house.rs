@@ -247,6 +247,33 @@ rate = "off"
         }
     }
 
+    /// What the admin API answers at this place below `/v1/`.
+    pub async fn admin(&self, place: &str) -> serde_json::Value {
+        let token = fs::read_to_string(self.dir.path().join("data/admin-token")).unwrap();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let asking = client.get(format!("http://{}/v1/{place}", self.admin)).bearer_auth(token);
+        asking.send().await.unwrap().json().await.unwrap()
+    }
+
+    /// Waits until a plugin stands as `enough` says.
+    pub async fn until_plugin(
+        &self,
+        name: &str,
+        what: &str,
+        enough: impl Fn(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let plugin = self.admin(&format!("plugins/{name}")).await;
+            if enough(&plugin) {
+                return plugin;
+            }
+            let late = Instant::now() >= deadline;
+            assert!(!late, "waited in vain for {what}: {plugin:#}\n{}", self.log());
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
     /// Waits until nothing is due or leased, and then audits the books: each delivery is exactly one
     /// of done and dead.
     pub async fn settled(&self) -> Vec<Shown> {

@@ -48,6 +48,10 @@ pub const ECHO: Kind = Kind { source: "test", event_type: "echo", body: str::to_
 pub const COUNT: Kind =
     Kind { source: "test", event_type: "count", body: str::to_owned, outputs: 1 };
 
+/// For the guest `hostile`: comes back as an output, or traps in a version of ill temper.
+pub const TEMPER: Kind =
+    Kind { source: "test", event_type: "temper", body: str::to_owned, outputs: 1 };
+
 /// For the guest `hostile`: takes it 3 ms, so that there is always an attempt that runs.
 pub const SPIN: Kind =
     Kind { source: "test", event_type: "spin", body: |_| "3".to_owned(), outputs: 0 };

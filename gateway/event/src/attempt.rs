@@ -46,6 +46,17 @@ impl Outcome {
         Self::Unreadable,
     ];
 
+    /// Whether the plugin's code failed, rather than said that it will not or can't handle the event
+    /// now: what speaks against a version.
+    pub fn is_system_failure(self) -> bool {
+        match self {
+            Self::Trap | Self::Timeout | Self::CpuLimit | Self::MemoryLimit | Self::Invalid => true,
+            Self::Done | Self::Retry | Self::Reject => false,
+            // No code was run, or none ended.
+            Self::Lost | Self::HopLimit | Self::Unreadable => false,
+        }
+    }
+
     /// The word in the store, in logs and listings.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,8 +1,9 @@
 //! SHA-256, the one hash by which Hookweir tells contents apart.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use sha2::{Digest as _, Sha256};
+use thiserror::Error;
 
 /// A SHA-256 digest: a plugin's version, a dedupe key made from content.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +42,30 @@ impl Digest {
     }
 }
 
+/// Why a text is no digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("expected 64 hex digits")]
+pub struct DigestError;
+
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    /// Reads what [`Display`](fmt::Display) writes: lower case, and all of it.
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        let nibble = |digit: u8| match digit {
+            b'0'..=b'9' => Ok(digit - b'0'),
+            b'a'..=b'f' => Ok(digit - b'a' + 10),
+            _ => Err(DigestError),
+        };
+        let digits: &[u8; 64] = text.as_bytes().try_into().map_err(|_| DigestError)?;
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = (nibble(pair[0])? << 4) | nibble(pair[1])?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -64,6 +89,15 @@ mod tests {
             Digest::of(b"abc").to_string(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
+    }
+
+    #[test]
+    fn a_digest_reads_back_and_nothing_else_does() {
+        let text = Digest::of(b"abc").to_string();
+        assert_eq!(text.parse(), Ok(Digest::of(b"abc")));
+        for bad in ["", &text[1..], &text.to_uppercase(), &text.replace('b', "g")] {
+            assert_eq!(bad.parse::<Digest>(), Err(DigestError), "{bad}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod state;
 mod time;
 
 pub use attempt::{Attempt, Failure, Fate, LogLevel, LogLine, Outcome};
-pub use digest::Digest;
+pub use digest::{Digest, DigestError};
 pub use event::{Event, EventId, Headers, Hops, NewOutput, REDACTED};
 pub use name::{EventType, NameError, Origin, PluginName, SourceName};
 pub use order::OrderKey;

@@ -3,6 +3,7 @@
 
 mod apis;
 mod events;
+mod plugins;
 mod sources;
 mod token;
 
@@ -20,7 +21,10 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use self::token::Barred;
-pub use self::token::{Guard, token_file};
+pub use self::{
+    plugins::Plugins,
+    token::{Guard, token_file},
+};
 use crate::{live::Board, readiness::Readiness};
 
 /// Answers operators and their supervisors.
@@ -30,12 +34,20 @@ pub struct Admin {
     board: Arc<Board>,
     store: Store,
     guard: Guard,
+    plugins: Plugins,
 }
 
 impl Admin {
-    /// Tells what `readiness`, `board` and `store` know, and does to the store what it is asked to.
-    pub fn new(readiness: Readiness, board: Arc<Board>, store: Store, guard: Guard) -> Self {
-        Self { readiness, board, store, guard }
+    /// Tells what `readiness`, `board`, `store` and `plugins` know, and has done to the store and to plugins'
+    /// versions what it is asked to.
+    pub fn new(
+        readiness: Readiness,
+        board: Arc<Board>,
+        store: Store,
+        guard: Guard,
+        plugins: Plugins,
+    ) -> Self {
+        Self { readiness, board, store, guard, plugins }
     }
 
     /// Answers one request: to a probe 200 with `ok`, or 503 with the reason.
@@ -103,10 +115,14 @@ impl Admin {
                 let plugin = plugin.ok_or_else(|| Fault::missing("no plugin has this name"))?;
                 Ok(sources::refusals(&plugin.record))
             }
+            ["plugins"] => Ok(self.plugins.list()),
+            ["plugins", name] => self.plugins.one(name),
             ["events"] => events::list(&self.store, query).await,
             ["events", id] => events::show(&self.store, id).await,
             ["blocked"] => events::blocked(&self.store).await,
-            ["replay"] | ["dead", _] => Err(Fault::method()),
+            ["replay"] | ["dead", _] | ["plugins", _, "rollback" | "pin" | "approve"] => {
+                Err(Fault::method())
+            }
             _ => Err(Fault::missing(PLACES)),
         }
     }
@@ -116,15 +132,18 @@ impl Admin {
             ["replay"] => events::replay(&self.store, &self.board.load_full(), body).await,
             ["dead", "retry"] => events::mend(&self.store, Mend::Retry, body).await,
             ["dead", "skip"] => events::mend(&self.store, Mend::Skip, body).await,
-            ["sources" | "apis" | "events" | "blocked", ..] => Err(Fault::method()),
+            ["plugins", name, verb @ ("rollback" | "pin" | "approve")] => {
+                self.plugins.order(name, verb, body).await
+            }
+            ["sources" | "apis" | "events" | "blocked" | "plugins", ..] => Err(Fault::method()),
             _ => Err(Fault::missing(PLACES)),
         }
     }
 }
 
 /// What there is.
-const PLACES: &str = "there are GET sources, sources/NAME/refusals, apis, apis/NAME/refusals, events, events/ID and blocked, and POST replay, \
-                      dead/retry and dead/skip";
+const PLACES: &str = "there are GET sources, sources/NAME/refusals, apis, apis/NAME/refusals, plugins, plugins/NAME, events, \
+                      events/ID and blocked, and POST plugins/NAME/rollback, /pin and /approve, replay, dead/retry and dead/skip";
 /// The largest body that is taken: a thousand ids and more.
 const BODY_MAX: usize = 256 << 10;
 

@@ -27,6 +27,11 @@ pub(super) struct Common {
 }
 
 impl Common {
+    /// The config file.
+    pub(super) fn config(&self) -> &std::path::Path {
+        &self.config
+    }
+
     /// Whether a program reads the answer.
     pub(super) fn json(&self) -> bool {
         self.json

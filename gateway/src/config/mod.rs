@@ -24,9 +24,10 @@ use hookweir_event::{PluginName, SourceName};
 use thiserror::Error;
 use toml::de::DeTable;
 
+pub(crate) use self::read::near;
 pub use self::{
     egress::EgressConfig,
-    plugin::{ApiAccess, ApiConfig, PluginConfig, Policy},
+    plugin::{ApiAccess, ApiConfig, BreakerConfig, PROBE_FIRST, PluginConfig, Policy},
     read::Fault,
     server::{AdminConfig, HostConfig, ServerConfig, StoreConfig, Subscriptions, Token},
     source::{Reply, SourceConfig},

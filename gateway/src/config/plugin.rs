@@ -14,6 +14,11 @@ use super::{
 };
 use crate::order::{OnDead, OrderBy};
 
+/// How long an open breaker waits before its first probe.
+pub const PROBE_FIRST: Duration = Duration::from_secs(1);
+/// The longest that it can be told to wait.
+const PROBE_MAX: Duration = Duration::from_secs(3600);
+
 /// What the operator says of one plugin.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PluginConfig {
@@ -90,6 +95,25 @@ pub struct Policy {
     pub backoff: Backoff,
     /// What a dead letter means for later deliveries with its order key.
     pub order_on_dead: OnDead,
+    /// When its deliveries are held back because they would fail; never, if it is switched off.
+    pub breaker: Option<BreakerConfig>,
+}
+
+/// When a plugin's breaker opens, and how long it waits at most to try again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerConfig {
+    /// System failures in a row that open it.
+    pub failures: u32,
+    /// The longest wait between two probes.
+    pub probe_max: Duration,
+}
+
+impl Default for BreakerConfig {
+    /// Ten in a row are two events' worth with the default of five attempts: one poisonous event alone does
+    /// not hold the others up.
+    fn default() -> Self {
+        Self { failures: 10, probe_max: Duration::from_secs(60) }
+    }
 }
 
 impl Default for Policy {
@@ -100,6 +124,7 @@ impl Default for Policy {
             max_attempts: 5,
             backoff: Backoff::default(),
             order_on_dead: OnDead::default(),
+            breaker: Some(BreakerConfig::default()),
         }
     }
 }
@@ -160,7 +185,25 @@ impl Policy {
         set(&mut self.backoff.retry_after_max, wait("retry_after_max"));
         let on_dead = section.get("order_on_dead").and_then(|node| node.parsed(str::parse));
         set(&mut self.order_on_dead, on_dead);
+        self.breaker = read_breaker(section);
     }
+}
+
+fn read_breaker(section: &Section<'_, '_>) -> Option<BreakerConfig> {
+    let mut breaker = BreakerConfig::default();
+    let failures = section.get("breaker_failures").and_then(|node| node.number(1..1001));
+    set(&mut breaker.failures, failures.and_then(|n| u32::try_from(n).ok()));
+    let probe_max = section.get("breaker_probe_max").and_then(|node| {
+        let wait = node.parsed(units::duration)?;
+        let fits = (PROBE_FIRST..=PROBE_MAX).contains(&wait);
+        if !fits {
+            node.fault("is between 1s and 1h");
+        }
+        fits.then_some(wait)
+    });
+    set(&mut breaker.probe_max, probe_max);
+    let on = section.get("breaker").and_then(|node| node.parsed(units::on_or_off));
+    on.unwrap_or(true).then_some(breaker)
 }
 
 fn read_limits(limits: &mut Limits, section: &Section<'_, '_>) {

@@ -249,7 +249,7 @@ impl<'t, 'a> Section<'t, 'a> {
 }
 
 /// The candidate that `name` may have been meant to be.
-pub(super) fn near<'c>(
+pub(crate) fn near<'c>(
     name: &str,
     candidates: impl IntoIterator<Item = &'c str>,
 ) -> Option<&'c str> {

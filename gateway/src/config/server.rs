@@ -221,7 +221,15 @@ pub struct HostConfig {
     pub memory: u64,
     /// Threads that run plugins. Ingress has its own.
     pub threads: usize,
+    /// Whether the system tells of changes in the folders that are followed. Some file systems, those of
+    /// networks above all, tell of none or of some.
+    pub watch: bool,
+    /// How often those folders are looked at without being told.
+    pub rescan: Duration,
 }
+
+/// Looking more often than this would be most of what the gateway does.
+const RESCAN_MIN: Duration = Duration::from_millis(100);
 
 impl HostConfig {
     pub(super) fn read(section: Option<Section<'_, '_>>, folder: &Path) -> Self {
@@ -233,6 +241,8 @@ impl HostConfig {
             memory: 8 << 30,
             // One core is left for ingress and the store, where there is one to leave.
             threads: cores.saturating_sub(1).max(1),
+            watch: true,
+            rescan: Duration::from_secs(15),
         };
         let Some(section) = section else { return config };
         set(
@@ -248,13 +258,16 @@ impl HostConfig {
         set(&mut config.memory, section.get("memory").and_then(|node| node.parsed(units::size)));
         let threads = section.get("threads").and_then(|node| node.number(1..1025));
         set(&mut config.threads, threads.and_then(|n| usize::try_from(n).ok()));
+        set(&mut config.watch, section.get("watch").and_then(|node| node.parsed(units::on_or_off)));
+        set(&mut config.rescan, section.get("rescan").and_then(|node| node.parsed(rescan)));
         section.finish();
         config
     }
 
-    /// Whether more than the subscriptions differs: the pool is made once.
+    /// Whether more differs than can be followed: the pool is made once.
     pub(super) fn needs_restart(&self, new: &Self) -> bool {
-        *self != Self { subscriptions: self.subscriptions, ..new.clone() }
+        let Self { subscriptions, rescan, .. } = *self;
+        *self != Self { subscriptions, rescan, ..new.clone() }
     }
 }
 
@@ -283,6 +296,13 @@ fn sqlite_path(url: &str) -> Result<PathBuf, &'static str> {
     match url.strip_prefix("sqlite:") {
         Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
         _ => Err("expected \"sqlite:\" and a path, such as \"sqlite:data/hookweir.db\""),
+    }
+}
+
+fn rescan(text: &str) -> Result<Duration, String> {
+    match units::duration(text)? {
+        short if short < RESCAN_MIN => Err("is at least \"100ms\"".to_owned()),
+        rescan => Ok(rescan),
     }
 }
 

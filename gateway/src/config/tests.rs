@@ -445,3 +445,41 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_breaker_is_on_unless_it_is_switched_off() {
+    let breaker = |lines: &str| {
+        let config = parse(&format!("[plugins.ci]\n{lines}\n")).expect("the text has no faults");
+        config.plugins.into_values().next().expect("there is a plugin").policy.breaker
+    };
+    assert_eq!(breaker("rate = \"off\""), Some(BreakerConfig::default()));
+    let told = BreakerConfig { failures: 3, probe_max: Duration::from_secs(300) };
+    assert_eq!(breaker("breaker_failures = 3\nbreaker_probe_max = \"5m\""), Some(told));
+    assert_eq!(breaker("breaker = \"on\""), Some(BreakerConfig::default()));
+    assert_eq!(breaker("breaker = \"off\"\nbreaker_failures = 3"), None);
+    let faults = faults(
+        "[plugins.ci]\nbreaker = \"never\"\nbreaker_failures = 0\nbreaker_probe_max = \"10ms\"\n",
+    );
+    assert_eq!(
+        faults,
+        "2:11: plugins.ci.breaker: expected \"on\" or \"off\"\n\
+         3:20: plugins.ci.breaker_failures: 0 is not between 1 and 1000\n\
+         4:21: plugins.ci.breaker_probe_max: is between 1s and 1h"
+    );
+}
+
+#[test]
+fn the_folders_are_watched_and_looked_at_regularly() {
+    let host = |text: &str| parse(text).expect("the text has no faults").host;
+    let default = host("");
+    assert_eq!((default.watch, default.rescan), (true, Duration::from_secs(15)));
+    let told = host("[host]\nwatch = \"off\"\nrescan = \"500ms\"\n");
+    assert_eq!((told.watch, told.rescan), (false, Duration::from_millis(500)));
+    assert!(default.needs_restart(&told), "the watch is made once");
+    assert!(!default.needs_restart(&host("[host]\nrescan = \"1s\"\n")));
+    let faults = faults("[host]\nwatch = true\nrescan = \"1ms\"\n");
+    assert_eq!(
+        faults,
+        "2:9: host.watch: expected a string, found boolean\n3:10: host.rescan: is at least \"100ms\""
+    );
+}

@@ -77,6 +77,15 @@ pub(super) fn rate(text: &str) -> Result<Option<Rate>, &'static str> {
     Ok(Some(Rate { count, per: Duration::from_secs(secs) }))
 }
 
+/// A switch.
+pub(super) fn on_or_off(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("expected \"on\" or \"off\""),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -1,12 +1,15 @@
 //! One attempt: call, decide, settle. Runs on the guests' runtime, in a task of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use hookweir_event::{Attempt, Clock, Event, EventId, Hops, NewOutput, Origin};
+use hookweir_event::{Attempt, Clock, Event, EventId, Hops, NewOutput, Origin, Outcome};
 use hookweir_host::{Host, NotRun, Ran, Version};
 use hookweir_store::{Lease, Output, Settled, Settlement, Store, StoreError};
 
-use super::decide::decide;
+use super::{decide::decide, place::Place};
 use crate::{chance::Chance, config::Policy, live::Board, tasks::Stop, trace};
 
 /// How long a delivery waits that the gateway itself could not run. No attempt is counted.
@@ -26,8 +29,14 @@ pub(super) struct Bench {
     pub(super) cut: Stop,
 }
 
-/// Runs a lease to its end, whatever that is.
-pub(super) async fn run(bench: Bench, mut lease: Lease, version: Version, policy: Policy) {
+/// Runs a lease to its end, whatever that is. The place is free after that.
+pub(super) async fn run(
+    bench: Bench,
+    mut lease: Lease,
+    version: Version,
+    policy: Policy,
+    mut place: Place,
+) {
     describe(&mut lease);
     let mut cut = bench.cut.clone();
     // Cutting it off drops the call, and with it the instance.
@@ -36,7 +45,12 @@ pub(super) async fn run(bench: Bench, mut lease: Lease, version: Version, policy
         () = cut.asked() => Err(NotRun::ShuttingDown),
     };
     match called {
-        Ok(ran) => bench.settle(lease, &version, &policy, ran).await,
+        Ok(ran) => {
+            let outcome =
+                ran.result.as_ref().map_or_else(|failure| failure.outcome, |_| Outcome::Done);
+            place.end(outcome, Instant::now());
+            bench.settle(lease, &version, &policy, ran).await;
+        }
         Err(fault) => bench.give_back(lease, fault).await,
     }
 }
@@ -60,7 +74,7 @@ impl Bench {
         let fate = decide(verdict, lease.attempt, uncounted, policy, chance);
         report(&lease, result.as_ref().err(), fate, wall);
         let (outcome, message) = match &result {
-            Ok(_) => (hookweir_event::Outcome::Done, None),
+            Ok(_) => (Outcome::Done, None),
             Err(failure) => (failure.outcome, Some(failure.message.clone())),
         };
         let outputs = result.unwrap_or_default();

@@ -1,12 +1,15 @@
 //! The back half of the line: lease, call, decide, settle.
 //!
 //! The driver sleeps until something can have changed: a commit that made work due, a slot that came
-//! free, a retry's time, a rate's refill, a swapped plugin. It looks after it has registered for the
+//! free, a retry's time, a rate's refill, a breaker's probe, a swapped plugin. It looks after it has registered for the
 //! change, so that none is missed. Knows nothing of where events come from.
 
 mod attempt;
+mod breaker;
 mod bucket;
 mod decide;
+mod monitor;
+mod place;
 mod slots;
 
 use std::{
@@ -20,12 +23,15 @@ use hookweir_host::Host;
 use hookweir_store::{Lease, Leased, Store, StoreError};
 use tokio::sync::Notify;
 
+pub use self::monitor::{Monitor, OpenBreaker, Seen};
 use self::{
     attempt::Bench,
+    place::Place,
     slots::{Runnable, Slots},
 };
 use crate::{
     chance::Chance,
+    health::Health,
     live::{Board, Live, Plugin},
     order::OnDead,
     tasks::{Spawner, Stop, Stopper},
@@ -43,6 +49,7 @@ pub struct Dispatch {
     bench: Bench,
     spawner: Spawner,
     changed: Arc<Notify>,
+    health: Arc<Health>,
     slots: Arc<Mutex<Slots>>,
     freed: Arc<Notify>,
     cut: Stopper,
@@ -65,7 +72,8 @@ pub struct Capacity {
 }
 
 impl Dispatch {
-    /// A driver over these. `changed` is notified when what is in force was swapped.
+    /// A driver over these. `changed` is notified when what is in force was swapped; outcomes go to
+    /// `health`.
     pub fn new(
         board: Arc<Board>,
         store: Store,
@@ -73,7 +81,7 @@ impl Dispatch {
         (clock, chance): (Clock, Chance),
         capacity: Capacity,
         spawner: Spawner,
-        changed: Arc<Notify>,
+        (changed, health): (Arc<Notify>, Arc<Health>),
     ) -> Self {
         let slots = Slots::new(capacity.instances, capacity.memory);
         let (cut, asked) = Stopper::new();
@@ -81,10 +89,16 @@ impl Dispatch {
             bench: Bench { board, store, host, clock, chance, cut: asked },
             spawner,
             changed,
+            health,
             slots: Arc::new(Mutex::new(slots)),
             freed: Arc::new(Notify::new()),
             cut,
         }
+    }
+
+    /// Tells operators how it goes.
+    pub fn monitor(&self) -> Monitor {
+        Monitor { slots: self.slots.clone(), clock: self.bench.clock.clone() }
     }
 
     /// Runs until `stop`, then waits up to `grace` for what runs. What is left after that is given
@@ -149,7 +163,7 @@ impl Dispatch {
         let live = self.bench.board.load_full();
         let plan = self.slots().plan(runnable(&live), Instant::now());
         if plan.wants.is_empty() {
-            return Ok(Some(plan.refill.unwrap_or(LONGEST_SLEEP)));
+            return Ok(Some(plan.again.unwrap_or(LONGEST_SLEEP)));
         }
         let Leased { leases, next_due } = self.bench.store.lease(plan.wants.clone()).await?;
         let mut taken: BTreeMap<PluginName, usize> = BTreeMap::new();
@@ -161,7 +175,7 @@ impl Dispatch {
         if plan.wants.iter().any(|want| taken.get(&want.plugin) == Some(&want.max)) {
             return Ok(None);
         }
-        let soonest = [plan.refill, next_due, Some(LONGEST_SLEEP)].into_iter().flatten().min();
+        let soonest = [plan.again, next_due, Some(LONGEST_SLEEP)].into_iter().flatten().min();
         Ok(soonest)
     }
 
@@ -171,18 +185,20 @@ impl Dispatch {
             attempt::give_back(&self.bench.store, lease, Duration::ZERO).await;
             return;
         };
-        self.slots().start(&lease.plugin, plugin.memory);
         let place = Place {
+            probe: self.slots().start(&lease.plugin, plugin.memory),
             slots: self.slots.clone(),
             freed: self.freed.clone(),
+            health: self.health.clone(),
             plugin: lease.plugin.clone(),
+            version: version.digest(),
+            generation: plugin.generation,
+            breaker: plugin.policy.breaker,
             memory: plugin.memory,
+            ended: false,
         };
-        let attempt = attempt::run(self.bench.clone(), lease, version, plugin.policy);
-        self.spawner.guest(async move {
-            let _place = place;
-            attempt.await;
-        });
+        let policy = plugin.policy;
+        self.spawner.guest(attempt::run(self.bench.clone(), lease, version, policy, place));
     }
 
     fn slots(&self) -> std::sync::MutexGuard<'_, Slots> {
@@ -217,22 +233,10 @@ impl Dispatch {
 /// The plugins that can run: deliveries of the others wait.
 fn runnable(live: &Live) -> impl Iterator<Item = Runnable<'_>> {
     let plugins = live.plugins().iter().filter(|(_, plugin)| plugin.version.is_some());
-    plugins.map(|(name, plugin)| Runnable { name, policy: &plugin.policy, memory: plugin.memory })
-}
-
-/// A running attempt's place. Dropping it, in whatever way the attempt ended, frees the slot.
-struct Place {
-    slots: Arc<Mutex<Slots>>,
-    freed: Arc<Notify>,
-    plugin: PluginName,
-    memory: u64,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.end(&self.plugin, self.memory);
-        drop(slots);
-        self.freed.notify_one();
-    }
+    plugins.map(|(name, Plugin { generation, policy, memory, .. })| Runnable {
+        name,
+        generation: *generation,
+        policy,
+        memory: *memory,
+    })
 }

@@ -1,4 +1,4 @@
-//! Who may start how much: slots and rates for each plugin, and the pool that all share.
+//! Who may start how much: slots, rates and breakers for each plugin, and the pool that all share.
 //!
 //! Fair between plugins: what is free is dealt round and round, so a plugin with a long queue takes
 //! what others leave and never what they need. Plain data; the driver hands in the time.
@@ -11,7 +11,10 @@ use std::{
 use hookweir_event::PluginName;
 use hookweir_store::Want;
 
-use super::bucket::Bucket;
+use super::{
+    breaker::{Breaker, Open, Room},
+    bucket::Bucket,
+};
 use crate::config::Policy;
 
 /// What runs now, and what may.
@@ -32,6 +35,7 @@ pub(super) struct Slots {
 struct PluginSlots {
     running: usize,
     bucket: Bucket,
+    breaker: Breaker,
 }
 
 /// What to ask the store for, and when to ask again even if nothing happens.
@@ -39,14 +43,16 @@ struct PluginSlots {
 pub(super) struct Plan {
     /// At least one of each.
     pub(super) wants: Vec<Want>,
-    /// When a rate that holds somebody back lets the next one through.
-    pub(super) refill: Option<Duration>,
+    /// When a rate or a breaker that holds somebody back lets the next one through.
+    pub(super) again: Option<Duration>,
 }
 
 /// A plugin that can run: it has a version.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Runnable<'a> {
     pub(super) name: &'a PluginName,
+    /// Another whenever it begins anew.
+    pub(super) generation: u64,
     pub(super) policy: &'a Policy,
     /// What one attempt may take, in bytes.
     pub(super) memory: u64,
@@ -70,26 +76,33 @@ impl Slots {
         plugins: impl Iterator<Item = Runnable<'a>>,
         now: Instant,
     ) -> Plan {
-        let mut refill = None;
+        let mut again = None;
         let mut hands = Vec::new();
         for plugin in plugins {
             let rate = plugin.policy.rate;
-            let new = || PluginSlots { running: 0, bucket: Bucket::new(rate, now) };
+            let bucket = || Bucket::new(rate, now);
+            let new = || PluginSlots { running: 0, bucket: bucket(), breaker: Breaker::default() };
             let slots = self.plugins.entry(plugin.name.clone()).or_insert_with(new);
             if slots.bucket.rate() != rate {
-                slots.bucket = Bucket::new(rate, now);
+                slots.bucket = bucket();
             }
             let tokens = slots.bucket.available(now);
-            if tokens == 0 {
-                refill = [refill, slots.bucket.wait()].into_iter().flatten().min();
-            }
+            let rate_wait = (tokens == 0).then(|| slots.bucket.wait()).flatten();
+            let (most, breaker_wait) =
+                match slots.breaker.room(plugin.generation, plugin.policy.breaker, now) {
+                    Room::All => (usize::MAX, None),
+                    Room::Probe => (1, None),
+                    Room::Nothing(wait) => (0, wait),
+                };
+            // Where both hold it back, the later one lets it through.
+            again = [again, rate_wait.max(breaker_wait)].into_iter().flatten().min();
             let concurrency = usize::try_from(plugin.policy.concurrency).unwrap_or(usize::MAX);
-            let room = concurrency.saturating_sub(slots.running).min(tokens);
+            let room = concurrency.saturating_sub(slots.running).min(tokens).min(most);
             hands.push(Hand { plugin, room, dealt: 0 });
         }
         self.deal(&mut hands);
         let want = |hand: &Hand<'_>| Want { plugin: hand.plugin.name.clone(), max: hand.dealt };
-        Plan { wants: hands.iter().filter(|hand| hand.dealt > 0).map(want).collect(), refill }
+        Plan { wants: hands.iter().filter(|hand| hand.dealt > 0).map(want).collect(), again }
     }
 
     /// One at a time, round and round, beginning with another plugin each time, so that none is
@@ -118,14 +131,14 @@ impl Slots {
         }
     }
 
-    /// An attempt starts.
-    pub(super) fn start(&mut self, plugin: &PluginName, memory: u64) {
+    /// An attempt starts. Whether it is what an open breaker let through.
+    pub(super) fn start(&mut self, plugin: &PluginName, memory: u64) -> bool {
         self.running += 1;
         self.granted += memory;
-        if let Some(slots) = self.plugins.get_mut(plugin) {
-            slots.running += 1;
-            slots.bucket.take(1);
-        }
+        let Some(slots) = self.plugins.get_mut(plugin) else { return false };
+        slots.running += 1;
+        slots.bucket.take(1);
+        slots.breaker.start()
     }
 
     /// An attempt has ended.
@@ -140,12 +153,26 @@ impl Slots {
     pub(super) fn running(&self) -> usize {
         self.running
     }
+
+    pub(super) fn breaker(&mut self, plugin: &PluginName) -> Option<&mut Breaker> {
+        self.plugins.get_mut(plugin).map(|slots| &mut slots.breaker)
+    }
+
+    /// How many attempts of a plugin run, and its breaker if that is open.
+    pub(super) fn seen(&self, plugin: &PluginName) -> Option<(usize, Option<Open>)> {
+        self.plugins.get(plugin).map(|slots| (slots.running, slots.breaker.open()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use hookweir_event::Outcome;
+
     use super::*;
-    use crate::{config::Rate, order::OnDead};
+    use crate::{
+        config::{BreakerConfig, Rate},
+        order::OnDead,
+    };
 
     const FREE: Policy = Policy {
         concurrency: 100,
@@ -157,15 +184,19 @@ mod tests {
             retry_after_max: Duration::from_secs(1),
         },
         order_on_dead: OnDead::Block,
+        breaker: None,
     };
+
+    fn runs<'a>(name: &'a PluginName, policy: &'a Policy, memory: u64) -> Runnable<'a> {
+        Runnable { name, generation: 1, policy, memory }
+    }
 
     /// What each plugin is dealt, by name.
     fn deal(slots: &mut Slots, plugins: &[(&str, Policy, u64)]) -> Vec<(String, usize)> {
         let names: Vec<PluginName> =
             plugins.iter().map(|(name, ..)| name.parse().unwrap()).collect();
         let runnable = names.iter().zip(plugins);
-        let runnable =
-            runnable.map(|(name, (_, policy, memory))| Runnable { name, policy, memory: *memory });
+        let runnable = runnable.map(|(name, (_, policy, memory))| runs(name, policy, *memory));
         let plan = slots.plan(runnable, Instant::now());
         let mut dealt: Vec<_> =
             plan.wants.iter().map(|want| (want.plugin.to_string(), want.max)).collect();
@@ -230,14 +261,43 @@ mod tests {
         let limited = Policy { rate, ..FREE };
         let mut slots = Slots::new(10, u64::MAX);
         let now = Instant::now();
-        let mut plan =
-            || slots.plan([Runnable { name: &name, policy: &limited, memory: 1 }].into_iter(), now);
+        let mut plan = || slots.plan([runs(&name, &limited, 1)].into_iter(), now);
         assert_eq!(plan().wants[0].max, 2);
         slots.start(&name, 1);
         slots.start(&name, 1);
-        let plan =
-            slots.plan([Runnable { name: &name, policy: &limited, memory: 1 }].into_iter(), now);
+        let plan = slots.plan([runs(&name, &limited, 1)].into_iter(), now);
         assert!(plan.wants.is_empty());
-        assert_eq!(plan.refill, Some(Duration::from_secs(30)));
+        assert_eq!(plan.again, Some(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn behind_an_open_breaker_one_is_dealt_at_its_time_and_others_go_on() {
+        let second = Duration::from_secs(1);
+        let [bad, good]: [PluginName; 2] = ["bad", "good"].map(|name| name.parse().unwrap());
+        let breaker = Some(BreakerConfig { failures: 1, probe_max: second });
+        // Slower than the probes: the rate holds them back as well.
+        let policy = Policy { breaker, rate: Some(Rate { count: 1, per: 4 * second }), ..FREE };
+        let mut slots = Slots::new(10, u64::MAX);
+        let plan = |slots: &mut Slots, now| {
+            let plugins = [runs(&bad, &policy, 1), runs(&good, &FREE, 1)];
+            let plan = slots.plan(plugins.into_iter(), now);
+            let dealt = |name| plan.wants.iter().find(|want| want.plugin == name).map(|w| w.max);
+            assert!(dealt(good.clone()).is_some_and(|dealt| dealt >= 9));
+            (dealt(bad.clone()), plan.again)
+        };
+        let now = Instant::now();
+        assert_eq!(plan(&mut slots, now), (Some(1), None));
+        assert!(!slots.start(&bad, 1));
+        slots.breaker(&bad).unwrap().end(1, false, Outcome::Trap, breaker, now);
+        slots.end(&bad, 1);
+        assert_eq!(plan(&mut slots, now), (None, Some(4 * second)));
+        assert_eq!(plan(&mut slots, now + second), (None, Some(3 * second)));
+        let now = now + 4 * second;
+        assert_eq!(plan(&mut slots, now), (Some(1), None));
+        assert!(slots.start(&bad, 1), "it is a probe");
+        assert_eq!(plan(&mut slots, now + 9 * second), (None, None), "one at a time");
+        slots.breaker(&bad).unwrap().end(1, true, Outcome::Done, breaker, now);
+        slots.end(&bad, 1);
+        assert_eq!(plan(&mut slots, now + 9 * second).0, Some(1));
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! A hint or a timer starts a look; what is found decides. New versions are made off to the side and
 //! put on the board in one atomic store; running attempts finish on what they started with. A bad
-//! file, plugin or config, is reported once and leaves the last good one in force.
+//! file, plugin or config, is reported once and leaves the last good one in force. A version that fails
+//! where the one before did not is taken back, and operators have a say through [`Wishes`].
 
 mod approve;
-mod last_good;
+mod probation;
 mod scan;
 mod shelf;
+mod verb;
+mod versions;
 mod watch;
 
 use std::{
@@ -19,12 +22,19 @@ use std::{
 
 use hookweir_event::{Digest, SourceName};
 use hookweir_host::Host;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 pub(crate) use self::approve::approve;
-use self::{last_good::LastGood, shelf::Shelf, watch::Watch};
+pub use self::verb::{Refusal, Verb, Wishes};
+use self::{
+    shelf::{Moment, Shelf},
+    verb::Wish,
+    versions::Versions,
+    watch::Watch,
+};
 use crate::{
     config::{Config, SourceConfig, Surroundings},
+    health::Health,
     live::{Board, Live, Source},
     tasks::Stop,
 };
@@ -33,8 +43,6 @@ use crate::{
 const QUIET: Duration = Duration::from_millis(200);
 /// How long a folder that is never quiet is left alone.
 const RESTLESS: Duration = Duration::from_secs(2);
-/// How often the folder is looked at without a hint: some file systems give none.
-const RESCAN: Duration = Duration::from_secs(15);
 /// How soon a look is repeated that could not decide about a file.
 const AGAIN: Duration = Duration::from_millis(250);
 
@@ -49,11 +57,23 @@ pub struct Reload {
     pending: bool,
     board: Arc<Board>,
     changed: Arc<Notify>,
+    health: Arc<Health>,
+    wishes: (Wishes, mpsc::Receiver<Wish>),
     watch: Watch,
 }
 
+/// What made the driver wake.
+enum Cause {
+    Stop,
+    Hint,
+    Rest,
+    News,
+    Wish(Wish),
+}
+
 impl Reload {
-    /// Loads what is there and puts it on a new board. `changed` is notified at each swap.
+    /// Loads what is there and puts it on a new board: first what was live before the last stop, then what
+    /// the plugins folder has. `changed` is notified at each swap; `health` tells how versions do.
     ///
     /// # Errors
     /// If the data folder can't be written. A plugin that can't be loaded is no error.
@@ -62,16 +82,35 @@ impl Reload {
         config: Config,
         host: Host,
         changed: Arc<Notify>,
+        health: Arc<Health>,
     ) -> io::Result<Self> {
-        let kept = LastGood::open(config.store.data_folder().join("last-good")).await?;
-        let mut shelf = Shelf::new(host, kept);
+        let versions = Versions::open(config.store.data_folder()).await?;
+        let mut shelf = Shelf::new(host, versions, health.clone());
+        shelf.serve_kept(&config, now()).await;
         let pending = first_look(&mut shelf, &config).await;
         let board = Arc::new(Board::from_pointee(live(&config, &shelf, None)));
         let seen = fingerprint(&config_path, &config, &Surroundings::real());
-        let watch = Watch::new();
-        let mut reload = Self { config_path, config, seen, shelf, pending, board, changed, watch };
+        let watch = Watch::new(config.host.watch);
+        let wishes = Wishes::new();
+        let mut reload = Self {
+            config_path,
+            config,
+            seen,
+            shelf,
+            pending,
+            board,
+            changed,
+            health,
+            wishes,
+            watch,
+        };
         reload.follow();
         Ok(reload)
+    }
+
+    /// Where operators' wishes are handed in.
+    pub fn wishes(&self) -> Wishes {
+        self.wishes.0.clone()
     }
 
     /// Where what is in force can be read.
@@ -82,16 +121,62 @@ impl Reload {
     /// Follows changes until `stop`.
     pub async fn run(mut self, mut stop: Stop) {
         loop {
-            let rest = if self.pending { AGAIN } else { RESCAN };
-            tokio::select! {
-                biased;
-                () = stop.asked() => return,
-                () = self.watch.hint() => self.settle_down().await,
-                () = tokio::time::sleep(rest) => {}
+            match self.next(&mut stop).await {
+                Cause::Stop => return,
+                Cause::Hint => self.settle_down().await,
+                Cause::Rest => {}
+                // The version that fails is taken back without a look at the folder.
+                Cause::News => {
+                    self.judge().await;
+                    continue;
+                }
+                Cause::Wish(wish) => {
+                    self.grant(wish).await;
+                    continue;
+                }
             }
             self.look_at_config().await;
             self.pending = self.look_at_plugins().await;
+            self.judge().await;
         }
+    }
+
+    async fn next(&mut self, stop: &mut Stop) -> Cause {
+        let rest = if self.pending { AGAIN } else { self.config.host.rescan };
+        let trial = self.shelf.probation_ends_in(Instant::now());
+        let rest = trial.map_or(rest, |trial| rest.min(trial));
+        tokio::select! {
+            biased;
+            () = stop.asked() => Cause::Stop,
+            () = self.health.news() => Cause::News,
+            Some(wish) = self.wishes.1.recv() => Cause::Wish(wish),
+            () = self.watch.hint() => Cause::Hint,
+            () = tokio::time::sleep(rest) => Cause::Rest,
+        }
+    }
+
+    async fn judge(&mut self) {
+        if self.shelf.judge(&self.config, now()).await {
+            self.publish();
+            // The file that was taken back is still in the folder: say why it is not live.
+            self.pending = true;
+        }
+    }
+
+    /// Does what an operator asks for, and answers when it is in force.
+    async fn grant(&mut self, Wish { plugin, verb, answer }: Wish) {
+        let mut done = self.shelf.obey(&plugin, &verb, &self.config, now()).await;
+        if let Ok(said) = &mut done {
+            self.publish();
+            self.pending = self.look_at_plugins().await;
+            let held = self.shelf.still_held(&plugin);
+            if let (Verb::Approve { .. }, Some(reason)) = (&verb, held) {
+                said.push_str("; it is not live: ");
+                said.push_str(&reason);
+            }
+        }
+        // Who asked may have gone.
+        let _ = answer.send(done);
     }
 
     /// Waits until hints stop coming.
@@ -104,7 +189,7 @@ impl Reload {
 
     /// Whether to look again soon.
     async fn look_at_plugins(&mut self) -> bool {
-        let looked = self.shelf.look(&self.config, Instant::now(), SystemTime::now()).await;
+        let looked = self.shelf.look(&self.config, now()).await;
         match looked {
             Ok(looked) => {
                 if looked.changed {
@@ -149,7 +234,7 @@ impl Reload {
         if !restart.is_empty() {
             return Err(format!("a change of {} needs a restart", restart.join(", ")));
         }
-        let shelf = self.shelf.under(&self.config, &config).await?;
+        let shelf = self.shelf.under(&self.config, &config, now()).await?;
         Ok((config, shelf))
     }
 
@@ -171,28 +256,29 @@ impl Reload {
     }
 }
 
-/// Looks until nothing is pending: a gateway that starts beside a half-written file waits for it a
-/// moment, and no longer. Answers whether something is pending still.
+/// The time, by both clocks.
+fn now() -> Moment {
+    Moment { now: Instant::now(), wall: SystemTime::now() }
+}
+
+/// Looks until every name that has a file has a version, or a reason for having none: a gateway that starts
+/// beside a half-written file waits for it a moment, and no longer. Answers whether something is pending
+/// still. What serves already is not waited for.
 ///
 /// Only the waiting counts, not the looks: plugins compile in them, and one that takes long must not
 /// use up the time of the next one's file, whose events would have nowhere to go.
 async fn first_look(shelf: &mut Shelf, config: &Config) -> bool {
     let mut waited = Duration::ZERO;
     loop {
-        let looked = shelf.look(config, Instant::now(), SystemTime::now()).await;
-        let pending = looked.map_or_else(
-            |error| {
+        let (pending, unserved) = match shelf.look(config, now()).await {
+            Ok(looked) => (looked.pending, looked.unserved),
+            Err(error) => {
                 tracing::warn!(folder = %config.host.dir.display(), %error, "failed to list the plugins folder");
-                true
-            },
-            |looked| looked.pending,
-        );
-        if !pending {
-            return false;
-        }
-        if waited >= RESTLESS {
-            shelf.fall_back_all(config).await;
-            return true;
+                (true, true)
+            }
+        };
+        if !unserved || waited >= RESTLESS {
+            return pending;
         }
         tokio::time::sleep(AGAIN).await;
         waited += AGAIN;

@@ -21,8 +21,12 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new() -> Self {
+    /// Without `on` there are no hints, as on a file system that gives none.
+    pub(super) fn new(on: bool) -> Self {
         let hint = Arc::new(Notify::new());
+        if !on {
+            return Self { watcher: None, folders: BTreeSet::new(), hint };
+        }
         let poke = hint.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             if event.as_ref().map_or(true, is_change) {

@@ -92,10 +92,14 @@ fn help_names_each_command_and_its_flags() {
         (&["api", "refusals"], &["<PLUGIN>", "--json", "--url", "--token-file", "--config"]),
         (&["store"], &["check", "backup", "restore"]),
         (&["store", "backup"], &["<FILE>", "--db", "--config"]),
-        (&["plugin"], &["new", "build", "check"]),
+        (&["plugin"], &["new", "build", "check", "list", "rollback", "pin", "approve"]),
         (&["plugin", "new"], &["--sdk"]),
         (&["plugin", "build"], &["--out", "--install"]),
         (&["plugin", "check"], &["--config"]),
+        (&["plugin", "list"], &["--json"]),
+        (&["plugin", "rollback"], &["[VERSION]"]),
+        (&["plugin", "pin"], &["--off", "[VERSION]"]),
+        (&["plugin", "approve"], &["--write", "[VERSION]"]),
     ] {
         help(command).succeeds(flags);
     }

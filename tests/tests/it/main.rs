@@ -11,6 +11,8 @@ mod full_disk;
 mod host;
 mod keys;
 mod layering;
+mod lifecycle;
+mod look;
 mod neighbours;
 mod operate;
 mod order;

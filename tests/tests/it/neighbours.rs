@@ -5,8 +5,9 @@ use hookweir_event::{Clock, Outcome};
 use hookweir_store::{DeliveryState, Shown};
 use hookweir_tests::{house::House, load::payment};
 
+/// Without a breaker: every event is to have all of its attempts at once.
 const QUICK: &str = "[plugins.hostile]\nmax_attempts = 2\nbackoff = \"10ms\"\nrate = \"off\"\n\
-                     cpu = \"200ms\"\n[plugins.payments]\nrate = \"off\"";
+                     cpu = \"200ms\"\nbreaker = \"off\"\n[plugins.payments]\nrate = \"off\"";
 
 fn house(sections: &str) -> House {
     let house = House::new(env!("CARGO_BIN_EXE_hookweir-under-test"), sections);

@@ -1,11 +1,13 @@
-//! `hookweir plugin`: make, build and check plugins.
+//! `hookweir plugin`: make, build and check plugins, and see to those that a gateway runs.
 
+mod approve;
 mod build;
 mod check;
+mod live;
 mod new;
 
 pub(super) use self::build::build;
-use super::Exit;
+use super::{Exit, operator::Common};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -15,6 +17,17 @@ pub(super) enum Command {
     Build(build::Args),
     /// Say what a file is, what it wants, and whether it would load under the config's grants.
     Check(check::Args),
+    /// List the running gateway's plugins: which version serves, what is wrong with the file that is there,
+    /// what became of attempts.
+    List(Common),
+    /// Serve the last good version before the live one, or the one named. The one it leaves does not come
+    /// back until it is approved or its file has other bytes.
+    Rollback(live::Which),
+    /// Hold the live version, or the one named: other files are noticed and not taken.
+    Pin(live::PinArgs),
+    /// Let a version be tried again that was turned away, show what one wants that waits for a grant, and
+    /// close the breaker.
+    Approve(approve::Args),
 }
 
 pub(super) fn run(command: Command) -> Exit {
@@ -22,5 +35,9 @@ pub(super) fn run(command: Command) -> Exit {
         Command::New(args) => new::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::List(common) => live::list(&common),
+        Command::Rollback(which) => live::rollback(&which),
+        Command::Pin(args) => live::pin(&args),
+        Command::Approve(args) => approve::run(&args),
     }
 }

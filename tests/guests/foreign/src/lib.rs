@@ -40,9 +40,7 @@ fn sent(asked: &Value) -> Result<Value, String> {
     let headers = Fields::new();
     for pair in asked["headers"].as_array().into_iter().flatten() {
         let [name, value] = [0, 1].map(|at| pair[at].as_str().unwrap_or_default());
-        headers
-            .append(&name.to_owned(), &value.as_bytes().to_vec())
-            .map_err(|error| format!("{name}: {error:?}"))?;
+        headers.append(name, value.as_bytes()).map_err(|error| format!("{name}: {error:?}"))?;
     }
     let request = OutgoingRequest::new(headers);
     let method = if text("method") == "POST" { Method::Post } else { Method::Get };
@@ -87,6 +85,7 @@ fn read(answer: &IncomingResponse) -> Result<usize, String> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what `map_err` gives")]
 fn code(code: ErrorCode) -> String {
     format!("{code:?}")
 }

@@ -6,7 +6,7 @@
 mod harm;
 mod remembered;
 
-use std::time::Duration;
+use std::{hint::black_box, time::Duration};
 
 use hookweir_sdk::prelude::*;
 
@@ -15,6 +15,9 @@ const VERSION: &str = match option_env!("GUEST_VERSION") {
     Some(version) => version,
     None => "1",
 };
+
+/// What tests write over in the built module: the same code with another temper is another version.
+static TEMPER: [u8; 12] = *b"temper: good";
 
 #[plugin(subscribe = ["test/*", "plugin.hostile/hops"])]
 fn handle(event: Event) -> Result<Outputs, Failure> {
@@ -35,6 +38,7 @@ fn handle(event: Event) -> Result<Outputs, Failure> {
         "spin" => spin(number(&event, 100)?),
         "count" => count(),
         "count-and-fail" => count().and(Err(Failure::retry("as asked"))),
+        "temper" => temper(&event),
         "state" => remembered::steps(&event.text()),
         _ => harm::done_by(&event),
     }
@@ -62,6 +66,13 @@ fn retry_until(event: &Event) -> Result<Outputs, Failure> {
     if u64::from(event.attempt()) < number(event, 2)? {
         return Err(Failure::retry("not yet"));
     }
+    Ok(outputs![echo(event)])
+}
+
+/// An echo, in a module of good temper.
+fn temper(event: &Event) -> Result<Outputs, Failure> {
+    // Read from where it lies: nothing of it may be known when this is compiled.
+    assert!(black_box(&TEMPER).ends_with(b"good"), "of ill temper");
     Ok(outputs![echo(event)])
 }
 

@@ -86,7 +86,15 @@ pub(crate) const CLOCKS: &[(&str, &str)] = &[
     ("gateway/host/src/attempt.rs", "measures an attempt's wall time"),
     ("gateway/host/src/guest.rs", "the guest's own monotonic clock"),
     ("gateway/src/cli/demo/story.rs", "a deadline for what the demo waits to see"),
+    (
+        "gateway/src/dispatch/attempt.rs",
+        "when an attempt's outcome counts for its plugin's breaker",
+    ),
     ("gateway/src/dispatch/mod.rs", "the driver of the back half"),
+    (
+        "gateway/src/dispatch/monitor.rs",
+        "turns the driver's times into those on the wall, for operators",
+    ),
     ("gateway/src/intake/receive.rs", "the driver of the front half: how long a request took"),
     ("gateway/src/reload/mod.rs", "the driver of reloads: waits until files rest"),
     ("gateway/src/toolchain/rustup.rs", "the age of a note; no part of the running gateway"),

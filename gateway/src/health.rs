@@ -1,0 +1,133 @@
+//! What became of plugins' attempts since the start: counted by outcome for operators, and by the version
+//! that ran for reload, which takes a version back that fails more than the one before it.
+//!
+//! Dispatch records, reload and admin look. Bounded: one version of each plugin that is on the board.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use hookweir_event::{Digest, Outcome, PluginName};
+use tokio::sync::Notify;
+
+/// What became of all plugins' attempts.
+#[derive(Debug, Default)]
+pub struct Health {
+    plugins: Mutex<BTreeMap<PluginName, PluginHealth>>,
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct PluginHealth {
+    outcomes: BTreeMap<&'static str, u64>,
+    run: Option<Run>,
+}
+
+/// The version that serves now, since it does.
+#[derive(Debug)]
+struct Run {
+    version: Digest,
+    tally: Tally,
+    /// Somebody waits for each outcome.
+    watched: bool,
+}
+
+/// How many attempts ended, and how many of those because the plugin's code failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Attempts that ended, in whatever way.
+    pub attempts: u64,
+    /// Traps, timeouts, limits and invalid outputs among them.
+    pub failures: u64,
+}
+
+impl Health {
+    /// An attempt ended. What ran on a version that serves no more counts for the plugin only.
+    pub fn record(&self, plugin: &PluginName, version: Digest, outcome: Outcome) {
+        let mut plugins = self.plugins();
+        let Some(health) = plugins.get_mut(plugin) else { return };
+        *health.outcomes.entry(outcome.as_str()).or_default() += 1;
+        let Some(run) = health.run.as_mut().filter(|run| run.version == version) else { return };
+        run.tally.attempts += 1;
+        run.tally.failures += u64::from(outcome.is_system_failure());
+        if run.watched {
+            self.news.notify_one();
+        }
+    }
+
+    /// A version serves from now on. Answers the tally of the one before it. What serves already goes on
+    /// with its own.
+    pub fn begin(&self, plugin: &PluginName, version: Digest, watched: bool) -> Tally {
+        let mut plugins = self.plugins();
+        let run = &mut plugins.entry(plugin.clone()).or_default().run;
+        if let Some(run) = run.as_mut().filter(|run| run.version == version) {
+            run.watched = watched;
+            return run.tally;
+        }
+        let new = Run { version, tally: Tally::default(), watched };
+        run.replace(new).map(|before| before.tally).unwrap_or_default()
+    }
+
+    /// Nobody waits for a plugin's outcomes any more.
+    pub fn unwatch(&self, plugin: &PluginName) {
+        if let Some(run) = self.plugins().get_mut(plugin).and_then(|health| health.run.as_mut()) {
+            run.watched = false;
+        }
+    }
+
+    /// How the version did that serves now.
+    pub fn tally(&self, plugin: &PluginName) -> Tally {
+        let plugins = self.plugins();
+        let run = plugins.get(plugin).and_then(|health| health.run.as_ref());
+        run.map(|run| run.tally).unwrap_or_default()
+    }
+
+    /// How often each outcome came, over all versions.
+    pub fn outcomes(&self, plugin: &PluginName) -> BTreeMap<&'static str, u64> {
+        self.plugins().get(plugin).map(|health| health.outcomes.clone()).unwrap_or_default()
+    }
+
+    /// Counts for these plugins alone from now on.
+    pub fn keep_only(&self, known: impl Fn(&PluginName) -> bool) {
+        self.plugins().retain(|plugin, _| known(plugin));
+    }
+
+    /// Returns when a watched plugin's attempt has ended.
+    pub async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    fn plugins(&self) -> MutexGuard<'_, BTreeMap<PluginName, PluginHealth>> {
+        self.plugins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_held_to_account_for_what_ran_on_it() {
+        let health = Health::default();
+        let ci: PluginName = "ci".parse().unwrap();
+        let [one, two] = [b"1", b"2"].map(|bytes| Digest::of(bytes));
+        health.record(&ci, one, Outcome::Done);
+        assert!(health.outcomes(&ci).is_empty(), "not on the board");
+        health.begin(&ci, one, false);
+        for outcome in [Outcome::Done, Outcome::Trap, Outcome::Retry] {
+            health.record(&ci, one, outcome);
+        }
+        let before = health.begin(&ci, two, true);
+        assert_eq!(before, Tally { attempts: 3, failures: 1 });
+        // One that was running still when the version was replaced.
+        health.record(&ci, one, Outcome::Trap);
+        health.record(&ci, two, Outcome::MemoryLimit);
+        assert_eq!(health.tally(&ci), Tally { attempts: 1, failures: 1 });
+        assert_eq!(health.begin(&ci, two, false), health.tally(&ci), "it goes on");
+        let outcomes = health.outcomes(&ci);
+        assert_eq!((outcomes["trap"], outcomes["done"], outcomes["memory-limit"]), (2, 1, 1));
+        health.keep_only(|_| false);
+        assert_eq!(health.tally(&ci), Tally::default());
+    }
+}

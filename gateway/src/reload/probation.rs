@@ -1,0 +1,95 @@
+//! Whether a version that replaced another keeps its place. Pure.
+//!
+//! What speaks against it are system failures, which are the code's: traps, timeouts, limits, invalid
+//! outputs. That a plugin asks for a retry or rejects an event may well be what it should do.
+
+use std::time::Duration;
+
+use crate::health::Tally;
+
+/// So many attempts are enough to trust a version.
+const ATTEMPTS: u64 = 50;
+/// So long after its first attempt a version is trusted: in this time an event that always fails has failed
+/// five times, with the default waits in between.
+pub(super) const PERIOD: Duration = Duration::from_secs(60);
+/// A version that is never given anything to do is trusted after this.
+pub(super) const IDLE: Duration = Duration::from_secs(24 * 3600);
+/// Fewer failures than these say nothing. One event that always fails makes as many, with the default of
+/// five attempts.
+const FAILURES: u64 = 5;
+/// How many times the share of failures before a version has to exceed to be taken back.
+const TIMES: u128 = 3;
+
+/// What becomes of a version on probation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// It can't be said yet.
+    Wait,
+    /// It stays.
+    Stay,
+    /// It goes.
+    Go,
+}
+
+/// `now` is what it did, `before` what the version before it did since it served; `busy` is the time since
+/// its first attempt, `age` since it went live.
+///
+/// A version of which nothing is known, such as after a restart, counts as one that never failed.
+pub(super) fn judge(now: Tally, before: Tally, busy: Option<Duration>, age: Duration) -> Judgement {
+    let share = u128::from(now.failures) * u128::from(before.attempts.max(1));
+    let bound = TIMES * u128::from(before.failures) * u128::from(now.attempts);
+    if now.failures >= FAILURES && share > bound {
+        return Judgement::Go;
+    }
+    let over = now.attempts >= ATTEMPTS || busy.is_some_and(|busy| busy >= PERIOD) || age >= IDLE;
+    if over { Judgement::Stay } else { Judgement::Wait }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(failures: u64, attempts: u64) -> Tally {
+        Tally { attempts, failures }
+    }
+
+    #[test]
+    fn a_version_goes_when_it_fails_more_than_three_times_as_often() {
+        use Judgement::{Go, Stay, Wait};
+        let second = Duration::from_secs(1);
+        for (now, before, judgement) in [
+            // Too few to say.
+            (tally(0, 0), tally(0, 0), Wait),
+            (tally(4, 4), tally(0, 100), Wait),
+            (tally(0, 49), tally(0, 100), Wait),
+            // Against one that never failed, or of which nothing is known.
+            (tally(5, 5), tally(0, 100), Go),
+            (tally(5, 50), tally(0, 1), Go),
+            (tally(5, 5), tally(0, 0), Go),
+            // As often, twice and three times as often, and more.
+            (tally(5, 49), tally(10, 100), Wait),
+            (tally(5, 50), tally(10, 100), Stay),
+            (tally(15, 50), tally(10, 100), Stay),
+            (tally(16, 50), tally(10, 100), Go),
+            // What fails every third time can't fail three times as often.
+            (tally(40, 40), tally(1, 3), Wait),
+            (tally(50, 50), tally(1, 3), Stay),
+            (tally(41, 41), tally(1, 4), Go),
+            // Far more than were waited for, since they ran at the same time.
+            (tally(5, 5000), tally(0, 100), Go),
+            (tally(1 << 60, 1 << 60), tally(1 << 60, 1 << 60), Stay),
+        ] {
+            assert_eq!(judge(now, before, Some(second), second), judgement, "{now:?} {before:?}");
+        }
+    }
+
+    #[test]
+    fn probation_ends() {
+        let judge = |busy, age| judge(tally(4, 4), tally(0, 0), busy, age);
+        let before = PERIOD - Duration::from_millis(1);
+        assert_eq!(judge(Some(before), IDLE / 2), Judgement::Wait);
+        assert_eq!(judge(Some(PERIOD), PERIOD), Judgement::Stay);
+        assert_eq!(judge(None, IDLE / 2), Judgement::Wait);
+        assert_eq!(judge(None, IDLE), Judgement::Stay);
+    }
+}

@@ -1,0 +1,95 @@
+//! Serves what the data folder keeps: at a start, before the plugins folder is looked at, and when a grant
+//! changes, from the bytes that are live rather than from whatever lies in the folder.
+
+use hookweir_event::{Digest, PluginName};
+
+use super::{Made, Moment, Shelf};
+use crate::config::{Config, PluginConfig};
+
+impl Shelf {
+    /// Every plugin serves the version that was live before the stop, from the first moment: a file that
+    /// is half copied or gone bad at a start takes nothing down. The folder is looked at after that, and a
+    /// plugin whose file is not in it goes as one whose file was removed.
+    pub(in crate::reload) async fn serve_kept(&mut self, config: &Config, moment: Moment) {
+        for (name, live) in self.versions.live() {
+            match self.made_of_kept(&name, live.version, config).await {
+                Ok(made) => self.go_live(&name, made, moment),
+                Err(reason) => tracing::warn!(
+                    plugin = %name, version = live.version.short(),
+                    "the version from before the restart can't serve: {reason}"
+                ),
+            }
+        }
+    }
+
+    /// A pinned plugin of which nothing serves, such as one whose file was gone for a while, serves what is
+    /// pinned.
+    pub(super) async fn serve_pinned(
+        &mut self,
+        name: &PluginName,
+        config: &Config,
+        moment: Moment,
+    ) {
+        let Some(pin) = self.versions.record(name).and_then(|record| record.pin) else { return };
+        match self.made_of_kept(name, pin, config).await {
+            Ok(made) => {
+                let now = moment.timestamp();
+                self.versions.note(name, |record| record.go_live(pin, now, false)).await;
+                self.go_live(name, made, moment);
+            }
+            Err(reason) => tracing::warn!(
+                plugin = %name, version = pin.short(),
+                "the pinned version can't serve: {reason}"
+            ),
+        }
+    }
+
+    /// A kept version, made anew under this config.
+    pub(super) async fn made_of_kept(
+        &self,
+        name: &PluginName,
+        version: Digest,
+        config: &Config,
+    ) -> Result<Made, String> {
+        let bytes = self.versions.read(version).await.map_err(|fault| fault.to_string())?;
+        self.prepare(name, &bytes, config).await.map_err(|refused| refused.reason())
+    }
+
+    /// The shelf under another config: versions whose grant changed are made anew.
+    ///
+    /// # Errors
+    /// If a version that serves now would not under the new config; then nothing has changed.
+    pub(in crate::reload) async fn under(
+        &self,
+        old: &Config,
+        new: &Config,
+        moment: Moment,
+    ) -> Result<Self, String> {
+        let mut shelf = self.clone();
+        let same_rule = old.host.subscriptions == new.host.subscriptions;
+        let names: Vec<_> = shelf.items.keys().cloned().collect();
+        for name in names {
+            if same_rule && grants(old, &name) == grants(new, &name) {
+                continue;
+            }
+            let item = shelf.items.entry(name.clone()).or_default();
+            // The file may be acceptable now, whatever it was before.
+            (item.key, item.file) = (None, None);
+            let serving = item.version.is_some();
+            let live = self.versions.record(&name).and_then(|record| record.live);
+            let Some(live) = live else { continue };
+            match shelf.made_of_kept(&name, live.version, new).await {
+                Ok(made) => shelf.go_live(&name, made, moment),
+                Err(reason) if serving => return Err(format!("plugins.{name}: {reason}")),
+                // It did not serve under the old config either.
+                Err(_) => {}
+            }
+        }
+        Ok(shelf)
+    }
+}
+
+/// What of the config a version is made with.
+fn grants<'c>(config: &'c Config, name: &PluginName) -> Option<&'c PluginConfig> {
+    config.plugins.get(name)
+}

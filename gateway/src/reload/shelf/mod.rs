@@ -1,0 +1,196 @@
+//! The plugins on the shelf: for each name the version that serves, the file it came from, and what
+//! is wrong with the file that is there now.
+//!
+//! `look` follows the folder, `kept` serves what the data folder keeps, `verbs` does what operators ask
+//! for, `trial` takes a version back that fails on probation. All of them end in `go_live`.
+
+mod kept;
+mod look;
+mod trial;
+mod verbs;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use hookweir_event::{Digest, Pattern, PluginName, Timestamp};
+use hookweir_host::{Exports, Host, LoadFault, Version, Wants, inspect};
+
+use self::trial::Trial;
+use super::{
+    approve::{Needs, approve},
+    scan::FileKey,
+    versions::{Versions, timestamp},
+};
+use crate::{
+    config::Config,
+    health::Health,
+    live::Plugin,
+    standing::{FileStanding, Standing},
+};
+
+/// One name.
+#[derive(Debug, Default, Clone)]
+struct Item {
+    version: Option<Version>,
+    /// What the version is sent, or what waits for one.
+    subscribe: Vec<Pattern>,
+    /// Another whenever the plugin begins anew: with a version, a grant, the operator's word.
+    generation: u64,
+    trial: Option<Trial>,
+    /// The file that was last understood, or failed to be.
+    key: Option<FileKey>,
+    /// A file that was listed but is too fresh to be read.
+    fresh: Option<FileKey>,
+    /// The file whose content did not go live.
+    file: Option<FileStanding>,
+    missing_since: Option<Instant>,
+}
+
+/// All names.
+#[derive(Debug, Clone)]
+pub(super) struct Shelf {
+    host: Host,
+    versions: Versions,
+    health: Arc<Health>,
+    items: BTreeMap<PluginName, Item>,
+    misnamed: BTreeSet<PathBuf>,
+    generations: u64,
+}
+
+/// When something happens, by the clock that never jumps and by the one on the wall.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) now: Instant,
+    pub(super) wall: SystemTime,
+}
+
+impl Moment {
+    fn timestamp(self) -> Timestamp {
+        timestamp(self.wall)
+    }
+}
+
+/// A version that can serve, and what it is sent.
+type Made = (Version, Vec<Pattern>);
+
+/// Why content did not go live.
+enum Refused {
+    /// It does not load. The file may not be complete.
+    Fault(LoadFault),
+    /// It loads and fails when it is tried; what it would have been sent is known.
+    Trial(LoadFault, Vec<Pattern>),
+    /// It wants more than it was granted.
+    Approval(Needs),
+}
+
+impl Refused {
+    fn reason(&self) -> String {
+        match self {
+            Self::Fault(fault) | Self::Trial(fault, _) => format!("failed to load: {fault}"),
+            Self::Approval(needs) => needs.to_string(),
+        }
+    }
+}
+
+impl Shelf {
+    pub(super) fn new(host: Host, versions: Versions, health: Arc<Health>) -> Self {
+        let (items, misnamed) = (BTreeMap::new(), BTreeSet::new());
+        Self { host, versions, health, items, misnamed, generations: 0 }
+    }
+
+    /// The plugins as they go on the board. Names that only the config knows are among them: their
+    /// deliveries wait for a file.
+    pub(super) fn plugins(&self, config: &Config) -> BTreeMap<PluginName, Plugin> {
+        let named = config.plugins.iter().filter(|(_, plugin)| plugin.subscribe.is_some());
+        let names: BTreeSet<_> = self.items.keys().chain(named.map(|(name, _)| name)).collect();
+        self.health.keep_only(|name| names.contains(name));
+        names.into_iter().map(|name| (name.clone(), self.plugin(name, config))).collect()
+    }
+
+    fn plugin(&self, name: &PluginName, config: &Config) -> Plugin {
+        let item = self.items.get(name).cloned().unwrap_or_default();
+        let own = config.plugins.get(name).cloned().unwrap_or_default();
+        Plugin {
+            standing: Arc::new(self.standing(name, &item)),
+            version: item.version,
+            generation: item.generation,
+            subscribe: own.subscribe.unwrap_or(item.subscribe),
+            order_by: own.order_by.map(Arc::new),
+            policy: own.policy,
+            memory: own.grant.limits.memory,
+            api: own.api,
+            record: Arc::default(),
+            verifier: own.verifier == Some(true),
+        }
+    }
+
+    fn standing(&self, name: &PluginName, item: &Item) -> Standing {
+        let record = self.versions.record(name).cloned().unwrap_or_default();
+        let live = item.version.as_ref().and(record.live);
+        Standing {
+            since: live.map(|live| live.since),
+            probation: item.trial.is_some(),
+            pinned: record.pin,
+            file: item.file.clone(),
+            earlier: record.earlier,
+            turned_away: record.turned_away,
+        }
+    }
+
+    /// Compiled, linked and tried, off to the side: nothing is in force until it goes live.
+    async fn prepare(
+        &self,
+        name: &PluginName,
+        bytes: &[u8],
+        config: &Config,
+    ) -> Result<Made, Refused> {
+        let own = config.plugins.get(name);
+        let grant = own.map(|own| own.grant.clone()).unwrap_or_default();
+        let prepared = self.host.prepare(name.clone(), bytes.to_vec(), grant).await;
+        let approval = |wants: &Wants, exports: Exports| {
+            approve(name.as_str(), wants, exports, own, config.host.subscriptions)
+        };
+        match prepared {
+            Ok(version) => match approval(version.wants(), version.exports()) {
+                Ok(subscribe) => Ok((version, subscribe)),
+                Err(needs) => Err(Refused::Approval(needs)),
+            },
+            // What it asked for may still be known, so that its deliveries can wait for a good one.
+            Err(fault) => match inspect(bytes)
+                .map(|seen| approval(&seen.wants, seen.optional_exports()))
+            {
+                Ok(Err(needs)) => Err(Refused::Approval(needs)),
+                Ok(Ok(subscribe)) if matches!(fault, LoadFault::Start(_) | LoadFault::Init(_)) => {
+                    Err(Refused::Trial(fault, subscribe))
+                }
+                _ => Err(Refused::Fault(fault)),
+            },
+        }
+    }
+
+    /// A version serves from now on: on the board with the next swap. What the record says of it was said
+    /// before.
+    fn go_live(&mut self, name: &PluginName, (version, subscribe): Made, moment: Moment) {
+        let item = self.items.entry(name.clone()).or_default();
+        let before = item.version.as_ref().map(|version| version.digest().short());
+        let patterns: Vec<_> = subscribe.iter().map(ToString::to_string).collect();
+        tracing::info!(
+            plugin = %name, version = version.digest().short(), before,
+            subscribes = patterns.join(" "), "plugin is live"
+        );
+        let trial = self.trial(name, version.digest(), moment);
+        self.generations += 1;
+        let item = self.items.entry(name.clone()).or_default();
+        let (generation, version) = (self.generations, Some(version));
+        *item = Item { version, subscribe, generation, trial, ..Item::default() };
+    }
+
+    /// The version that serves under this name.
+    fn live(&self, name: &PluginName) -> Option<Digest> {
+        self.items.get(name)?.version.as_ref().map(Version::digest)
+    }
+}
