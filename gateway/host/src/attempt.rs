@@ -1,4 +1,4 @@
-//! One call of a plugin: a fresh store and instance, driven under both clocks, and what it came to.
+//! One call of a plugin: a store and an instance, driven under both clocks, and what it came to.
 //!
 //! What it is called for is a [`Job`]: an event, a request to answer, one to verify. The limits and the
 //! books are the same for all of them.
@@ -15,11 +15,12 @@ use wasmtime::{Engine, Store, UpdateDeadline, component::Instance};
 use crate::{
     Limits, NotRun, StateReader,
     egress::Subject,
-    guest::Guest,
+    guest::{Guest, Left},
     meter::{Meter, metered},
     outcome::{self, OverCpu},
     state::State,
     version::Inner,
+    warm::{Housed, Warm},
 };
 
 /// What a call came to: for an attempt, its outputs.
@@ -108,10 +109,9 @@ pub(crate) fn store(
     store.set_hostcall_fuel(outputs.saturating_mul(2).saturating_add(HOSTCALL_BYTES));
     store.set_max_component_handles(HANDLES);
     // At each tick: is the budget spent? Then let others run.
-    store.set_epoch_deadline(1);
-    let budget = limits.cpu;
-    store.epoch_deadline_callback(move |guest| {
-        if guest.data().meter.spent_now() > budget {
+    store.epoch_deadline_callback(|guest| {
+        let guest = guest.data();
+        if guest.meter.spent_now() > guest.cpu {
             return Err(OverCpu.into());
         }
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
@@ -129,34 +129,41 @@ pub(crate) async fn bounded<T>(
     ended.map_err(|_| outcome::timed_out(limits))
 }
 
-/// One call, from an empty store to the last log line.
+/// One call, from an empty store, or one that was kept, to the last log line.
 pub(crate) async fn run<J: Job>(
     engine: &Engine,
     means: Means,
     version: &Arc<Inner>,
     limits: &Limits,
+    warm: Option<&Warm>,
     job: &J,
 ) -> Result<Ran<J::Answer>, NotRun> {
     let started = Instant::now();
-    let mut store = store(engine, version, limits, means);
-    let (meter, logs) = (Arc::clone(&store.data().meter), store.data().logs.clone());
-    let ended = bounded(Arc::clone(&meter), limits, async {
-        let instance = version.pre.instantiate_async(&mut store).await?;
-        job.call(Started { version, limits, store: &mut store, instance }).await
-    });
+    let mut housed = match warm.and_then(Warm::take) {
+        Some(mut kept) => {
+            kept.store.data_mut().begin(limits, means);
+            kept
+        }
+        None => Housed::new(store(engine, version, limits, means)),
+    };
+    let meter = Arc::clone(&housed.store.data().meter);
+    let ended = bounded(Arc::clone(&meter), limits, call(version, limits, &mut housed, job));
     let result = match ended.await {
         Ok(Ok(said)) => said,
         Ok(Err(error)) => match outcome::not_run(&error) {
             Some(fault) => return Err(fault),
-            None => Err(outcome::trapped(&error, store.data(), limits)),
+            None => Err(outcome::trapped(&error, housed.store.data(), limits)),
         },
         Err(timed_out) => Err(timed_out),
     };
-    let memory_peak = store.data().limiter.peak();
-    // A line without an end is written when its stream goes.
-    let Guest { mut state, .. } = store.into_data();
+    let Left { mut state, logs, memory_peak } = housed.store.data_mut().end();
     if let Some(reason) = state.as_mut().and_then(State::unreadable) {
         return Err(NotRun::State(reason));
+    }
+    if let (Some(warm), Ok(_) | Err(Failure { outcome: Outcome::Retry | Outcome::Reject, .. })) =
+        (warm, &result)
+    {
+        warm.keep(housed);
     }
     let state = match (state, &result) {
         (Some(state), Ok(_)) => state.into_changes(),
@@ -164,6 +171,22 @@ pub(crate) async fn run<J: Job>(
         (Some(state), Err(failure)) if failure.outcome == Outcome::Reject => state.into_reads(),
         _ => Vec::new(),
     };
-    let logs = logs.lock().finish();
     Ok(Ran { result, state, wall: started.elapsed(), cpu: meter.spent(), memory_peak, logs })
+}
+
+/// Starts the guest, unless it has been, and calls it.
+async fn call<J: Job>(
+    version: &Inner,
+    limits: &Limits,
+    housed: &mut Housed,
+    job: &J,
+) -> Said<J::Answer> {
+    let Housed { store, instance, .. } = housed;
+    // From here: a kept store's last tick is long ago.
+    store.set_epoch_deadline(1);
+    let instance = match *instance {
+        Some(instance) => instance,
+        None => *instance.insert(version.pre.instantiate_async(&mut *store).await?),
+    };
+    job.call(Started { version, limits, store, instance }).await
 }

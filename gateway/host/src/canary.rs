@@ -32,6 +32,7 @@ pub(crate) async fn fly(
     };
     let mut store = store(engine, version, &version.limits, means);
     let meter = Arc::clone(&store.data().meter);
+    store.set_epoch_deadline(1);
     let trial = bounded(meter, &version.limits, async {
         let instance = version.pre.instantiate_async(&mut store).await?;
         let lifecycle = match version.interfaces.check(&mut store, &instance) {

@@ -80,8 +80,8 @@ fn base(cache: Option<Cache>) -> Config {
 fn pool(settings: &Settings) -> Result<InstanceAllocationStrategy, HostError> {
     let memory = usize::try_from(settings.memory_max)
         .map_err(|_| HostError::Engine("memory_max is larger than the address space".into()))?;
-    let Settings { instances, api_instances, verifier_instances, .. } = *settings;
-    let instances = [api_instances, verifier_instances, CANARIES]
+    let Settings { instances, api_instances, verifier_instances, warm_instances, .. } = *settings;
+    let instances = [api_instances, verifier_instances, warm_instances, CANARIES]
         .into_iter()
         .fold(instances, u32::saturating_add);
     let mut pool = PoolingAllocationConfig::new();

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hookweir_event::{Clock, LogLevel, PluginName, Timestamp};
+use hookweir_event::{Clock, LogLevel, LogLine, PluginName, Timestamp};
 use serde_json::Value;
 use wasmtime::{
     Engine,
@@ -44,6 +44,8 @@ const FIELDS_BYTES: usize = 64 << 10;
 pub(crate) struct Guest {
     pub(crate) limiter: Limiter,
     pub(crate) meter: Arc<Meter>,
+    /// CPU time that the call may take.
+    pub(crate) cpu: Duration,
     pub(crate) logs: SharedLogs,
     /// None in a call that has no state.
     pub(crate) state: Option<State>,
@@ -61,6 +63,14 @@ struct Wasi {
     table: ResourceTable,
     http: WasiHttpCtx,
     hooks: Hooks,
+    streams: [Stdio; 2],
+}
+
+/// What a call leaves behind.
+pub(crate) struct Left {
+    pub(crate) state: Option<State>,
+    pub(crate) logs: Vec<LogLine>,
+    pub(crate) memory_peak: u64,
 }
 
 /// Shared with the streams that stand for stdout and stderr.
@@ -81,6 +91,7 @@ impl Guest {
         Self {
             limiter: Limiter::new(limits.memory),
             meter: Arc::default(),
+            cpu: limits.cpu,
             logs: SharedLogs(Arc::new(Mutex::new(Logs::new(limits)))),
             state,
             subject,
@@ -90,6 +101,32 @@ impl Guest {
             clock,
             started: Instant::now(),
             wasi: None,
+        }
+    }
+
+    /// Another call in a guest that was kept: all that is a call's own is new; its memory is not.
+    pub(crate) fn begin(&mut self, limits: &Limits, means: Means) {
+        self.limiter.begin();
+        // What it has of stdout and stderr writes to the same lines.
+        *self.logs.lock() = Logs::new(limits);
+        let (limiter, logs, wasi) = (&mut self.limiter, self.logs.clone(), self.wasi.take());
+        let limiter = std::mem::replace(limiter, Limiter::new(0));
+        *self = Self { limiter, logs, wasi, ..Self::new(Arc::clone(&self.version), limits, means) };
+        if self.wasi.is_some() {
+            let requests = self.requests();
+            self.wasi().hooks = Hooks(requests);
+        }
+    }
+
+    /// Takes what a call leaves behind.
+    pub(crate) fn end(&mut self) -> Left {
+        if let Some(wasi) = &self.wasi {
+            wasi.streams.iter().for_each(Stdio::finish);
+        }
+        Left {
+            state: self.state.take(),
+            logs: self.logs.lock().finish(),
+            memory_peak: self.limiter.peak(),
         }
     }
 
@@ -123,9 +160,11 @@ impl Guest {
         self.wasi.get_or_insert_with(|| {
             let mut table = ResourceTable::new();
             table.set_max_capacity(HANDLES);
+            let [stdout, stderr] =
+                [LogLevel::Info, LogLevel::Warn].map(|level| Stdio::new(self.logs.clone(), level));
             let ctx = WasiCtx::builder()
-                .stdout(Stdio::new(self.logs.clone(), LogLevel::Info))
-                .stderr(Stdio::new(self.logs.clone(), LogLevel::Warn))
+                .stdout(stdout.clone())
+                .stderr(stderr.clone())
                 .max_random_size(u64::from(RANDOM_MAX))
                 .wall_clock(WallClock(self.clock.clone()))
                 .allow_tcp(false)
@@ -134,7 +173,7 @@ impl Guest {
                 .build();
             let mut http = WasiHttpCtx::new();
             http.set_field_size_limit(FIELDS_BYTES);
-            Box::new(Wasi { ctx, table, http, hooks: Hooks(requests) })
+            Box::new(Wasi { ctx, table, http, hooks: Hooks(requests), streams: [stdout, stderr] })
         })
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     job::{Handle, Respond, Verify},
     ticker::Ticker,
     version::Inner,
+    warm::Warm,
 };
 
 /// Runs plugins. One per process; cheap to clone.
@@ -42,6 +43,8 @@ struct Shared {
     api_slots: Semaphore,
     verifier_slots: Semaphore,
     canaries: Semaphore,
+    /// For instances that are kept between calls.
+    warm_room: Arc<Semaphore>,
 }
 
 /// How full the host is.
@@ -77,6 +80,7 @@ impl Host {
             api_slots: Semaphore::new(settings.api_instances as usize),
             verifier_slots: Semaphore::new(settings.verifier_instances as usize),
             canaries: Semaphore::new(CANARIES as usize),
+            warm_room: Arc::new(Semaphore::new(settings.warm_instances as usize)),
             engine,
             linkers,
             compiler,
@@ -112,7 +116,7 @@ impl Host {
         let version = self.link(name, compiled, grant)?;
         let _turn = self.0.canaries.acquire().await.map_err(|_| NotRun::ShuttingDown)?;
         let _ticking = self.0.ticker.ticking();
-        canary::fly(&self.0.engine, &self.0.clock, &version.0).await?;
+        canary::fly(&self.0.engine, &self.0.clock, &version.inner).await?;
         Ok(version)
     }
 
@@ -130,7 +134,8 @@ impl Host {
         // The names of the exports; their types are known when it is instantiated.
         let interfaces = Interfaces::find(&pre)?;
         let egress = Arc::new(Egress::new(name.clone(), &grant, &*self.0.network));
-        Ok(Version(Arc::new(Inner {
+        let warm = Arc::new(Warm::new(grant.limits.reuse, Arc::clone(&self.0.warm_room)));
+        let inner = Inner {
             name,
             digest: compiled.inspection.digest,
             wants: compiled.inspection.wants,
@@ -140,10 +145,11 @@ impl Host {
             egress,
             pre,
             interfaces,
-        })))
+        };
+        Ok(Version { inner: Arc::new(inner), warm })
     }
 
-    /// One attempt in a fresh instance.
+    /// One attempt, in a fresh instance unless the limits let one serve more.
     ///
     /// Drive it on the guests' own runtime: a guest holds its thread for up to a tick at a time.
     /// Dropping the future ends the attempt and leaves nothing behind.
@@ -158,7 +164,8 @@ impl Host {
             TryAcquireError::Closed => NotRun::ShuttingDown,
         })?;
         let means = Means { subject: Some(Subject::of(event)), ..self.means() };
-        self.run(version, version.limits(), means, &Handle { event, attempt }).await
+        self.run(version, version.limits(), means, Some(&version.warm), &Handle { event, attempt })
+            .await
     }
 
     /// The plugin's answer to a request, in a fresh instance. It sees its state; what it changed there
@@ -175,7 +182,7 @@ impl Host {
     ) -> Result<Ran<Response>, NotRun> {
         let limits = version.limits().for_api();
         let _slot = turn(&self.0.api_slots, &limits).await?;
-        self.run(version, &limits, self.means(), &Respond(request)).await
+        self.run(version, &limits, self.means(), Some(&version.warm), &Respond(request)).await
     }
 
     /// What the plugin says of a request: genuine, or why not. It runs in a fresh instance under limits
@@ -194,7 +201,7 @@ impl Host {
         let _slot = turn(&self.0.verifier_slots, &limits).await?;
         let closed = Some("a verifier has no network");
         let means = Means { state: None, closed, ..self.means() };
-        self.run(version, &limits, means, &Verify(request)).await
+        self.run(version, &limits, means, None, &Verify(request)).await
     }
 
     /// What a call is lent if nothing is kept from it.
@@ -208,11 +215,12 @@ impl Host {
         version: &Version,
         limits: &Limits,
         means: Means,
+        warm: Option<&Warm>,
         job: &J,
     ) -> Result<Ran<J::Answer>, NotRun> {
         let Shared { engine, ticker, .. } = &*self.0;
         let _ticking = ticker.ticking();
-        let run = attempt::run(engine, means, &version.0, limits, job);
+        let run = attempt::run(engine, means, &version.inner, limits, warm, job);
         // The store of a call that panics is dropped with it, so nothing half done is seen again.
         match AssertUnwindSafe(run).catch_unwind().await {
             Ok(ran) => ran,

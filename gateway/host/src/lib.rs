@@ -31,6 +31,7 @@ mod stdio;
 mod ticker;
 mod version;
 mod wants;
+mod warm;
 
 pub use attempt::Ran;
 pub use egress::{

@@ -24,6 +24,12 @@ impl Limiter {
         Self { max, used: 0, peak: 0, refused: None }
     }
 
+    /// Another call of a guest that keeps what it has.
+    pub(crate) fn begin(&mut self) {
+        self.peak = self.used;
+        self.refused = None;
+    }
+
     /// The most it had at a time.
     pub(crate) fn peak(&self) -> u64 {
         self.peak

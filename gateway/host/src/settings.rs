@@ -23,6 +23,8 @@ pub struct Settings {
     pub api_instances: u32,
     /// How many requests plugins can verify at the same time, in instances of their own.
     pub verifier_instances: u32,
+    /// How many instances are kept between calls, of all plugins whose limits ask for it.
+    pub warm_instances: u32,
     /// The most memory that any plugin's limit may allow; a pool slot's size.
     pub memory_max: u64,
     /// How many plugins compile at the same time.
@@ -43,6 +45,8 @@ impl Default for Settings {
             api_instances: 32,
             // Two for each of eight sources; each is done within 50 ms of CPU time.
             verifier_instances: 16,
+            // Each holds its memory for as long as nobody calls it.
+            warm_instances: 16,
             // Components from interpreters (JavaScript, Python) ask for a few hundred MiB.
             memory_max: 512 * MIB,
             // One at a time leaves the other cores to events.
@@ -93,6 +97,9 @@ pub struct Limits {
     pub state_bytes: u64,
     /// Its requests.
     pub http: HttpLimits,
+    /// How many calls one instance may serve. At 1 each call has a fresh one, and nothing that one event
+    /// left in memory is there for the next.
+    pub reuse: u32,
 }
 
 impl Default for Limits {
@@ -114,6 +121,7 @@ impl Default for Limits {
             // A million small entries: a database is for more.
             state_bytes: 64 * MIB,
             http: HttpLimits::default(),
+            reuse: 1,
         }
     }
 }

@@ -39,6 +39,13 @@ impl Stdio {
     pub(crate) fn new(logs: SharedLogs, level: LogLevel) -> Self {
         Self(Arc::new(Inner { logs, level, rest: Mutex::default() }))
     }
+
+    /// Writes a last line that has no line break. For when the call is over: the guest may hold the
+    /// stream longer.
+    pub(crate) fn finish(&self) {
+        let mut rest = self.0.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.line(&mut rest);
+    }
 }
 
 impl Inner {
@@ -59,14 +66,6 @@ impl Inner {
             self.logs.lock().write(self.level, text, &[]);
         }
         rest.clear();
-    }
-}
-
-impl Drop for Inner {
-    /// A last line without a line break.
-    fn drop(&mut self) {
-        let mut rest = std::mem::take(&mut self.rest);
-        self.line(rest.get_mut().unwrap_or_else(PoisonError::into_inner));
     }
 }
 

@@ -6,12 +6,18 @@ use hookweir_event::{Digest, PluginName};
 use serde_json::{Map, Value};
 use wasmtime::component::InstancePre;
 
-use crate::{Exports, Limits, Wants, egress::Egress, guest::Guest, interfaces::Interfaces};
+use crate::{
+    Exports, Limits, Wants, egress::Egress, guest::Guest, interfaces::Interfaces, warm::Warm,
+};
 
 /// One version of a plugin. Cheap to clone; the compiled code goes when the last clone goes, so
 /// running attempts finish on the version they started with.
 #[derive(Clone)]
-pub struct Version(pub(crate) Arc<Inner>);
+pub struct Version {
+    pub(crate) inner: Arc<Inner>,
+    /// Apart, since what is kept there holds the rest.
+    pub(crate) warm: Arc<Warm>,
+}
 
 pub(crate) struct Inner {
     pub(crate) name: PluginName,
@@ -29,32 +35,32 @@ pub(crate) struct Inner {
 impl Version {
     /// The plugin's name.
     pub fn name(&self) -> &PluginName {
-        &self.0.name
+        &self.inner.name
     }
 
     /// The digest of the file's bytes: which version it is.
     pub fn digest(&self) -> Digest {
-        self.0.digest
+        self.inner.digest
     }
 
     /// What it wants.
     pub fn wants(&self) -> &Wants {
-        &self.0.wants
+        &self.inner.wants
     }
 
     /// Which of the optional interfaces it exports.
     pub fn exports(&self) -> Exports {
-        self.0.interfaces.exports()
+        self.inner.interfaces.exports()
     }
 
     /// What one attempt may use.
     pub fn limits(&self) -> &Limits {
-        &self.0.limits
+        &self.inner.limits
     }
 }
 
 impl fmt::Debug for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Version({} {})", self.0.name, self.0.digest.short())
+        write!(f, "Version({} {})", self.inner.name, self.inner.digest.short())
     }
 }

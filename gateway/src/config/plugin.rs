@@ -227,6 +227,8 @@ fn read_limits(limits: &mut Limits, section: &Section<'_, '_>) {
     set(&mut limits.wall, duration("timeout"));
     set(&mut limits.api_wall, duration("api_timeout"));
     set(&mut limits.cpu, duration("cpu"));
+    let reuse = section.get("reuse").and_then(|node| node.number(1..1_000_001));
+    set(&mut limits.reuse, reuse.and_then(|number| u32::try_from(number).ok()));
     set(&mut limits.outputs, count("outputs", 10_001));
     set(&mut limits.output_bytes, size("outputs_max"));
     set(&mut limits.log_lines, count("log_lines", 100_001));
