@@ -295,7 +295,7 @@ async fn a_busy_api_does_not_stop_events_nor_they_the_api() {
     let mut spinning = JoinSet::new();
     for _ in 0..4 {
         let client = client.clone();
-        spinning.spawn(async move { client.post("desk/spin?n=2000", "").await });
+        spinning.spawn(async move { client.post("desk/spin?n=3000", "").await });
     }
     let sent = sender.send("order.paid", "1", b"A1").await.unwrap().id().unwrap();
     house.until_event(sent, "an event beside a busy api", is_done).await;
