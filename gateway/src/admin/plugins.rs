@@ -160,7 +160,8 @@ impl From<Refusal> for Fault {
                 (StatusCode::BAD_REQUEST, "no_version")
             }
             Refusal::Grant(_) => (StatusCode::CONFLICT, "needs_grant"),
-            Refusal::NoEarlier
+            Refusal::NoFile
+            | Refusal::NoEarlier
             | Refusal::Live(_)
             | Refusal::NotLive
             | Refusal::Pinned(_)

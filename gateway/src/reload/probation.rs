@@ -14,7 +14,8 @@ const ATTEMPTS: u64 = 50;
 pub(super) const PERIOD: Duration = Duration::from_secs(60);
 /// A version that is never given anything to do is trusted after this.
 pub(super) const IDLE: Duration = Duration::from_secs(24 * 3600);
-/// Fewer failures than these say nothing: two poisonous events make as many.
+/// Fewer failures than these say nothing. One event that always fails makes as many, with the default of
+/// five attempts.
 const FAILURES: u64 = 5;
 /// How many times the share of failures before a version has to exceed to be taken back.
 const TIMES: u128 = 3;

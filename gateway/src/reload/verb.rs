@@ -44,6 +44,9 @@ pub enum Refusal {
         /// What may have been meant.
         near: Option<String>,
     },
+    /// It is known, and its file is gone.
+    #[error("its file is not in the plugins folder, and nothing serves without one")]
+    NoFile,
     /// No version is kept before the live one.
     #[error("there is no earlier version to go back to")]
     NoEarlier,

@@ -208,7 +208,7 @@ async fn what_was_rolled_back_stays_away_over_restarts_until_it_is_approved() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pin_holds_a_version_over_restarts_and_new_files() {
-    let house = house("");
+    let house = house("[plugins.absent]\nsubscribe = [\"github/push\"]\n");
     let mut gateway = house.start().await;
     let one = guests::wasm("hostile");
     until_live(&house, &one).await;
@@ -234,6 +234,8 @@ async fn a_pin_holds_a_version_over_restarts_and_new_files() {
     let log = house.log().len();
     fs::remove_file(house.plugins().join("hostile.wasm")).unwrap();
     house.until_log(log, &["plugin was removed"]).await;
+    let said = say(&house, &["plugin", "pin", "absent"]).unwrap_err();
+    assert!(said.contains("its file is not in the plugins folder"), "{said}");
     house.put("hostile", &version(3));
     until_live(&house, &one).await;
     assert!(gateway.stop().await.success());

@@ -105,11 +105,12 @@ fn merge_table(into: &mut Table, add: &Table, path: &str, taken: &mut Vec<String
     }
 }
 
-/// The same item, to stand at the end of the file wherever it stood where it comes from.
+/// The same item, to stand by itself at the end of the file wherever it stood where it comes from.
 fn apart(item: &Item) -> Item {
     let mut item = item.clone();
     if let Item::Table(table) = &mut item {
         table.set_position(None);
+        table.decor_mut().set_prefix("\n");
         for (_, below) in table.iter_mut() {
             *below = apart(below);
         }
@@ -139,7 +140,7 @@ mod tests {
         let config = "# Ours.\n[server]\nlisten = \"127.0.0.1:1\"  # here\n";
         let merged = merge(config, ADD).unwrap();
         assert!(merged.starts_with(config), "{merged}");
-        assert!(merged.trim_end().ends_with(ADD), "{merged}");
+        assert!(merged.ends_with(&format!("# here\n\n{ADD}\n")), "{merged}");
 
         let config =
             "[plugins.ci]\nrate = \"off\" # fast\n\n[plugins.other]\n# last\nrate = \"off\"\n";

@@ -176,7 +176,9 @@ impl Shelf {
                 item.subscribe = subscribe;
             }
         }
-        if why == NotLive::Failed {
+        let record = self.versions.record(name);
+        let known = record.and_then(|record| record.away(digest));
+        if why == NotLive::Failed && known.is_none_or(|known| known.reason != reason) {
             let (reason, at) = (reason.clone(), moment.timestamp());
             let away = TurnedAway { version: digest, cause: Cause::Load, reason, at };
             self.versions.note(name, |record| record.turn_away(away)).await;

@@ -25,7 +25,7 @@ impl Shelf {
         moment: Moment,
     ) -> Result<String, Refusal> {
         if !self.items.contains_key(name) {
-            return Err(self.unknown(name));
+            return Err(self.unknown(name, config));
         }
         let said = match verb {
             Verb::Rollback { to } => self.roll_back(name, to.as_deref(), config, moment).await?,
@@ -40,7 +40,10 @@ impl Shelf {
         Ok(said)
     }
 
-    fn unknown(&self, name: &PluginName) -> Refusal {
+    fn unknown(&self, name: &PluginName, config: &Config) -> Refusal {
+        if self.versions.record(name).is_some() || config.plugins.contains_key(name) {
+            return Refusal::NoFile;
+        }
         let names = self.items.keys().map(PluginName::as_str);
         Refusal::NoPlugin { near: near(name.as_str(), names).map(str::to_owned) }
     }
