@@ -14,11 +14,20 @@ const ATTEMPTS: u64 = 50;
 pub(super) const PERIOD: Duration = Duration::from_secs(60);
 /// A version that is never given anything to do is trusted after this.
 pub(super) const IDLE: Duration = Duration::from_secs(24 * 3600);
-/// Fewer failures than these say nothing. One event that always fails makes as many, with the default of
-/// five attempts.
+/// So many failures say enough, however many attempts an event has.
 const FAILURES: u64 = 5;
+/// Fewer say nothing.
+const FAILURES_MIN: u64 = 2;
 /// How many times the share of failures before a version has to exceed to be taken back.
 const TIMES: u128 = 3;
+
+/// How many failures it takes: one fewer than an event's attempts where that is less, so that an event that
+/// fails from its first attempt on has one left for the version before. Where an event has so few that it
+/// can't be saved, nothing is gained by haste.
+fn enough(max_attempts: u32) -> u64 {
+    let left = u64::from(max_attempts).saturating_sub(1);
+    if left < FAILURES_MIN { FAILURES } else { left.min(FAILURES) }
+}
 
 /// What becomes of a version on probation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,14 +40,20 @@ pub(super) enum Judgement {
     Go,
 }
 
-/// `now` is what it did, `before` what the version before it did since it served; `busy` is the time since
-/// its first attempt, `age` since it went live.
+/// `now` is what it did, `before` what the version before it did since it served; an event has `max_attempts`;
+/// `busy` is the time since its first attempt, `age` since it went live.
 ///
 /// A version of which nothing is known, such as after a restart, counts as one that never failed.
-pub(super) fn judge(now: Tally, before: Tally, busy: Option<Duration>, age: Duration) -> Judgement {
+pub(super) fn judge(
+    now: Tally,
+    before: Tally,
+    max_attempts: u32,
+    busy: Option<Duration>,
+    age: Duration,
+) -> Judgement {
     let share = u128::from(now.failures) * u128::from(before.attempts.max(1));
     let bound = TIMES * u128::from(before.failures) * u128::from(now.attempts);
-    if now.failures >= FAILURES && share > bound {
+    if now.failures >= enough(max_attempts) && share > bound {
         return Judgement::Go;
     }
     let over = now.attempts >= ATTEMPTS || busy.is_some_and(|busy| busy >= PERIOD) || age >= IDLE;
@@ -79,13 +94,27 @@ mod tests {
             (tally(5, 5000), tally(0, 100), Go),
             (tally(1 << 60, 1 << 60), tally(1 << 60, 1 << 60), Stay),
         ] {
-            assert_eq!(judge(now, before, Some(second), second), judgement, "{now:?} {before:?}");
+            assert_eq!(
+                judge(now, before, 100, Some(second), second),
+                judgement,
+                "{now:?} {before:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_event_that_fails_from_the_first_has_an_attempt_left_for_the_version_before() {
+        for (max_attempts, failures) in [(1, 5), (2, 5), (3, 2), (4, 3), (5, 4), (6, 5), (100, 5)] {
+            let judge =
+                |n| judge(tally(n, n), tally(0, 9), max_attempts, Some(Duration::ZERO), PERIOD);
+            assert_eq!(judge(failures - 1), Judgement::Wait, "{max_attempts}");
+            assert_eq!(judge(failures), Judgement::Go, "{max_attempts}");
         }
     }
 
     #[test]
     fn probation_ends() {
-        let judge = |busy, age| judge(tally(4, 4), tally(0, 0), busy, age);
+        let judge = |busy, age| judge(tally(4, 4), tally(0, 0), 100, busy, age);
         let before = PERIOD - Duration::from_millis(1);
         assert_eq!(judge(Some(before), IDLE / 2), Judgement::Wait);
         assert_eq!(judge(Some(PERIOD), PERIOD), Judgement::Stay);

@@ -66,7 +66,9 @@ impl Shelf {
             let trial = *trial;
             let passed = |since: Instant| moment.now.saturating_duration_since(since);
             let busy = trial.busy_since.map(passed);
-            match judge(tally, trial.baseline, busy, passed(trial.since)) {
+            let own = config.plugins.get(&name);
+            let attempts = own.map(|own| own.policy).unwrap_or_default().max_attempts;
+            match judge(tally, trial.baseline, attempts, busy, passed(trial.since)) {
                 Judgement::Wait => continue,
                 Judgement::Stay => self.end_probation(&name).await,
                 Judgement::Go => self.take_back(&name, trial, tally, config, moment).await,
