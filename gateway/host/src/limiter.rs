@@ -72,8 +72,13 @@ impl ResourceLimiter for Limiter {
         &mut self,
         current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            let more = (desired.saturating_sub(current) as u64).saturating_mul(ELEMENT);
+            self.refused = Some(self.used.saturating_add(more));
+            return Ok(false);
+        }
         Ok(self.grow(current, desired, ELEMENT))
     }
 

@@ -14,6 +14,7 @@ mod versions;
 mod watch;
 
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -179,17 +180,19 @@ impl Reload {
         let _ = answer.send(done);
     }
 
-    /// Waits until hints stop coming.
+    /// Waits until hints stop coming, or all that changed is known to be complete.
     async fn settle_down(&self) {
         let deadline = Instant::now() + RESTLESS;
-        while Instant::now() < deadline
+        while !self.watch.is_settled()
+            && Instant::now() < deadline
             && tokio::time::timeout(QUIET, self.watch.hint()).await.is_ok()
         {}
     }
 
     /// Whether to look again soon.
     async fn look_at_plugins(&mut self) -> bool {
-        let looked = self.shelf.look(&self.config, now()).await;
+        let complete = self.watch.take_complete();
+        let looked = self.shelf.look(&self.config, now(), &complete).await;
         match looked {
             Ok(looked) => {
                 if looked.changed {
@@ -270,7 +273,7 @@ fn now() -> Moment {
 async fn first_look(shelf: &mut Shelf, config: &Config) -> bool {
     let mut waited = Duration::ZERO;
     loop {
-        let (pending, unserved) = match shelf.look(config, now()).await {
+        let (pending, unserved) = match shelf.look(config, now(), &BTreeSet::new()).await {
             Ok(looked) => (looked.pending, looked.unserved),
             Err(error) => {
                 tracing::warn!(folder = %config.host.dir.display(), %error, "failed to list the plugins folder");

@@ -31,6 +31,8 @@ pub(super) struct Found {
     pub(super) key: FileKey,
     /// How long ago it was last written.
     pub(super) age: Duration,
+    /// Whether its writer is known to be done with it.
+    pub(super) complete: bool,
 }
 
 impl FileKey {
@@ -78,7 +80,7 @@ pub(super) async fn list(dir: &Path, now: SystemTime) -> io::Result<Listing> {
         let age = metadata.modified().ok().and_then(|then| now.duration_since(then).ok());
         // A time in the future says nothing: such a file is not waited for.
         let age = age.unwrap_or(Duration::MAX);
-        let found = Found { key: FileKey::of(&metadata), age, path };
+        let found = Found { key: FileKey::of(&metadata), age, path, complete: false };
         listing.plugins.insert(name, found);
     }
     Ok(listing)

@@ -1,34 +1,83 @@
 //! Hints from the system that a watched folder changed. Only hints: they may be missing (network
 //! file systems) or meaningless, so a rescan decides and comes by itself every so often anyway.
+//!
+//! Where the system says that a file was closed by its writer or renamed to its place, it is complete, and
+//! nobody has to wait and see.
 
 use std::{
     collections::BTreeSet,
+    ffi::OsString,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use notify::{
     Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
-    event::{AccessKind, AccessMode},
+    event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode},
 };
 use tokio::sync::Notify;
+
+/// Files that are told apart; beyond it one waits and sees.
+const FILES_MAX: usize = 1000;
 
 /// Watches folders, never files: a file that is replaced takes its watch with it.
 pub(super) struct Watch {
     watcher: Option<RecommendedWatcher>,
     folders: BTreeSet<PathBuf>,
     hint: Arc<Notify>,
+    files: Arc<Mutex<Files>>,
+}
+
+/// What is known of files that changed since the last look, by their names.
+#[derive(Debug, Default)]
+struct Files {
+    /// Somebody may still be writing to them.
+    open: BTreeSet<OsString>,
+    /// Complete.
+    complete: BTreeSet<OsString>,
+}
+
+impl Files {
+    fn note(&mut self, event: &Event) {
+        let names = event.paths.iter().filter_map(|path| path.file_name());
+        for name in names.map(ToOwned::to_owned) {
+            match event.kind {
+                EventKind::Access(AccessKind::Close(AccessMode::Write))
+                | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
+                    self.open.remove(&name);
+                    if self.complete.len() < FILES_MAX {
+                        self.complete.insert(name);
+                    }
+                }
+                EventKind::Create(CreateKind::File | CreateKind::Any)
+                | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any) => {
+                    self.complete.remove(&name);
+                    if self.open.len() < FILES_MAX {
+                        self.open.insert(name);
+                    }
+                }
+                EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
+                    self.open.remove(&name);
+                    self.complete.remove(&name);
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 impl Watch {
     /// Without `on` there are no hints, as on a file system that gives none.
     pub(super) fn new(on: bool) -> Self {
-        let hint = Arc::new(Notify::new());
+        let (hint, files) = (Arc::new(Notify::new()), Arc::new(Mutex::<Files>::default()));
         if !on {
-            return Self { watcher: None, folders: BTreeSet::new(), hint };
+            return Self { watcher: None, folders: BTreeSet::new(), hint, files };
         }
-        let poke = hint.clone();
+        let (poke, noted) = (hint.clone(), files.clone());
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if let Ok(event) = &event {
+                noted.lock().unwrap_or_else(PoisonError::into_inner).note(event);
+            }
             if event.as_ref().map_or(true, is_change) {
                 poke.notify_one();
             }
@@ -36,7 +85,7 @@ impl Watch {
         let watcher = watcher
             .map_err(|error| tracing::warn!(%error, "no change notifications; looking regularly instead"))
             .ok();
-        Self { watcher, folders: BTreeSet::new(), hint }
+        Self { watcher, folders: BTreeSet::new(), hint, files }
     }
 
     /// Watches exactly these folders from now on.
@@ -59,6 +108,21 @@ impl Watch {
     pub(super) async fn hint(&self) {
         self.hint.notified().await;
     }
+
+    /// Whether all files that are known to have changed are known to be complete.
+    pub(super) fn is_settled(&self) -> bool {
+        let files = self.files();
+        files.open.is_empty() && !files.complete.is_empty()
+    }
+
+    /// The names of the files that are complete, for one look.
+    pub(super) fn take_complete(&self) -> BTreeSet<OsString> {
+        std::mem::take(&mut *self.files()).complete
+    }
+
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Whether an event can mean a change. Reading a plugin emits an access event itself: taking that
@@ -74,6 +138,36 @@ fn is_change(event: &Event) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_complete_when_its_writer_has_closed_it_or_it_was_renamed() {
+        use notify::event::DataChange;
+        let (create, write) = (
+            EventKind::Create(CreateKind::File),
+            EventKind::Modify(ModifyKind::Data(DataChange::Any)),
+        );
+        let close = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        let moved = EventKind::Modify(ModifyKind::Name(RenameMode::To));
+        let gone = EventKind::Modify(ModifyKind::Name(RenameMode::From));
+        let settled = |events: &[(EventKind, &str)]| {
+            let watch = Watch::new(false);
+            for (kind, name) in events {
+                watch.files().note(&Event::new(*kind).add_path(Path::new("/p").join(name)));
+            }
+            let settled = watch.is_settled();
+            let complete = watch.take_complete();
+            assert!(!watch.is_settled(), "said once");
+            settled
+                .then(|| complete.into_iter().map(|n| n.into_string().unwrap()).collect::<Vec<_>>())
+        };
+        assert_eq!(settled(&[(create, "a"), (write, "a")]), None);
+        assert_eq!(settled(&[(create, "a"), (write, "a"), (close, "a")]), Some(vec!["a".into()]));
+        assert_eq!(settled(&[(close, "a"), (write, "b")]), None, "another is being written");
+        assert_eq!(settled(&[(close, "a"), (write, "a")]), None, "it is written to again");
+        let renamed = [(create, ".a"), (write, ".a"), (close, ".a"), (gone, ".a"), (moved, "a")];
+        assert_eq!(settled(&renamed), Some(vec!["a".into()]));
+        assert_eq!(settled(&[]), None);
+    }
 
     #[test]
     fn reading_a_file_is_no_change() {

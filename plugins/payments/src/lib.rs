@@ -39,7 +39,7 @@ struct PaymentFailed {
 }
 
 #[plugin(subscribe = ["stripe/payment_intent.*"])]
-fn handle(event: Event) -> Result<Outputs, Failure> {
+pub(crate) fn handle(event: Event) -> Result<Outputs, Failure> {
     match event.event_type() {
         "payment_intent.succeeded" => paid(&event, read(&event)?),
         "payment_intent.payment_failed" => failed(read(&event)?),

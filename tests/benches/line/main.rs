@@ -10,9 +10,11 @@
 
 mod accepts;
 mod beside;
+mod calls;
 mod figures;
 mod load;
 mod process;
+mod swaps;
 mod through;
 mod traffic;
 mod wrk;
@@ -63,8 +65,12 @@ enum Part {
     Accepts,
     /// Events through a plugin, from the signature to done; with --peers, beside the peer
     Through,
-    /// Answers beside a plugin that spins, beside a quiet gateway
+    /// Answers beside 64 guests that spin, beside a quiet gateway
     Beside,
+    /// One call of a plugin: native, in a kept instance, in a fresh one
+    Calls,
+    /// How long a swap takes, and what an idle plugin costs
+    Swaps,
 }
 
 impl Flags {
@@ -112,6 +118,12 @@ async fn measure(flags: &Flags) {
     }
     if flags.measures(Part::Beside) {
         show(beside::measure(flags).await);
+    }
+    if flags.measures(Part::Calls) {
+        show(calls::measure(flags).await);
+    }
+    if flags.measures(Part::Swaps) {
+        show(swaps::measure(flags).await);
     }
     if flags.json {
         println!("{}", json!({ "configuration": configuration, "sections": sections }));

@@ -418,3 +418,50 @@ async fn wasi_http_goes_the_same_way() {
     assert_eq!(scene.inner.connections(), 0);
     scene.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_is_handed_over_ends_the_attempt_at_most() {
+    let once = format!("{GRANT}max_attempts = 1\nbreaker = \"off\"\n");
+    let foreign = "[plugins.foreign]\nhttp = [\"http://api.test\"]\nmax_attempts = 1\n";
+    let scene = Scene::start(
+        &["reach", "foreign"],
+        &format!("{once}{foreign}subscribe = [\"github/push\"]\n"),
+    )
+    .await;
+    for function in [
+        "log",
+        "config",
+        "secrets",
+        "get",
+        "set",
+        "set-key",
+        "delete",
+        "increment",
+        "keys",
+        "url",
+        "header",
+        "body",
+        "secret",
+    ] {
+        let shown = scene.over("huge", &json!(function)).await;
+        let attempt = &shown.deliveries[0].attempts[0].attempt;
+        assert!(
+            matches!(
+                attempt.outcome,
+                Outcome::Done | Outcome::Retry | Outcome::Reject | Outcome::Invalid
+            ),
+            "{function}: {attempt:?}"
+        );
+        let message = attempt.message.as_deref().unwrap_or_default();
+        assert!(message.len() < 2000, "{function}: {} bytes", message.len());
+    }
+    let bomb =
+        scene.house.sender("github").send("push", "bomb", br#"{"bomb":true}"#).await.unwrap();
+    let over = |shown: &Shown| shown.deliveries[0].state == DeliveryState::Dead;
+    let shown = scene.house.until_event(bomb.id().unwrap(), "the end of the bomb", over).await;
+    assert_eq!(shown.deliveries[0].attempts[0].attempt.outcome, Outcome::Trap, "{shown:#?}");
+    // And the next one is served.
+    assert_eq!(scene.answer(url("http://api.test/")).await["status"], 200);
+    assert!(scene.api.came().iter().all(|came| came.line.len() < 100), "nothing huge was sent");
+    scene.end().await;
+}

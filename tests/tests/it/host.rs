@@ -261,6 +261,62 @@ async fn a_full_pool_runs_nothing_and_recovers() {
     assert_eq!(tried.unwrap_err(), LoadFault::NotRun(NotRun::ShuttingDown));
 }
 
+/// What the guest says of how often its instance was called.
+async fn uses(version: &Version, body: &str) -> String {
+    let ran = call(version, "uses", body).await;
+    let said = String::from_utf8(ran.result.unwrap().remove(0).body).unwrap();
+    // The lines of one call are not those of another.
+    assert_eq!(ran.logs.len(), 1, "{:?}", ran.logs);
+    assert_eq!(ran.logs[0].text, format!("use {said}"));
+    said
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_call_has_a_fresh_instance_unless_one_may_serve_more() {
+    let fresh = hostile().await;
+    for _ in 0..3 {
+        assert_eq!(uses(&fresh, "").await, "1");
+    }
+    let grant = limits(Limits { reuse: 3, ..Limits::default() });
+    let reused = version("hostile", grant).await;
+    let mut said = Vec::new();
+    for _ in 0..7 {
+        said.push(uses(&reused, "").await);
+    }
+    assert_eq!(said, ["1", "2", "3", "1", "2", "3", "1"]);
+    // What fails by itself is no reason for a fresh one, and a trap is.
+    assert_eq!(failure(&reused, "reject", "").await.outcome, Outcome::Reject);
+    assert_eq!(uses(&reused, "").await, "2");
+    assert_eq!(failure(&reused, "panic", "").await.outcome, Outcome::Trap);
+    assert_eq!(uses(&reused, "").await, "1");
+    // An answer that broke a limit is one too.
+    assert_eq!(failure(&reused, "many-outputs", "").await.outcome, Outcome::Invalid);
+    assert_eq!(uses(&reused, "").await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kept_instance_has_each_calls_limits_anew() {
+    let cpu = Duration::from_millis(100);
+    let grant = limits(Limits { reuse: 100, cpu, log_lines: 1, ..Limits::default() });
+    let reused = version("hostile", grant).await;
+    for number in 1..=6 {
+        assert_eq!(uses(&reused, "40").await, number.to_string(), "240 ms in all");
+    }
+    assert_eq!(failure(&reused, "loop", "").await.outcome, Outcome::CpuLimit);
+    assert_eq!(uses(&reused, "").await, "1");
+    // Calls at the same time are in instances of their own.
+    let calls = (0..3).map(|_| {
+        let reused = reused.clone();
+        tokio::spawn(async move { uses(&reused, "40").await })
+    });
+    let mut said = Vec::new();
+    for call in calls.collect::<Vec<_>>() {
+        said.push(call.await.unwrap());
+    }
+    said.sort();
+    assert_eq!(said, ["1", "1", "2"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_stays_flat_over_ten_thousand_calls() {
     let hostile = hostile().await;

@@ -1,6 +1,8 @@
 //! A plugin can hurt only itself (guarantee 6): each kind of harm is an outcome in the store, while
 //! the plugin beside it and ingress go on. And the fates: retry, reject, waits, hops.
 
+use std::time::{Duration, Instant};
+
 use hookweir_event::{Clock, Outcome};
 use hookweir_store::{DeliveryState, Shown};
 use hookweir_tests::{house::House, load::payment};
@@ -73,6 +75,47 @@ async fn ingress_goes_on_beside_a_spinning_plugin() {
     }
     let counts = house.reader().counts().await.unwrap();
     assert!(counts.leased > 0, "nothing was spinning any more: {counts:?}");
+    gateway.kill();
+}
+
+/// The 99th of 100 answers' times.
+async fn p99(house: &House, round: u32) -> Duration {
+    let github = house.sender("github");
+    let mut times = Vec::new();
+    for number in 0..100 {
+        let started = Instant::now();
+        let reply = github.send("push", &format!("{round}-{number}"), b"{}").await.unwrap();
+        assert_eq!(reply.status, 202);
+        times.push(started.elapsed());
+    }
+    times.sort();
+    times[98]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn beside_64_spinning_guests_answers_take_at_most_ten_times_as_long() {
+    let spinning = "[plugins.hostile]\nmax_attempts = 1\nrate = \"off\"\nconcurrency = 64\nbreaker = \"off\"\n\
+                    cpu = \"20s\"\ntimeout = \"20s\"";
+    let house = house(spinning);
+    let gateway = house.start().await;
+    // Other tests run beside this one: the best of three is what the gateway can do.
+    let mut quiet = Duration::MAX;
+    for round in 0..3 {
+        quiet = quiet.min(p99(&house, round).await);
+    }
+    let hostile = house.sender("test");
+    for number in 0..64 {
+        assert_eq!(hostile.send("loop", &number.to_string(), b"").await.unwrap().status, 202);
+    }
+    house.until("64 spinning attempts", |counts| counts.leased >= 64).await;
+    let mut loud = Duration::MAX;
+    for round in 3..6 {
+        loud = loud.min(p99(&house, round).await);
+    }
+    let counts = house.reader().counts().await.unwrap();
+    assert!(counts.leased >= 64, "some had ended: {counts:?}");
+    let most = quiet.max(Duration::from_millis(2)) * 10;
+    assert!(loud <= most, "{loud:?} beside them, {quiet:?} without");
     gateway.kill();
 }
 

@@ -41,6 +41,29 @@ async fn a_refused_memory_is_remembered_when_the_guest_aborts() {
 }
 
 #[tokio::test]
+async fn memories_and_tables_count_together() {
+    // Four megabytes at a time, in two memories by turns: each alone is below the limit.
+    let grow = |memory: &str| {
+        format!(
+            "(if (i32.eq (memory.grow {memory} (i32.const 64)) (i32.const -1)) (then unreachable))"
+        )
+    };
+    let bomb = format!("(loop {} {} (br 0)) unreachable", grow("$b"), grow("$c"));
+    let version = prepare(core(&bomb, None, "(memory $b 1) (memory $c 1)")).await.unwrap();
+    let ran = host().call(&version, &event(), 1).await.unwrap();
+    let failure = ran.result.unwrap_err();
+    assert_eq!(failure.outcome, Outcome::MemoryLimit, "{failure:?}");
+    let limit = version.limits().memory;
+    assert!(ran.memory_peak <= limit && ran.memory_peak > limit / 2, "{}", ran.memory_peak);
+
+    let grow = "(if (i32.eq (table.grow $t (ref.null func) (i32.const 9999)) (i32.const -1)) (then unreachable))";
+    let bomb = format!("(loop {grow} (br 0)) unreachable");
+    let version = prepare(core(&bomb, None, "(table $t 1 funcref)")).await.unwrap();
+    let failure = host().call(&version, &event(), 1).await.unwrap().result.unwrap_err();
+    assert_eq!(failure.outcome, Outcome::MemoryLimit, "{failure:?}");
+}
+
+#[tokio::test]
 async fn a_result_that_points_nowhere_is_a_trap() {
     let version = prepare(core("(i32.const -16)", None, "")).await.unwrap();
     let failure = host().call(&version, &event(), 1).await.unwrap().result.unwrap_err();

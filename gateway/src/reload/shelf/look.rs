@@ -1,7 +1,7 @@
 //! Looks at the plugins folder and follows it: what is new is prepared and goes live, what is bad or held
 //! back is named once, what is gone is taken off the shelf.
 
-use std::{collections::BTreeSet, io, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, ffi::OsString, io, path::PathBuf, time::Duration};
 
 use hookweir_event::{Digest, PluginName};
 use hookweir_host::Version;
@@ -34,7 +34,7 @@ pub(in crate::reload) struct Looked {
 }
 
 impl Shelf {
-    /// Looks at the folder and follows it.
+    /// Looks at the folder and follows it. The files named `complete` are not waited for.
     ///
     /// # Errors
     /// If the folder can't be listed; then everything stays as it is.
@@ -42,8 +42,12 @@ impl Shelf {
         &mut self,
         config: &Config,
         moment: Moment,
+        complete: &BTreeSet<OsString>,
     ) -> io::Result<Looked> {
-        let listing = scan::list(&config.host.dir, moment.wall).await?;
+        let mut listing = scan::list(&config.host.dir, moment.wall).await?;
+        for found in listing.plugins.values_mut() {
+            found.complete = found.path.file_name().is_some_and(|name| complete.contains(name));
+        }
         self.name_misnamed(listing.misnamed);
         let mut looked = Looked::default();
         for (name, found) in &listing.plugins {
@@ -80,7 +84,7 @@ impl Shelf {
             return;
         }
         // Fresh, and not seen the same before: whoever writes it may not be finished.
-        if found.age < SETTLED_AFTER && item.fresh != Some(found.key) {
+        if found.age < SETTLED_AFTER && !found.complete && item.fresh != Some(found.key) {
             item.fresh = Some(found.key);
             looked.wait(item.version.as_ref());
             return;

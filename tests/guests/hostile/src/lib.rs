@@ -6,7 +6,11 @@
 mod harm;
 mod remembered;
 
-use std::{hint::black_box, time::Duration};
+use std::{
+    hint::black_box,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    time::Duration,
+};
 
 use hookweir_sdk::prelude::*;
 
@@ -39,6 +43,7 @@ fn handle(event: Event) -> Result<Outputs, Failure> {
         "count" => count(),
         "count-and-fail" => count().and(Err(Failure::retry("as asked"))),
         "temper" => temper(&event),
+        "uses" => uses(number(&event, 0)?),
         "state" => remembered::steps(&event.text()),
         _ => harm::done_by(&event),
     }
@@ -89,6 +94,16 @@ fn log_each_level() -> Result<Outputs, Failure> {
 fn count() -> Result<Outputs, Failure> {
     let sum = state::increment("counted", 1)?;
     Ok(outputs![Output::new("counted", sum.to_string())])
+}
+
+/// Says how often this instance has been called, after it was busy for so many milliseconds, and leaves a
+/// line without an end.
+fn uses(millis: u64) -> Result<Outputs, Failure> {
+    static USES: AtomicU32 = AtomicU32::new(0);
+    let uses = USES.fetch_add(1, Relaxed) + 1;
+    log::info!("use {uses}");
+    spin(millis)?;
+    Ok(outputs![Output::new("uses", uses.to_string())])
 }
 
 /// Is busy for so many milliseconds.

@@ -53,9 +53,36 @@ fn handle(event: Event) -> Result<Outputs, Failure> {
             }
             Ok(outputs![])
         }
+        "huge" => Ok(outputs![Output::new("huge", huge(&event.text())?)]),
         "read" => Ok(outputs![Output::new("secret", secrets::get(&event.text())?)]),
         other => Err(Failure::reject(format!("no behaviour `{other}`"))),
     }
+}
+
+/// Hands eight megabytes to one of the host's functions.
+fn huge(function: &str) -> Result<String, Failure> {
+    let huge = "x".repeat(8 << 20);
+    Ok(match function {
+        "log" => {
+            log::info!("{huge}");
+            "logged".to_owned()
+        }
+        "config" => format!("{:?}", config::get(&huge)),
+        "secrets" => secrets::get(&huge)?,
+        "get" => format!("{:?}", state::get(&huge)?),
+        "set" => format!("{:?}", state::set("key", &huge)?),
+        "set-key" => format!("{:?}", state::set(&huge, "value")?),
+        "delete" => state::delete(&huge)?.to_string(),
+        "increment" => state::increment(&huge, 1)?.to_string(),
+        "keys" => state::keys(&huge, Some(&huge), 10)?.len().to_string(),
+        "url" => http::get(format!("http://api.test/{huge}")).send()?.status().to_string(),
+        "header" => http::get("http://api.test/").header("x", &huge).send()?.status().to_string(),
+        "body" => http::post("http://api.test/").body(huge).send()?.status().to_string(),
+        "secret" => {
+            http::get("http://api.test/").secret_header("x", huge).send()?.status().to_string()
+        }
+        other => return Err(Failure::reject(format!("no function `{other}`"))),
+    })
 }
 
 impl Step {

@@ -20,7 +20,14 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("hookweir-ci", &[]),
     (
         "hookweir-tests",
-        &["hookweir", "hookweir-event", "hookweir-verify", "hookweir-store", "hookweir-host"],
+        &[
+            "hookweir",
+            "hookweir-event",
+            "hookweir-verify",
+            "hookweir-store",
+            "hookweir-host",
+            "hookweir-sdk",
+        ],
     ),
 ];
 
