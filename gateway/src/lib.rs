@@ -20,6 +20,7 @@ pub mod learned;
 pub mod live;
 pub mod log;
 pub mod order;
+mod patient;
 mod plugin_state;
 pub mod readiness;
 pub mod record;

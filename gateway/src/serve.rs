@@ -21,7 +21,10 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
-use crate::tasks::{Spawner, Stop};
+use crate::{
+    patient::Patient,
+    tasks::{Spawner, Stop},
+};
 
 /// What one listener grants its peers.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +45,8 @@ const HEADERS_MAX: usize = 128;
 const STREAMS_MAX: u32 = 128;
 /// An HTTP/2 peer that is silent for this long is asked whether it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// How long a peer may leave an answer unread before its connection is closed.
+const UNREAD_MAX: Duration = Duration::from_secs(30);
 /// How long to wait after accepting failed, which is when the process is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -76,7 +81,8 @@ where
             let answer = handler(request, peer);
             async move { Ok::<_, Infallible>(answer.await) }
         });
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let stream = TokioIo::new(Patient::new(stream, UNREAD_MAX));
+        let connection = builder.serve_connection(stream, service).into_owned();
         let connection = open.watch(connection);
         spawner.ingress(async move {
             // What ends a connection early is the peer's affair; each request is logged itself.

@@ -95,6 +95,9 @@ const HANDLES: usize = 1000;
 /// What a guest may hand over in one host call beside its outputs: a log line, a key.
 const HOSTCALL_BYTES: usize = 1 << 20;
 
+/// What the requests of one `send-all` may hand over together, if one alone may not have more.
+const SEND_ALL_BYTES: u64 = 16 << 20;
+
 /// A store in which all limits hold.
 pub(crate) fn store(
     engine: &Engine,
@@ -104,9 +107,12 @@ pub(crate) fn store(
 ) -> Store<Guest> {
     let mut store = Store::new(engine, Guest::new(Arc::clone(version), limits, means));
     store.limiter(|guest| &mut guest.limiter);
-    // Twice the outputs' limit, so that one that is over it gets a message that says so.
-    let outputs = usize::try_from(limits.output_bytes).unwrap_or(usize::MAX);
-    store.set_hostcall_fuel(outputs.saturating_mul(2).saturating_add(HOSTCALL_BYTES));
+    // Twice the outputs' limit, so that one that is over it gets a message that says so; and all bodies of
+    // one `send-all`.
+    let outputs = limits.output_bytes.saturating_mul(2);
+    let most = outputs.max(limits.http.request_bytes).max(SEND_ALL_BYTES);
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    store.set_hostcall_fuel(most.saturating_add(HOSTCALL_BYTES));
     store.set_max_component_handles(HANDLES);
     // At each tick: is the budget spent? Then let others run.
     store.epoch_deadline_callback(|guest| {
@@ -139,7 +145,7 @@ pub(crate) async fn run<J: Job>(
     job: &J,
 ) -> Result<Ran<J::Answer>, NotRun> {
     let started = Instant::now();
-    let mut housed = match warm.and_then(Warm::take) {
+    let mut housed = match warm.and_then(|warm| warm.take(started)) {
         Some(mut kept) => {
             kept.store.data_mut().begin(limits, means);
             kept
@@ -163,7 +169,7 @@ pub(crate) async fn run<J: Job>(
     if let (Some(warm), Ok(_) | Err(Failure { outcome: Outcome::Retry | Outcome::Reject, .. })) =
         (warm, &result)
     {
-        warm.keep(housed);
+        warm.keep(housed, Instant::now());
     }
     let state = match (state, &result) {
         (Some(state), Ok(_)) => state.into_changes(),

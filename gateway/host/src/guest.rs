@@ -40,6 +40,9 @@ const HANDLES: usize = 256;
 /// Bytes of one set of headers in wasi:http, with what the host needs to keep it.
 const FIELDS_BYTES: usize = 64 << 10;
 
+/// Bytes of answers after which a guest is not kept for another call.
+const RECEIVED_MAX: u64 = 64 << 20;
+
 /// Everything that belongs to one call and goes with it.
 pub(crate) struct Guest {
     pub(crate) limiter: Limiter,
@@ -52,6 +55,8 @@ pub(crate) struct Guest {
     subject: Option<Subject>,
     closed: Option<&'static str>,
     requests: Option<Arc<Requests>>,
+    /// Bytes of answers, over all of its calls.
+    received: u64,
     version: Arc<Inner>,
     clock: Clock,
     started: Instant,
@@ -97,6 +102,7 @@ impl Guest {
             subject,
             closed,
             requests: None,
+            received: 0,
             version,
             clock,
             started: Instant::now(),
@@ -111,7 +117,8 @@ impl Guest {
         *self.logs.lock() = Logs::new(limits);
         let (limiter, logs, wasi) = (&mut self.limiter, self.logs.clone(), self.wasi.take());
         let limiter = std::mem::replace(limiter, Limiter::new(0));
-        *self = Self { limiter, logs, wasi, ..Self::new(Arc::clone(&self.version), limits, means) };
+        let (received, version) = (self.received, Arc::clone(&self.version));
+        *self = Self { limiter, logs, wasi, received, ..Self::new(version, limits, means) };
         if self.wasi.is_some() {
             let requests = self.requests();
             self.wasi().hooks = Hooks(requests);
@@ -123,11 +130,21 @@ impl Guest {
         if let Some(wasi) = &self.wasi {
             wasi.streams.iter().for_each(Stdio::finish);
         }
+        if let Some(requests) = self.requests.take() {
+            requests.end();
+            self.received = self.received.saturating_add(requests.received());
+        }
         Left {
             state: self.state.take(),
             logs: self.logs.lock().finish(),
             memory_peak: self.limiter.peak(),
         }
+    }
+
+    /// Whether it may hold more of answers than another call should begin with: a guest can keep what it
+    /// was sent by wasi:http.
+    pub(crate) fn is_worn(&self) -> bool {
+        self.received > RECEIVED_MAX
     }
 
     pub(crate) fn plugin(&self) -> &PluginName {

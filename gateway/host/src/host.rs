@@ -21,7 +21,7 @@ use crate::{
     job::{Handle, Respond, Verify},
     ticker::Ticker,
     version::Inner,
-    warm::Warm,
+    warm::{Warm, WarmRoom},
 };
 
 /// Runs plugins. One per process; cheap to clone.
@@ -44,7 +44,7 @@ struct Shared {
     verifier_slots: Semaphore,
     canaries: Semaphore,
     /// For instances that are kept between calls.
-    warm_room: Arc<Semaphore>,
+    warm_room: Arc<WarmRoom>,
 }
 
 /// How full the host is.
@@ -80,7 +80,7 @@ impl Host {
             api_slots: Semaphore::new(settings.api_instances as usize),
             verifier_slots: Semaphore::new(settings.verifier_instances as usize),
             canaries: Semaphore::new(CANARIES as usize),
-            warm_room: Arc::new(Semaphore::new(settings.warm_instances as usize)),
+            warm_room: Arc::new(WarmRoom::new(settings.warm_instances)),
             engine,
             linkers,
             compiler,
@@ -134,7 +134,7 @@ impl Host {
         // The names of the exports; their types are known when it is instantiated.
         let interfaces = Interfaces::find(&pre)?;
         let egress = Arc::new(Egress::new(name.clone(), &grant, &*self.0.network));
-        let warm = Arc::new(Warm::new(grant.limits.reuse, Arc::clone(&self.0.warm_room)));
+        let warm = Warm::new(grant.limits.reuse, &self.0.warm_room);
         let inner = Inner {
             name,
             digest: compiled.inspection.digest,
@@ -182,7 +182,8 @@ impl Host {
     ) -> Result<Ran<Response>, NotRun> {
         let limits = version.limits().for_api();
         let _slot = turn(&self.0.api_slots, &limits).await?;
-        self.run(version, &limits, self.means(), Some(&version.warm), &Respond(request)).await
+        let means = Means { subject: Subject::of_request(request), ..self.means() };
+        self.run(version, &limits, means, Some(&version.warm), &Respond(request)).await
     }
 
     /// What the plugin says of a request: genuine, or why not. It runs in a fresh instance under limits

@@ -35,8 +35,8 @@ mod warm;
 
 pub use attempt::Ran;
 pub use egress::{
-    HttpFault, HttpGrant, HttpLimits, HttpOrigin, Network, NoNetwork, OriginError, SecretGrant,
-    SecretText, Sending, Transport,
+    Allowance, HttpFault, HttpGrant, HttpLimits, HttpOrigin, Network, NoNetwork, OriginError,
+    SecretGrant, SecretText, Sending, Transport,
 };
 pub use fault::{HostError, LoadFault, NotRun};
 pub use host::{Gauges, Host};

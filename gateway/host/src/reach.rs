@@ -19,7 +19,7 @@ use crate::{
 impl Host for Guest {
     async fn send(&mut self, request: OutgoingRequest) -> Result<IncomingResponse, HttpError> {
         let requests = self.requests();
-        let ready = requests.prepare(wish(request));
+        let ready = requests.prepare(requests.number(), wish(request));
         answer(requests.send(ready).await)
     }
 

@@ -2,12 +2,13 @@
 //!
 //! The operator asks for it by saying how many calls one may serve; without that each call gets a fresh
 //! instance. A kept one is used by one call at a time, and is gone after a trap, a timeout or an answer
-//! that broke a limit, after its calls are used up, and with its version. What the guest left in its
-//! memory is there in its next call: that is the price.
+//! that broke a limit, after its calls are used up, after a minute without any, and with its version. What
+//! the guest left in its memory is there in its next call: that is the price.
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -15,13 +16,27 @@ use wasmtime::{Store, component::Instance};
 
 use crate::guest::Guest;
 
+/// How long one is kept that nobody calls, while others want its room.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// The room for kept instances, of all versions: each has a slot of the pool.
+pub(crate) struct WarmRoom {
+    places: Arc<Semaphore>,
+    versions: Mutex<Vec<Weak<Warm>>>,
+}
+
 /// One version's kept instances.
 pub(crate) struct Warm {
     /// How many calls one serves; 1: none is kept.
     uses: u32,
-    idle: Mutex<Vec<(Housed, OwnedSemaphorePermit)>>,
-    /// Of all versions: each kept instance has a slot of the pool.
-    room: Arc<Semaphore>,
+    idle: Mutex<Vec<Idle>>,
+    room: Arc<WarmRoom>,
+}
+
+struct Idle {
+    housed: Housed,
+    since: Instant,
+    _place: OwnedSemaphorePermit,
 }
 
 /// A guest's store, and its instance once it has started.
@@ -37,31 +52,64 @@ impl Housed {
     }
 }
 
+impl WarmRoom {
+    pub(crate) fn new(places: u32) -> Self {
+        Self { places: Arc::new(Semaphore::new(places as usize)), versions: Mutex::default() }
+    }
+
+    /// A place; if there is none, those that nobody has called for long make room.
+    fn place(&self, now: Instant) -> Option<OwnedSemaphorePermit> {
+        let place = || Arc::clone(&self.places).try_acquire_owned().ok();
+        place().or_else(|| {
+            let versions: Vec<_> = self.versions().iter().filter_map(Weak::upgrade).collect();
+            versions.iter().for_each(|version| version.drop_old(now));
+            place()
+        })
+    }
+
+    fn versions(&self) -> MutexGuard<'_, Vec<Weak<Warm>>> {
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Warm {
-    pub(crate) fn new(uses: u32, room: Arc<Semaphore>) -> Self {
-        Self { uses, idle: Mutex::default(), room }
+    pub(crate) fn new(uses: u32, room: &Arc<WarmRoom>) -> Arc<Self> {
+        let warm = Arc::new(Self { uses, idle: Mutex::default(), room: Arc::clone(room) });
+        if uses > 1 {
+            let mut versions = room.versions();
+            versions.retain(|version| version.strong_count() > 0);
+            versions.push(Arc::downgrade(&warm));
+        }
+        warm
     }
 
     /// The instance that was kept last: its memory is the likeliest to be in the caches.
-    pub(crate) fn take(&self) -> Option<Housed> {
+    pub(crate) fn take(&self, now: Instant) -> Option<Housed> {
         if self.uses <= 1 {
             return None;
         }
-        self.idle().pop().map(|(housed, _)| housed)
+        let idle = self.idle().pop()?;
+        (now.saturating_duration_since(idle.since) < IDLE_MAX).then_some(idle.housed)
     }
 
     /// Keeps an instance whose call went well, if it may serve another and there is room.
-    pub(crate) fn keep(&self, mut housed: Housed) {
+    pub(crate) fn keep(&self, mut housed: Housed, now: Instant) {
         housed.used += 1;
-        if housed.used >= self.uses {
+        if housed.used >= self.uses || housed.store.data().is_worn() {
             return;
         }
-        if let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
-            self.idle().push((housed, room));
+        if let Some(place) = self.room.place(now) {
+            self.idle().push(Idle { housed, since: now, _place: place });
         }
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Housed, OwnedSemaphorePermit)>> {
+    fn drop_old(&self, now: Instant) {
+        let is_old = |idle: &mut Idle| now.saturating_duration_since(idle.since) >= IDLE_MAX;
+        // Dropped when nobody waits for the lock any more.
+        let _old: Vec<_> = self.idle().extract_if(.., is_old).collect();
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

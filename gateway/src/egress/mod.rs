@@ -3,6 +3,7 @@
 //! were resolved and connected to as checked, size and time bounded.
 
 mod address;
+mod bounded;
 mod names;
 mod plugins;
 mod trust;
@@ -21,20 +22,22 @@ use ipnet::IpNet;
 use thiserror::Error;
 
 pub use self::names::Names;
-use self::names::Resolver;
+use self::{bounded::Bounded, names::Resolver};
 pub(crate) use self::{plugins::Roads, trust::Trust};
 
 /// For everything: resolving, connecting, TLS, the answer. SNS waits 15 s for ours.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// For connecting to one address.
 const CONNECT: Duration = Duration::from_secs(2);
+/// Connections for keys, at a time.
+const CONNECTIONS_MAX: usize = 16;
 /// The largest document. A set of keys has a few KiB.
 const DOCUMENT_MAX: usize = 256 * 1024;
 
 /// Fetches documents.
 #[derive(Clone)]
 pub(crate) struct Web {
-    client: Client<HttpsConnector<HttpConnector<Resolver>>, Empty<Bytes>>,
+    client: Client<Connector, Empty<Bytes>>,
     also: Arc<[IpNet]>,
     pub(crate) trust: Trust,
 }
@@ -67,7 +70,7 @@ impl Web {
     pub(crate) fn new(roots: Option<&str>, also: &[IpNet], names: Names) -> Result<Self, String> {
         let trust = Trust::new(roots)?;
         let also: Arc<[IpNet]> = also.into();
-        let connector = connector(Resolver::new(names, also.clone()), &trust);
+        let connector = connector(Resolver::new(names, also.clone()), &trust, CONNECTIONS_MAX);
         let connector = connector.map_err(|error| error.to_string())?;
         // Keys are fetched once an hour; a connection kept open would serve nobody.
         let client =
@@ -122,17 +125,18 @@ impl Web {
     }
 }
 
-/// Connects to what `resolver` finds, with TLS where the URL says so.
-fn connector(
-    resolver: Resolver,
-    trust: &Trust,
-) -> Result<HttpsConnector<HttpConnector<Resolver>>, rustls::Error> {
+/// How connections are made.
+type Connector = HttpsConnector<Bounded<HttpConnector<Resolver>>>;
+
+/// Connects to what `resolver` finds, with TLS where the URL says so; at most so many connections are open.
+fn connector(resolver: Resolver, trust: &Trust, most: usize) -> Result<Connector, rustls::Error> {
     let mut connector = HttpConnector::new_with_resolver(resolver);
     connector.enforce_http(false);
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(CONNECT));
     let builder = HttpsConnectorBuilder::new().with_tls_config(trust.client()?);
-    Ok(builder.https_or_http().enable_http1().wrap_connector(connector))
+    let builder = builder.https_or_http().enable_http1();
+    Ok(builder.wrap_connector(Bounded::new(connector, most)))
 }
 
 /// An error with its causes: the outermost says least.

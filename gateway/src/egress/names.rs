@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     fmt, io,
-    net::SocketAddr,
+    net::{SocketAddr, ToSocketAddrs as _},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -12,6 +12,7 @@ use std::{
 
 use hyper_util::client::legacy::connect::dns::Name;
 use ipnet::IpNet;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 
 use super::address;
@@ -45,9 +46,10 @@ impl Names {
         Self(Source::Asked(Arc::new(answer)))
     }
 
-    async fn resolve(self, name: &str) -> io::Result<Vec<SocketAddr>> {
+    /// `place` is held until the system has answered, whether or not anybody waits for it still.
+    async fn resolve(self, name: &str, place: OwnedSemaphorePermit) -> io::Result<Vec<SocketAddr>> {
         match self.0 {
-            Source::System => Ok(tokio::net::lookup_host((name, 0)).await?.collect()),
+            Source::System => system(name.to_owned(), place).await,
             Source::Asked(answer) => Ok(answer(name)),
             Source::Table(names) => match names.get(name) {
                 Some(address) => Ok(vec![*address]),
@@ -56,6 +58,21 @@ impl Names {
         }
     }
 }
+
+/// Asks the system, which blocks a thread and can't be hurried.
+async fn system(name: String, place: OwnedSemaphorePermit) -> io::Result<Vec<SocketAddr>> {
+    let asked = tokio::task::spawn_blocking(move || {
+        let found = (name.as_str(), 0).to_socket_addrs().map(Iterator::collect);
+        drop(place);
+        found
+    });
+    asked.await.map_err(io::Error::other)?
+}
+
+/// None of a name's addresses may be connected to.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("none of its addresses is public or granted")]
+pub(super) struct NotAllowed;
 
 impl fmt::Debug for Names {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -68,12 +85,17 @@ impl fmt::Debug for Names {
 pub(super) struct Resolver {
     names: Names,
     also: Arc<[IpNet]>,
+    places: Arc<Semaphore>,
 }
+
+/// Names that one resolver asks for at the same time. Its own: a name that nobody answers for holds up
+/// whoever wants it.
+const LOOKUPS_MAX: usize = 8;
 
 impl Resolver {
     /// Lets public addresses pass, and those of `also`.
     pub(super) fn new(names: Names, also: Arc<[IpNet]>) -> Self {
-        Self { names, also }
+        Self { names, also, places: Arc::new(Semaphore::new(LOOKUPS_MAX)) }
     }
 }
 
@@ -87,14 +109,14 @@ impl Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let Self { names, also } = self.clone();
+        let Self { names, also, places } = self.clone();
         Box::pin(async move {
-            let found = names.resolve(name.as_str()).await?;
+            let place = places.acquire_owned().await.map_err(io::Error::other)?;
+            let found = names.resolve(name.as_str(), place).await?;
             let allowed: Vec<_> =
                 found.into_iter().filter(|a| address::allowed(a.ip(), &also)).collect();
             if allowed.is_empty() {
-                let refused = "none of its addresses is public or granted";
-                return Err(io::Error::new(io::ErrorKind::PermissionDenied, refused));
+                return Err(io::Error::other(NotAllowed));
             }
             Ok(allowed.into_iter())
         })

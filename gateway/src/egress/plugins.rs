@@ -4,23 +4,28 @@
 
 use std::{error::Error, fmt, io, net::IpAddr, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use hookweir_host::{HttpFault, Network, Sending, Transport};
+use bytes::{Bytes, BytesMut};
+use hookweir_host::{Allowance, HttpFault, Network, Sending, Transport};
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper_rustls::HttpsConnector;
+use http_body_util::{BodyExt as _, Full};
+
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
 use ipnet::IpNet;
 
-use super::{Names, Trust, address, connector, names::Resolver};
+use super::{
+    Connector, Names, Trust, address, connector,
+    names::{NotAllowed, Resolver},
+};
 
 /// How long a connection that nobody uses is kept: less than servers commonly do.
 const IDLE: Duration = Duration::from_secs(30);
 /// How many of them for one server. With few, a burst of requests opens one each.
 const IDLE_MAX: usize = 32;
+/// Connections that one version may have open, used and idle.
+const CONNECTIONS_MAX: usize = 128;
 /// Bytes of an answer's status line and headers.
 const HEAD_MAX: usize = 64 << 10;
 /// Header fields of an answer.
@@ -34,7 +39,7 @@ pub(crate) struct Roads {
 
 /// One version's.
 struct Road {
-    client: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
     also: Arc<[IpNet]>,
 }
 
@@ -55,7 +60,7 @@ impl Network for Roads {
     fn open(&self, addresses: &[IpNet]) -> Arc<dyn Transport> {
         let also: Arc<[IpNet]> = addresses.into();
         let resolver = Resolver::new(self.names.clone(), also.clone());
-        let connector = match connector(resolver, &self.trust) {
+        let connector = match connector(resolver, &self.trust, CONNECTIONS_MAX) {
             Ok(connector) => connector,
             Err(error) => return Arc::new(NoRoad(error.to_string())),
         };
@@ -73,7 +78,7 @@ impl Network for Roads {
 }
 
 impl Transport for Road {
-    fn send(&self, request: Request<Bytes>, max: u64) -> Sending<'_> {
+    fn send(&self, request: Request<Bytes>, mut allowance: Allowance) -> Sending<'_> {
         Box::pin(async move {
             // An address needs no resolver, so it is held against the policy here.
             let host = request.uri().host().unwrap_or_default().trim_matches(['[', ']']);
@@ -84,20 +89,21 @@ impl Transport for Road {
             }
             let host = host.to_owned();
             let answer = self.client.request(request.map(Full::new)).await;
-            let (parts, body) = answer.map_err(|error| fault(&error, &host))?.into_parts();
-            let most = usize::try_from(max).unwrap_or(usize::MAX);
-            let body = Limited::new(body, most).collect().await;
-            let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
-                Some(_) => HttpFault::TooLarge(max),
-                None => HttpFault::Protocol(format!("the answer broke off: {error}")),
-            })?;
-            Ok(Response::from_parts(parts, body.to_bytes()))
+            let (parts, mut body) = answer.map_err(|error| fault(&error, &host))?.into_parts();
+            let mut whole = BytesMut::new();
+            while let Some(frame) = body.frame().await {
+                let broken = |error| HttpFault::Protocol(format!("the answer broke off: {error}"));
+                let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+                allowance.take(data.len())?;
+                whole.extend_from_slice(&data);
+            }
+            Ok(Response::from_parts(parts, whole.freeze()))
         })
     }
 }
 
 impl Transport for NoRoad {
-    fn send(&self, _: Request<Bytes>, _: u64) -> Sending<'_> {
+    fn send(&self, _: Request<Bytes>, _: Allowance) -> Sending<'_> {
         Box::pin(async { Err(HttpFault::Tls(self.0.clone())) })
     }
 }
@@ -112,7 +118,7 @@ fn fault(error: &hyper_util::client::legacy::Error, host: &str) -> HttpFault {
     let (mut text, mut tls) = (String::new(), false);
     while let Some(error) = cause {
         let io = error.downcast_ref::<io::Error>();
-        if io.is_some_and(|io| io.kind() == io::ErrorKind::PermissionDenied) {
+        if error.is::<NotAllowed>() {
             return HttpFault::Denied(not_public(host));
         }
         tls |= error.is::<rustls::Error>();

@@ -43,6 +43,7 @@ struct Scene {
 
 /// What the tests grant, if nothing else.
 const GRANT: &str = r#"[plugins.reach]
+api = "public"
 http = ["http://*", "https://*"]
 http_addresses = ["127.0.0.1"]
 secrets = { API_KEY = { env = "API_KEY", hosts = ["http://api.test"] }, OPEN = { env = "API_KEY", readable = true } }
@@ -255,6 +256,7 @@ async fn what_is_not_granted_is_not_reached() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hosts_and_secrets_are_the_operators() {
     let narrow = r#"[plugins.reach]
+api = "off"
 http = ["http://api.test", "https://*.example.com"]
 http_addresses = ["127.0.0.0/8"]
 secrets = { API_KEY = { env = "API_KEY", hosts = ["https://pay.example.com"] }, OPEN = { env = "API_KEY", readable = true } }
@@ -416,6 +418,46 @@ async fn wasi_http_goes_the_same_way() {
         assert!(error.contains(word), "{step}: {answer}");
     }
     assert_eq!(scene.inner.connections(), 0);
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_nobody_sends_holds_little() {
+    let scene =
+        Scene::start(&["foreign"], "[plugins.foreign]\nhttp = [\"http://api.test\"]\n").await;
+    let taken = scene.answers("foreign", &json!({ "hoard": true })).await[0]["taken"].as_u64();
+    // Sixty begun bodies; the host's default would take 60 MiB and more of them.
+    assert!(taken.is_some_and(|taken| (1..=4 << 20).contains(&taken)), "{taken:?}");
+    assert!(scene.api.came().is_empty());
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_is_run_again_sends_with_the_same_key() {
+    let scene = Scene::start(&["reach"], GRANT).await;
+    let url = format!("http://{}/api/reach/", scene.house.public);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let mut asked = tokio::task::JoinSet::new();
+    // The server answers nobody before all four are there: each has then read the same state.
+    for _ in 0..4 {
+        asked.spawn(client.post(&url).body("http://api.test/meet/4").send());
+    }
+    let mut ids = Vec::new();
+    for answer in asked.join_all().await {
+        let answer = answer.unwrap();
+        assert_eq!(answer.status(), 200);
+        ids.push(answer.headers()["x-request-id"].to_str().unwrap().to_owned());
+    }
+    let came = scene.api.came();
+    assert!(came.len() > 4, "none was run again: {came:#?}");
+    for id in &ids {
+        let key = format!("{id}/1");
+        let sent = came.iter().filter(|came| came.header("idempotency-key") == Some(&key));
+        assert!(sent.count() >= 1, "{id}: {came:#?}");
+    }
+    let keys: std::collections::BTreeSet<_> =
+        came.iter().map(|came| came.header("idempotency-key").unwrap()).collect();
+    assert_eq!(keys.len(), 4, "one for each request, however often it was run");
     scene.end().await;
 }
 

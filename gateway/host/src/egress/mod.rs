@@ -5,6 +5,7 @@
 //! connects only to addresses that are allowed and follows no redirect. One attempt's requests are
 //! [`Requests`]; what they share with the other attempts of a version is its [`Egress`].
 
+mod allowance;
 mod origin;
 mod request;
 mod wasi;
@@ -15,7 +16,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -26,15 +27,22 @@ use hookweir_event::{Event, EventId, PluginName};
 use http::Response;
 use ipnet::IpNet;
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use zeroize::Zeroizing;
 
-pub use self::origin::{HttpOrigin, OriginError};
+pub use self::{
+    allowance::Allowance,
+    origin::{HttpOrigin, OriginError},
+};
 pub(crate) use self::{
+    allowance::{Budget, Lent},
     request::{Ready, Wish},
     wasi::Hooks,
 };
 use crate::Grant;
+
+/// Bytes of bodies that one attempt may have begun and not sent.
+const GATHERED_MAX: u64 = 16 << 20;
 
 /// What a [`Transport`] answers in time.
 pub type Sending<'a> =
@@ -49,9 +57,9 @@ pub trait Network: Send + Sync {
 
 /// One plugin version's way out.
 pub trait Transport: Send + Sync {
-    /// Sends a request and reads the answer, whatever its status, with a body of at most `max` bytes.
-    /// No redirect is followed. Dropping the future ends the request.
-    fn send(&self, request: http::Request<Bytes>, max: u64) -> Sending<'_>;
+    /// Sends a request and reads the answer, whatever its status; each piece of its body takes of the allowance
+    /// as it comes. No redirect is followed. Dropping the future ends the request.
+    fn send(&self, request: http::Request<Bytes>, allowance: Allowance) -> Sending<'_>;
 }
 
 /// No way out: for trials and tests.
@@ -65,7 +73,7 @@ impl Network for NoNetwork {
 }
 
 impl Transport for NoNetwork {
-    fn send(&self, _: http::Request<Bytes>, _: u64) -> Sending<'_> {
+    fn send(&self, _: http::Request<Bytes>, _: Allowance) -> Sending<'_> {
         Box::pin(async { Err(HttpFault::Denied("there is no network here".to_owned())) })
     }
 }
@@ -234,18 +242,45 @@ impl Egress {
     }
 }
 
-/// For whom a request is made: the event, and the trace that it is part of.
+/// For whom a request is made, which is the same however often the plugin is run for it; and the trace
+/// that it is part of.
 #[derive(Debug, Clone)]
 pub(crate) struct Subject {
-    pub(crate) event: EventId,
+    pub(crate) id: SubjectId,
     pub(crate) traceparent: Option<String>,
+}
+
+/// An event's id, or a request's.
+#[derive(Debug, Clone)]
+pub(crate) enum SubjectId {
+    Event(EventId),
+    Request(String),
 }
 
 impl Subject {
     /// Of an attempt on this event.
     pub(crate) fn of(event: &Event) -> Self {
         let traceparent = event.attributes.iter().find(|(name, _)| name == "traceparent");
-        Self { event: event.id, traceparent: traceparent.map(|(_, value)| value.clone()) }
+        let traceparent = traceparent.map(|(_, value)| value.clone());
+        Self { id: SubjectId::Event(event.id), traceparent }
+    }
+
+    /// Of a request that a plugin answers, if it has an id.
+    pub(crate) fn of_request(request: &crate::Request) -> Option<Self> {
+        let (_, id) = request.attributes.iter().find(|(name, _)| name == "request-id")?;
+        let traceparent = request.headers.iter().find(|(name, _)| name == "traceparent");
+        let text = |value: &Vec<u8>| String::from_utf8(value.clone()).ok();
+        let traceparent = traceparent.and_then(|(_, value)| text(value));
+        Some(Self { id: SubjectId::Request(id.clone()), traceparent })
+    }
+}
+
+impl fmt::Display for SubjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(id) => id.fmt(f),
+            Self::Request(id) => id.fmt(f),
+        }
     }
 }
 
@@ -255,9 +290,16 @@ pub(crate) struct Requests {
     subject: Option<Subject>,
     /// Why there is no network, where there is none: in a trial, say.
     closed: Option<&'static str>,
-    sent: AtomicU32,
-    received: AtomicU64,
+    numbers: AtomicU32,
+    received: Budget,
+    /// Bodies that components of other toolchains are writing.
+    gathered: Budget,
+    over: watch::Sender<bool>,
 }
+
+/// A request's place among those of its attempt.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Number(u32);
 
 impl Requests {
     pub(crate) fn new(
@@ -265,18 +307,31 @@ impl Requests {
         subject: Option<Subject>,
         closed: Option<&'static str>,
     ) -> Self {
-        let (sent, received) = (AtomicU32::new(0), AtomicU64::new(0));
-        Self { egress, subject, closed, sent, received }
+        let received = Budget::new(egress.limits.received_bytes);
+        let gathered = Budget::new(GATHERED_MAX.max(egress.limits.request_bytes));
+        let (numbers, over) = (AtomicU32::new(0), watch::Sender::new(false));
+        Self { egress, subject, closed, numbers, received, gathered, over }
     }
 
-    /// The largest body that is sent.
-    pub(crate) fn body_max(&self) -> u64 {
-        self.egress.limits.request_bytes
+    /// Bytes of answers so far.
+    pub(crate) fn received(&self) -> u64 {
+        self.received.taken()
     }
 
-    /// Holds a wish against the grant and the limits. Each counts, also one that is refused.
-    pub(crate) fn prepare(&self, wish: Wish) -> Result<Ready, HttpFault> {
-        let number = self.sent.fetch_add(1, Relaxed).saturating_add(1);
+    /// The call that they belong to has ended: what is on its way is dropped.
+    pub(crate) fn end(&self) {
+        self.over.send_replace(true);
+    }
+
+    /// Allowance for a body that is being written.
+    pub(crate) fn lend_body(&self) -> Lent {
+        Lent(self.gathered.allow(self.egress.limits.request_bytes))
+    }
+
+    /// The next request's number: asked for in the order in which the plugin makes them, so that it is
+    /// the same in the next attempt. Each counts, also one that is refused.
+    pub(crate) fn number(&self) -> Result<Number, HttpFault> {
+        let number = self.numbers.fetch_add(1, Relaxed).saturating_add(1);
         let max = self.egress.limits.requests;
         if number > max {
             return Err(HttpFault::Limit(format!("it sent more than the {max} requests allowed")));
@@ -284,6 +339,21 @@ impl Requests {
         if let Some(why) = self.closed {
             return Err(HttpFault::Denied(why.to_owned()));
         }
+        Ok(Number(number))
+    }
+
+    /// Holds a URL against the grant.
+    pub(crate) fn allows(&self, url: &str) -> Result<(), HttpFault> {
+        request::checked_url(&self.egress, url).map(drop)
+    }
+
+    /// Holds a wish against the grant and the limits.
+    pub(crate) fn prepare(
+        &self,
+        number: Result<Number, HttpFault>,
+        wish: Wish,
+    ) -> Result<Ready, HttpFault> {
+        let Number(number) = number?;
         request::prepare(&self.egress, self.subject.as_ref(), number, wish)
     }
 
@@ -294,8 +364,8 @@ impl Requests {
     ) -> Result<Response<Bytes>, HttpFault> {
         let Ready { request, timeout } = ready?;
         let (host, method) = (request.uri().host().map(str::to_owned), request.method().clone());
-        let answered = tokio::time::timeout(timeout, self.exchange(request)).await;
-        let answered = answered.unwrap_or(Err(HttpFault::Timeout(timeout)));
+        let answered = self.until_over(tokio::time::timeout(timeout, self.exchange(request)));
+        let answered = answered.await?.unwrap_or(Err(HttpFault::Timeout(timeout)));
         let outcome = match &answered {
             Ok(answer) => answer.status().as_u16().to_string(),
             Err(fault) => fault.code().to_owned(),
@@ -304,17 +374,24 @@ impl Requests {
         answered
     }
 
+    /// Does `work` for as long as the call goes on.
+    pub(crate) async fn until_over<T>(
+        &self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, HttpFault> {
+        let mut over = self.over.subscribe();
+        tokio::select! {
+            done = work => Ok(done),
+            _ = over.wait_for(|over| *over) => {
+                Err(HttpFault::Denied("the call that made it has ended".to_owned()))
+            }
+        }
+    }
+
     async fn exchange(&self, request: http::Request<Bytes>) -> Result<Response<Bytes>, HttpFault> {
         let Egress { limits, transport, at_once, .. } = &*self.egress;
         let _place = at_once.acquire().await;
-        let left = limits.received_bytes.saturating_sub(self.received.load(Relaxed));
-        let answer = transport.send(request, limits.response_bytes.min(left)).await?;
-        let size = answer.body().len() as u64;
-        // Of requests that go out together each may have come to the whole of what was left.
-        if self.received.fetch_add(size, Relaxed).saturating_add(size) > limits.received_bytes {
-            return Err(HttpFault::TooLarge(limits.received_bytes));
-        }
-        Ok(answer)
+        transport.send(request, self.received.allow(limits.response_bytes)).await
     }
 
     /// Sends all at the same time; the answers are in the order of the wishes.
@@ -322,7 +399,8 @@ impl Requests {
         &self,
         wishes: Vec<Wish>,
     ) -> Vec<Result<Response<Bytes>, HttpFault>> {
-        let ready: Vec<_> = wishes.into_iter().map(|wish| self.prepare(wish)).collect();
+        let ready = |wish| self.prepare(self.number(), wish);
+        let ready: Vec<_> = wishes.into_iter().map(ready).collect();
         let at_once = self.egress.limits.at_once as usize;
         stream::iter(ready).map(|ready| self.send(ready)).buffered(at_once.max(1)).collect().await
     }

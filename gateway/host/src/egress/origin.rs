@@ -86,6 +86,15 @@ fn parts(url: &Uri) -> Option<(bool, String, u16)> {
     Some((tls, host, url.port_u16().unwrap_or(default_port(tls))))
 }
 
+/// The same URL with its host in lower case, and its port only where it is not the scheme's.
+pub(super) fn canonical(url: Uri) -> Option<Uri> {
+    let (tls, host, port) = parts(&url)?;
+    let authority = if port == default_port(tls) { host } else { format!("{host}:{port}") };
+    let mut url = url.into_parts();
+    url.authority = Some(authority.parse().ok()?);
+    Uri::from_parts(url).ok()
+}
+
 fn default_port(tls: bool) -> u16 {
     if tls { 443 } else { 80 }
 }

@@ -8,7 +8,7 @@ use http::{
     header::{self, Entry},
 };
 
-use super::{Egress, HttpFault, SecretGrant, Subject};
+use super::{Egress, HttpFault, SecretGrant, Subject, origin};
 
 /// Header fields of one request, and the bytes of all of them: what servers commonly take.
 const HEADERS_MAX: usize = 100;
@@ -71,11 +71,8 @@ pub(super) fn prepare(
     let mut headers = HeaderMap::new();
     let count = wish.headers.len() + wish.secret_headers.len();
     let bytes = wish.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-    if count > HEADERS_MAX || bytes > HEADER_BYTES_MAX {
-        return Err(HttpFault::Limit(format!(
-            "its headers are {count} with {bytes} bytes, more than the {HEADERS_MAX} with {HEADER_BYTES_MAX} allowed"
-        )));
-    }
+    let mut left = HEADER_BYTES_MAX.checked_sub(bytes).filter(|_| count <= HEADERS_MAX);
+    let mut left = left.take().ok_or_else(too_long)?;
     for (name, value) in &wish.headers {
         let value = HeaderValue::from_bytes(value);
         let value =
@@ -83,7 +80,8 @@ pub(super) fn prepare(
         headers.append(checked_name(name)?, value);
     }
     for (name, template) in &wish.secret_headers {
-        let value = filled(egress, &url, template)?;
+        left = left.checked_sub(name.len()).ok_or_else(too_long)?;
+        let value = filled(egress, &url, template, &mut left)?;
         headers.append(checked_name(name)?, value);
     }
     add_defaults(&mut headers, &method, subject, number);
@@ -99,8 +97,9 @@ fn invalid(why: String) -> HttpFault {
     HttpFault::Invalid(why)
 }
 
-/// A URL whose origin is granted. Addresses are looked at where they are connected to.
-fn checked_url(egress: &Egress, text: &str) -> Result<Uri, HttpFault> {
+/// A URL whose origin is granted, with its host and port as everybody writes them: connections are kept by
+/// that text. Addresses are looked at where they are connected to.
+pub(super) fn checked_url(egress: &Egress, text: &str) -> Result<Uri, HttpFault> {
     if text.len() > URL_MAX {
         return Err(HttpFault::Limit(format!("its URL has more than {URL_MAX} bytes")));
     }
@@ -114,7 +113,7 @@ fn checked_url(egress: &Egress, text: &str) -> Result<Uri, HttpFault> {
         return Err(invalid("its URL has a user in it; put credentials into a header".to_owned()));
     }
     if egress.origins.iter().any(|origin| origin.matches(&url)) {
-        return Ok(url);
+        return origin::canonical(url).ok_or_else(|| invalid("its URL is none".to_owned()));
     }
     Err(HttpFault::Denied(format!(
         "{scheme}://{authority} is not granted: add it to http in [plugins.{}]",
@@ -140,29 +139,41 @@ fn checked_name(name: &str) -> Result<HeaderName, HttpFault> {
     Ok(name)
 }
 
-/// A template with its secrets in it. Each may only go where its grant says.
-fn filled(egress: &Egress, url: &Uri, template: &str) -> Result<HeaderValue, HttpFault> {
-    let mut text = zeroize::Zeroizing::new(String::with_capacity(template.len()));
+/// A template with its secrets in it. Each may only go where its grant says, and none makes the headers
+/// longer than is `left`, on the way to the end either.
+fn filled(
+    egress: &Egress,
+    url: &Uri,
+    template: &str,
+    left: &mut usize,
+) -> Result<HeaderValue, HttpFault> {
+    let mut text = zeroize::Zeroizing::new(String::with_capacity(template.len().min(*left)));
+    let mut add = |part: &str| {
+        *left = left.checked_sub(part.len()).ok_or_else(too_long)?;
+        text.push_str(part);
+        Ok(())
+    };
     let mut rest = template;
     while let Some((before, behind)) = rest.split_once('{') {
-        text.push_str(before);
+        add(before)?;
         let Some((name, behind)) = behind.split_once('}') else {
             return Err(invalid("a secret header has a `{` that does not end".to_owned()));
         };
-        text.push_str(allowed(egress, url, name)?.value.expose());
+        add(allowed(egress, url, name)?.value.expose())?;
         rest = behind;
     }
-    text.push_str(rest);
-    if text.len() > HEADER_BYTES_MAX {
-        return Err(HttpFault::Limit(format!(
-            "a secret header has more than {HEADER_BYTES_MAX} bytes"
-        )));
-    }
+    add(rest)?;
     let mut value = HeaderValue::from_str(&text).map_err(|_| {
         invalid("a secret header can't be sent: it has control characters".to_owned())
     })?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+fn too_long() -> HttpFault {
+    HttpFault::Limit(format!(
+        "its headers are more than the {HEADERS_MAX} with {HEADER_BYTES_MAX} bytes allowed"
+    ))
 }
 
 fn allowed<'e>(egress: &'e Egress, url: &Uri, name: &str) -> Result<&'e SecretGrant, HttpFault> {
@@ -194,7 +205,7 @@ fn add_defaults(headers: &mut HeaderMap, method: &Method, subject: Option<&Subje
     }
     // A safe method needs no key. The same on every attempt: the nth request is the nth.
     if !method.is_safe() {
-        let key = format!("{}/{number}", subject.event);
+        let key = format!("{}/{number}", subject.id);
         unless_set(HeaderName::from_static("idempotency-key"), &key);
     }
 }
@@ -203,7 +214,7 @@ fn add_defaults(headers: &mut HeaderMap, method: &Method, subject: Option<&Subje
 mod tests {
     use hookweir_event::{EventId, Timestamp};
 
-    use super::*;
+    use super::{super::SubjectId, *};
     use crate::{Grant, HttpGrant, NoNetwork, SecretText};
 
     const KEY: &str = "sk-123";
@@ -237,7 +248,7 @@ mod tests {
 
     fn subject() -> Subject {
         let event = EventId::new(Timestamp::from_secs(1_700_000_000), [7; 10]);
-        Subject { event, traceparent: Some("00-1".into()) }
+        Subject { id: SubjectId::Event(event), traceparent: Some("00-1".into()) }
     }
 
     fn ready(wish: Wish) -> Request<Bytes> {
@@ -253,7 +264,7 @@ mod tests {
     fn a_request_gets_what_a_good_sender_sets() {
         let post = ready(wish("POST", "https://api.example.com/v1?a=b"));
         let header = |name: &str| post.headers()[name].to_str().unwrap().to_owned();
-        assert_eq!(header("idempotency-key"), format!("{}/3", subject().event));
+        assert_eq!(header("idempotency-key"), format!("{}/3", subject().id));
         assert_eq!(header("traceparent"), "00-1");
         assert!(header("user-agent").starts_with("hookweir/"));
         let get = ready(wish("GET", "https://api.example.com"));
@@ -335,6 +346,24 @@ mod tests {
             assert!(!why.contains(KEY), "{why}");
         }
         assert!(!format!("{:?}", egress().secrets).contains(KEY));
+        // However often it is named, and by however many headers.
+        let often = "{API_KEY}".repeat(1 << 20);
+        assert_eq!(refused(with("https://api.example.com", &often)).0, "limit");
+        let long = vec![("x".to_owned(), "y".repeat(HEADER_BYTES_MAX / 2)); 3];
+        let long = Wish { secret_headers: long, ..wish("GET", "https://api.example.com") };
+        assert_eq!(refused(long).0, "limit");
+    }
+
+    #[test]
+    fn a_host_has_one_spelling() {
+        let sent = |url: &str| ready(wish("GET", url)).uri().to_string();
+        for same in [
+            "https://api.example.com/a?b",
+            "https://API.Example.com:0443/a?b",
+            "https://api.example.com:443/a?b",
+        ] {
+            assert_eq!(sent(same), "https://api.example.com/a?b", "{same}");
+        }
     }
 
     #[test]

@@ -6,11 +6,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::BytesMut;
 use http::{HeaderName, Request, Response};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Full};
 use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks};
 
-use super::{HttpFault, Requests, Wish, request};
+use super::{Allowance, HttpFault, Requests, Wish, request};
+
+/// Bytes of one write to a body.
+const CHUNK: usize = 16 << 10;
 
 /// What an attempt's wasi:http does.
 pub(crate) struct Hooks(pub(crate) Arc<Requests>);
@@ -30,6 +34,12 @@ impl WasiHttpHooks for Hooks {
         false
     }
 
+    /// What a body that nobody reads yet may hold, also one of a request that is never sent. With the
+    /// handles that a guest may have that is 8 MiB.
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK
+    }
+
     fn send_request(
         &mut self,
         request: Request<WasiBody>,
@@ -37,27 +47,39 @@ impl WasiHttpHooks for Hooks {
         _: Io,
     ) -> Answer {
         let requests = Arc::clone(&self.0);
+        // Here, in the order in which the guest makes them, and before anything of a body is taken.
+        let allowed = requests
+            .number()
+            .and_then(|number| requests.allows(&request.uri().to_string()).map(|()| number));
         Box::new(async move {
-            let wish = gathered(&requests, request, options).await?;
-            let answer = requests.send(requests.prepare(wish)).await.map_err(error)?;
+            let number = allowed.map_err(error)?;
+            let mut lent = requests.lend_body();
+            let wish = requests.until_over(gathered(&mut lent.0, request, options)).await;
+            let wish = wish.map_err(error)??;
+            let answer = requests.send(requests.prepare(Ok(number), wish)).await;
+            drop(lent);
             let body = |bytes| Full::new(bytes).map_err(|never| match never {}).boxed_unsync();
-            Ok((answer.map(body), Box::new(async { Ok(()) }) as Io))
+            Ok((answer.map_err(error)?.map(body), Box::new(async { Ok(()) }) as Io))
         })
     }
 }
 
 async fn gathered(
-    requests: &Requests,
+    allowance: &mut Allowance,
     request: Request<WasiBody>,
     options: Option<RequestOptions>,
 ) -> Result<Wish, Error> {
-    let (mut parts, body) = request.into_parts();
-    let max = requests.body_max();
-    let body = Limited::new(body, usize::try_from(max).unwrap_or(usize::MAX)).collect().await;
-    let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
-        Some(_) => Error::HttpRequestBodySize(Some(max)),
-        None => Error::InternalError(Some("the body broke off".to_owned())),
-    })?;
+    let (mut parts, mut body) = request.into_parts();
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let broken = |_| Error::InternalError(Some("the body broke off".to_owned()));
+        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+        allowance.take(data.len()).map_err(|fault| match fault {
+            HttpFault::TooLarge(max) => Error::HttpRequestBodySize(Some(max)),
+            other => error(other),
+        })?;
+        whole.extend_from_slice(&data);
+    }
     parts.headers.remove(http::header::CONTENT_LENGTH);
     let headers = parts.headers.iter();
     let headers = headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
@@ -66,7 +88,7 @@ async fn gathered(
         url: parts.uri.to_string(),
         headers: headers.collect(),
         secret_headers: Vec::new(),
-        body: body.to_bytes(),
+        body: whole.freeze(),
         timeout: options.and_then(patience),
     })
 }

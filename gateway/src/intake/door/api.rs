@@ -10,9 +10,10 @@ use axum::{
 use hookweir_event::{Change, Digest, Failure, Outcome, PluginName, REDACTED, StateChange};
 use hookweir_host::{NotRun, Ran, Version};
 use hookweir_store::Written;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    Door, reply, tell_logs,
+    ANSWERS_MAX, Door, reply, tell_logs,
     turns::{Busy, Order, Turns},
 };
 use crate::{
@@ -139,8 +140,8 @@ impl Door {
         id: RequestId,
     ) -> Result<Response<Body>, Refusal> {
         let Head { name, plugin, mut parts, body } = head(desk, request, client)?;
-        let body = receive::read_body(body, BODY_MAX, desk.live.server.body_timeout).await?;
         admit(plugin.api.access.as_ref(), &mut parts)?;
+        let body = receive::read_body(body, BODY_MAX, desk.live.server.body_timeout).await?;
         let unavailable = || Refusal::PluginUnavailable("it is not loaded".to_owned());
         let version = plugin.version.as_ref().ok_or_else(unavailable)?;
         let turns = desk.api(&name).ok_or_else(unavailable)?;
@@ -153,12 +154,21 @@ impl Door {
         Ok(response)
     }
 
+    /// A place for the largest answer that the version may give, before it is asked for one.
+    fn place(&self, version: &Version) -> Result<OwnedSemaphorePermit, Refusal> {
+        let kib = version.limits().output_bytes.div_ceil(1024).min(ANSWERS_MAX as u64);
+        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+        let place = self.answers.clone().try_acquire_many_owned(kib);
+        place.map_err(|_| Refusal::PluginBusy)
+    }
+
     /// Runs the call, and again where the state it relied on was changed meanwhile, until what it changed
     /// is on disk.
     async fn committed(&self, call: &Call<'_>) -> Result<Response<Body>, Refusal> {
         let patience = call.version.limits().api_wall;
         let busy = |Busy| Refusal::PluginBusy;
         let turn = call.turns.take(patience).await.map_err(busy)?;
+        let place = self.place(call.version)?;
         let (mut run, mut spent) = (0, Duration::ZERO);
         while run < RUNS_MAX && spent < patience {
             let _order = call.order(run, patience).await.map_err(busy)?;
@@ -173,11 +183,11 @@ impl Door {
             let answer = reply::response(result.map_err(failed)?, call.id);
             let answer = answer.map_err(Refusal::PluginFailed)?;
             if !writes(&state) {
-                return Ok(answer);
+                return Ok(reply::held(answer, place));
             }
             let written = self.store.write_state(call.name.clone(), state).await;
             match written.map_err(|error| append::refusal(&error))? {
-                Written::Committed => return Ok(answer),
+                Written::Committed => return Ok(reply::held(answer, place)),
                 Written::Conflict => {}
             }
         }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use hookweir_host::{Host, NotRun, Ran};
 use hookweir_store::Store;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 pub(super) use self::{
     api::{is_api, plugin},
@@ -29,12 +29,17 @@ pub(crate) struct Door {
     host: Host,
     spawner: Spawner,
     store: Store,
+    /// For answers on their way, in KiB.
+    answers: Arc<Semaphore>,
 }
+
+/// Memory for answers that are being made or wait for their readers, in KiB: 64 of the largest.
+const ANSWERS_MAX: usize = 256 << 10;
 
 impl Door {
     /// A door to the plugins of this host, whose changes of state go into this store.
     pub(crate) fn new(host: Host, spawner: Spawner, store: Store) -> Self {
-        Self { host, spawner, store }
+        Self { host, spawner, store, answers: Arc::new(Semaphore::new(ANSWERS_MAX)) }
     }
 
     /// Runs a call on the guests' runtime and waits for it. It keeps its turn until it has ended, also

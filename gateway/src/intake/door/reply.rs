@@ -1,10 +1,19 @@
 //! From what a plugin answered to an HTTP response. The gateway frames it: what says how long it is, how it
-//! is sent and over which connection is not the plugin's to say. Pure.
+//! is sent and over which connection is not the plugin's to say.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody},
     http::{HeaderName, HeaderValue, Response, StatusCode, header},
 };
+
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::intake::receive::RequestId;
 
@@ -58,6 +67,40 @@ pub(super) fn response(
     }
     response.headers_mut().insert("x-request-id", request.header());
     Ok(response)
+}
+
+/// An answer with its place among those that wait to be read: until it is sent or its connection is gone.
+struct Held {
+    body: Body,
+    _place: OwnedSemaphorePermit,
+}
+
+/// The answer with its place. What the place has more than it needs is given back.
+pub(super) fn held(response: Response<Body>, mut place: OwnedSemaphorePermit) -> Response<Body> {
+    let bytes = response.body().size_hint().exact().unwrap_or(0);
+    let kib = usize::try_from(bytes.div_ceil(1024)).unwrap_or(usize::MAX);
+    drop(place.split(place.num_permits().saturating_sub(kib)));
+    response.map(|body| Body::new(Held { body, _place: place }))
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use hookweir_event::{PluginName, SourceName};
+use hookweir_event::{Outcome, PluginName, SourceName};
 use hookweir_host::{Genuine, NotRun, Request};
 use hookweir_verify::{Incoming, Rejection, Verifier, Vouched};
 
@@ -50,6 +50,10 @@ impl Verifier for Clerk<'_> {
         match ran.result {
             Ok(Ok(genuine)) => Ok(vouched(genuine)),
             Ok(Err(why)) => Err(Rejection::Refused(why)),
+            // It waited for a core: no fault of the sender's.
+            Err(failure) if failure.outcome == Outcome::Timeout => {
+                Err(unavailable(&failure.message))
+            }
             Err(failure) => Err(Rejection::VerifierFailed(failure.message)),
         }
     }

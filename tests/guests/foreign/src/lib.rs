@@ -34,11 +34,35 @@ fn handle(event: Event) -> Result<Outputs, Failure> {
             std::mem::forget(Fields::new());
         }
     }
+    // Begins bodies and sends none of them.
+    if asked["hoard"] == true {
+        return hoard();
+    }
     let seen = match sent(&asked) {
         Ok(answer) => answer,
         Err(why) => json!({ "error": why }),
     };
     Ok(outputs![Output::json("answers", &[seen])?])
+}
+
+fn hoard() -> Result<Outputs, Failure> {
+    let chunk = vec![b'x'; CHUNK];
+    let mut kept = Vec::new();
+    for _ in 0..60 {
+        let request = OutgoingRequest::new(Fields::new());
+        let body = request.body().map_err(|()| "no body").or_reject()?;
+        let stream = body.write().map_err(|()| "no stream").or_reject()?;
+        // What the host takes of a body that nobody reads.
+        let mut taken = 0;
+        while stream.check_write().is_ok_and(|room| room >= CHUNK as u64) && taken < 4 << 20 {
+            stream.write(&chunk).map_err(|_| "it does not take it").or_reject()?;
+            taken += CHUNK;
+        }
+        // In the order in which they may go.
+        kept.push((stream, body, request, taken));
+    }
+    let taken: usize = kept.iter().map(|(.., taken)| taken).sum();
+    Ok(outputs![Output::json("answers", &[json!({ "taken": taken })])?])
 }
 
 fn sent(asked: &Value) -> Result<Value, String> {

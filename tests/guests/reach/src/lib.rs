@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use hookweir_sdk::{
-    http::{HttpError, Request, Response},
+    http::{self, HttpError},
     prelude::*,
 };
 use serde_json::{Value, json};
@@ -59,6 +59,15 @@ fn handle(event: Event) -> Result<Outputs, Failure> {
     }
 }
 
+/// Sends a request and counts it, so that two at once are run again: the answer is what the server said.
+#[api]
+fn respond(request: Request) -> Result<Response, Failure> {
+    let before: u64 = state::json("asked")?.unwrap_or(0);
+    let answer = http::post(request.text()).body(before.to_string()).send()?.ok_or_retry()?;
+    state::set_json("asked", &(before + 1))?;
+    Ok(Response::text(answer.text()))
+}
+
 /// Hands eight megabytes to one of the host's functions.
 fn huge(function: &str) -> Result<String, Failure> {
     let huge = "x".repeat(8 << 20);
@@ -86,8 +95,8 @@ fn huge(function: &str) -> Result<String, Failure> {
 }
 
 impl Step {
-    fn request(self) -> Request {
-        let mut request = Request::new(self.method, self.url);
+    fn request(self) -> http::Request {
+        let mut request = http::Request::new(self.method, self.url);
         for (name, value) in self.headers {
             request = request.header(name, value);
         }
@@ -102,7 +111,7 @@ impl Step {
     }
 }
 
-fn shown(answered: Result<Response, HttpError>) -> Value {
+fn shown(answered: Result<http::Response, HttpError>) -> Value {
     match answered {
         Ok(answer) => json!({
             "status": answer.status(),

@@ -82,6 +82,10 @@ pub(crate) const WRITE_STATE: &str = "gateway/src/intake/door/api.rs";
 pub(crate) const SPAWNS: &[(&str, &str)] = &[
     ("gateway/src/tasks.rs", "the one place: what ends early stops the process with its name"),
     (
+        "gateway/src/egress/names.rs",
+        "the system's resolver blocks; few at a time, each ends by itself",
+    ),
+    (
         "gateway/src/toolchain/command.rs",
         "two readers of a child's pipes, which end when it does; no part of the running gateway",
     ),
