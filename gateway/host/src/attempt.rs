@@ -13,7 +13,7 @@ use hookweir_event::{Clock, Failure, LogLine, NewOutput, Outcome, StateChange};
 use wasmtime::{Engine, Store, UpdateDeadline, component::Instance};
 
 use crate::{
-    Limits, NotRun, StateReader,
+    Limits, NotRun, StateReader, Transport,
     egress::Subject,
     guest::{Guest, Left},
     meter::{Meter, metered},
@@ -88,6 +88,8 @@ pub(crate) struct Means {
     pub(crate) subject: Option<Subject>,
     /// Why it can't, if it is not because of the grant.
     pub(crate) closed: Option<&'static str>,
+    /// How they go, if not the version's own way.
+    pub(crate) transport: Option<Arc<dyn Transport>>,
 }
 
 /// Handles of resources that a guest may hold; the default of 100,000 costs the host megabytes.

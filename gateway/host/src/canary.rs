@@ -29,6 +29,7 @@ pub(crate) async fn fly(
         state: Some(Arc::new(NoState)),
         subject: None,
         closed: Some("a version is tried without the network"),
+        transport: None,
     };
     let mut store = store(engine, version, &version.limits, means);
     let meter = Arc::clone(&store.data().meter);

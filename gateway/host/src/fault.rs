@@ -159,6 +159,14 @@ pub enum LoadFault {
     /// Its `init` returned an error.
     #[error("its init refused: {0}")]
     Init(String),
+    /// A sample event beside it can't be read, or did not come to what it says.
+    #[error("its sample {sample} {why}")]
+    Sample {
+        /// The sample's file.
+        sample: String,
+        /// What is wrong, completing the sentence.
+        why: String,
+    },
     /// All instances were taken, or the host is ending: try again.
     #[error("it could not be tried: {0}")]
     NotRun(#[from] NotRun),

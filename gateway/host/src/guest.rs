@@ -20,7 +20,7 @@ use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::{
-    Limits,
+    Limits, Transport,
     attempt::Means,
     bindings::plugin::hookweir::plugin as contract,
     egress::{Egress, Hooks, Requests, Subject},
@@ -54,6 +54,7 @@ pub(crate) struct Guest {
     pub(crate) state: Option<State>,
     subject: Option<Subject>,
     closed: Option<&'static str>,
+    transport: Option<Arc<dyn Transport>>,
     requests: Option<Arc<Requests>>,
     /// Bytes of answers, over all of its calls.
     received: u64,
@@ -90,7 +91,7 @@ impl SharedLogs {
 
 impl Guest {
     pub(crate) fn new(version: Arc<Inner>, limits: &Limits, means: Means) -> Self {
-        let Means { clock, state, subject, closed } = means;
+        let Means { clock, state, subject, closed, transport } = means;
         let name = &version.name;
         let state = state.map(|kept| State::new(kept, name.clone(), limits.state_bytes));
         Self {
@@ -101,6 +102,7 @@ impl Guest {
             state,
             subject,
             closed,
+            transport,
             requests: None,
             received: 0,
             version,
@@ -167,8 +169,11 @@ impl Guest {
 
     /// Its requests so far. Most guests send none.
     pub(crate) fn requests(&mut self) -> Arc<Requests> {
-        let Self { requests, version, subject, closed, .. } = self;
-        let new = || Arc::new(Requests::new(Arc::clone(&version.egress), subject.take(), *closed));
+        let Self { requests, version, subject, closed, transport, .. } = self;
+        let new = || {
+            let egress = Arc::clone(&version.egress);
+            Arc::new(Requests::new(egress, subject.take(), *closed, transport.take()))
+        };
         Arc::clone(requests.get_or_insert_with(new))
     }
 

@@ -19,6 +19,7 @@ use crate::{
     guest::{self, Guest, Reach},
     interfaces::Interfaces,
     job::{Handle, Respond, Verify},
+    rehearsal::{Props, Rehearsal},
     ticker::Ticker,
     version::Inner,
     warm::{Warm, WarmRoom},
@@ -205,10 +206,34 @@ impl Host {
         self.run(version, &limits, means, None, &Verify(request)).await
     }
 
+    /// One attempt on an event of the author's, before the version goes live. It takes an instance of those
+    /// that are kept free for trials.
+    ///
+    /// # Errors
+    /// [`NotRun`].
+    pub async fn rehearse(&self, version: &Version, rehearsal: &Rehearsal) -> Result<Ran, NotRun> {
+        let _turn = self.0.canaries.acquire().await.map_err(|_| NotRun::ShuttingDown)?;
+        let props = Props::of(rehearsal);
+        let event = &rehearsal.event;
+        let means = Means {
+            state: Some(props.clone()),
+            subject: Some(Subject::of(event)),
+            transport: Some(props),
+            ..self.means()
+        };
+        self.run(version, version.limits(), means, None, &Handle { event, attempt: 1 }).await
+    }
+
     /// What a call is lent if nothing is kept from it.
     fn means(&self) -> Means {
         let Shared { clock, state, .. } = &*self.0;
-        Means { clock: clock.clone(), state: Some(Arc::clone(state)), subject: None, closed: None }
+        Means {
+            clock: clock.clone(),
+            state: Some(Arc::clone(state)),
+            subject: None,
+            closed: None,
+            transport: None,
+        }
     }
 
     async fn run<J: Job>(

@@ -7,6 +7,7 @@
 
 mod approve;
 mod probation;
+mod samples;
 mod scan;
 mod shelf;
 mod verb;

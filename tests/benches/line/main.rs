@@ -11,6 +11,7 @@
 mod accepts;
 mod beside;
 mod calls;
+mod compile;
 mod figures;
 mod load;
 mod process;
@@ -56,6 +57,9 @@ struct Flags {
     /// Is the bare server, for another process of this benchmark
     #[arg(long, hide = true)]
     serve_bare: bool,
+    /// Compiles one module, for another process of this benchmark
+    #[arg(long, hide = true)]
+    compile: Option<String>,
 }
 
 /// A part of the benchmark.
@@ -71,6 +75,8 @@ enum Part {
     Calls,
     /// How long a swap takes, and what an idle plugin costs
     Swaps,
+    /// What the compiler takes for modules made to hurt it
+    Compile,
 }
 
 impl Flags {
@@ -92,6 +98,9 @@ fn main() {
     let flags = Flags::parse();
     if flags.serve_bare {
         return process::serve_bare();
+    }
+    if let Some(shape) = &flags.compile {
+        return compile::compile(shape);
     }
     // One thread: the load generator must not take more of the machine than it needs.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -124,6 +133,9 @@ async fn measure(flags: &Flags) {
     }
     if flags.measures(Part::Swaps) {
         show(swaps::measure(flags).await);
+    }
+    if flags.measures(Part::Compile) {
+        show(compile::measure(flags));
     }
     if flags.json {
         println!("{}", json!({ "configuration": configuration, "sections": sections }));

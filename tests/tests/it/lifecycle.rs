@@ -420,3 +420,41 @@ async fn a_plugin_that_waits_for_a_grant_goes_live_by_approval_in_the_config() {
     assert!(said.contains("wants nothing"), "{said}");
     assert!(gateway.stop().await.success());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_fails_a_sample_beside_it_stays_out() {
+    let house = House::new(
+        env!("CARGO_BIN_EXE_hookweir-under-test"),
+        "[plugins.reach]\napi = \"off\"\nhttp = [\"http://*\", \"https://*\"]\n",
+    );
+    let samples = house.plugins().join("reach.samples");
+    std::fs::create_dir(&samples).unwrap();
+    let write = |name: &str, expect: &str, status: u16| {
+        let sample = serde_json::json!({
+            "source": "test", "type": "must", "expect": expect,
+            "body": [{ "method": "POST", "url": "http://api.test/v1", "body": "x" }],
+            "http": { "POST http://api.test/v1": { "status": status } },
+        });
+        std::fs::write(samples.join(name), sample.to_string()).unwrap();
+    };
+    write("1-good.json", "done", 200);
+    write("2-later.json", "retry", 503);
+    write("3-never.json", "done", 404);
+    house.put_guest("reach");
+    let gateway = house.start().await;
+    // Nothing was sent: api.test is nobody's name here.
+    let said = house.until_log(0, &["reach", "3-never.json"]).await;
+    assert!(said.contains("ended as reject and not as done: answered with 404"), "{said}");
+    assert!(!house.log().contains("plugin is live"), "{}", house.log());
+    // The sample was wrong; the next version is tried on the right one.
+    write("3-never.json", "reject", 404);
+    house.put("reach", &guests::with_section(guests::wasm("reach"), 1));
+    house.until_log(0, &["plugin is live", "reach"]).await;
+    // One that can't be read is as bad, and the version before goes on serving.
+    std::fs::write(samples.join("4-bad.json"), "{").unwrap();
+    let log = house.log().len();
+    house.put("reach", &guests::with_section(guests::wasm("reach"), 2));
+    let said = house.until_log(log, &["4-bad.json"]).await;
+    assert!(said.contains("the last good version keeps serving"), "{said}");
+    assert!(gateway.stop().await.success());
+}

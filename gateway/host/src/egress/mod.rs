@@ -295,6 +295,8 @@ pub(crate) struct Requests {
     /// Bodies that components of other toolchains are writing.
     gathered: Budget,
     over: watch::Sender<bool>,
+    /// In place of the version's own.
+    transport: Option<Arc<dyn Transport>>,
 }
 
 /// A request's place among those of its attempt.
@@ -306,11 +308,12 @@ impl Requests {
         egress: Arc<Egress>,
         subject: Option<Subject>,
         closed: Option<&'static str>,
+        transport: Option<Arc<dyn Transport>>,
     ) -> Self {
         let received = Budget::new(egress.limits.received_bytes);
         let gathered = Budget::new(GATHERED_MAX.max(egress.limits.request_bytes));
         let (numbers, over) = (AtomicU32::new(0), watch::Sender::new(false));
-        Self { egress, subject, closed, numbers, received, gathered, over }
+        Self { egress, subject, closed, numbers, received, gathered, over, transport }
     }
 
     /// Bytes of answers so far.
@@ -391,6 +394,7 @@ impl Requests {
     async fn exchange(&self, request: http::Request<Bytes>) -> Result<Response<Bytes>, HttpFault> {
         let Egress { limits, transport, at_once, .. } = &*self.egress;
         let _place = at_once.acquire().await;
+        let transport = self.transport.as_ref().unwrap_or(transport);
         transport.send(request, self.received.allow(limits.response_bytes)).await
     }
 

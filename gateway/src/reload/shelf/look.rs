@@ -123,7 +123,11 @@ impl Shelf {
             looked.changed = true;
             return;
         }
-        match self.prepare(name, &bytes, config).await {
+        let made = match self.prepare(name, &bytes, config).await {
+            Ok(made) => self.rehearsed(name, made, config, moment).await,
+            refused => refused,
+        };
+        match made {
             Ok(made) => {
                 self.publish(name, &bytes, made, moment).await;
                 self.items.entry(name.clone()).or_default().key = Some(found.key);

@@ -22,6 +22,7 @@ use hookweir_host::{Exports, Host, LoadFault, Version, Wants, inspect};
 use self::trial::Trial;
 use super::{
     approve::{Needs, approve},
+    samples,
     scan::FileKey,
     versions::{Versions, timestamp},
 };
@@ -169,6 +170,22 @@ impl Shelf {
                 }
                 _ => Err(Refused::Fault(fault)),
             },
+        }
+    }
+
+    /// Run on the sample events beside its file. Only what comes from the folder is: what served before goes
+    /// on serving.
+    async fn rehearsed(
+        &self,
+        name: &PluginName,
+        made: Made,
+        config: &Config,
+        moment: Moment,
+    ) -> Result<Made, Refused> {
+        let (host, dir) = (&self.host, &config.host.dir);
+        match samples::rehearse(host, dir, name, &made.0, moment.timestamp()).await {
+            Ok(()) => Ok(made),
+            Err(fault) => Err(Refused::Trial(fault, made.1)),
         }
     }
 
