@@ -164,20 +164,30 @@ impl Reload {
         }
     }
 
-    /// Does what an operator asks for, and answers when it is in force.
-    async fn grant(&mut self, Wish { plugin, verb, answer }: Wish) {
+    /// Does what an operator asks for, and answers when it is in force. Only what is approved needs a look
+    /// at the folder for that, which may have to compile what others put there.
+    async fn grant(&mut self, wish: Wish) {
+        if wish.is_forsaken() {
+            return;
+        }
+        let Wish { plugin, verb, answer } = wish;
         let mut done = self.shelf.obey(&plugin, &verb, &self.config, now()).await;
-        if let Ok(said) = &mut done {
+        let obeyed = done.is_ok();
+        if obeyed {
             self.publish();
+        }
+        if let (Verb::Approve { .. }, Ok(said)) = (&verb, &mut done) {
             self.pending = self.look_at_plugins().await;
-            let held = self.shelf.still_held(&plugin);
-            if let (Verb::Approve { .. }, Some(reason)) = (&verb, held) {
+            if let Some(reason) = self.shelf.still_held(&plugin) {
                 said.push_str("; it is not live: ");
                 said.push_str(&reason);
             }
         }
         // Who asked may have gone.
         let _ = answer.send(done);
+        if obeyed && !matches!(verb, Verb::Approve { .. }) {
+            self.pending = self.look_at_plugins().await;
+        }
     }
 
     /// Waits until hints stop coming, or all that changed is known to be complete.

@@ -124,6 +124,13 @@ pub(super) struct Wish {
     pub(super) answer: oneshot::Sender<Result<String, Refusal>>,
 }
 
+impl Wish {
+    /// Nobody waits for it any more. Who asks again must not have it done twice.
+    pub(super) fn is_forsaken(&self) -> bool {
+        self.answer.is_closed()
+    }
+}
+
 /// Where operators' wishes are handed in.
 #[derive(Debug, Clone)]
 pub struct Wishes(mpsc::Sender<Wish>);
@@ -198,6 +205,17 @@ mod tests {
         drop(receiver);
         assert_eq!(waiting.remove(0).await, Err(Refusal::ShuttingDown));
         assert_eq!(ask().await, Err(Refusal::ShuttingDown));
+    }
+
+    #[tokio::test]
+    async fn a_wish_is_forsaken_when_who_asked_has_gone() {
+        let (wishes, mut receiver) = Wishes::new();
+        let ask = || Box::pin(wishes.ask("ci".parse().unwrap(), Verb::Unpin));
+        let (mut stays, mut goes) = (ask(), ask());
+        assert!(by_now(&mut stays).await.is_none() && by_now(&mut goes).await.is_none());
+        drop(goes);
+        assert!(!receiver.recv().await.unwrap().is_forsaken());
+        assert!(receiver.recv().await.unwrap().is_forsaken());
     }
 
     /// What a future has come to by now.
