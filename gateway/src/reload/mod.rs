@@ -226,10 +226,8 @@ impl Reload {
         }
         self.seen = seen;
         match self.changed_config(&around).await {
-            Ok((config, shelf)) => {
-                (self.config, self.shelf) = (config, shelf);
-                // The secrets' files may be others now.
-                self.seen = fingerprint(&self.config_path, &self.config, &around);
+            Ok((config, seen, shelf)) => {
+                (self.config, self.seen, self.shelf) = (config, seen, shelf);
                 self.follow();
                 self.publish();
                 tracing::info!(path = %self.config_path.display(), "config reloaded");
@@ -241,14 +239,21 @@ impl Reload {
         }
     }
 
-    async fn changed_config(&self, around: &Surroundings<'_>) -> Result<(Config, Shelf), String> {
+    /// The config as it is now, its fingerprint, and the shelf under it.
+    async fn changed_config(
+        &self,
+        around: &Surroundings<'_>,
+    ) -> Result<(Config, Digest, Shelf), String> {
         let config = Config::load(&self.config_path, around).map_err(|error| error.to_string())?;
+        // The secrets' files may be others now. Taken before versions are made anew, which takes its time:
+        // what is edited meanwhile is another config.
+        let seen = fingerprint(&self.config_path, &config, around);
         let restart = self.config.needs_restart(&config);
         if !restart.is_empty() {
             return Err(format!("a change of {} needs a restart", restart.join(", ")));
         }
         let shelf = self.shelf.under(&self.config, &config, now()).await?;
-        Ok((config, shelf))
+        Ok((config, seen, shelf))
     }
 
     fn publish(&self) {
