@@ -89,6 +89,14 @@ pub enum Refusal {
         /// Why.
         reason: String,
     },
+    /// It is live, and the data folder does not have it.
+    #[error("{} would not be held over a restart: {reason}", version.short())]
+    NotKept {
+        /// Which.
+        version: Digest,
+        /// Why.
+        reason: String,
+    },
     /// The data folder.
     #[error("it can't be written down: {0}")]
     NotWritten(String),

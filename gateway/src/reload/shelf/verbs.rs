@@ -103,13 +103,17 @@ impl Shelf {
         };
         let now = moment.timestamp();
         if self.live(name) == Some(target) {
-            self.written(name, |record| record.pin = Some(target)).await?;
-            // Who holds a version answers for it.
+            // It could not be kept, such as on a full disk.
+            self.versions.read(target).await.map_err(|fault| {
+                let reason = fault.to_string();
+                Refusal::NotKept { version: target, reason }
+            })?;
+            self.written(name, |record| record.hold(target)).await?;
             self.end_probation(name).await;
         } else {
             let change = |record: &mut Record| {
                 record.go_live(target, now, false);
-                record.pin = Some(target);
+                record.hold(target);
             };
             self.serve(name, target, change, config, moment).await?;
         }

@@ -156,7 +156,7 @@ impl Versions {
         self.note(plugin, |record| record.retire(now)).await;
         let gone = |record: &Record| record.live.is_none();
         while self.records.values().filter(|record| gone(record)).count() > GONE_MAX {
-            let last = |record: &Record| record.earlier.first().map(|served| served.until);
+            let last = |record: &Record| record.earlier.iter().map(|served| served.until).max();
             let gone = self.records.iter().filter(|(_, record)| gone(record));
             let Some(oldest) = gone.min_by_key(|(_, record)| last(record)) else { return };
             let oldest = oldest.0.clone();

@@ -20,7 +20,10 @@ async fn publish(versions: &mut Versions, plugin: &str, contents: &[&[u8]]) {
         let version = Digest::of(content);
         versions.keep(version, content).await.unwrap();
         versions
-            .change(&name(plugin), |record| record.go_live(version, at(now), true))
+            .change(&name(plugin), |record| {
+                record.trust();
+                record.go_live(version, at(now), true);
+            })
             .await
             .unwrap();
     }
