@@ -144,7 +144,7 @@ impl Reload {
 
     async fn next(&mut self, stop: &mut Stop) -> Cause {
         let rest = if self.pending { AGAIN } else { self.config.host.rescan };
-        let trial = self.shelf.probation_ends_in(Instant::now());
+        let trial = self.shelf.judges_in(Instant::now());
         let rest = trial.map_or(rest, |trial| rest.min(trial));
         tokio::select! {
             biased;

@@ -175,7 +175,10 @@ impl Shelf {
         moment: Moment,
     ) -> Result<(), Refusal> {
         let made = self.made_of_kept(name, version, config).await;
-        let made = made.map_err(|reason| Refusal::CanNotServe { version, reason })?;
+        let made = made.map_err(|fault| {
+            let reason = fault.to_string();
+            Refusal::CanNotServe { version, reason }
+        })?;
         self.written(name, change).await?;
         self.go_live(name, made, moment);
         Ok(())
