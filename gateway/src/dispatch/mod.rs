@@ -196,6 +196,7 @@ impl Dispatch {
             health: self.health.clone(),
             plugin: lease.plugin.clone(),
             version: version.digest(),
+            event: lease.event.id,
             generation: plugin.generation,
             breaker: plugin.policy.breaker,
             memory: plugin.memory,
