@@ -315,6 +315,31 @@ async fn a_row_of_bad_versions_goes_to_the_good_one_before_its_first_events_are_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_can_not_be_read_for_a_while_is_gone_back_to_after_that() {
+    let house = house("[plugins.hostile]\nbackoff = \"200ms\"\n");
+    let good = guests::wasm("hostile");
+    let gateway = house.start().await;
+    let ill = guests::ill_tempered(&good);
+    house.put("hostile", &ill);
+    until_live(&house, &ill).await;
+    // Neither missing nor damaged: reading it fails.
+    let kept = house.database().with_file_name("versions").join(format!("{}.wasm", digest(&good)));
+    fs::remove_file(&kept).unwrap();
+    fs::create_dir(&kept).unwrap();
+    let log = house.log().len();
+    for id in ["first", "second"] {
+        house.sender("test").send("temper", id, b"x").await.unwrap();
+    }
+    house.until_log(log, &["failed its probation", "can't be made now"]).await;
+    let plugin = house.admin("plugins/hostile").await;
+    assert!(serves(&plugin, &ill) && plugin["live"]["probation"] == true, "{plugin:#}");
+    fs::remove_dir(&kept).unwrap();
+    fs::write(&kept, &good).unwrap();
+    until_live(&house, &good).await;
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_event_that_always_fails_takes_no_version_back() {
     let house = house("[plugins.hostile]\nbackoff = \"100ms\"\n");
     let gateway = house.start().await;
