@@ -170,8 +170,8 @@ impl Reload {
         if wish.is_forsaken() {
             return;
         }
+        let mut done = self.shelf.obey(&wish, &self.config, now()).await;
         let Wish { plugin, verb, answer } = wish;
-        let mut done = self.shelf.obey(&plugin, &verb, &self.config, now()).await;
         let obeyed = done.is_ok();
         if obeyed {
             self.publish();
