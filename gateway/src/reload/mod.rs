@@ -247,7 +247,10 @@ impl Reload {
         let config = Config::load(&self.config_path, around).map_err(|error| error.to_string())?;
         // The secrets' files may be others now. Taken before versions are made anew, which takes its time:
         // what is edited meanwhile is another config.
-        let seen = fingerprint(&self.config_path, &config, around);
+        let read = fingerprint(&self.config_path, &config, around);
+        // What is edited while it was read is read again.
+        let same = fingerprint(&self.config_path, &self.config, around) == self.seen;
+        let seen = if same { read } else { self.seen };
         let restart = self.config.needs_restart(&config);
         if !restart.is_empty() {
             return Err(format!("a change of {} needs a restart", restart.join(", ")));
