@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use hookweir_event::{Digest, Outcome, PluginName};
+use hookweir_event::{Digest, EventId, Outcome, PluginName};
 use tokio::sync::Notify;
 
 /// What became of all plugins' attempts.
@@ -29,6 +29,8 @@ struct PluginHealth {
 struct Run {
     version: Digest,
     tally: Tally,
+    /// The event that failed first.
+    failed: Option<EventId>,
     /// Somebody waits for each outcome.
     watched: bool,
 }
@@ -40,17 +42,22 @@ pub struct Tally {
     pub attempts: u64,
     /// Traps, timeouts, limits and invalid outputs among them.
     pub failures: u64,
+    /// Whether those were of more than one event: else it may be the event.
+    pub several: bool,
 }
 
 impl Health {
     /// An attempt ended. What ran on a version that serves no more counts for the plugin only.
-    pub fn record(&self, plugin: &PluginName, version: Digest, outcome: Outcome) {
+    pub fn record(&self, plugin: &PluginName, version: Digest, event: EventId, outcome: Outcome) {
         let mut plugins = self.plugins();
         let Some(health) = plugins.get_mut(plugin) else { return };
         *health.outcomes.entry(outcome.as_str()).or_default() += 1;
         let Some(run) = health.run.as_mut().filter(|run| run.version == version) else { return };
         run.tally.attempts += 1;
-        run.tally.failures += u64::from(outcome.is_system_failure());
+        if outcome.is_system_failure() {
+            run.tally.failures += 1;
+            run.tally.several |= *run.failed.get_or_insert(event) != event;
+        }
         if run.watched {
             self.news.notify_one();
         }
@@ -65,7 +72,7 @@ impl Health {
             run.watched = watched;
             return run.tally;
         }
-        let new = Run { version, tally: Tally::default(), watched };
+        let new = Run { version, tally: Tally::default(), failed: None, watched };
         run.replace(new).map(|before| before.tally).unwrap_or_default()
     }
 
@@ -105,29 +112,54 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
+    use hookweir_event::Timestamp;
+
     use super::*;
+
+    fn event(number: u8) -> EventId {
+        EventId::new(Timestamp::from_millis(0), [number; 10])
+    }
 
     #[test]
     fn a_version_is_held_to_account_for_what_ran_on_it() {
         let health = Health::default();
         let ci: PluginName = "ci".parse().unwrap();
         let [one, two] = [b"1", b"2"].map(|bytes| Digest::of(bytes));
-        health.record(&ci, one, Outcome::Done);
+        let [first, second] = [1, 2].map(event);
+        health.record(&ci, one, first, Outcome::Done);
         assert!(health.outcomes(&ci).is_empty(), "not on the board");
         health.begin(&ci, one, false);
         for outcome in [Outcome::Done, Outcome::Trap, Outcome::Retry] {
-            health.record(&ci, one, outcome);
+            health.record(&ci, one, first, outcome);
         }
         let before = health.begin(&ci, two, true);
-        assert_eq!(before, Tally { attempts: 3, failures: 1 });
+        assert_eq!(before, Tally { attempts: 3, failures: 1, several: false });
         // One that was running still when the version was replaced.
-        health.record(&ci, one, Outcome::Trap);
-        health.record(&ci, two, Outcome::MemoryLimit);
-        assert_eq!(health.tally(&ci), Tally { attempts: 1, failures: 1 });
+        health.record(&ci, one, first, Outcome::Trap);
+        health.record(&ci, two, second, Outcome::MemoryLimit);
+        assert_eq!(health.tally(&ci), Tally { attempts: 1, failures: 1, several: false });
         assert_eq!(health.begin(&ci, two, false), health.tally(&ci), "it goes on");
         let outcomes = health.outcomes(&ci);
         assert_eq!((outcomes["trap"], outcomes["done"], outcomes["memory-limit"]), (2, 1, 1));
         health.keep_only(|_| false);
         assert_eq!(health.tally(&ci), Tally::default());
+    }
+
+    #[test]
+    fn one_event_that_fails_again_and_again_is_told_from_several() {
+        let health = Health::default();
+        let (ci, version): (PluginName, _) = ("ci".parse().unwrap(), Digest::of(b"1"));
+        health.begin(&ci, version, true);
+        for (id, outcome, several) in [
+            (1, Outcome::Trap, false),
+            (2, Outcome::Done, false),
+            (1, Outcome::Timeout, false),
+            (3, Outcome::Retry, false),
+            (2, Outcome::Trap, true),
+            (1, Outcome::Trap, true),
+        ] {
+            health.record(&ci, version, event(id), outcome);
+            assert_eq!(health.tally(&ci).several, several, "{id} {outcome:?}");
+        }
     }
 }

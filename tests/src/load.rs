@@ -91,6 +91,7 @@ pub struct Load {
 
 #[derive(Default)]
 struct Shared {
+    pause: Duration,
     ending: AtomicBool,
     accepted: Mutex<Vec<Accepted>>,
 }
@@ -98,7 +99,12 @@ struct Shared {
 impl Load {
     /// One sender for each of these. The house's gateway has been ready before.
     pub fn start(house: &House, kinds: &[Kind]) -> Self {
-        let shared = Arc::new(Shared::default());
+        Self::with_pauses(house, kinds, Duration::ZERO)
+    }
+
+    /// The same, where each rests a little after each answer: else most of the time goes into the load.
+    pub fn with_pauses(house: &House, kinds: &[Kind], pause: Duration) -> Self {
+        let shared = Arc::new(Shared { pause, ..Shared::default() });
         let start = |(number, &kind): (usize, &Kind)| {
             let (shared, sender) = (shared.clone(), house.sender(kind.source));
             tokio::spawn(shared.run(number, kind, sender, house.reader()))
@@ -133,6 +139,9 @@ impl Shared {
             }
             let accepted = get_accepted(&sender, kind, &format!("{number}-{event}")).await;
             self.accepted().push(accepted);
+            if !self.pause.is_zero() {
+                tokio::time::sleep(self.pause).await;
+            }
         }
     }
 

@@ -166,6 +166,7 @@ impl From<Refusal> for Fault {
             | Refusal::NotLive
             | Refusal::Pinned(_)
             | Refusal::NotPinned
+            | Refusal::NotKept { .. }
             | Refusal::CanNotServe { .. } => (StatusCode::CONFLICT, "not_possible"),
             Refusal::NotWritten(_) | Refusal::Busy | Refusal::ShuttingDown => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable")

@@ -161,7 +161,11 @@ impl Dispatch {
     /// nothing if there is more to do at once.
     async fn look(&self) -> Result<Option<Duration>, StoreError> {
         let live = self.bench.board.load_full();
-        let plan = self.slots().plan(runnable(&live), Instant::now());
+        let plan = {
+            let mut slots = self.slots();
+            slots.keep_only(|name| live.plugins().contains_key(name));
+            slots.plan(runnable(&live), Instant::now())
+        };
         if plan.wants.is_empty() {
             return Ok(Some(plan.again.unwrap_or(LONGEST_SLEEP)));
         }
@@ -192,6 +196,7 @@ impl Dispatch {
             health: self.health.clone(),
             plugin: lease.plugin.clone(),
             version: version.digest(),
+            event: lease.event.id,
             generation: plugin.generation,
             breaker: plugin.policy.breaker,
             memory: plugin.memory,

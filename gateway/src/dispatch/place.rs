@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use hookweir_event::{Digest, Outcome, PluginName};
+use hookweir_event::{Digest, EventId, Outcome, PluginName};
 use tokio::sync::Notify;
 
 use super::{breaker::Turn, slots::Slots};
@@ -19,6 +19,7 @@ pub(super) struct Place {
     pub(super) health: Arc<Health>,
     pub(super) plugin: PluginName,
     pub(super) version: Digest,
+    pub(super) event: EventId,
     pub(super) generation: u64,
     pub(super) breaker: Option<BreakerConfig>,
     /// In bytes.
@@ -34,7 +35,7 @@ impl Place {
     /// between that the breaker would not let through.
     pub(super) fn end(&mut self, outcome: Outcome, now: Instant) {
         self.ended = true;
-        self.health.record(&self.plugin, self.version, outcome);
+        self.health.record(&self.plugin, self.version, self.event, outcome);
         let turn = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             let breaker = slots.breaker(&self.plugin);

@@ -70,6 +70,11 @@ impl Slots {
         Self { pool, memory, running: 0, granted: 0, first: 0, plugins: BTreeMap::new() }
     }
 
+    /// Forgets plugins that are gone, once nothing of theirs runs.
+    pub(super) fn keep_only(&mut self, known: impl Fn(&PluginName) -> bool) {
+        self.plugins.retain(|name, slots| slots.running > 0 || known(name));
+    }
+
     /// Deals what is free to the plugins that can run.
     pub(super) fn plan<'a>(
         &mut self,
@@ -243,6 +248,20 @@ mod tests {
         assert_eq!(deal(&mut slots, &[("a", three, 1)]), dealt(&[("a", 1)]));
         slots.end(&name, 1);
         assert_eq!(deal(&mut slots, &[("a", three, 1)]), dealt(&[("a", 2)]));
+    }
+
+    #[test]
+    fn a_plugin_that_is_gone_is_forgotten_when_its_last_attempt_has_ended() {
+        let [gone, stays]: [PluginName; 2] = ["gone", "stays"].map(|name| name.parse().unwrap());
+        let mut slots = Slots::new(10, u64::MAX);
+        deal(&mut slots, &[("gone", FREE, 1), ("stays", FREE, 1)]);
+        slots.start(&gone, 1);
+        slots.keep_only(|name| *name == stays);
+        assert_eq!(slots.seen(&gone), Some((1, None)));
+        slots.end(&gone, 1);
+        slots.keep_only(|name| *name == stays);
+        assert_eq!(slots.seen(&gone), None);
+        assert_eq!(slots.seen(&stays), Some((0, None)));
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! What a plugin wants against what the operator granted. Pure.
+//!
+//! What is missing is written as TOML that operators add to their config. Its strings come from plugins, so
+//! each is written by a TOML writer: none can be more than a string.
 
 use std::fmt;
 
 use hookweir_event::Pattern;
 use hookweir_host::{Exports, HttpOrigin, Wants};
+use toml_edit::{Array, Key, Value};
 
 use crate::config::{PluginConfig, Subscriptions};
 
@@ -73,8 +77,7 @@ fn subscribe(wants: &Wants) -> String {
 }
 
 fn list<T: fmt::Display>(items: &[T]) -> String {
-    let items: Vec<_> = items.iter().map(|item| format!("\"{item}\"")).collect();
-    format!("[{}]", items.join(", "))
+    items.iter().map(ToString::to_string).collect::<Array>().to_string()
 }
 
 fn check_http(needs: &mut Needs, wants: &Wants, config: Option<&PluginConfig>) {
@@ -100,7 +103,8 @@ fn check_secrets(needs: &mut Needs, wants: &Wants, config: Option<&PluginConfig>
             true => format!("hosts = {}", list(&wants.http)),
             false => "readable = true".to_owned(),
         };
-        let line = format!("secrets.{name} = {{ env = \"{variable}\", {place} }}");
+        let (key, variable) = (Key::new(name), Value::from(variable));
+        let line = format!("secrets.{} = {{ env = {variable}, {place} }}", key.display_repr());
         needs.add(format!("it wants the secret {name}"), line);
     }
 }
@@ -225,6 +229,22 @@ mod tests {
              http = [\"https://api.example.com\"]\n\
              secrets.API_KEY = { env = \"CI_X_API_KEY\", hosts = [\"https://api.example.com\"] }"
         );
+    }
+
+    #[test]
+    fn a_hostile_name_is_one_key_and_grants_nothing() {
+        let name = "x = 1\n[plugins.other]\nhttp = [\"https://*\"]\n#";
+        let hostile = Wants { secrets: vec![name.into()], ..wants(&["a/b"]) };
+        let needs = approve("ci", &hostile, Exports::default(), None, Subscriptions::Module);
+        let added: toml_edit::DocumentMut = needs.unwrap_err().toml().parse().unwrap();
+        let plugins = added["plugins"].as_table().unwrap();
+        assert_eq!(plugins.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["ci"]);
+        let keys = |table: &toml_edit::Item| {
+            let keys = table.as_table().unwrap().iter().map(|(key, _)| key.to_owned());
+            keys.collect::<Vec<_>>()
+        };
+        assert_eq!(keys(&plugins["ci"]), ["secrets"]);
+        assert_eq!(keys(&plugins["ci"]["secrets"]), [name]);
     }
 
     #[test]

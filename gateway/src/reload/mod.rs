@@ -145,7 +145,7 @@ impl Reload {
 
     async fn next(&mut self, stop: &mut Stop) -> Cause {
         let rest = if self.pending { AGAIN } else { self.config.host.rescan };
-        let trial = self.shelf.probation_ends_in(Instant::now());
+        let trial = self.shelf.judges_in(Instant::now());
         let rest = trial.map_or(rest, |trial| rest.min(trial));
         tokio::select! {
             biased;
@@ -165,20 +165,30 @@ impl Reload {
         }
     }
 
-    /// Does what an operator asks for, and answers when it is in force.
-    async fn grant(&mut self, Wish { plugin, verb, answer }: Wish) {
-        let mut done = self.shelf.obey(&plugin, &verb, &self.config, now()).await;
-        if let Ok(said) = &mut done {
+    /// Does what an operator asks for, and answers when it is in force. Only what is approved needs a look
+    /// at the folder for that, which may have to compile what others put there.
+    async fn grant(&mut self, wish: Wish) {
+        if wish.is_forsaken() {
+            return;
+        }
+        let mut done = self.shelf.obey(&wish, &self.config, now()).await;
+        let Wish { plugin, verb, answer } = wish;
+        let obeyed = done.is_ok();
+        if obeyed {
             self.publish();
+        }
+        if let (Verb::Approve { .. }, Ok(said)) = (&verb, &mut done) {
             self.pending = self.look_at_plugins().await;
-            let held = self.shelf.still_held(&plugin);
-            if let (Verb::Approve { .. }, Some(reason)) = (&verb, held) {
+            if let Some(reason) = self.shelf.still_held(&plugin) {
                 said.push_str("; it is not live: ");
                 said.push_str(&reason);
             }
         }
         // Who asked may have gone.
         let _ = answer.send(done);
+        if obeyed && !matches!(verb, Verb::Approve { .. }) {
+            self.pending = self.look_at_plugins().await;
+        }
     }
 
     /// Waits until hints stop coming, or all that changed is known to be complete.
@@ -217,10 +227,8 @@ impl Reload {
         }
         self.seen = seen;
         match self.changed_config(&around).await {
-            Ok((config, shelf)) => {
-                (self.config, self.shelf) = (config, shelf);
-                // The secrets' files may be others now.
-                self.seen = fingerprint(&self.config_path, &self.config, &around);
+            Ok((config, seen, shelf)) => {
+                (self.config, self.seen, self.shelf) = (config, seen, shelf);
                 self.follow();
                 self.publish();
                 tracing::info!(path = %self.config_path.display(), "config reloaded");
@@ -232,14 +240,24 @@ impl Reload {
         }
     }
 
-    async fn changed_config(&self, around: &Surroundings<'_>) -> Result<(Config, Shelf), String> {
+    /// The config as it is now, its fingerprint, and the shelf under it.
+    async fn changed_config(
+        &self,
+        around: &Surroundings<'_>,
+    ) -> Result<(Config, Digest, Shelf), String> {
         let config = Config::load(&self.config_path, around).map_err(|error| error.to_string())?;
+        // The secrets' files may be others now. Taken before versions are made anew, which takes its time:
+        // what is edited meanwhile is another config.
+        let read = fingerprint(&self.config_path, &config, around);
+        // What is edited while it was read is read again.
+        let same = fingerprint(&self.config_path, &self.config, around) == self.seen;
+        let seen = if same { read } else { self.seen };
         let restart = self.config.needs_restart(&config);
         if !restart.is_empty() {
             return Err(format!("a change of {} needs a restart", restart.join(", ")));
         }
         let shelf = self.shelf.under(&self.config, &config, now()).await?;
-        Ok((config, shelf))
+        Ok((config, seen, shelf))
     }
 
     fn publish(&self) {

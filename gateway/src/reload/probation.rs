@@ -1,7 +1,8 @@
 //! Whether a version that replaced another keeps its place. Pure.
 //!
 //! What speaks against it are system failures, which are the code's: traps, timeouts, limits, invalid
-//! outputs. That a plugin asks for a retry or rejects an event may well be what it should do.
+//! outputs. That a plugin asks for a retry or rejects an event may well be what it should do. And that one
+//! event fails whatever runs it says nothing of the version: two have to.
 
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use crate::health::Tally;
 
 /// So many attempts are enough to trust a version.
 const ATTEMPTS: u64 = 50;
-/// So long after its first attempt a version is trusted: in this time an event that always fails has failed
-/// five times, with the default waits in between.
+/// So long after its first attempt a version is trusted that does not fail more than it may; one that does,
+/// but too rarely to say enough in this time, stays on probation.
 pub(super) const PERIOD: Duration = Duration::from_secs(60);
-/// A version that is never given anything to do is trusted after this.
+/// After this a version is trusted of which there still is not enough to say.
 pub(super) const IDLE: Duration = Duration::from_secs(24 * 3600);
 /// So many failures say enough, however many attempts an event has.
 const FAILURES: u64 = 5;
@@ -21,9 +22,9 @@ const FAILURES_MIN: u64 = 2;
 /// How many times the share of failures before a version has to exceed to be taken back.
 const TIMES: u128 = 3;
 
-/// How many failures it takes: one fewer than an event's attempts where that is less, so that an event that
-/// fails from its first attempt on has one left for the version before. Where an event has so few that it
-/// can't be saved, nothing is gained by haste.
+/// How many failures it takes: one fewer than an event's attempts where that is less, so that the first
+/// events have attempts left for the version before, if several come about at the same time. Where an event
+/// has so few that it can't be saved, nothing is gained by haste.
 fn enough(max_attempts: u32) -> u64 {
     let left = u64::from(max_attempts).saturating_sub(1);
     if left < FAILURES_MIN { FAILURES } else { left.min(FAILURES) }
@@ -53,10 +54,12 @@ pub(super) fn judge(
 ) -> Judgement {
     let share = u128::from(now.failures) * u128::from(before.attempts.max(1));
     let bound = TIMES * u128::from(before.failures) * u128::from(now.attempts);
-    if now.failures >= enough(max_attempts) && share > bound {
+    let fails_more = share > bound;
+    if fails_more && now.several && now.failures >= enough(max_attempts) {
         return Judgement::Go;
     }
-    let over = now.attempts >= ATTEMPTS || busy.is_some_and(|busy| busy >= PERIOD) || age >= IDLE;
+    let rested = busy.is_some_and(|busy| busy >= PERIOD) && !fails_more;
+    let over = now.attempts >= ATTEMPTS || rested || age >= IDLE;
     if over { Judgement::Stay } else { Judgement::Wait }
 }
 
@@ -65,7 +68,7 @@ mod tests {
     use super::*;
 
     fn tally(failures: u64, attempts: u64) -> Tally {
-        Tally { attempts, failures }
+        Tally { attempts, failures, several: failures > 1 }
     }
 
     #[test]
@@ -107,6 +110,9 @@ mod tests {
         for (max_attempts, failures) in [(1, 5), (2, 5), (3, 2), (4, 3), (5, 4), (6, 5), (100, 5)] {
             let judge =
                 |n| judge(tally(n, n), tally(0, 9), max_attempts, Some(Duration::ZERO), PERIOD);
+            let one = Tally { several: false, ..tally(failures, failures) };
+            let poison = super::judge(one, tally(0, 9), max_attempts, Some(PERIOD), PERIOD);
+            assert_eq!(poison, Judgement::Wait, "one event alone");
             assert_eq!(judge(failures - 1), Judgement::Wait, "{max_attempts}");
             assert_eq!(judge(failures), Judgement::Go, "{max_attempts}");
         }
@@ -114,11 +120,27 @@ mod tests {
 
     #[test]
     fn probation_ends() {
-        let judge = |busy, age| judge(tally(4, 4), tally(0, 0), 100, busy, age);
+        let judge = |busy, age| judge(tally(0, 4), tally(0, 0), 100, busy, age);
         let before = PERIOD - Duration::from_millis(1);
         assert_eq!(judge(Some(before), IDLE / 2), Judgement::Wait);
         assert_eq!(judge(Some(PERIOD), PERIOD), Judgement::Stay);
         assert_eq!(judge(None, IDLE / 2), Judgement::Wait);
         assert_eq!(judge(None, IDLE), Judgement::Stay);
+    }
+
+    #[test]
+    fn a_version_that_fails_slowly_is_not_trusted_for_it() {
+        let judge = |now, before, age| judge(now, before, 100, Some(PERIOD), age);
+        for (now, before, judgement) in [
+            (tally(4, 4), tally(0, 100), Judgement::Wait),
+            (tally(1, 40), tally(0, 100), Judgement::Wait),
+            // Within what the one before did, or enough of it went well.
+            (tally(1, 4), tally(10, 100), Judgement::Stay),
+            (tally(4, 50), tally(0, 100), Judgement::Stay),
+            (tally(5, 5), tally(0, 100), Judgement::Go),
+        ] {
+            assert_eq!(judge(now, before, PERIOD), judgement, "{now:?}");
+        }
+        assert_eq!(judge(tally(4, 4), tally(0, 100), IDLE), Judgement::Stay);
     }
 }

@@ -89,6 +89,14 @@ pub enum Refusal {
         /// Why.
         reason: String,
     },
+    /// It is live, and the data folder does not have it.
+    #[error("{} would not be held over a restart: {reason}", version.short())]
+    NotKept {
+        /// Which.
+        version: Digest,
+        /// Why.
+        reason: String,
+    },
     /// The data folder.
     #[error("it can't be written down: {0}")]
     NotWritten(String),
@@ -122,6 +130,13 @@ pub(super) struct Wish {
     pub(super) plugin: PluginName,
     pub(super) verb: Verb,
     pub(super) answer: oneshot::Sender<Result<String, Refusal>>,
+}
+
+impl Wish {
+    /// Nobody waits for it any more. Who asks again must not have it done twice.
+    pub(super) fn is_forsaken(&self) -> bool {
+        self.answer.is_closed()
+    }
 }
 
 /// Where operators' wishes are handed in.
@@ -198,6 +213,17 @@ mod tests {
         drop(receiver);
         assert_eq!(waiting.remove(0).await, Err(Refusal::ShuttingDown));
         assert_eq!(ask().await, Err(Refusal::ShuttingDown));
+    }
+
+    #[tokio::test]
+    async fn a_wish_is_forsaken_when_who_asked_has_gone() {
+        let (wishes, mut receiver) = Wishes::new();
+        let ask = || Box::pin(wishes.ask("ci".parse().unwrap(), Verb::Unpin));
+        let (mut stays, mut goes) = (ask(), ask());
+        assert!(by_now(&mut stays).await.is_none() && by_now(&mut goes).await.is_none());
+        drop(goes);
+        assert!(!receiver.recv().await.unwrap().is_forsaken());
+        assert!(receiver.recv().await.unwrap().is_forsaken());
     }
 
     /// What a future has come to by now.

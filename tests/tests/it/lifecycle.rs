@@ -171,7 +171,8 @@ async fn what_was_rolled_back_stays_away_over_restarts_until_it_is_approved() {
         house.put("hostile", module);
         until_live(&house, module).await;
     }
-    let said = say(&house, &["plugin", "rollback", "hostile"]).unwrap();
+    // Neither proved itself yet, so that `one` would be the last good one.
+    let said = say(&house, &["plugin", "rollback", "hostile", &digest(&two)[..9]]).unwrap();
     assert!(said.starts_with("rolled back from ") && said.contains(&digest(&two)[..12]), "{said}");
     for _ in 0..2 {
         let away = |plugin: &Value| plugin["file"]["why"] == "turned-away" && serves(plugin, &two);
@@ -285,18 +286,111 @@ async fn a_version_that_fails_is_taken_back_under_load_and_nothing_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_version_is_taken_back_before_its_first_event_is_out_of_attempts() {
+async fn a_row_of_bad_versions_goes_to_the_good_one_before_its_first_events_are_out_of_attempts() {
     let house = house("[plugins.hostile]\nbackoff = \"200ms\"\n");
     let good = guests::wasm("hostile");
     let gateway = house.start().await;
-    house.put("hostile", &guests::ill_tempered(&good));
-    until_live(&house, &guests::ill_tempered(&good)).await;
-    house.sender("test").send("temper", "alone", b"x").await.unwrap();
+    // The second takes the place of the first before that has done anything.
+    let ill = guests::ill_tempered(&good);
+    for ill in [ill.clone(), guests::with_section(ill.clone(), 2)] {
+        house.put("hostile", &ill);
+        until_live(&house, &ill).await;
+    }
+    // One that always fails may be at fault itself.
+    for id in ["first", "second"] {
+        house.sender("test").send("temper", id, b"x").await.unwrap();
+    }
     let events = house.settled().await;
-    let shown = events.iter().find(|shown| !shown.deliveries.is_empty()).unwrap();
-    use Outcome::{Done, Trap};
-    assert_eq!(outcomes(shown), [Trap, Trap, Trap, Trap, Done], "{shown:#?}");
+    let mut traps = 0;
+    for shown in events.iter().filter(|shown| !shown.deliveries.is_empty()) {
+        let outcomes = outcomes(shown);
+        let (last, before) = outcomes.split_last().unwrap();
+        assert_eq!(*last, Outcome::Done, "{shown:#?}");
+        assert!(before.iter().all(|outcome| *outcome == Outcome::Trap), "{shown:#?}");
+        traps += before.len();
+    }
+    assert!((4..=5).contains(&traps), "{events:#?}");
     assert!(serves(&house.admin("plugins/hostile").await, &good));
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_can_not_be_read_for_a_while_is_gone_back_to_after_that() {
+    let house = house("[plugins.hostile]\nbackoff = \"200ms\"\n");
+    let good = guests::wasm("hostile");
+    let gateway = house.start().await;
+    let ill = guests::ill_tempered(&good);
+    house.put("hostile", &ill);
+    until_live(&house, &ill).await;
+    // Neither missing nor damaged: reading it fails.
+    let kept = house.database().with_file_name("versions").join(format!("{}.wasm", digest(&good)));
+    fs::remove_file(&kept).unwrap();
+    fs::create_dir(&kept).unwrap();
+    let log = house.log().len();
+    for id in ["first", "second"] {
+        house.sender("test").send("temper", id, b"x").await.unwrap();
+    }
+    house.until_log(log, &["failed its probation", "can't be made now"]).await;
+    let plugin = house.admin("plugins/hostile").await;
+    assert!(serves(&plugin, &ill) && plugin["live"]["probation"] == true, "{plugin:#}");
+    fs::remove_dir(&kept).unwrap();
+    fs::write(&kept, &good).unwrap();
+    until_live(&house, &good).await;
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_event_that_always_fails_takes_no_version_back() {
+    let house = house("[plugins.hostile]\nbackoff = \"100ms\"\n");
+    let gateway = house.start().await;
+    house.put("hostile", &version(2));
+    until_live(&house, &version(2)).await;
+    house.sender("test").send("panic", "poison", b"x").await.unwrap();
+    house.settled().await;
+    let plugin = house.admin("plugins/hostile").await;
+    assert_eq!(plugin["outcomes"]["trap"], 5, "{plugin:#}");
+    assert!(serves(&plugin, &version(2)), "{plugin:#}");
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_a_file_comes_back_that_can_not_serve_the_last_good_version_does() {
+    let house = house("");
+    let good = guests::wasm("hostile");
+    let gateway = house.start().await;
+    house.put("hostile", &version(2));
+    until_live(&house, &version(2)).await;
+    say(&house, &["plugin", "rollback", "hostile"]).unwrap();
+    for (module, why) in [(&version(2)[..], "turned-away"), (b"half", "failed")] {
+        let log = house.log().len();
+        fs::remove_file(house.plugins().join("hostile.wasm")).unwrap();
+        house.until_log(log, &["plugin was removed"]).await;
+        house.put("hostile", module);
+        let stands = |plugin: &Value| plugin["file"]["why"] == why && serves(plugin, &good);
+        house.until_plugin("hostile", why, stands).await;
+        is_handled_by(&house, why, &good).await;
+    }
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_kept_is_not_pinned_and_is_kept_by_a_later_look() {
+    let house = house("");
+    let module = guests::wasm("hostile");
+    let gateway = house.start().await;
+    until_live(&house, &module).await;
+    let kept =
+        house.database().with_file_name("versions").join(format!("{}.wasm", digest(&module)));
+    fs::remove_file(&kept).unwrap();
+    let said = say(&house, &["plugin", "pin", "hostile"]).unwrap_err();
+    assert!(said.contains("not be held over a restart"), "{said}");
+    house.put("hostile", &module);
+    let deadline = Instant::now() + PATIENCE;
+    while !kept.exists() {
+        assert!(Instant::now() < deadline, "it was not kept\n{}", house.log());
+        tokio::task::yield_now().await;
+    }
+    say(&house, &["plugin", "pin", "hostile"]).unwrap();
     assert!(gateway.stop().await.success());
 }
 

@@ -15,9 +15,9 @@ use hookweir_tests::{
 };
 use tokio::task::JoinHandle;
 
-/// Swaps of one run: the long one is `HOOKWEIR_SWAPS=1000`.
+/// Swaps of one run: the long one is `HOOKWEIR_SWAPS=10000`.
 fn swaps() -> u64 {
-    std::env::var("HOOKWEIR_SWAPS").ok().and_then(|text| text.parse().ok()).unwrap_or(30)
+    std::env::var("HOOKWEIR_SWAPS").ok().and_then(|text| text.parse().ok()).unwrap_or(500)
 }
 
 fn house() -> House {
@@ -34,7 +34,7 @@ fn house() -> House {
 async fn swaps_under_load_lose_nothing_and_memory_stays_flat() {
     let house = house();
     let gateway = house.start().await;
-    let load = Load::start(&house, &[ECHO, PAYMENT]);
+    let load = Load::with_pauses(&house, &[ECHO, PAYMENT], Duration::from_millis(5));
     let module = guests::wasm("hostile");
     let (all, mut resident) = (swaps(), Vec::new());
     for number in 1..=all {

@@ -68,7 +68,7 @@ fn grant(operator: &Operator, args: &Args, file: &Value) -> Result<(), String> {
     let path = args.common.config();
     let path = fs::canonicalize(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let text = merge(&text, &add)?;
+    let text = merge(&text, &add, args.name.as_str())?;
     let folder = path.parent().unwrap_or(Path::new(""));
     Config::parse(&text, folder, &Surroundings::real()).map_err(|faults| {
         let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
@@ -81,10 +81,16 @@ fn grant(operator: &Operator, args: &Args, file: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// The config with these tables' keys in it. A key that is there is never changed.
-fn merge(config: &str, add: &str) -> Result<String, String> {
+/// The config with these tables' keys in it. A key that is there is never changed, and nothing is added but
+/// to this plugin's table.
+fn merge(config: &str, add: &str, plugin: &str) -> Result<String, String> {
     let parse = |text: &str| text.parse::<DocumentMut>().map_err(|error| error.to_string());
     let (mut config, add) = (parse(config)?, parse(add)?);
+    if !is_of(&add, plugin) {
+        return Err(format!(
+            "what it wants is more than keys of [plugins.{plugin}]; nothing is added"
+        ));
+    }
     let mut taken = Vec::new();
     merge_table(config.as_table_mut(), add.as_table(), "", &mut taken);
     if taken.is_empty() {
@@ -92,6 +98,22 @@ fn merge(config: &str, add: &str) -> Result<String, String> {
     }
     let add = add.to_string().trim_end().to_owned();
     Err(format!("the config has {} already; merge this by hand:\n{add}", taken.join(" and ")))
+}
+
+/// Whether these are keys of `[plugins.NAME]` alone: what a plugin wants must not reach any other table.
+fn is_of(add: &DocumentMut, plugin: &str) -> bool {
+    let only = |item: &Item, name| {
+        let Item::Table(table) = item else { return None };
+        let mut keys = table.iter();
+        let first = keys.next().filter(|(key, _)| *key == name).map(|(_, item)| item.clone());
+        first.filter(|_| keys.next().is_none())
+    };
+    let own = only(add.as_item(), "plugins").and_then(|plugins| only(&plugins, plugin));
+    let Some(Item::Table(own)) = own else { return false };
+    own.iter().all(|(_, item)| match item {
+        Item::Table(below) => below.is_dotted(),
+        item => item.is_value(),
+    })
 }
 
 fn merge_table(into: &mut Table, add: &Table, path: &str, taken: &mut Vec<String>) {
@@ -138,20 +160,21 @@ mod tests {
     #[test]
     fn what_is_added_leaves_all_else_as_it_was() {
         let config = "# Ours.\n[server]\nlisten = \"127.0.0.1:1\"  # here\n";
-        let merged = merge(config, ADD).unwrap();
+        let merged = merge(config, ADD, "ci").unwrap();
         assert!(merged.starts_with(config), "{merged}");
         assert!(merged.ends_with(&format!("# here\n\n{ADD}\n")), "{merged}");
 
         let config =
             "[plugins.ci]\nrate = \"off\" # fast\n\n[plugins.other]\n# last\nrate = \"off\"\n";
-        let merged = merge(config, ADD).unwrap();
+        let merged = merge(config, ADD, "ci").unwrap();
         assert_eq!(
             merged,
             "[plugins.ci]\nrate = \"off\" # fast\nsubscribe = [\"*/*\"]\nhttp = [\"https://ci.example\"]\n\n\
              [plugins.other]\n# last\nrate = \"off\"\n"
         );
 
-        let merged = merge("[plugins.other]\nrate = \"off\"\n[store]\nurl = \"sqlite:x\"\n", ADD);
+        let merged =
+            merge("[plugins.other]\nrate = \"off\"\n[store]\nurl = \"sqlite:x\"\n", ADD, "ci");
         let merged = merged.unwrap();
         assert!(merged.starts_with("[plugins.other]\nrate = \"off\"\n"), "{merged}");
         assert!(merged.contains("[plugins.ci]\nsubscribe = [\"*/*\"]"), "{merged}");
@@ -165,10 +188,29 @@ mod tests {
             "[plugins]\nci = { subscribe = [] }\n",
             "plugins = { ci = { rate = \"off\" } }\n",
         ] {
-            let refused = merge(config, ADD).unwrap_err();
+            let refused = merge(config, ADD, "ci").unwrap_err();
             assert!(refused.contains("plugins") && refused.ends_with(ADD), "{refused}");
         }
-        assert!(merge("[plugins", ADD).is_err());
+        assert!(merge("[plugins", ADD, "ci").is_err());
+    }
+
+    #[test]
+    fn nothing_is_added_to_any_table_but_the_plugins() {
+        for add in [
+            format!("{ADD}\n[plugins.other]\nhttp = [\"https://*\"]"),
+            format!("{ADD}\n[admin]\nlisten = \"0.0.0.0:1\""),
+            format!("{ADD}\n[plugins.ci.secrets.a]\nenv = \"A\""),
+            format!("{ADD}\n[[plugins.ci.more]]\na = 1"),
+            format!("plugins.other.rate = 1\n{ADD}"),
+            "[plugins.other]\nhttp = []".to_owned(),
+            "plugins = { ci = { http = [] } }".to_owned(),
+            String::new(),
+        ] {
+            let refused = merge("", &add, "ci").unwrap_err();
+            assert!(refused.contains("nothing is added"), "{add}: {refused}");
+        }
+        let secret = format!("{ADD}\nsecrets.KEY = {{ env = \"A\" }}\napi = {{ token = {{ }} }}");
+        assert!(merge("", &secret, "ci").is_ok());
     }
 
     #[test]

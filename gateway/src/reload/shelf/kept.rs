@@ -1,10 +1,41 @@
 //! Serves what the data folder keeps: at a start, before the plugins folder is looked at, and when a grant
 //! changes, from the bytes that are live rather than from whatever lies in the folder.
 
+use std::fmt;
+
 use hookweir_event::{Digest, PluginName};
 
-use super::{Made, Moment, Shelf};
-use crate::config::{Config, PluginConfig};
+use super::{Made, Moment, Refused, Shelf};
+use crate::{
+    config::{Config, PluginConfig},
+    reload::versions::KeptFault,
+};
+
+/// Why kept content can't serve.
+#[derive(Debug)]
+pub(super) struct NotMade {
+    reason: String,
+    /// It may another time: what failed is not the content.
+    pub(super) passing: bool,
+}
+
+impl fmt::Display for NotMade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl From<KeptFault> for NotMade {
+    fn from(fault: KeptFault) -> Self {
+        Self { reason: fault.to_string(), passing: matches!(fault, KeptFault::Io(_)) }
+    }
+}
+
+impl From<Refused> for NotMade {
+    fn from(refused: Refused) -> Self {
+        Self { reason: refused.reason(), passing: refused.is_passing() }
+    }
+}
 
 impl Shelf {
     /// Every plugin serves the version that was live before the stop, from the first moment: a file that
@@ -22,25 +53,33 @@ impl Shelf {
         }
     }
 
-    /// A pinned plugin of which nothing serves, such as one whose file was gone for a while, serves what is
-    /// pinned.
-    pub(super) async fn serve_pinned(
+    /// A plugin whose file does not go live and of which nothing serves, such as one whose file was gone for
+    /// a while, serves what is pinned, or what was live last, or the last good version before that.
+    pub(super) async fn serve_last_good(
         &mut self,
         name: &PluginName,
+        refused: Option<Digest>,
         config: &Config,
         moment: Moment,
     ) {
-        let Some(pin) = self.versions.record(name).and_then(|record| record.pin) else { return };
-        match self.made_of_kept(name, pin, config).await {
-            Ok(made) => {
-                let now = moment.timestamp();
-                self.versions.note(name, |record| record.go_live(pin, now, false)).await;
-                self.go_live(name, made, moment);
+        let Some(record) = self.versions.record(name) else { return };
+        let live = record.live.map(|live| live.version);
+        let candidates = match record.pin {
+            Some(pin) => [Some(pin), None],
+            None => [live, record.last_good()],
+        };
+        for version in candidates.into_iter().flatten().filter(|one| Some(*one) != refused) {
+            match self.made_of_kept(name, version, config).await {
+                Ok(made) => {
+                    let now = moment.timestamp();
+                    self.versions.note(name, |record| record.go_live(version, now, false)).await;
+                    return self.go_live(name, made, moment);
+                }
+                Err(fault) => tracing::warn!(
+                    plugin = %name, version = version.short(),
+                    "a version that was good can't serve: {fault}"
+                ),
             }
-            Err(reason) => tracing::warn!(
-                plugin = %name, version = pin.short(),
-                "the pinned version can't serve: {reason}"
-            ),
         }
     }
 
@@ -50,9 +89,9 @@ impl Shelf {
         name: &PluginName,
         version: Digest,
         config: &Config,
-    ) -> Result<Made, String> {
-        let bytes = self.versions.read(version).await.map_err(|fault| fault.to_string())?;
-        self.prepare(name, &bytes, config).await.map_err(|refused| refused.reason())
+    ) -> Result<Made, NotMade> {
+        let bytes = self.versions.read(version).await?;
+        Ok(self.prepare(name, &bytes, config).await?)
     }
 
     /// The shelf under another config: versions whose grant changed are made anew.

@@ -1,7 +1,13 @@
 //! Looks at the plugins folder and follows it: what is new is prepared and goes live, what is bad or held
 //! back is named once, what is gone is taken off the shelf.
 
-use std::{collections::BTreeSet, ffi::OsString, io, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    io,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use hookweir_event::{Digest, PluginName};
 use hookweir_host::Version;
@@ -9,7 +15,7 @@ use hookweir_host::Version;
 use super::{Made, Moment, Refused, Shelf};
 use crate::{
     config::Config,
-    reload::scan::{self, Found},
+    reload::scan::{self, FileKey, Found},
     standing::{Cause, FileStanding, NotLive, TurnedAway},
 };
 
@@ -19,8 +25,39 @@ const SETTLED_AFTER: Duration = Duration::from_millis(200);
 const COMPLETE_AFTER: Duration = Duration::from_secs(2);
 /// A file that is gone for this long was removed; for less, it is being replaced.
 const REMOVED_AFTER: Duration = Duration::from_secs(2);
+/// How long a file that could not be decided about, by no fault of its own, is left alone: at first, then
+/// twice as long each time, up to the most.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
 /// The largest file that is read.
 const FILE_MAX: u64 = 64 << 20;
+
+/// When a file is tried again that could not be decided about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Again {
+    key: FileKey,
+    at: Instant,
+    pause: Duration,
+}
+
+impl Again {
+    /// After this failure, and those before it on the same file.
+    fn after(before: Option<Self>, key: FileKey, now: Instant) -> Self {
+        let (first, most) = AGAIN;
+        let before = before.filter(|before| before.key == key);
+        let pause = before.map_or(first, |before| (before.pause * 2).min(most));
+        Self { key, at: now + pause, pause }
+    }
+
+    /// Whether this file is to be left alone still.
+    fn holds(self, key: FileKey, now: Instant) -> bool {
+        self.key == key && now < self.at
+    }
+}
+
+/// Whether a file may be read another time, without anybody doing something about it.
+fn is_passing(error: &io::Error) -> bool {
+    !matches!(error.kind(), io::ErrorKind::FileTooLarge | io::ErrorKind::PermissionDenied)
+}
 
 /// What a look at the folder came to.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -80,7 +117,11 @@ impl Shelf {
     ) {
         let item = self.items.entry(name.clone()).or_default();
         item.missing_since = None;
-        if item.key == Some(found.key) {
+        if item.key == Some(found.key) && !item.unkept {
+            return;
+        }
+        if item.again.is_some_and(|again| again.holds(found.key, moment.now)) {
+            looked.wait(item.version.as_ref());
             return;
         }
         // Fresh, and not seen the same before: whoever writes it may not be finished.
@@ -96,50 +137,78 @@ impl Shelf {
                 return;
             }
             Err(error) => {
-                item.key = Some(found.key);
                 let reason = format!("failed to read the plugin's file: {error}");
-                self.set_aside(
-                    name,
-                    FileStanding { version: None, why: NotLive::Unreadable, reason, add: None },
-                );
-                looked.changed = true;
-                return;
+                let file =
+                    FileStanding { version: None, why: NotLive::Unreadable, reason, add: None };
+                if is_passing(&error) {
+                    return self.put_off(name, found.key, file, config, moment, looked).await;
+                }
+                self.set_aside(name, file, config, moment).await;
+                return self.decided(name, found.key, looked);
             }
         };
         let digest = Digest::of(&bytes);
-        let decided = item.file.as_ref().is_some_and(|file| file.version == Some(digest));
-        if item.version.as_ref().map(Version::digest) == Some(digest) || decided {
+        if item.version.as_ref().map(Version::digest) == Some(digest) {
+            looked.changed |= item.file.take().is_some();
             item.key = Some(found.key);
-            looked.changed |= !decided && item.file.take().is_some();
+            return self.keep(name, digest, &bytes).await;
+        }
+        let same = item.file.as_ref().is_some_and(|file| file.version == Some(digest));
+        if same && item.again.is_none() {
+            item.key = Some(found.key);
             return;
         }
         if let Some((why, reason)) = self.held_back(name, digest) {
-            if why == NotLive::Pinned && self.version(name).is_none() {
-                self.serve_pinned(name, config, moment).await;
-            }
-            self.items.entry(name.clone()).or_default().key = Some(found.key);
-            let version = Some(digest);
-            self.set_aside(name, FileStanding { version, why, reason, add: None });
-            looked.changed = true;
-            return;
+            let file = FileStanding { version: Some(digest), why, reason, add: None };
+            self.set_aside(name, file, config, moment).await;
+            return self.decided(name, found.key, looked);
         }
         let made = match self.prepare(name, &bytes, config).await {
             Ok(made) => self.rehearsed(name, made, config, moment).await,
             refused => refused,
         };
         match made {
-            Ok(made) => {
-                self.publish(name, &bytes, made, moment).await;
-                self.items.entry(name.clone()).or_default().key = Some(found.key);
-                looked.changed = true;
+            Ok(made) => self.publish(name, &bytes, made, moment).await,
+            Err(refused) if refused.is_passing() => {
+                let (why, reason) = (NotLive::Failed, refused.reason());
+                let file = FileStanding { version: Some(digest), why, reason, add: None };
+                return self.put_off(name, found.key, file, config, moment, looked).await;
             }
-            Err(Refused::Fault(_)) if found.age < COMPLETE_AFTER => looked.wait(self.version(name)),
-            Err(refused) => {
-                self.items.entry(name.clone()).or_default().key = Some(found.key);
-                self.refuse(name, digest, refused, moment).await;
-                looked.changed = true;
+            Err(Refused::Fault(_)) if found.age < COMPLETE_AFTER => {
+                looked.wait(self.version(name));
+                return;
             }
+            Err(refused) => self.refuse(name, digest, refused, config, moment).await,
         }
+        self.decided(name, found.key, looked);
+    }
+
+    /// This file needs no other look until it changes.
+    fn decided(&mut self, name: &PluginName, key: FileKey, looked: &mut Looked) {
+        let item = self.items.entry(name.clone()).or_default();
+        (item.key, item.again) = (Some(key), None);
+        looked.changed = true;
+    }
+
+    /// Nothing can be said of this file for now.
+    async fn put_off(
+        &mut self,
+        name: &PluginName,
+        key: FileKey,
+        file: FileStanding,
+        config: &Config,
+        moment: Moment,
+        looked: &mut Looked,
+    ) {
+        let before = self.items.get(name).and_then(|item| item.again);
+        if before.is_none_or(|before| before.key != key) {
+            let reason = format!("{}; it is tried again", file.reason);
+            self.set_aside(name, FileStanding { reason, ..file }, config, moment).await;
+            looked.changed = true;
+        }
+        let item = self.items.entry(name.clone()).or_default();
+        item.again = Some(Again::after(before, key, moment.now));
+        looked.wait(item.version.as_ref());
     }
 
     fn version(&self, name: &PluginName) -> Option<&Version> {
@@ -161,12 +230,26 @@ impl Shelf {
     /// Kept, written down, live: in this order, so that what is live can serve after a crash too.
     async fn publish(&mut self, name: &PluginName, bytes: &[u8], made: Made, moment: Moment) {
         let digest = made.0.digest();
-        if let Err(error) = self.versions.keep(digest, bytes).await {
-            tracing::warn!(plugin = %name, %error, "failed to keep a copy of the live version");
-        }
+        self.keep(name, digest, bytes).await;
+        let unkept = self.items.get(name).is_some_and(|item| item.unkept);
         let now = moment.timestamp();
         self.versions.note(name, |record| record.go_live(digest, now, record.pin.is_none())).await;
         self.go_live(name, made, moment);
+        self.items.entry(name.clone()).or_default().unkept = unkept;
+    }
+
+    /// Keeps what is live. What can't be kept, such as on a full disk, is tried again at each look.
+    async fn keep(&mut self, name: &PluginName, digest: Digest, bytes: &[u8]) {
+        let kept = self.versions.keep(digest, bytes).await;
+        let item = self.items.entry(name.clone()).or_default();
+        match kept {
+            Ok(()) => item.unkept = false,
+            Err(error) => {
+                if !std::mem::replace(&mut item.unkept, true) {
+                    tracing::warn!(plugin = %name, %error, "failed to keep a copy of the live version");
+                }
+            }
+        }
     }
 
     /// Remembers what did not load, so that a listing after a restart tells.
@@ -175,6 +258,7 @@ impl Shelf {
         name: &PluginName,
         digest: Digest,
         refused: Refused,
+        config: &Config,
         moment: Moment,
     ) {
         let reason = refused.reason();
@@ -195,11 +279,21 @@ impl Shelf {
             let away = TurnedAway { version: digest, cause: Cause::Load, reason, at };
             self.versions.note(name, |record| record.turn_away(away)).await;
         }
-        self.set_aside(name, FileStanding { version: Some(digest), why, reason, add });
+        let file = FileStanding { version: Some(digest), why, reason, add };
+        self.set_aside(name, file, config, moment).await;
     }
 
-    /// Says why a file is not live, and what goes on serving.
-    fn set_aside(&mut self, name: &PluginName, file: FileStanding) {
+    /// Says why a file is not live, and what goes on serving: if nothing does, the last good version.
+    async fn set_aside(
+        &mut self,
+        name: &PluginName,
+        file: FileStanding,
+        config: &Config,
+        moment: Moment,
+    ) {
+        if self.version(name).is_none() {
+            self.serve_last_good(name, file.version, config, moment).await;
+        }
         let FileStanding { version, reason, .. } = &file;
         let item = self.items.entry(name.clone()).or_default();
         let serving = item.version.as_ref().map(|version| version.digest().short());
@@ -236,5 +330,57 @@ impl Looked {
     fn wait(&mut self, serving: Option<&Version>) {
         self.pending = true;
         self.unserved |= serving.is_none();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hookweir_host::{LoadFault, NotRun};
+
+    use super::*;
+
+    #[test]
+    fn a_fault_of_the_machine_decides_nothing_about_a_file() {
+        use io::ErrorKind::{
+            FileTooLarge, NotFound, Other, PermissionDenied, StaleNetworkFileHandle,
+        };
+        for (kind, passing) in [
+            (FileTooLarge, false),
+            (PermissionDenied, false),
+            (NotFound, true),
+            (StaleNetworkFileHandle, true),
+            (Other, true),
+        ] {
+            assert_eq!(is_passing(&kind.into()), passing, "{kind}");
+        }
+        for (fault, passing) in [
+            (LoadFault::NotRun(NotRun::PoolExhausted), true),
+            (LoadFault::CompileTime(Duration::from_secs(1)), true),
+            (LoadFault::NotWasm, false),
+            (LoadFault::Init("no".into()), false),
+        ] {
+            assert_eq!(Refused::Fault(fault).is_passing(), passing);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_is_tried_again_ever_more_rarely_and_another_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a.wasm", "b.wasm"] {
+            std::fs::write(dir.path().join(name), b"x").unwrap();
+        }
+        let listing = scan::list(dir.path(), std::time::SystemTime::now()).await.unwrap();
+        let keys: Vec<_> = listing.plugins.values().map(|found| found.key).collect();
+        let [a, b] = keys[..] else { panic!("{keys:?}") };
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let first = Again::after(None, a, start);
+        assert!(first.holds(a, start + second) && !first.holds(a, start + 2 * second));
+        assert!(!first.holds(b, start));
+        let mut again = first;
+        for pause in [4, 8, 16, 32, 64, 128, 256, 300, 300] {
+            again = Again::after(Some(again), a, start);
+            assert_eq!(again.pause, pause * second);
+        }
+        assert_eq!(Again::after(Some(again), b, start).pause, 2 * second);
     }
 }

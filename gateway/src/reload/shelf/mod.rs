@@ -19,7 +19,7 @@ use std::{
 use hookweir_event::{Digest, Pattern, PluginName, Timestamp};
 use hookweir_host::{Exports, Host, LoadFault, Version, Wants, inspect};
 
-use self::trial::Trial;
+use self::{look::Again, trial::Trial};
 use super::{
     approve::{Needs, approve},
     samples,
@@ -48,6 +48,10 @@ struct Item {
     fresh: Option<FileKey>,
     /// The file whose content did not go live.
     file: Option<FileStanding>,
+    /// A file that could not be decided about, by no fault of its own.
+    again: Option<Again>,
+    /// The data folder did not take what is live.
+    unkept: bool,
     missing_since: Option<Instant>,
 }
 
@@ -94,6 +98,11 @@ impl Refused {
             Self::Fault(fault) | Self::Trial(fault, _) => format!("failed to load: {fault}"),
             Self::Approval(needs) => needs.to_string(),
         }
+    }
+
+    /// Whether the same content may load another time: what failed is the machine that it was tried on.
+    fn is_passing(&self) -> bool {
+        matches!(self, Self::Fault(LoadFault::NotRun(_) | LoadFault::CompileTime(_)))
     }
 }
 

@@ -9,9 +9,15 @@ use super::{Moment, Shelf};
 use crate::{
     config::Config,
     health::Tally,
-    reload::probation::{self, Judgement, judge},
+    reload::{
+        probation::{self, Judgement, judge},
+        versions::Record,
+    },
     standing::{Cause, TurnedAway},
 };
+
+/// How long a version that can't be made now is left alone.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// A version's probation.
 #[derive(Debug, Clone, Copy)]
@@ -23,13 +29,20 @@ pub(super) struct Trial {
     since: Instant,
     /// When its first attempt was seen to have ended.
     busy_since: Option<Instant>,
+    /// When the version before is tried again, after it could not be made for a while.
+    again: Option<Instant>,
 }
 
 impl Trial {
-    /// When it is over, whatever happens.
-    fn end(&self) -> Instant {
+    /// When it is to be judged even if nothing happens.
+    fn next(&self, now: Instant) -> Instant {
+        if let Some(again) = self.again.filter(|again| *again > now) {
+            return again;
+        }
         let idle = self.since + probation::IDLE;
-        self.busy_since.map_or(idle, |busy| idle.min(busy + probation::PERIOD))
+        let period = self.busy_since.map(|busy| busy + probation::PERIOD);
+        // Past that and not over, it waits for what comes.
+        period.filter(|period| *period > now).map_or(idle, |period| idle.min(period))
     }
 }
 
@@ -41,14 +54,20 @@ impl Shelf {
         version: Digest,
         moment: Moment,
     ) -> Option<Trial> {
+        let record = self.versions.record(name).filter(|record| record.pin.is_none());
+        let own = self.items.get(name).and_then(|item| item.trial).filter(|_| record.is_some());
         // The same version with another grant goes on where it was.
         if self.live(name) == Some(version) {
-            return self.items.get(name).and_then(|item| item.trial);
+            return own;
         }
-        let live = self.versions.record(name).and_then(|record| record.live);
-        let before = live.filter(|live| live.version == version).and_then(|live| live.probation);
+        let live = record.and_then(|record| record.live).filter(|live| live.version == version);
+        let before = live.and_then(|live| live.probation);
         let baseline = self.health.begin(name, version, before.is_some());
-        Some(Trial { before: before?, baseline, since: moment.now, busy_since: None })
+        let before = before?;
+        // It replaces one that did not prove itself, whose failures must not speak for it.
+        let own = own.filter(|own| own.before == before);
+        let baseline = own.map_or(baseline, |own| own.baseline);
+        Some(Trial { before, baseline, since: moment.now, busy_since: None, again: None })
     }
 
     /// Judges the versions on probation. Whether one goes or stays for good.
@@ -63,6 +82,9 @@ impl Shelf {
             if tally.attempts > 0 {
                 trial.busy_since.get_or_insert(moment.now);
             }
+            if trial.again.is_some_and(|again| moment.now < again) {
+                continue;
+            }
             let trial = *trial;
             let passed = |since: Instant| moment.now.saturating_duration_since(since);
             let busy = trial.busy_since.map(passed);
@@ -70,34 +92,35 @@ impl Shelf {
             let attempts = own.map(|own| own.policy).unwrap_or_default().max_attempts;
             match judge(tally, trial.baseline, attempts, busy, passed(trial.since)) {
                 Judgement::Wait => continue,
-                Judgement::Stay => self.end_probation(&name).await,
-                Judgement::Go => self.take_back(&name, trial, tally, config, moment).await,
+                Judgement::Stay => {
+                    self.end_probation(&name).await;
+                    changed = true;
+                }
+                Judgement::Go => {
+                    changed |= self.take_back(&name, trial, tally, config, moment).await;
+                }
             }
-            changed = true;
         }
         changed
     }
 
-    /// How long until a probation is over by itself.
-    pub(in crate::reload) fn probation_ends_in(&self, now: Instant) -> Option<Duration> {
-        let ends = self.items.values().filter_map(|item| item.trial.as_ref()).map(Trial::end);
-        ends.min().map(|end| end.saturating_duration_since(now))
+    /// How long until a version on probation is to be judged even if nothing happens.
+    pub(in crate::reload) fn judges_in(&self, now: Instant) -> Option<Duration> {
+        let trials = self.items.values().filter_map(|item| item.trial.as_ref());
+        let next = trials.map(|trial| trial.next(now)).min();
+        next.map(|next| next.saturating_duration_since(now))
     }
 
     /// The live version stays.
     pub(super) async fn end_probation(&mut self, name: &PluginName) {
         self.items.entry(name.clone()).or_default().trial = None;
         self.health.unwatch(name);
-        let clear = |record: &mut crate::reload::versions::Record| {
-            if let Some(live) = &mut record.live {
-                live.probation = None;
-            }
-        };
-        self.versions.note(name, clear).await;
+        self.versions.note(name, Record::trust).await;
     }
 
     /// The version before serves again. Where it can't, the live one stays: something is better than
-    /// nothing, and the breaker holds it where it only fails.
+    /// nothing, and the breaker holds it where it only fails. Where it can't for now, it is tried again.
+    /// Whether anything has changed.
     async fn take_back(
         &mut self,
         name: &PluginName,
@@ -105,8 +128,8 @@ impl Shelf {
         tally: Tally,
         config: &Config,
         moment: Moment,
-    ) {
-        let Some(version) = self.live(name) else { return };
+    ) -> bool {
+        let Some(version) = self.live(name) else { return false };
         let Trial { before, baseline, .. } = trial;
         let reason = format!(
             "failed its probation: {} of {} attempts failed, and {} of {} on the version before it",
@@ -114,12 +137,23 @@ impl Shelf {
         );
         let made = match self.made_of_kept(name, before, config).await {
             Ok(made) => made,
+            Err(fault) if fault.passing => {
+                tracing::warn!(
+                    plugin = %name, version = version.short(), before = before.short(),
+                    "{reason}; that one can't be made now and is tried again: {fault}"
+                );
+                let item = self.items.entry(name.clone()).or_default();
+                let again = Some(moment.now + AGAIN);
+                item.trial = item.trial.map(|trial| Trial { again, ..trial });
+                return false;
+            }
             Err(fault) => {
                 tracing::error!(
                     plugin = %name, version = version.short(), before = before.short(),
                     "{reason}; it stays live, for that one can't serve: {fault}"
                 );
-                return self.end_probation(name).await;
+                self.end_probation(name).await;
+                return true;
             }
         };
         tracing::error!(
@@ -128,11 +162,12 @@ impl Shelf {
         );
         let now = moment.timestamp();
         let away = TurnedAway { version, cause: Cause::Probation, reason, at: now };
-        let restore = |record: &mut crate::reload::versions::Record| {
+        let restore = |record: &mut Record| {
             record.go_live(before, now, false);
             record.turn_away(away);
         };
         self.versions.note(name, restore).await;
         self.go_live(name, made, moment);
+        true
     }
 }

@@ -9,7 +9,7 @@ use super::{Item, Moment, Shelf};
 use crate::{
     config::{Config, near},
     reload::{
-        verb::{Refusal, Verb},
+        verb::{Refusal, Verb, Wish},
         versions::{KeptFault, NotOne, Record, named},
     },
     standing::{Cause, NotLive, TurnedAway},
@@ -19,17 +19,17 @@ impl Shelf {
     /// Does what is asked. Answers what was done; the folder has to be looked at after that.
     pub(in crate::reload) async fn obey(
         &mut self,
-        name: &PluginName,
-        verb: &Verb,
+        wish: &Wish,
         config: &Config,
         moment: Moment,
     ) -> Result<String, Refusal> {
+        let name = &wish.plugin;
         if !self.items.contains_key(name) {
             return Err(self.unknown(name, config));
         }
-        let said = match verb {
-            Verb::Rollback { to } => self.roll_back(name, to.as_deref(), config, moment).await?,
-            Verb::Pin { to } => self.pin(name, to.as_deref(), config, moment).await?,
+        let said = match &wish.verb {
+            Verb::Rollback { to } => self.roll_back(wish, to.as_deref(), config, moment).await?,
+            Verb::Pin { to } => self.pin(wish, to.as_deref(), config, moment).await?,
             Verb::Unpin => self.unpin(name).await?,
             Verb::Approve { version } => self.approve(name, version.as_deref()).await?,
         };
@@ -54,11 +54,12 @@ impl Shelf {
 
     async fn roll_back(
         &mut self,
-        name: &PluginName,
+        wish: &Wish,
         to: Option<&str>,
         config: &Config,
         moment: Moment,
     ) -> Result<String, Refusal> {
+        let name = &wish.plugin;
         let record = self.record(name);
         if let Some(pin) = record.pin {
             return Err(Refusal::Pinned(pin));
@@ -82,7 +83,7 @@ impl Shelf {
                 record.turn_away(away(left));
             }
         };
-        self.serve(name, target, change, config, moment).await?;
+        self.serve(wish, target, change, config, moment).await?;
         Ok(match left {
             Some(left) => format!("rolled back from {} to {}", left.short(), target.short()),
             None => format!("{} serves", target.short()),
@@ -91,11 +92,12 @@ impl Shelf {
 
     async fn pin(
         &mut self,
-        name: &PluginName,
+        wish: &Wish,
         to: Option<&str>,
         config: &Config,
         moment: Moment,
     ) -> Result<String, Refusal> {
+        let name = &wish.plugin;
         let record = self.record(name);
         let target = match to {
             Some(text) => one(text, record.kept())?,
@@ -103,15 +105,19 @@ impl Shelf {
         };
         let now = moment.timestamp();
         if self.live(name) == Some(target) {
-            self.written(name, |record| record.pin = Some(target)).await?;
-            // Who holds a version answers for it.
+            // It could not be kept, such as on a full disk.
+            self.versions.read(target).await.map_err(|fault| {
+                let reason = fault.to_string();
+                Refusal::NotKept { version: target, reason }
+            })?;
+            self.written(name, |record| record.hold(target)).await?;
             self.end_probation(name).await;
         } else {
             let change = |record: &mut Record| {
                 record.go_live(target, now, false);
-                record.pin = Some(target);
+                record.hold(target);
             };
-            self.serve(name, target, change, config, moment).await?;
+            self.serve(wish, target, change, config, moment).await?;
         }
         Ok(format!("{} is pinned", target.short()))
     }
@@ -161,17 +167,25 @@ impl Shelf {
         Ok(format!("{} may go live again{where_from}", approved.short()))
     }
 
-    /// Has a kept version serve, if it can, and writes down that it does.
+    /// Has a kept version serve, if it can, and writes down that it does. To make it takes time: who gave up
+    /// meanwhile was told to ask again, and finds everything as it was.
     async fn serve(
         &mut self,
-        name: &PluginName,
+        wish: &Wish,
         version: Digest,
         change: impl FnOnce(&mut Record),
         config: &Config,
         moment: Moment,
     ) -> Result<(), Refusal> {
+        let name = &wish.plugin;
         let made = self.made_of_kept(name, version, config).await;
-        let made = made.map_err(|reason| Refusal::CanNotServe { version, reason })?;
+        let made = made.map_err(|fault| {
+            let reason = fault.to_string();
+            Refusal::CanNotServe { version, reason }
+        })?;
+        if wish.is_forsaken() {
+            return Err(Refusal::Busy);
+        }
         self.written(name, change).await?;
         self.go_live(name, made, moment);
         Ok(())

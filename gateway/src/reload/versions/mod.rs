@@ -27,6 +27,8 @@ pub(super) use self::record::{Live, NotOne, Record, named};
 const GONE_MAX: usize = 32;
 /// The record's file.
 const RECORD: &str = "versions.json";
+/// A record that could not be understood.
+const DAMAGED: &str = "versions.json.damaged";
 
 /// The kept versions of all plugins.
 #[derive(Debug, Clone)]
@@ -154,7 +156,7 @@ impl Versions {
         self.note(plugin, |record| record.retire(now)).await;
         let gone = |record: &Record| record.live.is_none();
         while self.records.values().filter(|record| gone(record)).count() > GONE_MAX {
-            let last = |record: &Record| record.earlier.first().map(|served| served.until);
+            let last = |record: &Record| record.earlier.iter().map(|served| served.until).max();
             let gone = self.records.iter().filter(|(_, record)| gone(record));
             let Some(oldest) = gone.min_by_key(|(_, record)| last(record)) else { return };
             let oldest = oldest.0.clone();
@@ -220,10 +222,11 @@ impl Versions {
                 Ok(false)
             }
             Err(fault @ FormatFault::Malformed(_)) => {
-                let aside = path.with_extension("json.damaged");
+                let aside = self.dir.join(DAMAGED);
                 tracing::error!(
                     "failed to read which versions are kept: {}: {fault}; the plugins folder alone says \
-                     what serves, and the damaged file is set aside as {}",
+                     what serves, and the damaged file is set aside as {}; no content of versions is \
+                     swept while it is there",
                     path.display(),
                     aside.display()
                 );
@@ -233,8 +236,10 @@ impl Versions {
         }
     }
 
-    /// Removes what a crash left behind; content that nobody names only if the record was `whole`.
+    /// Removes what a crash left behind; content that nobody names only if the record was `whole`, and no
+    /// damaged one lies there that may name it.
     async fn sweep(&self, whole: bool) -> io::Result<()> {
+        let whole = whole && !fs::try_exists(self.dir.join(DAMAGED)).await?;
         let named = names(&self.records);
         let mut entries = fs::read_dir(&self.dir).await?;
         while let Some(entry) = entries.next_entry().await? {

@@ -28,7 +28,8 @@ pub(in crate::reload) struct Record {
 pub(in crate::reload) struct Live {
     pub(in crate::reload) version: Digest,
     pub(in crate::reload) since: Timestamp,
-    /// While it is on probation: the version it replaced.
+    /// While it is on probation: the last version that proved itself before it, which it replaced, at
+    /// once or by way of others that did not.
     pub(in crate::reload) probation: Option<Digest>,
 }
 
@@ -40,25 +41,44 @@ pub(in crate::reload) enum NotOne {
 }
 
 impl Record {
-    /// A version goes live. On `probation` it is what replaces another.
+    /// A version goes live. On `probation` it is what replaces another: one that is live, or was when the
+    /// plugin's file went. What is on probation itself is nothing to go back to.
     pub(in crate::reload) fn go_live(&mut self, version: Digest, now: Timestamp, probation: bool) {
         self.forgive(version);
-        let before = self.live.map(|live| live.version);
-        if before == Some(version) {
+        if self.live.is_some_and(|live| live.version == version) {
             return;
         }
+        let before = match self.live {
+            Some(live) => live.probation.or(Some(live.version)),
+            None => self.last_good(),
+        };
         self.earlier.retain(|served| served.version != version);
         self.retire(now);
-        let probation = before.filter(|_| probation);
+        let probation = before.filter(|before| probation && *before != version);
         self.live = Some(Live { version, since: now, probation });
     }
 
-    /// The live version joins the earlier ones.
+    /// The live version joins the earlier ones: as the first, or, if it did not prove itself, behind those
+    /// that did, and it pushes none of them out.
     pub(in crate::reload) fn retire(&mut self, now: Timestamp) {
-        let Some(Live { version, since, .. }) = self.live.take() else { return };
+        let Some(Live { version, since, probation }) = self.live.take() else { return };
         self.earlier.retain(|served| served.version != version);
-        self.earlier.insert(0, Served { version, from: since, until: now });
+        let place = probation.map_or(0, |_| self.earlier.len().min(EARLIER_MAX - 1));
+        self.earlier.insert(place, Served { version, from: since, until: now });
         self.earlier.truncate(EARLIER_MAX);
+    }
+
+    /// The live version is trusted.
+    pub(in crate::reload) fn trust(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.probation = None;
+        }
+    }
+
+    /// The operator holds a version, and answers for it.
+    pub(in crate::reload) fn hold(&mut self, version: Digest) {
+        self.pin = Some(version);
+        self.trust();
     }
 
     /// A version does not go live any more. What failed on probation is not kept either: a row of bad
@@ -71,7 +91,11 @@ impl Record {
             self.earlier.retain(|served| served.version != away.version);
         }
         self.turned_away.insert(0, away);
-        self.turned_away.truncate(TURNED_AWAY_MAX);
+        // What does not load is found out again; what was taken back would come back.
+        while self.turned_away.len() > TURNED_AWAY_MAX {
+            let load = self.turned_away.iter().rposition(|away| away.cause == Cause::Load);
+            self.turned_away.remove(load.unwrap_or(TURNED_AWAY_MAX));
+        }
     }
 
     /// A version may go live again. Whether it was turned away.
@@ -136,10 +160,11 @@ mod tests {
         record.earlier.iter().map(|served| served.version).collect()
     }
 
-    /// A record in which these went live one after another.
+    /// A record in which these went live one after another, and all but the last proved themselves.
     fn after(numbers: impl IntoIterator<Item = u8>) -> Record {
         let mut record = Record::default();
         for (now, number) in (0..).zip(numbers) {
+            record.trust();
             record.go_live(version(number), at(now), true);
         }
         record
@@ -148,6 +173,7 @@ mod tests {
     #[test]
     fn the_last_five_distinct_versions_are_kept_with_their_times() {
         let mut record = after(0..9);
+        record.trust();
         assert_eq!(earlier(&record), [7, 6, 5, 4, 3].map(version));
         assert_eq!(record.earlier[0], Served { version: version(7), from: at(7), until: at(8) });
         record.go_live(version(5), at(20), false);
@@ -168,6 +194,7 @@ mod tests {
     #[test]
     fn the_last_good_version_is_one_that_was_not_turned_away() {
         let mut record = after([1, 2, 3]);
+        record.trust();
         assert_eq!(record.last_good(), Some(version(2)));
         record.go_live(version(2), at(5), false);
         record.turn_away(away(3, Cause::Operator));
@@ -175,6 +202,69 @@ mod tests {
         assert_eq!(record.last_good(), Some(version(1)));
         assert!(record.forgive(version(3)) && !record.forgive(version(3)));
         assert_eq!(record.last_good(), Some(version(3)));
+    }
+
+    #[test]
+    fn what_did_not_prove_itself_is_nothing_to_go_back_to() {
+        // Two bad ones in a row, the second before the first was taken back.
+        let mut record = after([1, 2]);
+        record.go_live(version(3), at(3), true);
+        assert_eq!(record.live.unwrap().probation, Some(version(1)));
+        assert_eq!((record.last_good(), earlier(&record)[1]), (Some(version(1)), version(2)));
+        record.go_live(version(2), at(4), true);
+        assert_eq!(record.live.unwrap().probation, Some(version(1)));
+        // The good one put back by hand proved itself before.
+        record.go_live(version(1), at(5), true);
+        assert_eq!(record.live.unwrap().probation, None);
+
+        // However many there are, they push no good one out.
+        let mut record = after(0..6);
+        record.trust();
+        for number in 10..20 {
+            record.go_live(version(number), at(9), true);
+        }
+        assert_eq!(earlier(&record), [5, 4, 3, 2, 18].map(version));
+        assert_eq!(record.live.unwrap().probation, Some(version(5)));
+    }
+
+    #[test]
+    fn what_comes_when_a_plugin_was_gone_replaces_what_was_live_then() {
+        let mut record = after([1]);
+        record.retire(at(1));
+        let mut same = record.clone();
+        same.go_live(version(1), at(2), true);
+        assert_eq!(same.live.unwrap().probation, None);
+        record.go_live(version(2), at(2), true);
+        assert_eq!(record.live.unwrap().probation, Some(version(1)));
+        // Gone on probation, and back: on it still.
+        record.retire(at(3));
+        assert_eq!(record.last_good(), Some(version(1)));
+        record.go_live(version(2), at(4), true);
+        assert_eq!(record.live.unwrap().probation, Some(version(1)));
+    }
+
+    #[test]
+    fn what_is_held_is_trusted() {
+        let mut record = after([1, 2]);
+        record.hold(version(2));
+        assert_eq!(record.pin, Some(version(2)));
+        assert_eq!(record.live.unwrap().probation, None);
+    }
+
+    #[test]
+    fn what_does_not_load_pushes_nothing_out_that_was_taken_back() {
+        let mut record = after([1]);
+        record.turn_away(away(2, Cause::Operator));
+        for number in 10..40 {
+            record.turn_away(away(number, Cause::Load));
+        }
+        assert_eq!(record.turned_away.len(), TURNED_AWAY_MAX);
+        assert!(record.away(version(2)).is_some() && record.away(version(39)).is_some());
+        for number in 40..70 {
+            record.turn_away(away(number, Cause::Probation));
+        }
+        assert!(record.turned_away.iter().all(|away| away.cause == Cause::Probation));
+        assert!(record.away(version(69)).is_some());
     }
 
     #[test]
