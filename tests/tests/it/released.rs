@@ -4,7 +4,7 @@
 use std::{fs, sync::Arc};
 
 use hookweir_event::{Clock, Event, EventId, Hops, Timestamp};
-use hookweir_host::{Grant, Host, NoNetwork, NoState, Settings};
+use hookweir_host::{Grant, Host, NoNetwork, NoState, Request, Settings};
 use hookweir_tests::{guests::root, load::payment};
 
 fn event(origin: &str, event_type: &str, body: &str) -> Event {
@@ -39,6 +39,10 @@ async fn released_plugins_still_load_and_run() {
     for (file, event, outputs) in [
         ("payments-0-1-0", &paid, ["order.paid"].as_slice()),
         ("github-0-1-0", &push, &["ci.trigger", "board.update", "team.notify"]),
+        // State, init, api and verifier; http and secrets; wasi:http.
+        ("desk-0-1-0", &event("test", "opened", "7"), &[]),
+        ("reach-0-1-0", &event("test", "send", "[]"), &["answers"]),
+        ("foreign-0-1-0", &event("test", "foreign", "{}"), &["answers"]),
     ] {
         let module = fs::read(folder.join(file).with_extension("wasm")).unwrap();
         let version = host.prepare(file.parse().unwrap(), module, Grant::default()).await.unwrap();
@@ -46,5 +50,16 @@ async fn released_plugins_still_load_and_run() {
         let made = ran.result.unwrap();
         let types: Vec<_> = made.iter().map(|output| output.event_type.as_str()).collect();
         assert_eq!(types, outputs, "{file}");
+        let exports = version.exports();
+        let asked = ["desk-0-1-0", "reach-0-1-0"].contains(&file);
+        assert_eq!((exports.api, exports.verifier), (asked, file == "desk-0-1-0"), "{file}");
+        if exports.verifier {
+            let request =
+                Request { method: "GET".into(), path: "/orders".into(), ..Request::default() };
+            let answered = host.respond(&version, &request).await.unwrap();
+            assert!(answered.result.is_ok(), "{answered:?}");
+            let said = host.verify(&version, &request).await.unwrap();
+            assert!(said.result.unwrap().is_err(), "there was no proof");
+        }
     }
 }
