@@ -267,14 +267,9 @@ impl Reload {
     }
 
     fn follow(&mut self) {
-        let folder = |path: &'_ Path| match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-            _ => PathBuf::from("."),
-        };
-        let files = self.config.secret_files.iter().map(|file| folder(file));
-        let folders: Vec<_> =
-            files.chain([folder(&self.config_path), self.config.host.dir.clone()]).collect();
-        self.watch.follow(folders.iter().map(PathBuf::as_path));
+        let Config { secret_files, host, .. } = &self.config;
+        let files = secret_files.iter().chain([&self.config_path]).map(PathBuf::as_path);
+        self.watch.follow(&host.dir, files);
     }
 }
 

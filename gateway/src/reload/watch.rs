@@ -31,6 +31,10 @@ pub(super) struct Watch {
 /// What is known of files that changed since the last look, by their names.
 #[derive(Debug, Default)]
 struct Files {
+    /// Where every file matters. In other folders it is those of `names` alone: a log may lie beside the
+    /// config.
+    plugins: PathBuf,
+    names: BTreeSet<OsString>,
     /// Somebody may still be writing to them.
     open: BTreeSet<OsString>,
     /// Complete.
@@ -38,9 +42,23 @@ struct Files {
 }
 
 impl Files {
+    /// Whether an event is about a file that is followed. Kubernetes swaps whole folders through links whose
+    /// names begin with two dots.
+    fn concerns(&self, event: &Event) -> bool {
+        let ours = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default();
+            path.parent() == Some(&self.plugins)
+                || self.names.contains(name)
+                || name.as_encoded_bytes().starts_with(b"..")
+        };
+        event.paths.is_empty() || event.need_rescan() || event.paths.iter().any(ours)
+    }
+
     fn note(&mut self, event: &Event) {
-        let names = event.paths.iter().filter_map(|path| path.file_name());
-        for name in names.map(ToOwned::to_owned) {
+        let in_plugins = |path: &&PathBuf| path.parent() == Some(&self.plugins);
+        let names = event.paths.iter().filter(in_plugins).filter_map(|path| path.file_name());
+        let names: Vec<_> = names.map(ToOwned::to_owned).collect();
+        for name in names {
             match event.kind {
                 EventKind::Access(AccessKind::Close(AccessMode::Write))
                 | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
@@ -75,10 +93,15 @@ impl Watch {
         }
         let (poke, noted) = (hint.clone(), files.clone());
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if let Ok(event) = &event {
-                noted.lock().unwrap_or_else(PoisonError::into_inner).note(event);
-            }
-            if event.as_ref().map_or(true, is_change) {
+            let mut files = noted.lock().unwrap_or_else(PoisonError::into_inner);
+            let matters = match &event {
+                Ok(event) => {
+                    files.note(event);
+                    is_change(event) && files.concerns(event)
+                }
+                Err(_) => true,
+            };
+            if matters {
                 poke.notify_one();
             }
         });
@@ -88,9 +111,23 @@ impl Watch {
         Self { watcher, folders: BTreeSet::new(), hint, files }
     }
 
-    /// Watches exactly these folders from now on.
-    pub(super) fn follow<'p>(&mut self, folders: impl IntoIterator<Item = &'p Path>) {
-        let wanted: BTreeSet<PathBuf> = folders.into_iter().map(Path::to_owned).collect();
+    /// Watches the plugins' folder and those of these files from now on.
+    pub(super) fn follow<'p>(&mut self, plugins: &Path, files: impl IntoIterator<Item = &'p Path>) {
+        let mut wanted = BTreeSet::from([plugins.to_owned()]);
+        let mut names = BTreeSet::new();
+        for file in files {
+            names.extend(file.file_name().map(ToOwned::to_owned));
+            wanted.insert(match file.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+                _ => PathBuf::from("."),
+            });
+        }
+        {
+            let mut known = self.files();
+            // Events name files by their absolute paths.
+            let absolute = std::path::absolute(plugins).unwrap_or_else(|_| plugins.to_owned());
+            (known.plugins, known.names) = (absolute, names);
+        }
         let Some(watcher) = &mut self.watcher else { return };
         for old in self.folders.difference(&wanted) {
             // It may be gone already, and its watch with it.
@@ -117,7 +154,9 @@ impl Watch {
 
     /// The names of the files that are complete, for one look.
     pub(super) fn take_complete(&self) -> BTreeSet<OsString> {
-        std::mem::take(&mut *self.files()).complete
+        let mut files = self.files();
+        files.open.clear();
+        std::mem::take(&mut files.complete)
     }
 
     fn files(&self) -> MutexGuard<'_, Files> {
@@ -151,6 +190,7 @@ mod tests {
         let gone = EventKind::Modify(ModifyKind::Name(RenameMode::From));
         let settled = |events: &[(EventKind, &str)]| {
             let watch = Watch::new(false);
+            watch.files().plugins = "/p".into();
             for (kind, name) in events {
                 watch.files().note(&Event::new(*kind).add_path(Path::new("/p").join(name)));
             }
@@ -167,6 +207,26 @@ mod tests {
         let renamed = [(create, ".a"), (write, ".a"), (close, ".a"), (gone, ".a"), (moved, "a")];
         assert_eq!(settled(&renamed), Some(vec!["a".into()]));
         assert_eq!(settled(&[]), None);
+    }
+
+    #[test]
+    fn what_lies_beside_a_followed_file_is_of_no_concern() {
+        let watch = Watch::new(false);
+        watch.files().plugins = "/p".into();
+        watch.files().names.insert("gateway.toml".into());
+        let concerns = |path: &str| {
+            let write = Event::new(EventKind::Modify(ModifyKind::Any)).add_path(path.into());
+            watch.files().note(&write);
+            watch.files().concerns(&write)
+        };
+        assert!(concerns("/etc/gateway.toml") && concerns("/etc/..data") && concerns("/p/any"));
+        assert!(!concerns("/etc/gateway.log"));
+        watch.take_complete();
+        let close = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        watch.files().note(&Event::new(close).add_path("/p/a.wasm".into()));
+        assert!(!concerns("/etc/gateway.log"));
+        assert!(watch.is_settled(), "a log that is written to is none of the plugins");
+        assert!(watch.files().concerns(&Event::new(EventKind::Other)), "it may be anything");
     }
 
     #[test]
