@@ -167,7 +167,7 @@ pub use hookweir_sdk_macros::init;
 /// On wasm it exports the function as the component's `hookweir:plugin/handler`, logs the message and
 /// place of a panic before the trap, and writes the keys into the custom section `hookweir:wants`, as
 /// JSON with the SDK's version:
-/// `{"sdk":"0.1.0","subscribe":["github/issues"],"http":[],"state":false,"secrets":[]}`.
+/// `{"sdk":"0.1.0","subscribe":["github/issues"],"http":[],"secrets":[]}`.
 pub use hookweir_sdk_macros::plugin;
 /// Makes a function the plugin's verifier: it proves who sent a request, for sources with
 /// `scheme = "plugin:NAME"`. For what no declared scheme can say.

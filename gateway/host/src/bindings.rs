@@ -1,8 +1,6 @@
 //! The contract's Rust side, made from the WIT at compile time.
 //!
-//! The whole contract is generated, also what this gateway does not offer yet, so that offering it is
-//! a matter of implementing a trait. What a guest is given is borrowed, so that a body is copied once,
-//! into the guest. What reads the state waits for the store, and what sends a request for its answer; the
+//! What a guest is given is borrowed, so that a body is copied once, into the guest. What reads the state waits for the store, and what sends a request for its answer; the
 //! other imports are plain functions.
 
 pub(crate) mod plugin {

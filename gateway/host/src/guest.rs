@@ -205,7 +205,8 @@ impl Guest {
 pub(crate) enum Reach {
     /// What its grant says.
     Granted,
-    /// Nothing: what sends and what holds secrets is not even linked.
+    /// Nothing: the contract's own `http` and `secrets` are not even linked. wasi:http is, since other
+    /// toolchains import it unasked; it has no hosts and no network behind it.
     Nothing,
 }
 

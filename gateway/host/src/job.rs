@@ -7,7 +7,7 @@ use hookweir_event::{Event, Headers, NewOutput};
 
 use crate::{
     attempt::{Job, Said, Started},
-    bindings::plugin::exports::hookweir::plugin::{api, handler, verifier},
+    bindings::plugin::exports::hookweir::plugin::{api, handler},
     outcome,
 };
 
@@ -96,14 +96,7 @@ impl Job for Respond<'_> {
         let api = version.interfaces.api()?.load(&mut *store, &instance)?;
         let Self(request) = self;
         let (headers, attributes) = (headers(&request.headers), texts(&request.attributes));
-        let lent = api::Request {
-            method: &request.method,
-            path: &request.path,
-            query: request.query.as_deref(),
-            headers: &headers,
-            body: &request.body,
-            attributes: &attributes,
-        };
+        let lent = lent(request, &headers, &attributes);
         Ok(match api.call_respond(store, lent).await? {
             Ok(response) => outcome::response(response, limits),
             Err(said) => Err(outcome::failed(&said)),
@@ -122,18 +115,27 @@ impl Job for Verify<'_> {
         let verifier = version.interfaces.verifier()?.load(&mut *store, &instance)?;
         let Self(request) = self;
         let (headers, attributes) = (headers(&request.headers), texts(&request.attributes));
-        let lent = verifier::Request {
-            method: &request.method,
-            path: &request.path,
-            query: request.query.as_deref(),
-            headers: &headers,
-            body: &request.body,
-            attributes: &attributes,
-        };
+        let lent = lent(request, &headers, &attributes);
         Ok(match verifier.call_verify(store, lent).await? {
             Ok(verified) => outcome::genuine(verified, limits).map(Ok),
             Err(why) => Ok(Err(outcome::line(&why))),
         })
+    }
+}
+
+/// A request as the contract has it.
+fn lent<'a>(
+    request: &'a Request,
+    headers: &'a [(&'a str, &'a [u8])],
+    attributes: &'a [(&'a str, &'a str)],
+) -> api::Request<'a> {
+    api::Request {
+        method: &request.method,
+        path: &request.path,
+        query: request.query.as_deref(),
+        headers,
+        body: &request.body,
+        attributes,
     }
 }
 

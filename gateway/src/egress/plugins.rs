@@ -8,7 +8,6 @@ use bytes::{Bytes, BytesMut};
 use hookweir_host::{Allowance, HttpFault, Network, Sending, Transport};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
-
 use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},

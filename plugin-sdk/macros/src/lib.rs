@@ -129,7 +129,6 @@ mod tests {
                 "sdk": env!("CARGO_PKG_VERSION"),
                 "subscribe": ["stripe/payment_intent.*", "plugin.github/*"],
                 "http": ["https://api.example.com"],
-                "state": false,
                 "secrets": ["API_KEY"],
             })
         );

@@ -23,8 +23,6 @@ impl Wants {
             "sdk": env!("CARGO_PKG_VERSION"),
             "subscribe": self.subscribe,
             "http": self.http,
-            // The SDK offers no state yet, so no plugin can want it.
-            "state": false,
             "secrets": self.secrets,
         })
         .to_string()
