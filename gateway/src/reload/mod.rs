@@ -9,6 +9,7 @@ mod approve;
 mod probation;
 mod samples;
 mod scan;
+mod seen;
 mod shelf;
 mod verb;
 mod versions;
@@ -17,18 +18,19 @@ mod watch;
 use std::{
     collections::BTreeSet,
     io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
-use hookweir_event::{Digest, SourceName};
+use hookweir_event::SourceName;
 use hookweir_host::Host;
 use tokio::sync::{Notify, mpsc};
 
 pub(crate) use self::approve::approve;
 pub use self::verb::{Refusal, Verb, Wishes};
 use self::{
+    seen::Seen,
     shelf::{Moment, Shelf},
     verb::Wish,
     versions::Versions,
@@ -52,8 +54,8 @@ const AGAIN: Duration = Duration::from_millis(250);
 pub struct Reload {
     config_path: PathBuf,
     config: Config,
-    /// The content of the config and its secrets that was last followed or refused.
-    seen: Digest,
+    /// What was last followed or refused.
+    seen: Seen,
     shelf: Shelf,
     /// A file is not decided about: look again soon.
     pending: bool,
@@ -86,12 +88,14 @@ impl Reload {
         changed: Arc<Notify>,
         health: Arc<Health>,
     ) -> io::Result<Self> {
+        let files = [&config_path].into_iter().chain(&config.secret_files).cloned().collect();
+        // Plugins may take their time below; what is edited meanwhile is another config.
+        let seen = Seen::now(files, &Surroundings::real());
         let versions = Versions::open(config.store.data_folder()).await?;
         let mut shelf = Shelf::new(host, versions, health.clone());
         shelf.serve_kept(&config, now()).await;
         let pending = first_look(&mut shelf, &config).await;
         let board = Arc::new(Board::from_pointee(live(&config, &shelf, None)));
-        let seen = fingerprint(&config_path, &config, &Surroundings::real());
         let watch = Watch::new(config.host.watch);
         let wishes = Wishes::new();
         let mut reload = Self {
@@ -221,15 +225,19 @@ impl Reload {
     /// Follows a changed config whole, or not at all.
     async fn look_at_config(&mut self) {
         let around = Surroundings::real();
-        let seen = fingerprint(&self.config_path, &self.config, &around);
-        if seen == self.seen {
+        if self.seen.holds(&around) {
             return;
         }
+        let (config, seen) = Seen::load(&self.config_path, &around);
         self.seen = seen;
-        match self.changed_config(&around).await {
-            Ok((config, seen, shelf)) => {
-                (self.config, self.seen, self.shelf) = (config, seen, shelf);
-                self.follow();
+        let changed = match config {
+            Ok(config) => self.changed(config).await,
+            Err(error) => Err(error.to_string()),
+        };
+        self.follow();
+        match changed {
+            Ok((config, shelf)) => {
+                (self.config, self.shelf) = (config, shelf);
                 self.publish();
                 tracing::info!(path = %self.config_path.display(), "config reloaded");
             }
@@ -240,24 +248,14 @@ impl Reload {
         }
     }
 
-    /// The config as it is now, its fingerprint, and the shelf under it.
-    async fn changed_config(
-        &self,
-        around: &Surroundings<'_>,
-    ) -> Result<(Config, Digest, Shelf), String> {
-        let config = Config::load(&self.config_path, around).map_err(|error| error.to_string())?;
-        // The secrets' files may be others now. Taken before versions are made anew, which takes its time:
-        // what is edited meanwhile is another config.
-        let read = fingerprint(&self.config_path, &config, around);
-        // What is edited while it was read is read again.
-        let same = fingerprint(&self.config_path, &self.config, around) == self.seen;
-        let seen = if same { read } else { self.seen };
+    /// A changed config, and the shelf under it.
+    async fn changed(&self, config: Config) -> Result<(Config, Shelf), String> {
         let restart = self.config.needs_restart(&config);
         if !restart.is_empty() {
             return Err(format!("a change of {} needs a restart", restart.join(", ")));
         }
         let shelf = self.shelf.under(&self.config, &config, now()).await?;
-        Ok((config, seen, shelf))
+        Ok((config, shelf))
     }
 
     fn publish(&self) {
@@ -267,9 +265,9 @@ impl Reload {
     }
 
     fn follow(&mut self) {
-        let Config { secret_files, host, .. } = &self.config;
-        let files = secret_files.iter().chain([&self.config_path]).map(PathBuf::as_path);
-        self.watch.follow(&host.dir, files);
+        // Also where only the last good config's are: it is what is in force.
+        let files = self.config.secret_files.iter().map(PathBuf::as_path);
+        self.watch.follow(&self.config.host.dir, files.chain(self.seen.files()));
     }
 }
 
@@ -317,12 +315,4 @@ fn live(config: &Config, shelf: &Shelf, before: Option<&Live>) -> Live {
         }
     }
     Live::new(config.server.clone(), sources, plugins)
-}
-
-/// Changes when the config or a file it names does.
-fn fingerprint(path: &Path, config: &Config, around: &Surroundings<'_>) -> Digest {
-    let mut texts = vec![(around.file)(path).unwrap_or_default()];
-    texts.extend(config.secret_files.iter().map(|file| (around.file)(file).unwrap_or_default()));
-    let fields: Vec<_> = texts.iter().map(String::as_bytes).collect();
-    Digest::of_fields(&fields)
 }

@@ -86,6 +86,26 @@ async fn refusals_are_shown_with_their_reasons_to_who_has_the_token() {
 }
 
 #[tokio::test]
+async fn a_config_refused_for_want_of_a_secret_is_followed_when_its_file_comes() {
+    let house = House::new(PROGRAM, "");
+    let gateway = house.start().await;
+    let folder = house.config().with_file_name("secrets");
+    fs::create_dir(&folder).unwrap();
+    let file = folder.join("late");
+    house.write_config(&format!(
+        "[sources.late]\npath = \"/late\"\nscheme = \"github\"\nsecrets = [{{ file = \"{}\" }}]\n",
+        file.display()
+    ));
+    house.until_log(0, &["failed to read", "late"]).await;
+    fs::write(&file, OLD).unwrap();
+    house.until_log(0, &["config reloaded"]).await;
+    let scheme = hookweir_verify::Scheme::preset("github").unwrap();
+    let sender = hookweir_tests::sender::Sender::new(house.public, "/late", scheme, OLD);
+    assert_eq!(sender.send("push", "1", b"{}").await.unwrap().status, 202);
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn who_rotates_a_secret_sees_which_one_is_still_used() {
     let house = House::new(PROGRAM, "");
     let file = house.config().with_file_name("old");
