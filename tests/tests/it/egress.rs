@@ -462,6 +462,40 @@ async fn a_call_that_is_run_again_sends_with_the_same_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_trace_of_a_request_to_an_api_goes_on_if_it_is_one() {
+    let scene = Scene::start(&["reach"], GRANT).await;
+    let url = format!("http://{}/api/reach/", scene.house.public);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for (sent, goes_on) in [(trace, Some(trace)), ("no trace at all", None)] {
+        let ask = client.post(&url).header("traceparent", sent).body("http://api.test/");
+        assert_eq!(ask.send().await.unwrap().status(), 200);
+        let came = scene.api.came();
+        assert_eq!(came.last().unwrap().header("traceparent"), goes_on, "{came:#?}");
+    }
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_lets_an_api_answer_what_it_was_asked() {
+    let scene = Scene::start(&["reach"], GRANT).await;
+    let url = format!("http://{}/api/reach/", scene.house.public);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    // The server answers when two are there, and the second comes after the stop.
+    let asked = tokio::spawn(client.post(&url).body("http://api.test/meet/2").send());
+    scene.api.until("the plugin's request", |api| api.came().len() == 1).await;
+    scene.stopper.stop();
+    // Stopping has begun: nobody else gets in.
+    while client.get(&url).send().await.is_ok_and(|answer| answer.status() != 503) {
+        tokio::task::yield_now().await;
+    }
+    assert!(!asked.is_finished() && !scene.gateway.is_finished());
+    client.get(format!("http://{}/meet/2", scene.api.address)).send().await.unwrap();
+    assert_eq!(asked.await.unwrap().unwrap().status(), 200);
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_handed_over_ends_the_attempt_at_most() {
     let once = format!("{GRANT}max_attempts = 1\nbreaker = \"off\"\n");
     let foreign = "[plugins.foreign]\nhttp = [\"http://api.test\"]\nmax_attempts = 1\n";

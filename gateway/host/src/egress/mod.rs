@@ -42,7 +42,7 @@ pub(crate) use self::{
 use crate::Grant;
 
 /// Bytes of bodies that one attempt may have begun and not sent.
-const GATHERED_MAX: u64 = 16 << 20;
+pub(crate) const GATHERED_MAX: u64 = 16 << 20;
 
 /// What a [`Transport`] answers in time.
 pub type Sending<'a> =
@@ -178,6 +178,10 @@ pub struct HttpLimits {
     pub at_once: u32,
     /// From the first step to the last byte of the answer; a plugin may ask for less.
     pub timeout: Duration,
+    /// Header fields of one request.
+    pub headers: usize,
+    /// Bytes of all their names and values.
+    pub header_bytes: usize,
     /// Bytes of one request's body.
     pub request_bytes: u64,
     /// Bytes of one answer's body.
@@ -195,6 +199,9 @@ impl Default for HttpLimits {
             at_once: 64,
             // An attempt's own wall time, which ends the call if it is over first.
             timeout: Duration::from_secs(10),
+            // What servers commonly take.
+            headers: 100,
+            header_bytes: 64 << 10,
             request_bytes: MIB,
             response_bytes: 4 * MIB,
             received_bytes: 16 * MIB,
@@ -220,6 +227,11 @@ impl Egress {
             if origins.is_empty() { Arc::new(NoNetwork) } else { network.open(&addresses) };
         let at_once = Semaphore::new(limits.at_once as usize);
         Self { plugin, origins, secrets: grant.secrets.clone(), limits, transport, at_once }
+    }
+
+    /// Bytes of one request's headers.
+    pub(crate) fn header_bytes(&self) -> usize {
+        self.limits.header_bytes
     }
 
     /// A secret that the plugin may read.
@@ -260,19 +272,23 @@ pub(crate) enum SubjectId {
 impl Subject {
     /// Of an attempt on this event.
     pub(crate) fn of(event: &Event) -> Self {
-        let traceparent = event.attributes.iter().find(|(name, _)| name == "traceparent");
-        let traceparent = traceparent.map(|(_, value)| value.clone());
-        Self { id: SubjectId::Event(event.id), traceparent }
+        Self { id: SubjectId::Event(event.id), traceparent: traceparent(&event.attributes) }
     }
 
     /// Of a request that a plugin answers, if it has an id.
     pub(crate) fn of_request(request: &crate::Request) -> Option<Self> {
-        let (_, id) = request.attributes.iter().find(|(name, _)| name == "request-id")?;
-        let traceparent = request.headers.iter().find(|(name, _)| name == "traceparent");
-        let text = |value: &Vec<u8>| String::from_utf8(value.clone()).ok();
-        let traceparent = traceparent.and_then(|(_, value)| text(value));
-        Some(Self { id: SubjectId::Request(id.clone()), traceparent })
+        let id = SubjectId::Request(attribute(&request.attributes, "request-id")?);
+        Some(Self { id, traceparent: traceparent(&request.attributes) })
     }
+}
+
+/// The trace, as the gateway took it from the sender's headers.
+fn traceparent(attributes: &[(String, String)]) -> Option<String> {
+    attribute(attributes, "traceparent")
+}
+
+fn attribute(attributes: &[(String, String)], name: &str) -> Option<String> {
+    attributes.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone())
 }
 
 impl fmt::Display for SubjectId {

@@ -20,6 +20,7 @@ use crate::{
     config::ApiAccess,
     intake::{Refusal, append, desk::Desk, receive, receive::RequestId},
     live::{Live, Plugin},
+    trace,
 };
 
 /// The largest body of a request: as a source's, if it does not say otherwise.
@@ -108,16 +109,17 @@ fn request(
     id: RequestId,
 ) -> hookweir_host::Request {
     let path = route(parts.uri.path()).map_or("/", |(_, path)| path);
+    let headers = receive::headers(&parts.headers);
+    let mut attributes =
+        vec![("client".to_owned(), client.to_string()), ("request-id".to_owned(), id.to_string())];
+    attributes.extend(trace::parent(&headers));
     hookweir_host::Request {
         method: parts.method.to_string(),
         path: path.to_owned(),
         query: parts.uri.query().map(str::to_owned),
-        headers: receive::headers(&parts.headers),
+        headers,
         body,
-        attributes: vec![
-            ("client".to_owned(), client.to_string()),
-            ("request-id".to_owned(), id.to_string()),
-        ],
+        attributes,
     }
 }
 
