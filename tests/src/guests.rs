@@ -41,6 +41,17 @@ pub fn ill_tempered(module: &[u8]) -> Vec<u8> {
     module
 }
 
+/// A component that has a plugin's names and not its types: it passes as one, until it is tried.
+pub fn wrong_types() -> Vec<u8> {
+    let text = r#"(component
+        (core module $m (func (export "handle")))
+        (core instance $i (instantiate $m))
+        (func $handle (canon lift (core func $i "handle")))
+        (instance $handler (export "handle" (func $handle)))
+        (export "hookweir:plugin/handler@1.0.0" (instance $handler)))"#;
+    wat::parse_str(text).unwrap()
+}
+
 fn build(name: &str) -> Vec<u8> {
     static TOOLCHAIN: OnceLock<Toolchain> = OnceLock::new();
     // Captured with the test's output, so that it is seen only where something went wrong.

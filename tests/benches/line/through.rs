@@ -24,7 +24,7 @@ const COLUMNS: &[&str] = &[
     "CPU us/event",
 ];
 /// What the gateway should reach of the peer.
-const TARGET: f64 = 5.0;
+const TARGET: f64 = 10.0;
 /// Requests in stock for each second.
 const STOCK: u64 = 60_000;
 /// How often the books are looked at while the queue drains.

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use hookweir_event::Digest;
 use hookweir_store::{DeliveryState, Shown};
 use hookweir_tests::{
     guests,
@@ -37,9 +38,20 @@ async fn swaps_under_load_lose_nothing_and_memory_stays_flat() {
     let load = Load::with_pauses(&house, &[ECHO, PAYMENT], Duration::from_millis(5));
     let module = guests::wasm("hostile");
     let (all, mut resident) = (swaps(), Vec::new());
+    let (mut good, mut bad) = (BTreeSet::new(), 0);
     for number in 1..=all {
+        // Now and then one that fails its trial.
+        if number % 10 == 0 {
+            let log = house.log().len();
+            house.put("hostile", &guests::with_section(guests::wrong_types(), number));
+            let said = house.until_log(log, &["last good version keeps serving"]).await;
+            assert!(said.contains("does not have the types"), "{said}");
+            bad += 1;
+        }
         let log = house.log().len();
-        house.put("hostile", &guests::with_section(module.clone(), number));
+        let next = guests::with_section(module.clone(), number);
+        good.insert(Digest::of(&next));
+        house.put("hostile", &next);
         house.until_log(log, &["plugin is live", "hostile"]).await;
         resident.push(gateway.resident());
     }
@@ -64,11 +76,20 @@ async fn swaps_under_load_lose_nothing_and_memory_stays_flat() {
         assert_eq!(outputs.get(&Some(sent.id)).copied().unwrap_or(0), sent.kind.outputs);
     }
     assert!(versions.len() as u64 > all / 2, "{} versions ran", versions.len());
+    good.extend([Digest::of(&module), Digest::of(&guests::wasm("payments"))]);
+    let failed: Vec<_> = versions.difference(&good).collect();
+    assert!(failed.is_empty(), "versions that failed their trial ran: {failed:?}");
     // What grows once and stays, such as what the store knows by heart of its first 20,000 events, grows in
     // the first fifth of a long run: 50 MiB, then nothing. A short one, which ends before, is given 40 for it.
     let early = resident[resident.len() / 5];
     let late = resident[resident.len() - 1];
     let slack = if all >= 1000 { 0 } else { 40 << 20 };
+    eprintln!(
+        "{all} swaps and {bad} versions turned away beside {} events; resident {} MiB after a fifth, {} MiB at the end",
+        accepted.len(),
+        early >> 20,
+        late >> 20,
+    );
     assert!(late <= early + early / 20 + slack, "{early} became {late} bytes: {resident:?}");
     assert!(gateway.stop().await.success());
 }
