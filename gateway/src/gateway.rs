@@ -132,6 +132,9 @@ impl Gateway {
         let settings = Settings {
             cache: Some(data.join("compiled")),
             instances: config.host.instances,
+            stack: config.host.stack,
+            warm_instances: config.host.kept,
+            warm_memory: config.host.kept_memory,
             ..Settings::default()
         };
         let guard = Guard::new(&config.admin, &data, &chance)

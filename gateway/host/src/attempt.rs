@@ -92,14 +92,6 @@ pub(crate) struct Means {
     pub(crate) transport: Option<Arc<dyn Transport>>,
 }
 
-/// Handles of resources that a guest may hold; the default of 100,000 costs the host megabytes.
-const HANDLES: usize = 1000;
-/// What a guest may hand over in one host call beside its outputs: a log line, a key.
-const HOSTCALL_BYTES: usize = 1 << 20;
-
-/// What the requests of one `send-all` may hand over together, if one alone may not have more.
-const SEND_ALL_BYTES: u64 = 16 << 20;
-
 /// A store in which all limits hold.
 pub(crate) fn store(
     engine: &Engine,
@@ -109,13 +101,8 @@ pub(crate) fn store(
 ) -> Store<Guest> {
     let mut store = Store::new(engine, Guest::new(Arc::clone(version), limits, means));
     store.limiter(|guest| &mut guest.limiter);
-    // Twice the outputs' limit, so that one that is over it gets a message that says so; and all bodies of
-    // one `send-all`.
-    let outputs = limits.output_bytes.saturating_mul(2);
-    let most = outputs.max(limits.http.request_bytes).max(SEND_ALL_BYTES);
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    store.set_hostcall_fuel(most.saturating_add(HOSTCALL_BYTES));
-    store.set_max_component_handles(HANDLES);
+    store.set_hostcall_fuel(limits.at_once());
+    store.set_max_component_handles(limits.handles);
     // At each tick: is the budget spent? Then let others run.
     store.epoch_deadline_callback(|guest| {
         let guest = guest.data();

@@ -10,14 +10,13 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use tokio::sync::{Semaphore, oneshot};
 use wasmtime::{Engine, component::Component};
 
 use crate::{
-    LoadFault,
+    LoadFault, ModuleLimits,
     parse::{self, Inspection},
 };
 
@@ -27,7 +26,6 @@ const STACK: usize = 16 << 20;
 pub(crate) struct Compiler {
     engine: Engine,
     threads: usize,
-    time_max: Duration,
     turn: Semaphore,
     pool: Mutex<Arc<rayon::ThreadPool>>,
 }
@@ -39,28 +37,33 @@ pub(crate) struct Compiled {
 }
 
 impl Compiler {
-    pub(crate) fn new(engine: Engine, threads: usize, time_max: Duration) -> io::Result<Self> {
+    pub(crate) fn new(engine: Engine, threads: usize) -> io::Result<Self> {
         let pool = Mutex::new(Arc::new(pool(threads)?));
-        Ok(Self { engine, threads, time_max, turn: Semaphore::new(1), pool })
+        Ok(Self { engine, threads, turn: Semaphore::new(1), pool })
     }
 
     /// Parses and compiles a file's bytes.
-    pub(crate) async fn compile(&self, bytes: Vec<u8>) -> Result<Compiled, LoadFault> {
+    pub(crate) async fn compile(
+        &self,
+        bytes: Vec<u8>,
+        limits: &ModuleLimits,
+    ) -> Result<Compiled, LoadFault> {
         let turn = self.turn.acquire().await;
         let _turn = turn.expect("invariant: the compiler's semaphore is never closed");
         let (answer, answered) = oneshot::channel();
-        let engine = self.engine.clone();
+        let (engine, limits) = (self.engine.clone(), limits.clone());
+        let time_max = limits.compile_time;
         let pool = Arc::clone(&self.pool.lock().unwrap_or_else(PoisonError::into_inner));
         pool.spawn(move || {
-            let result = catch_unwind(AssertUnwindSafe(|| compile(&engine, &bytes)));
+            let result = catch_unwind(AssertUnwindSafe(|| compile(&engine, &bytes, &limits)));
             // Nobody waits any more if it came too late.
             let _ = answer.send(result.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))));
         });
-        match tokio::time::timeout(self.time_max, answered).await {
+        match tokio::time::timeout(time_max, answered).await {
             Ok(result) => result.unwrap_or_else(|_| Err(panicked(&"its thread ended"))),
             Err(_) => {
                 self.replace_pool();
-                Err(LoadFault::CompileTime(self.time_max))
+                Err(LoadFault::CompileTime(time_max))
             }
         }
     }
@@ -75,8 +78,8 @@ impl Compiler {
     }
 }
 
-fn compile(engine: &Engine, bytes: &[u8]) -> Result<Compiled, LoadFault> {
-    let parse::Parsed { inspection, component } = parse::parse(bytes)?;
+fn compile(engine: &Engine, bytes: &[u8], limits: &ModuleLimits) -> Result<Compiled, LoadFault> {
+    let parse::Parsed { inspection, component } = parse::parse(bytes, limits)?;
     let refused = |error: wasmtime::Error| LoadFault::Compile(format!("{error:#}"));
     let component = Component::from_binary(engine, &component).map_err(refused)?;
     // Else the first event would pay for it.

@@ -13,31 +13,30 @@ use wasmtime::{
     PoolingAllocationConfig,
 };
 
-use crate::{HostError, Settings};
+use crate::{
+    HostError, Settings,
+    settings::{CORE_INSTANCES_MAX, TABLE_MAX},
+};
 
 /// Instances kept free for trying new versions, so that a reload never competes with events.
 pub(crate) const CANARIES: u32 = 4;
 
 /// What one component may consist of. A Rust plugin is three core instances with one memory, a Go or
 /// JavaScript one five, Python with its libraries some twenty.
-const CORE_INSTANCES: u32 = 32;
 const MEMORIES: u32 = 4;
 const TABLES: u32 = 8;
 
 /// A memory's address space without a pool: the default memory limit.
 const ON_DEMAND_RESERVATION: u64 = 64 << 20;
 
-/// A guest's stack: wasmtime's default, deep enough for recursive parsers.
-const WASM_STACK: usize = 512 << 10;
-
-/// The guest's stack and, above it, what host functions need; overflow there aborts the process, so
-/// they get three times the guest's.
-const ASYNC_STACK: usize = 2 << 20;
+/// What host functions need of the stack above the guest's. Overflow there aborts the process, so they
+/// get three times what a guest has by default.
+const HOST_STACK: usize = 1536 << 10;
 
 /// Starts an engine: pooled if the address space allows it.
 pub(crate) fn start(settings: &Settings) -> Result<Engine, HostError> {
     let cache = settings.cache.as_deref().map(open_cache).transpose()?;
-    let mut config = base(cache);
+    let mut config = base(settings, cache);
     config.allocation_strategy(pool(settings)?);
     match Engine::new(&config) {
         Ok(engine) => Ok(engine),
@@ -54,7 +53,7 @@ pub(crate) fn start(settings: &Settings) -> Result<Engine, HostError> {
     }
 }
 
-fn base(cache: Option<Cache>) -> Config {
+fn base(settings: &Settings, cache: Option<Cache>) -> Config {
     let mut config = Config::new();
     config
         // Compiled once per file, run for every event.
@@ -67,8 +66,8 @@ fn base(cache: Option<Cache>) -> Config {
         .wasm_memory64(false)
         // The same result on every machine.
         .relaxed_simd_deterministic(true)
-        .max_wasm_stack(WASM_STACK)
-        .async_stack_size(ASYNC_STACK)
+        .max_wasm_stack(settings.stack)
+        .async_stack_size(settings.stack.saturating_add(HOST_STACK))
         // A stack may be used by another plugin next; it costs 1 µs a call.
         .async_stack_zeroing(true)
         // Registration is quadratic on some platforms, and our traps don't need it.
@@ -88,17 +87,17 @@ fn pool(settings: &Settings) -> Result<InstanceAllocationStrategy, HostError> {
     pool.total_component_instances(instances)
         // Enough for as many components as may run, each as large as it may be, so that none can take
         // what another needs. It costs address space, of which there is plenty: 3 TiB by default.
-        .total_core_instances(instances.saturating_mul(CORE_INSTANCES))
+        .total_core_instances(instances.saturating_mul(CORE_INSTANCES_MAX))
         .total_memories(instances.saturating_mul(MEMORIES))
         .total_tables(instances.saturating_mul(TABLES))
         .total_stacks(instances)
-        .max_core_instances_per_component(CORE_INSTANCES)
+        .max_core_instances_per_component(CORE_INSTANCES_MAX)
         .max_memories_per_component(MEMORIES)
         .max_tables_per_component(TABLES)
         .max_memories_per_module(MEMORIES)
         .max_tables_per_module(TABLES)
-        // Interpreters have tables of some ten thousand functions; the default 20,000 is short.
-        .table_elements(100_000)
+        // The default 20,000 is short.
+        .table_elements(TABLE_MAX)
         // Their descriptions are large too; the default is 1 MiB.
         .max_component_instance_size(10 << 20)
         .max_core_instance_size(10 << 20)

@@ -51,7 +51,7 @@ pub enum LoadFault {
     /// No bytes.
     #[error("the file is empty")]
     Empty,
-    /// Beyond [`crate::Settings::file_max`].
+    /// Beyond [`crate::ModuleLimits::bytes`].
     #[error("the file has {size} bytes, more than the {max} allowed")]
     TooLarge {
         /// The file's size.
@@ -150,7 +150,7 @@ pub enum LoadFault {
     /// The compiler refused.
     #[error("it can't be compiled: {0}")]
     Compile(String),
-    /// The compiler took longer than [`crate::Settings::compile_time_max`].
+    /// The compiler took longer than [`crate::ModuleLimits::compile_time`].
     #[error("compiling it took longer than {0:?}")]
     CompileTime(Duration),
     /// It trapped while it was tried, before any event, or went over a limit.

@@ -33,13 +33,6 @@ use crate::{
     version::Inner,
 };
 
-/// As the contract says.
-const RANDOM_MAX: u32 = 64 << 10;
-/// Streams and pollables that a guest may hold at a time.
-const HANDLES: usize = 256;
-/// Bytes of one set of headers in wasi:http, with what the host needs to keep it.
-const FIELDS_BYTES: usize = 64 << 10;
-
 /// Bytes of answers after which a guest is not kept for another call.
 const RECEIVED_MAX: u64 = 64 << 20;
 
@@ -58,6 +51,8 @@ pub(crate) struct Guest {
     requests: Option<Arc<Requests>>,
     /// Bytes of answers, over all of its calls.
     received: u64,
+    handles: usize,
+    random_bytes: u32,
     version: Arc<Inner>,
     clock: Clock,
     started: Instant,
@@ -95,7 +90,7 @@ impl Guest {
         let name = &version.name;
         let state = state.map(|kept| State::new(kept, name.clone(), limits.state_bytes));
         Self {
-            limiter: Limiter::new(limits.memory),
+            limiter: Limiter::new(limits),
             meter: Arc::default(),
             cpu: limits.cpu,
             logs: SharedLogs(Arc::new(Mutex::new(Logs::new(limits)))),
@@ -105,6 +100,8 @@ impl Guest {
             transport,
             requests: None,
             received: 0,
+            handles: limits.handles,
+            random_bytes: limits.random_bytes,
             version,
             clock,
             started: Instant::now(),
@@ -118,7 +115,7 @@ impl Guest {
         // What it has of stdout and stderr writes to the same lines.
         *self.logs.lock() = Logs::new(limits);
         let (limiter, logs, wasi) = (&mut self.limiter, self.logs.clone(), self.wasi.take());
-        let limiter = std::mem::replace(limiter, Limiter::new(0));
+        let limiter = std::mem::replace(limiter, Limiter::new(limits));
         let (received, version) = (self.received, Arc::clone(&self.version));
         *self = Self { limiter, logs, wasi, received, ..Self::new(version, limits, means) };
         if self.wasi.is_some() {
@@ -181,20 +178,20 @@ impl Guest {
         let requests = self.requests();
         self.wasi.get_or_insert_with(|| {
             let mut table = ResourceTable::new();
-            table.set_max_capacity(HANDLES);
+            table.set_max_capacity(self.handles);
             let [stdout, stderr] =
                 [LogLevel::Info, LogLevel::Warn].map(|level| Stdio::new(self.logs.clone(), level));
             let ctx = WasiCtx::builder()
                 .stdout(stdout.clone())
                 .stderr(stderr.clone())
-                .max_random_size(u64::from(RANDOM_MAX))
+                .max_random_size(u64::from(self.random_bytes))
                 .wall_clock(WallClock(self.clock.clone()))
                 .allow_tcp(false)
                 .allow_udp(false)
                 .allow_ip_name_lookup(false)
                 .build();
             let mut http = WasiHttpCtx::new();
-            http.set_field_size_limit(FIELDS_BYTES);
+            http.set_field_size_limit(self.version.egress.header_bytes());
             Box::new(Wasi { ctx, table, http, hooks: Hooks(requests), streams: [stdout, stderr] })
         })
     }
@@ -283,9 +280,10 @@ impl contract::clock::Host for Guest {
 
 impl contract::random::Host for Guest {
     fn bytes(&mut self, len: u32) -> wasmtime::Result<Vec<u8>> {
-        if len > RANDOM_MAX {
+        let max = self.random_bytes;
+        if len > max {
             return Err(wasmtime::format_err!(
-                "it asked for {len} random bytes at once; at most {RANDOM_MAX} are given"
+                "it asked for {len} random bytes at once; its limit is {max}"
             ));
         }
         let mut bytes = vec![0; len as usize];

@@ -74,14 +74,13 @@ impl Host {
             guest::linker(&engine, reach).map_err(|error| HostError::Engine(format!("{error:#}")))
         };
         let linkers = (linker(Reach::Granted)?, linker(Reach::Nothing)?);
-        let threads = settings.compile_threads;
-        let compiler = Compiler::new(engine.clone(), threads, settings.compile_time_max)?;
+        let compiler = Compiler::new(engine.clone(), settings.compile_threads)?;
         Ok(Self(Arc::new(Shared {
             slots: Semaphore::new(settings.instances as usize),
             api_slots: Semaphore::new(settings.api_instances as usize),
             verifier_slots: Semaphore::new(settings.verifier_instances as usize),
             canaries: Semaphore::new(CANARIES as usize),
-            warm_room: Arc::new(WarmRoom::new(settings.warm_instances)),
+            warm_room: Arc::new(WarmRoom::new(settings.warm_instances, settings.warm_memory)),
             engine,
             linkers,
             compiler,
@@ -105,15 +104,11 @@ impl Host {
         grant: Grant,
     ) -> Result<Version, LoadFault> {
         let Shared { settings, .. } = &*self.0;
-        let (size, max) = (bytes.len() as u64, settings.file_max);
-        if size > max {
-            return Err(LoadFault::TooLarge { size, max });
-        }
         let (limit, max) = (grant.limits.memory, settings.memory_max);
         if limit > max {
             return Err(LoadFault::MemoryGrant { limit, max });
         }
-        let compiled = self.0.compiler.compile(bytes).await?;
+        let compiled = self.0.compiler.compile(bytes, &grant.limits.module).await?;
         let version = self.link(name, compiled, grant)?;
         let _turn = self.0.canaries.acquire().await.map_err(|_| NotRun::ShuttingDown)?;
         let _ticking = self.0.ticker.ticking();

@@ -45,7 +45,7 @@ pub use interfaces::Exports;
 pub use job::{Genuine, Request, Response};
 pub use parse::{Inspection, Kind, inspect};
 pub use rehearsal::Rehearsal;
-pub use settings::{Grant, Limits, Settings};
+pub use settings::{CORE_INSTANCES_MAX, Grant, Limits, ModuleLimits, Settings, TABLE_ELEMENTS_MAX};
 pub use state::{Answer, NoState, StateReader};
 pub use version::Version;
 pub use wants::Wants;

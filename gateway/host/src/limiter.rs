@@ -1,27 +1,49 @@
-//! How much memory one attempt has, over all memories and tables of all its core instances.
+//! How much memory one attempt has, over all memories and tables of all its core instances, and how many
+//! of those there are.
 //!
 //! wasmtime's own `StoreLimits` looks at each memory alone, and a component may have many. A refusal
 //! is remembered: the guest sees only a failed `memory.grow`, and mostly aborts for it.
 
 use wasmtime::ResourceLimiter;
 
+use crate::Limits;
+
 /// A table's element is a pointer.
 const ELEMENT: u64 = 8;
-/// More than any toolchain makes of one component.
-const INSTANCES: usize = 100;
+/// Memories and tables: more than the pool has for one component, which is the limit that is met.
+const MANY: usize = 100;
 
 #[derive(Debug)]
 pub(crate) struct Limiter {
-    max: u64,
+    memory_max: u64,
+    elements_max: u64,
+    core_instances_max: usize,
     used: u64,
     peak: u64,
-    /// What the guest had asked for in all when it was refused.
-    refused: Option<u64>,
+    elements: u64,
+    refused: Option<Refused>,
+}
+
+/// What a guest had asked for in all when it was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// So many bytes.
+    Memory(u64),
+    /// So many elements of tables.
+    Elements(u64),
 }
 
 impl Limiter {
-    pub(crate) fn new(max: u64) -> Self {
-        Self { max, used: 0, peak: 0, refused: None }
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            memory_max: limits.memory,
+            elements_max: limits.table_elements,
+            core_instances_max: limits.core_instances as usize,
+            used: 0,
+            peak: 0,
+            elements: 0,
+            refused: None,
+        }
     }
 
     /// Another call of a guest that keeps what it has.
@@ -30,25 +52,33 @@ impl Limiter {
         self.refused = None;
     }
 
-    /// The most it had at a time.
+    /// The most bytes it had at a time.
     pub(crate) fn peak(&self) -> u64 {
         self.peak
     }
 
-    /// Whether it was refused any.
-    pub(crate) fn refused(&self) -> Option<u64> {
+    /// The bytes it has.
+    pub(crate) fn used(&self) -> u64 {
+        self.used
+    }
+
+    /// What it was refused, if anything.
+    pub(crate) fn refused(&self) -> Option<Refused> {
         self.refused
     }
 
-    fn grow(&mut self, current: usize, desired: usize, unit: u64) -> bool {
-        let more = (desired.saturating_sub(current) as u64).saturating_mul(unit);
-        let total = self.used.saturating_add(more);
-        if total > self.max {
-            self.refused = Some(total);
+    /// Whether it may have so many bytes more, and so many elements among them.
+    fn grow(&mut self, bytes: u64, elements: u64) -> bool {
+        let (used, all) = (self.used.saturating_add(bytes), self.elements.saturating_add(elements));
+        if all > self.elements_max {
+            self.refused = Some(Refused::Elements(all));
             return false;
         }
-        self.used = total;
-        self.peak = self.peak.max(total);
+        if used > self.memory_max {
+            self.refused = Some(Refused::Memory(used));
+            return false;
+        }
+        (self.used, self.elements, self.peak) = (used, all, self.peak.max(used));
         true
     }
 }
@@ -60,12 +90,13 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        let more = desired.saturating_sub(current) as u64;
         // The memory's own maximum or the pool's: out of memory all the same.
         if maximum.is_some_and(|maximum| desired > maximum) {
-            self.refused = Some(self.used.saturating_add(desired.saturating_sub(current) as u64));
+            self.refused = Some(Refused::Memory(self.used.saturating_add(more)));
             return Ok(false);
         }
-        Ok(self.grow(current, desired, 1))
+        Ok(self.grow(more, 0))
     }
 
     fn table_growing(
@@ -74,24 +105,24 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        let more = desired.saturating_sub(current) as u64;
         if maximum.is_some_and(|maximum| desired > maximum) {
-            let more = (desired.saturating_sub(current) as u64).saturating_mul(ELEMENT);
-            self.refused = Some(self.used.saturating_add(more));
+            self.refused = Some(Refused::Elements(self.elements.saturating_add(more)));
             return Ok(false);
         }
-        Ok(self.grow(current, desired, ELEMENT))
+        Ok(self.grow(more.saturating_mul(ELEMENT), more))
     }
 
     fn instances(&self) -> usize {
-        INSTANCES
+        self.core_instances_max
     }
 
     fn tables(&self) -> usize {
-        INSTANCES
+        MANY
     }
 
     fn memories(&self) -> usize {
-        INSTANCES
+        MANY
     }
 }
 
@@ -100,11 +131,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_memories_count_together() {
-        let mut limiter = Limiter::new(200);
+    fn all_memories_and_tables_count_together() {
+        let limits = Limits { memory: 200, table_elements: 7, ..Limits::default() };
+        let mut limiter = Limiter::new(&limits);
         assert!(limiter.memory_growing(0, 120, None).unwrap());
         assert!(limiter.table_growing(0, 5, None).unwrap());
         assert!(!limiter.memory_growing(0, 120, None).unwrap());
-        assert_eq!((limiter.peak(), limiter.refused()), (160, Some(280)));
+        assert_eq!((limiter.peak(), limiter.refused()), (160, Some(Refused::Memory(280))));
+        assert!(limiter.table_growing(5, 7, None).unwrap());
+        assert!(!limiter.table_growing(0, 1, None).unwrap());
+        assert_eq!((limiter.peak(), limiter.refused()), (176, Some(Refused::Elements(8))));
     }
 }

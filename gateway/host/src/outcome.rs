@@ -9,7 +9,7 @@ use wasmtime_wasi::I32Exit;
 
 use crate::{
     Genuine, Limits, NotRun, Response, bindings::plugin::hookweir::plugin::types, guest::Guest,
-    logs::clean,
+    limiter::Refused, logs::clean,
 };
 
 /// A failure's message is one line in a listing.
@@ -51,9 +51,16 @@ pub(crate) fn trapped(error: &wasmtime::Error, guest: &Guest, limits: &Limits) -
         return failure(Outcome::CpuLimit, &message);
     }
     // The guest saw only that it got no more, and what it did then says little.
-    if let Some(asked) = guest.limiter.refused() {
-        let message =
-            format!("it asked for {asked} bytes of memory; its limit is {}", limits.memory);
+    if let Some(refused) = guest.limiter.refused() {
+        let message = match refused {
+            Refused::Memory(asked) => {
+                format!("it asked for {asked} bytes of memory; its limit is {}", limits.memory)
+            }
+            Refused::Elements(asked) => format!(
+                "it asked for {asked} elements of tables; its limit is {}",
+                limits.table_elements
+            ),
+        };
         return failure(Outcome::MemoryLimit, &message);
     }
     let message = match error.downcast_ref::<Trap>() {
@@ -75,8 +82,9 @@ pub(crate) fn trapped(error: &wasmtime::Error, guest: &Guest, limits: &Limits) -
     };
     // The engine has no public type for it; only the wording hangs on the text.
     if message.contains("fuel allocated for hostcalls") {
-        let message = "it handed over more data at once than its limits allow";
-        return failure(Outcome::Invalid, message);
+        let max = limits.at_once();
+        let message = format!("it handed over more at once than the {max} bytes allowed");
+        return failure(Outcome::Invalid, &message);
     }
     failure(Outcome::Trap, &message)
 }

@@ -8,13 +8,10 @@ use hookweir_event::Digest;
 use wasmparser::{Encoding, Parser, Payload, TypeRef, Validator};
 use wit_component::ComponentEncoder;
 
-use crate::{Exports, LoadFault, Wants, fault, wants};
+use crate::{Exports, LoadFault, ModuleLimits, Wants, fault, wants};
 
 /// Functions of all modules. A large interpreter has some 30,000.
 const FUNCTIONS_MAX: u64 = 200_000;
-/// One function's code: compile time grows faster than its size. The largest interpreter loops have
-/// some 200 KiB.
-const FUNCTION_BYTES_MAX: u64 = 1 << 20;
 /// Modules and components in one file; language toolchains make up to ten.
 const MODULES_MAX: u64 = 100;
 /// Components inside components.
@@ -54,9 +51,9 @@ impl Inspection {
 }
 
 /// Looks at a file as a load does, up to the point where it would be compiled: what it is and wants,
-/// or why it would not load. Takes some milliseconds for a small plugin.
-pub fn inspect(bytes: &[u8]) -> Result<Inspection, LoadFault> {
-    parse(bytes).map(|parsed| parsed.inspection)
+/// or why it would not load under these limits. Takes some milliseconds for a small plugin.
+pub fn inspect(bytes: &[u8], limits: &ModuleLimits) -> Result<Inspection, LoadFault> {
+    parse(bytes, limits).map(|parsed| parsed.inspection)
 }
 
 /// A component, not compiled yet.
@@ -65,9 +62,13 @@ pub(crate) struct Parsed {
     pub(crate) component: Vec<u8>,
 }
 
-pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, LoadFault> {
+pub(crate) fn parse(bytes: &[u8], limits: &ModuleLimits) -> Result<Parsed, LoadFault> {
+    let (size, max) = (bytes.len() as u64, limits.bytes);
+    if size > max {
+        return Err(LoadFault::TooLarge { size, max });
+    }
     let kind = classify(bytes)?;
-    let survey = survey(bytes)?;
+    let survey = survey(bytes, limits.function_bytes)?;
     Validator::new().validate_all(bytes).map_err(malformed)?;
     let wants = survey.wants.map_or_else(|| Ok(Wants::default()), Wants::read);
     let component = match kind {
@@ -94,14 +95,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, LoadFault> {
     if sends && wants.http.is_empty() {
         return Err(LoadFault::NoHosts);
     }
-    let inspection = Inspection {
-        kind,
-        digest: Digest::of(bytes),
-        wants,
-        imports,
-        exports,
-        size: bytes.len() as u64,
-    };
+    let inspection = Inspection { kind, digest: Digest::of(bytes), wants, imports, exports, size };
     Ok(Parsed { inspection, component })
 }
 
@@ -146,7 +140,7 @@ struct Survey<'a> {
     modules: u64,
 }
 
-fn survey(bytes: &[u8]) -> Result<Survey<'_>, LoadFault> {
+fn survey(bytes: &[u8], function_bytes: u64) -> Result<Survey<'_>, LoadFault> {
     let mut found = Survey::default();
     let mut depth = 0_u64;
     for payload in Parser::new(0).parse_all(bytes) {
@@ -165,7 +159,7 @@ fn survey(bytes: &[u8]) -> Result<Survey<'_>, LoadFault> {
             Payload::CodeSectionEntry(body) => {
                 let range = body.range();
                 let size = range.end - range.start;
-                cap("bytes of code in one function", size, FUNCTION_BYTES_MAX)?;
+                cap("bytes of code in one function", size, function_bytes)?;
             }
             Payload::CustomSection(section) => {
                 if section.name() == wants::SECTION && found.wants.is_none() {

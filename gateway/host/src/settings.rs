@@ -4,10 +4,17 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde_json::{Map, Value};
 
-use crate::egress::{HttpGrant, HttpLimits, SecretGrant};
+use crate::egress::{GATHERED_MAX, HttpGrant, HttpLimits, SecretGrant};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
+
+/// The most that [`Limits::core_instances`] may allow: a component's share of the pool.
+pub const CORE_INSTANCES_MAX: u32 = 32;
+/// The most that [`Limits::table_elements`] may allow: each of eight tables has its share of the pool.
+pub const TABLE_ELEMENTS_MAX: u64 = 8 * TABLE_MAX as u64;
+/// Elements that one table may have.
+pub(crate) const TABLE_MAX: usize = 100_000;
 
 /// What all plugins share.
 #[derive(Debug, Clone)]
@@ -25,14 +32,14 @@ pub struct Settings {
     pub verifier_instances: u32,
     /// How many instances are kept between calls, of all plugins whose limits ask for it.
     pub warm_instances: u32,
+    /// Bytes of memory that those may have together; one that does not fit is not kept.
+    pub warm_memory: u64,
     /// The most memory that any plugin's limit may allow; a pool slot's size.
     pub memory_max: u64,
     /// How many plugins compile at the same time.
     pub compile_threads: usize,
-    /// How long the compilation of one plugin may take.
-    pub compile_time_max: Duration,
-    /// The largest file that is looked at.
-    pub file_max: u64,
+    /// Bytes of a guest's stack. One number for all plugins: the engine's, and there is one engine.
+    pub stack: usize,
 }
 
 impl Default for Settings {
@@ -47,14 +54,13 @@ impl Default for Settings {
             verifier_instances: 16,
             // Each holds its memory for as long as nobody calls it.
             warm_instances: 16,
+            warm_memory: 1024 * MIB,
             // Components from interpreters (JavaScript, Python) ask for a few hundred MiB.
             memory_max: 512 * MIB,
             // One at a time leaves the other cores to events.
             compile_threads: 1,
-            // A large interpreter takes some 10 s on a slow core.
-            compile_time_max: Duration::from_secs(60),
-            // A JavaScript engine is 8 MiB, Python about 30.
-            file_max: 64 * MIB,
+            // wasmtime's own default, deep enough for recursive parsers.
+            stack: 512 << 10,
         }
     }
 }
@@ -77,6 +83,17 @@ pub struct Grant {
 pub struct Limits {
     /// Bytes in all its linear memories together.
     pub memory: u64,
+    /// Elements in all its tables together.
+    pub table_elements: u64,
+    /// Core instances: a plugin of Rust is three, one of an interpreter some twenty.
+    pub core_instances: u32,
+    /// Handles of resources that it may hold at a time: streams, pollables, requests of wasi:http.
+    pub handles: usize,
+    /// Bytes that it may hand over at once: in a host call, or as its answer. `None`: what its outputs
+    /// and requests need.
+    pub host_call_bytes: Option<u64>,
+    /// Random bytes in one call, by the contract or by WASI.
+    pub random_bytes: u32,
     /// CPU time in the guest and in host calls.
     pub cpu: Duration,
     /// Time from start to end, waits included.
@@ -100,12 +117,46 @@ pub struct Limits {
     /// How many calls one instance may serve. At 1 each call has a fresh one, and nothing that one event
     /// left in memory is there for the next.
     pub reuse: u32,
+    /// What it may be, before it is called at all.
+    pub module: ModuleLimits,
+}
+
+/// How large a plugin's file may be, and what it may cost to compile it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModuleLimits {
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Bytes of code in one function: compile time grows faster than its size.
+    pub function_bytes: u64,
+    /// How long its compilation may take.
+    pub compile_time: Duration,
+}
+
+impl Default for ModuleLimits {
+    fn default() -> Self {
+        Self {
+            // A JavaScript engine is 8 MiB, Python about 30.
+            bytes: 64 * MIB,
+            // The largest interpreter loops have some 200 KiB.
+            function_bytes: MIB,
+            // A large interpreter takes some 10 s on a slow core.
+            compile_time: Duration::from_secs(60),
+        }
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             memory: 64 * MIB,
+            // Interpreters have some ten thousand functions.
+            table_elements: 100_000,
+            core_instances: CORE_INSTANCES_MAX,
+            // The engine's own default of 100,000 costs the host megabytes.
+            handles: 1000,
+            host_call_bytes: None,
+            // As the contract says.
+            random_bytes: 64 << 10,
             cpu: Duration::from_millis(500),
             wall: Duration::from_secs(10),
             api_wall: Duration::from_secs(5),
@@ -122,11 +173,24 @@ impl Default for Limits {
             state_bytes: 64 * MIB,
             http: HttpLimits::default(),
             reuse: 1,
+            module: ModuleLimits::default(),
         }
     }
 }
 
 impl Limits {
+    /// Bytes that it may hand over at once.
+    pub(crate) fn at_once(&self) -> usize {
+        // Twice the outputs, so that one that is over their limit gets a message that says so; all bodies
+        // of one `send-all`; and room for what is around them.
+        let needed = || {
+            let outputs = self.output_bytes.saturating_mul(2);
+            outputs.max(self.http.request_bytes).max(GATHERED_MAX).saturating_add(MIB)
+        };
+        let bytes = self.host_call_bytes.unwrap_or_else(needed);
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
     /// For a request that the plugin answers.
     pub(crate) fn for_api(&self) -> Self {
         Self { wall: self.api_wall, ..self.clone() }

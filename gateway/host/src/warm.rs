@@ -19,9 +19,14 @@ use crate::guest::Guest;
 /// How long one is kept that nobody calls, while others want its room.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
-/// The room for kept instances, of all versions: each has a slot of the pool.
+/// What a place in the room for kept instances is counted in.
+const MIB: u64 = 1 << 20;
+
+/// The room for kept instances, of all versions: each has a slot of the pool, and what its memories have.
 pub(crate) struct WarmRoom {
     places: Arc<Semaphore>,
+    /// In MiB.
+    memory: Arc<Semaphore>,
     versions: Mutex<Vec<Weak<Warm>>>,
 }
 
@@ -36,7 +41,13 @@ pub(crate) struct Warm {
 struct Idle {
     housed: Housed,
     since: Instant,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
+}
+
+/// What one kept instance has of the room.
+struct Place {
+    _slot: OwnedSemaphorePermit,
+    _memory: OwnedSemaphorePermit,
 }
 
 /// A guest's store, and its instance once it has started.
@@ -53,13 +64,24 @@ impl Housed {
 }
 
 impl WarmRoom {
-    pub(crate) fn new(places: u32) -> Self {
-        Self { places: Arc::new(Semaphore::new(places as usize)), versions: Mutex::default() }
+    pub(crate) fn new(places: u32, memory: u64) -> Self {
+        let mib = usize::try_from(memory / MIB).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self {
+            places: Arc::new(Semaphore::new(places as usize)),
+            memory: Arc::new(Semaphore::new(mib)),
+            versions: Mutex::default(),
+        }
     }
 
-    /// A place; if there is none, those that nobody has called for long make room.
-    fn place(&self, now: Instant) -> Option<OwnedSemaphorePermit> {
-        let place = || Arc::clone(&self.places).try_acquire_owned().ok();
+    /// A place for one with so many bytes; if there is none, those that nobody has called for long make
+    /// room.
+    fn place(&self, bytes: u64, now: Instant) -> Option<Place> {
+        let mib = u32::try_from(bytes.div_ceil(MIB)).ok()?;
+        let place = || {
+            let slot = Arc::clone(&self.places).try_acquire_owned().ok()?;
+            let memory = Arc::clone(&self.memory).try_acquire_many_owned(mib).ok()?;
+            Some(Place { _slot: slot, _memory: memory })
+        };
         place().or_else(|| {
             let versions: Vec<_> = self.versions().iter().filter_map(Weak::upgrade).collect();
             versions.iter().for_each(|version| version.drop_old(now));
@@ -98,7 +120,8 @@ impl Warm {
         if housed.used >= self.uses || housed.store.data().is_worn() {
             return;
         }
-        if let Some(place) = self.room.place(now) {
+        let bytes = housed.store.data().limiter.used();
+        if let Some(place) = self.room.place(bytes, now) {
             self.idle().push(Idle { housed, since: now, _place: place });
         }
     }

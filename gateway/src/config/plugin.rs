@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use hookweir_event::{Backoff, Pattern, PluginName};
-use hookweir_host::{Grant, Limits};
+use hookweir_host::{CORE_INSTANCES_MAX, Grant, Limits, TABLE_ELEMENTS_MAX};
 
 use super::{
     reach,
@@ -208,14 +208,7 @@ fn read_breaker(section: &Section<'_, '_>) -> Option<BreakerConfig> {
 
 fn read_limits(limits: &mut Limits, section: &Section<'_, '_>) {
     // A linear memory is 64 KiB at least and, being 32-bit, 4 GiB at most.
-    let memory = section.get("memory").and_then(|node| {
-        let size = node.parsed(units::size)?;
-        let fits = (64 << 10..=4 << 30).contains(&size);
-        if !fits {
-            node.fault("is between 64KiB and 4GiB");
-        }
-        fits.then_some(size)
-    });
+    let memory = section.get("memory").and_then(|node| node.size_in(64 << 10..=4 << 30));
     set(&mut limits.memory, memory);
     let size = |key| section.get(key).and_then(|node| node.parsed(units::size));
     let duration = |key| section.get(key).and_then(|node| node.parsed(units::duration));
@@ -234,4 +227,25 @@ fn read_limits(limits: &mut Limits, section: &Section<'_, '_>) {
     set(&mut limits.log_lines, count("log_lines", 100_001));
     let bytes = size("log_max").and_then(|bytes| usize::try_from(bytes).ok());
     set(&mut limits.log_bytes, bytes);
+    let bytes = size("log_line_max").and_then(|bytes| usize::try_from(bytes).ok());
+    set(&mut limits.log_line_bytes, bytes);
+    read_guards(limits, section);
+}
+
+/// Limits that no honest plugin meets, unless it is a large one: an interpreter, a library of tables.
+fn read_guards(limits: &mut Limits, section: &Section<'_, '_>) {
+    let size = |key, range| section.get(key).and_then(|node| node.size_in(range));
+    let number = |key, most: u64| section.get(key).and_then(|node| node.number(1..most + 1));
+    set(&mut limits.table_elements, number("table_elements", TABLE_ELEMENTS_MAX));
+    let instances = number("core_instances", u64::from(CORE_INSTANCES_MAX));
+    set(&mut limits.core_instances, instances.and_then(|n| u32::try_from(n).ok()));
+    set(&mut limits.handles, number("handles", 100_000).and_then(|n| usize::try_from(n).ok()));
+    limits.host_call_bytes = size("host_call_max", 1 << 10..=1 << 30);
+    let random = size("random_max", 0..=16 << 20);
+    set(&mut limits.random_bytes, random.and_then(|bytes| u32::try_from(bytes).ok()));
+    let module = &mut limits.module;
+    set(&mut module.bytes, size("module_max", 1 << 10..=1 << 30));
+    set(&mut module.function_bytes, size("function_max", 1 << 10..=64 << 20));
+    let time = section.get("compile_timeout").and_then(|node| node.parsed(units::duration));
+    set(&mut module.compile_time, time);
 }

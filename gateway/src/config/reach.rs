@@ -41,6 +41,10 @@ fn read_limits(limits: &mut HttpLimits, section: &Section<'_, '_>) {
     let timeout = section.get("http_timeout").and_then(|node| node.parsed(units::duration));
     set(&mut limits.timeout, timeout);
     let size = |key| section.get(key).and_then(|node| node.parsed(units::size));
+    let headers = section.get("http_headers").and_then(|node| node.number(0..1_001));
+    set(&mut limits.headers, headers.and_then(|number| usize::try_from(number).ok()));
+    let header_bytes = size("http_headers_max").and_then(|bytes| usize::try_from(bytes).ok());
+    set(&mut limits.header_bytes, header_bytes);
     set(&mut limits.request_bytes, size("http_request_max"));
     set(&mut limits.response_bytes, size("http_response_max"));
     set(&mut limits.received_bytes, size("http_received_max"));

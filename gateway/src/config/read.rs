@@ -3,13 +3,19 @@
 //! A [`Section`] is one table being read. Each getter notes the key it was asked for, so that what
 //! is left when the section ends is an unknown key, and the noted keys are what it is compared with.
 
-use std::{cell::RefCell, fmt, ops::Range};
+use std::{
+    cell::RefCell,
+    fmt,
+    ops::{Range, RangeInclusive},
+};
 
 use serde_json::Value as Json;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
+
+use super::units;
 
 /// One thing that is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +119,17 @@ impl<'t, 'a> Node<'t, 'a> {
             self.fault(format_args!("{number} is not between {least} and {most}"));
         }
         within
+    }
+
+    /// A size in bytes within `range`.
+    pub(super) fn size_in(&self, range: RangeInclusive<u64>) -> Option<u64> {
+        let size = self.parsed(units::size)?;
+        let within = range.contains(&size);
+        if !within {
+            let (least, most) = range.into_inner();
+            self.fault(format_args!("is between {} and {}", units::Size(least), units::Size(most)));
+        }
+        within.then_some(size)
     }
 
     pub(super) fn items(&self) -> Option<Vec<Self>> {

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -221,6 +222,12 @@ pub struct HostConfig {
     pub memory: u64,
     /// Threads that run plugins. Ingress has its own.
     pub threads: usize,
+    /// Bytes of a plugin's stack.
+    pub stack: usize,
+    /// Instances that are kept between calls, of all plugins that ask for it by `reuse`.
+    pub kept: u32,
+    /// Bytes of memory that those have together.
+    pub kept_memory: u64,
     /// Whether the system tells of changes in the folders that are followed. Some file systems, those of
     /// networks above all, tell of none or of some.
     pub watch: bool,
@@ -230,6 +237,8 @@ pub struct HostConfig {
 
 /// Looking more often than this would be most of what the gateway does.
 const RESCAN_MIN: Duration = Duration::from_millis(100);
+/// A handler of a few frames fits into the least; the most for each instance is address space only.
+const STACK: RangeInclusive<u64> = 64 << 10..=16 << 20;
 
 impl HostConfig {
     pub(super) fn read(section: Option<Section<'_, '_>>, folder: &Path) -> Self {
@@ -241,6 +250,9 @@ impl HostConfig {
             memory: 8 << 30,
             // One core is left for ingress and the store, where there is one to leave.
             threads: cores.saturating_sub(1).max(1),
+            stack: 512 << 10,
+            kept: 16,
+            kept_memory: 1 << 30,
             watch: true,
             rescan: Duration::from_secs(15),
         };
@@ -258,6 +270,12 @@ impl HostConfig {
         set(&mut config.memory, section.get("memory").and_then(|node| node.parsed(units::size)));
         let threads = section.get("threads").and_then(|node| node.number(1..1025));
         set(&mut config.threads, threads.and_then(|n| usize::try_from(n).ok()));
+        let kept = section.get("kept").and_then(|node| node.number(0..1_001));
+        set(&mut config.kept, kept.and_then(|n| u32::try_from(n).ok()));
+        let kept_memory = section.get("kept_memory").and_then(|node| node.parsed(units::size));
+        set(&mut config.kept_memory, kept_memory);
+        let stack = section.get("stack").and_then(|node| node.size_in(STACK));
+        set(&mut config.stack, stack.and_then(|bytes| usize::try_from(bytes).ok()));
         set(&mut config.watch, section.get("watch").and_then(|node| node.parsed(units::on_or_off)));
         set(&mut config.rescan, section.get("rescan").and_then(|node| node.parsed(rescan)));
         section.finish();

@@ -71,6 +71,10 @@ body_max = "1MB"
 [plugins.payments]
 subscribe = ["stripe/payment_intent.*", "stripe"]
 memory = "1KiB"
+table_elements = 0
+core_instances = 33
+random_max = "17MiB"
+function_max = "2GiB"
 max_attempts = -1
 order_by = "data.object.customer"
 tiemout = "10s"
@@ -99,10 +103,14 @@ tiemout = "10s"
     22:12: sources.erp.body_max: expected a size such as "512B", "64KiB", "64MiB" or "1GiB"
     25:41: plugins.payments.subscribe[1]: a subscription is `source/type`, such as `github/push` or `stripe/payment_intent.*`
     26:10: plugins.payments.memory: is between 64KiB and 4GiB
-    27:16: plugins.payments.max_attempts: -1 is not between 1 and 100
-    28:12: plugins.payments.order_by: expected a JSON pointer such as "/data/object/customer", or a header such as "header:x-customer"
-    29:1: unknown key "tiemout" at plugins.payments; did you mean "timeout"?
-    31:2: unknown key "pluggins" at the top; did you mean "plugins"?
+    27:18: plugins.payments.table_elements: 0 is not between 1 and 800000
+    28:18: plugins.payments.core_instances: 33 is not between 1 and 32
+    29:14: plugins.payments.random_max: is between 0B and 16MiB
+    30:16: plugins.payments.function_max: is between 1KiB and 64MiB
+    31:16: plugins.payments.max_attempts: -1 is not between 1 and 100
+    32:12: plugins.payments.order_by: expected a JSON pointer such as "/data/object/customer", or a header such as "header:x-customer"
+    33:1: unknown key "tiemout" at plugins.payments; did you mean "timeout"?
+    35:2: unknown key "pluggins" at the top; did you mean "plugins"?
     "#);
 }
 

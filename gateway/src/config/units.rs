@@ -44,6 +44,20 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     number.checked_mul(millis).map(Duration::from_millis).ok_or(HELP)
 }
 
+/// A size as it is written in a config, in the largest unit that it is a whole number of.
+pub(super) struct Size(pub(super) u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(bytes) = *self;
+        let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+        match units.into_iter().find(|(shift, _)| bytes > 0 && bytes % (1 << shift) == 0) {
+            Some((shift, unit)) => write!(f, "{}{unit}", bytes >> shift),
+            None => write!(f, "{bytes}B"),
+        }
+    }
+}
+
 /// A size in bytes: a whole number with `B`, `KiB`, `MiB` or `GiB`.
 pub(super) fn size(text: &str) -> Result<u64, &'static str> {
     const HELP: &str = "expected a size such as \"512B\", \"64KiB\", \"64MiB\" or \"1GiB\"";

@@ -10,8 +10,8 @@ use hookweir_event::{
     Clock, Digest, Event, EventId, Failure, Hops, LogLevel, Origin, Outcome, Timestamp,
 };
 use hookweir_host::{
-    Grant, Host, Kind, Limits, LoadFault, NoNetwork, NoState, NotRun, Ran, Settings, Version,
-    inspect,
+    Grant, Host, Inspection, Kind, Limits, LoadFault, ModuleLimits, NoNetwork, NoState, NotRun,
+    Ran, Settings, Version, inspect,
 };
 use hookweir_tests::guests;
 
@@ -22,6 +22,10 @@ fn host() -> &'static Host {
         Host::new(Settings::default(), Clock::system(), Arc::new(NoState), Arc::new(NoNetwork))
             .unwrap()
     })
+}
+
+fn look(bytes: &[u8]) -> Result<Inspection, LoadFault> {
+    inspect(bytes, &ModuleLimits::default())
 }
 
 async fn version(guest: &str, grant: Grant) -> Version {
@@ -173,7 +177,7 @@ async fn traps_say_what_happened() {
     assert_eq!(failure(&hostile, "trap", "").await.message, "it aborted without a word");
     let random = failure(&hostile, "random-huge", "").await;
     assert_eq!(random.outcome, Outcome::Trap);
-    assert!(random.message.contains("at most 65536"), "{random:?}");
+    assert!(random.message.contains("its limit is 65536"), "{random:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -188,6 +192,28 @@ async fn what_comes_out_is_bounded() {
     let huge = failure(&hostile, "huge-failure", "").await;
     assert_eq!(huge.outcome, Outcome::Retry);
     assert!(huge.message.len() < 2000, "{}", huge.message.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_guest_hands_over_holds_and_draws_has_limits_that_can_be_set() {
+    let random = Limits { random_bytes: 100, ..Limits::default() };
+    let said = failure(&version("hostile", limits(random)).await, "random-huge", "").await;
+    assert!(said.message.contains("its limit is 100"), "{said:?}");
+
+    // A line is cut where it is kept, and what is handed over for it before that.
+    let large = Limits { host_call_bytes: Some(64 << 10), ..Limits::default() };
+    let said = failure(&version("hostile", limits(large)).await, "log-huge", "").await;
+    assert_eq!(said.outcome, Outcome::Invalid);
+    assert_eq!(said.message, "it handed over more at once than the 65536 bytes allowed");
+
+    // It begins 60 requests, each with a body and a stream.
+    let hoard = r#"{"hoard":true}"#;
+    let many = version("foreign", Grant::default()).await;
+    let ran = call(&many, "foreign", hoard).await;
+    assert!(ran.result.is_ok(), "{:?}", ran.result);
+    let few = Limits { handles: 100, ..Limits::default() };
+    let said = failure(&version("foreign", limits(few)).await, "foreign", hoard).await;
+    assert_eq!(said.outcome, Outcome::Trap, "{said:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -318,6 +344,24 @@ async fn a_kept_instance_has_each_calls_limits_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_memory_is_kept_than_there_is_room_for() {
+    let grant = limits(Limits { reuse: 100, ..Limits::default() });
+    // The guest has between one and two MiB.
+    for (warm_memory, second) in [(1 << 20, "1"), (2 << 20, "2")] {
+        let settings = Settings { warm_memory, ..Settings::default() };
+        let host =
+            Host::new(settings, Clock::system(), Arc::new(NoState), Arc::new(NoNetwork)).unwrap();
+        let bytes = guests::wasm("hostile");
+        let version = host.prepare("hostile".parse().unwrap(), bytes, grant.clone()).await.unwrap();
+        for said in ["1", second] {
+            let ran = host.call(&version, &event("uses", ""), 1).await.unwrap();
+            assert!((1 << 20..2 << 20).contains(&ran.memory_peak), "{}", ran.memory_peak);
+            assert_eq!(ran.result.unwrap()[0].body, said.as_bytes());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_stays_flat_over_ten_thousand_calls() {
     let hostile = hostile().await;
     let event = event("echo", &"x".repeat(1024));
@@ -349,8 +393,8 @@ async fn a_core_module_and_its_component_are_the_same_to_us() {
         .module(&core)
         .and_then(wit_component::ComponentEncoder::encode)
         .unwrap();
-    assert_eq!(inspect(&core).unwrap().kind, Kind::Core);
-    assert_eq!(inspect(&component).unwrap().kind, Kind::Component);
+    assert_eq!(look(&core).unwrap().kind, Kind::Core);
+    assert_eq!(look(&component).unwrap().kind, Kind::Component);
     let mut results = Vec::new();
     for bytes in [core, component] {
         let digest = Digest::of(&bytes);
@@ -374,7 +418,7 @@ async fn wasi_is_there_and_powerless() {
     assert_eq!(seen["cwd"], serde_json::Value::Null);
     assert!(seen["unix_seconds"].as_u64().unwrap() > 1_700_000_000);
     assert_eq!(seen["random_bytes"], 16);
-    let inspection = inspect(&guests::wasm("powerless")).unwrap();
+    let inspection = look(&guests::wasm("powerless")).unwrap();
     assert!(inspection.imports.iter().any(|name| name.starts_with("wasi:cli/environment")));
 }
 

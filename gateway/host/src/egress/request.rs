@@ -8,11 +8,8 @@ use http::{
     header::{self, Entry},
 };
 
-use super::{Egress, HttpFault, SecretGrant, Subject, origin};
+use super::{Egress, HttpFault, HttpLimits, SecretGrant, Subject, origin};
 
-/// Header fields of one request, and the bytes of all of them: what servers commonly take.
-const HEADERS_MAX: usize = 100;
-const HEADER_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a URL: what servers commonly take is 8 KiB.
 const URL_MAX: usize = 8 << 10;
 
@@ -71,8 +68,9 @@ pub(super) fn prepare(
     let mut headers = HeaderMap::new();
     let count = wish.headers.len() + wish.secret_headers.len();
     let bytes = wish.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-    let mut left = HEADER_BYTES_MAX.checked_sub(bytes).filter(|_| count <= HEADERS_MAX);
-    let mut left = left.take().ok_or_else(too_long)?;
+    let HttpLimits { headers: most, header_bytes, .. } = egress.limits;
+    let left = header_bytes.checked_sub(bytes).filter(|_| count <= most);
+    let mut left = left.ok_or_else(|| too_long(egress))?;
     for (name, value) in &wish.headers {
         let value = HeaderValue::from_bytes(value);
         let value =
@@ -80,7 +78,7 @@ pub(super) fn prepare(
         headers.append(checked_name(name)?, value);
     }
     for (name, template) in &wish.secret_headers {
-        left = left.checked_sub(name.len()).ok_or_else(too_long)?;
+        left = left.checked_sub(name.len()).ok_or_else(|| too_long(egress))?;
         let value = filled(egress, &url, template, &mut left)?;
         headers.append(checked_name(name)?, value);
     }
@@ -149,7 +147,7 @@ fn filled(
 ) -> Result<HeaderValue, HttpFault> {
     let mut text = zeroize::Zeroizing::new(String::with_capacity(template.len().min(*left)));
     let mut add = |part: &str| {
-        *left = left.checked_sub(part.len()).ok_or_else(too_long)?;
+        *left = left.checked_sub(part.len()).ok_or_else(|| too_long(egress))?;
         text.push_str(part);
         Ok(())
     };
@@ -170,9 +168,10 @@ fn filled(
     Ok(value)
 }
 
-fn too_long() -> HttpFault {
+fn too_long(egress: &Egress) -> HttpFault {
+    let HttpLimits { headers, header_bytes, .. } = egress.limits;
     HttpFault::Limit(format!(
-        "its headers are more than the {HEADERS_MAX} with {HEADER_BYTES_MAX} bytes allowed"
+        "its headers are more than the {headers} with {header_bytes} bytes allowed"
     ))
 }
 
@@ -349,7 +348,7 @@ mod tests {
         // However often it is named, and by however many headers.
         let often = "{API_KEY}".repeat(1 << 20);
         assert_eq!(refused(with("https://api.example.com", &often)).0, "limit");
-        let long = vec![("x".to_owned(), "y".repeat(HEADER_BYTES_MAX / 2)); 3];
+        let long = vec![("x".to_owned(), "y".repeat(HttpLimits::default().header_bytes / 2)); 3];
         let long = Wish { secret_headers: long, ..wish("GET", "https://api.example.com") };
         assert_eq!(refused(long).0, "limit");
     }
@@ -370,7 +369,7 @@ mod tests {
     fn sizes_and_times_are_bounded() {
         let body = Bytes::from(vec![0; (1 << 20) + 1]);
         assert_eq!(refused(Wish { body, ..wish("POST", "https://api.example.com") }).0, "limit");
-        let many = vec![("x".to_owned(), vec![]); HEADERS_MAX + 1];
+        let many = vec![("x".to_owned(), vec![]); HttpLimits::default().headers + 1];
         assert_eq!(
             refused(Wish { headers: many, ..wish("GET", "https://api.example.com") }).0,
             "limit"

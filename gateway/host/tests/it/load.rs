@@ -1,14 +1,18 @@
 //! What is refused at load, and in which words.
 
-use hookweir_host::{Exports, Grant, LoadFault, Settings, inspect};
+use hookweir_host::{Exports, Grant, Inspection, LoadFault, ModuleLimits, inspect};
 
 use crate::{
     guest::{CONTRACT, DONE, asked, core, embed, with_section, wrong_handler},
     host, prepare,
 };
 
+fn look(bytes: &[u8]) -> Result<Inspection, LoadFault> {
+    inspect(bytes, &ModuleLimits::default())
+}
+
 fn refused(bytes: &[u8]) -> String {
-    inspect(bytes).unwrap_err().to_string()
+    look(bytes).unwrap_err().to_string()
 }
 
 fn module(text: &str) -> Vec<u8> {
@@ -17,14 +21,14 @@ fn module(text: &str) -> Vec<u8> {
 
 #[test]
 fn files_of_other_kinds_are_told_apart() {
-    assert_eq!(inspect(b""), Err(LoadFault::Empty));
-    assert_eq!(inspect(b"\x7fELF\x02\x01"), Err(LoadFault::Native));
-    assert_eq!(inspect(b"MZ\x90"), Err(LoadFault::Native));
-    assert_eq!(inspect(b"\x1f\x8b\x08"), Err(LoadFault::Gzip));
-    assert_eq!(inspect(b"\n(module)"), Err(LoadFault::Text));
-    assert_eq!(inspect(b"#!/bin/sh"), Err(LoadFault::NotWasm));
+    assert_eq!(look(b""), Err(LoadFault::Empty));
+    assert_eq!(look(b"\x7fELF\x02\x01"), Err(LoadFault::Native));
+    assert_eq!(look(b"MZ\x90"), Err(LoadFault::Native));
+    assert_eq!(look(b"\x1f\x8b\x08"), Err(LoadFault::Gzip));
+    assert_eq!(look(b"\n(module)"), Err(LoadFault::Text));
+    assert_eq!(look(b"#!/bin/sh"), Err(LoadFault::NotWasm));
     let cut = &core(DONE, None, "")[..100];
-    assert!(matches!(inspect(cut), Err(LoadFault::Malformed(_))), "{:?}", inspect(cut));
+    assert!(matches!(look(cut), Err(LoadFault::Malformed(_))), "{:?}", look(cut));
     assert!(refused(b"\0asm\x07\0\0\0").starts_with("the file is not valid WebAssembly"));
 }
 
@@ -37,17 +41,17 @@ fn wrong_targets_and_stray_imports_are_named() {
     assert!(fault.contains("wasm-bindgen") && fault.contains("chrono"), "{fault}");
     let open = r#"(module (import "env" "sqlite3_open" (func)))"#;
     assert!(refused(&module(open)).contains("`sqlite3_open`"));
-    assert_eq!(inspect(&module("(module)")), Err(LoadFault::NoComponentType));
+    assert_eq!(look(&module("(module)")), Err(LoadFault::NoComponentType));
 }
 
 #[test]
 fn the_contract_is_checked_by_name() {
     let handler = embed("(module)", "export hookweir:plugin/handler@1.0.0;");
-    assert!(matches!(inspect(&handler), Err(LoadFault::Unfit(_))), "{:?}", inspect(&handler));
-    assert_eq!(inspect(&module("(component)")), Err(LoadFault::NoHandler));
+    assert!(matches!(look(&handler), Err(LoadFault::Unfit(_))), "{:?}", look(&handler));
+    assert_eq!(look(&module("(component)")), Err(LoadFault::NoHandler));
     let component = |import: &str| module(&format!("(component (import \"{import}\" (instance)))"));
     for unknown in ["hookweir:plugin/dreams@1.0.0", "wasi:http/types@0.3.0", "a:b/c"] {
-        assert_eq!(inspect(&component(unknown)), Err(LoadFault::UnknownImport(unknown.into())));
+        assert_eq!(look(&component(unknown)), Err(LoadFault::UnknownImport(unknown.into())));
     }
     let other =
         r#"(component (instance $i) (export "hookweir:plugin/handler@2.0.0" (instance $i)))"#;
@@ -59,26 +63,22 @@ fn what_would_choke_the_compiler_is_refused() {
     let body = "(drop (i32.const 0))".repeat(400_000);
     let large = module(&format!("(module (func {body}))"));
     assert!(matches!(
-        inspect(&large),
+        look(&large),
         Err(LoadFault::Cap { what: "bytes of code in one function", .. })
     ));
     let nested = (0..17).fold(String::new(), |inner, _| format!("(component {inner})"));
     let nested = module(&format!("(component {nested})"));
-    assert!(
-        matches!(inspect(&nested), Err(LoadFault::Cap { max: 16, .. })),
-        "{:?}",
-        inspect(&nested)
-    );
+    assert!(matches!(look(&nested), Err(LoadFault::Cap { max: 16, .. })), "{:?}", look(&nested));
     let many = format!("(component {})", "(core module)".repeat(101));
-    assert!(matches!(inspect(&module(&many)), Err(LoadFault::Cap { what: "modules", .. })));
+    assert!(matches!(look(&module(&many)), Err(LoadFault::Cap { what: "modules", .. })));
 }
 
 #[test]
 fn wants_are_read_and_their_faults_told() {
     let plain = core(DONE, None, "");
-    assert_eq!(inspect(&plain).unwrap().wants.subscribe, []);
+    assert_eq!(look(&plain).unwrap().wants.subscribe, []);
     let wants = |json: &str| with_section(plain.clone(), "hookweir:wants", json.as_bytes());
-    let said = inspect(&wants(r#"{"sdk":"1","subscribe":["stripe/*"],"http":["https://a"]}"#));
+    let said = look(&wants(r#"{"sdk":"1","subscribe":["stripe/*"],"http":["https://a"]}"#));
     let said = said.unwrap().wants;
     assert_eq!(said.subscribe, ["stripe/*".parse().unwrap()]);
     assert_eq!(said.http, ["https://a".parse().unwrap()]);
@@ -92,7 +92,7 @@ fn wants_are_read_and_their_faults_told() {
 #[tokio::test]
 async fn a_wrong_type_passes_the_linker_and_fails_the_trial() {
     let bytes = wrong_handler("");
-    assert!(inspect(&bytes).is_ok(), "the names are right");
+    assert!(look(&bytes).is_ok(), "the names are right");
     let fault = prepare(bytes).await.unwrap_err();
     assert!(matches!(fault, LoadFault::WrongExport { .. }), "{fault:?}");
     assert!(fault.to_string().starts_with(
@@ -105,7 +105,7 @@ async fn optional_exports_are_known_and_one_of_a_wrong_type_is_refused() {
     let version = prepare(asked(CONTRACT, "unreachable", "")).await.unwrap();
     let both = Exports { api: true, verifier: true, ..Exports::default() };
     assert_eq!(version.exports(), both);
-    assert_eq!(inspect(&asked(CONTRACT, "unreachable", "")).unwrap().optional_exports(), both);
+    assert_eq!(look(&asked(CONTRACT, "unreachable", "")).unwrap().optional_exports(), both);
     let plain = prepare(core(DONE, None, "")).await.unwrap();
     assert_eq!(plain.exports(), Exports::default());
     for (interface, from, to) in [
@@ -115,7 +115,7 @@ async fn optional_exports_are_known_and_one_of_a_wrong_type_is_refused() {
         let contract = CONTRACT.replace(from, to);
         assert_ne!(contract, CONTRACT);
         let bytes = asked(&contract, "unreachable", "");
-        assert!(inspect(&bytes).is_ok(), "the names are right");
+        assert!(look(&bytes).is_ok(), "the names are right");
         let fault = prepare(bytes).await.unwrap_err().to_string();
         let expected = format!("its `hookweir:plugin/{interface}@1.0.0` does not have the types");
         assert!(fault.starts_with(&expected), "{fault}");
@@ -155,7 +155,7 @@ async fn init_has_the_last_word() {
 async fn sizes_are_checked_before_anything_is_read() {
     let grant = Grant::default();
     let name = || "tested".parse().unwrap();
-    let max = Settings::default().file_max;
+    let max = ModuleLimits::default().bytes;
     let large = vec![0; usize::try_from(max).unwrap() + 1];
     let fault = host().prepare(name(), large, grant.clone()).await.unwrap_err();
     assert_eq!(fault, LoadFault::TooLarge { size: max + 1, max });

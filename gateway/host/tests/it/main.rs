@@ -10,7 +10,7 @@ mod settings;
 use std::sync::{Arc, OnceLock};
 
 use hookweir_event::{Clock, Event, EventId, Hops, Timestamp};
-use hookweir_host::{Grant, Host, LoadFault, NoNetwork, NoState, Settings, Version};
+use hookweir_host::{Grant, Host, Limits, LoadFault, NoNetwork, NoState, Settings, Version};
 
 /// One engine for the whole process, as in the gateway.
 fn host() -> &'static Host {
@@ -22,7 +22,12 @@ fn host() -> &'static Host {
 }
 
 async fn prepare(bytes: impl Into<Vec<u8>>) -> Result<Version, LoadFault> {
-    host().prepare("tested".parse().unwrap(), bytes.into(), Grant::default()).await
+    prepare_under(Limits::default(), bytes).await
+}
+
+async fn prepare_under(limits: Limits, bytes: impl Into<Vec<u8>>) -> Result<Version, LoadFault> {
+    let grant = Grant { limits, ..Grant::default() };
+    host().prepare("tested".parse().unwrap(), bytes.into(), grant).await
 }
 
 fn event() -> Event {

@@ -45,9 +45,10 @@ fn check(file: &Path, config: Option<&Config>) -> Result<(), String> {
     let bytes = std::fs::read(file).map_err(|error| format!("failed to read it: {error}"))?;
     let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let name: PluginName = stem.parse().map_err(|error| format!("its name: {error}"))?;
-    let seen = inspect(&bytes).map_err(|fault| format!("failed to load: {fault}"))?;
-    describe(file, &seen);
     let own = config.and_then(|config| config.plugins.get(&name));
+    let limits = own.map(|own| own.grant.limits.module.clone()).unwrap_or_default();
+    let seen = inspect(&bytes, &limits).map_err(|fault| format!("failed to load: {fault}"))?;
+    describe(file, &seen);
     let rule = config.map_or(Subscriptions::Module, |config| config.host.subscriptions);
     let approved = approve(name.as_str(), &seen.wants, seen.optional_exports(), own, rule)
         .map_err(|needs| needs.to_string())?;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use hookweir_event::{Digest, PluginName};
-use hookweir_host::Version;
+use hookweir_host::{ModuleLimits, Version};
 
 use super::{Made, Moment, Refused, Shelf};
 use crate::{
@@ -28,8 +28,6 @@ const REMOVED_AFTER: Duration = Duration::from_secs(2);
 /// How long a file that could not be decided about, by no fault of its own, is left alone: at first, then
 /// twice as long each time, up to the most.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
-/// The largest file that is read.
-const FILE_MAX: u64 = 64 << 20;
 
 /// When a file is tried again that could not be decided about.
 #[derive(Debug, Clone, Copy)]
@@ -130,7 +128,9 @@ impl Shelf {
             looked.wait(item.version.as_ref());
             return;
         }
-        let bytes = match scan::read_stable(found, FILE_MAX).await {
+        let own = config.plugins.get(name).map(|own| own.grant.limits.module.bytes);
+        let max = own.unwrap_or_else(|| ModuleLimits::default().bytes);
+        let bytes = match scan::read_stable(found, max).await {
             Ok(Some(bytes)) => bytes,
             Ok(None) => {
                 looked.wait(item.version.as_ref());

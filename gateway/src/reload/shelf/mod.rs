@@ -160,6 +160,7 @@ impl Shelf {
     ) -> Result<Made, Refused> {
         let own = config.plugins.get(name);
         let grant = own.map(|own| own.grant.clone()).unwrap_or_default();
+        let limits = grant.limits.module.clone();
         let prepared = self.host.prepare(name.clone(), bytes.to_vec(), grant).await;
         let approval = |wants: &Wants, exports: Exports| {
             approve(name.as_str(), wants, exports, own, config.host.subscriptions)
@@ -170,7 +171,7 @@ impl Shelf {
                 Err(needs) => Err(Refused::Approval(needs)),
             },
             // What it asked for may still be known, so that its deliveries can wait for a good one.
-            Err(fault) => match inspect(bytes)
+            Err(fault) => match inspect(bytes, &limits)
                 .map(|seen| approval(&seen.wants, seen.optional_exports()))
             {
                 Ok(Err(needs)) => Err(Refused::Approval(needs)),
