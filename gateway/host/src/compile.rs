@@ -3,7 +3,9 @@
 //!
 //! The threads are a rayon pool, since wasmtime spreads one plugin's functions over the pool it is
 //! called from. One plugin compiles at a time. A compiler that does not end in time can't be stopped:
-//! its pool is left to it, and the next plugin gets a new one.
+//! its pool is left to it, and the next plugin gets a new one. What the worst of files takes is bounded
+//! by its size and that of its functions (measured by the benchmark's part `compile`), which is why the
+//! compiler has no process of its own.
 
 use std::{
     any::Any,

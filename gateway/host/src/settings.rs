@@ -1,6 +1,6 @@
 //! The numbers: of the whole host ([`Settings`]), and of one plugin ([`Limits`], in its [`Grant`]).
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, thread::available_parallelism, time::Duration};
 
 use serde_json::{Map, Value};
 
@@ -13,6 +13,8 @@ const MIB: u64 = 1024 * KIB;
 pub const CORE_INSTANCES_MAX: u32 = 32;
 /// The most that [`Limits::table_elements`] may allow: each of eight tables has its share of the pool.
 pub const TABLE_ELEMENTS_MAX: u64 = 8 * TABLE_MAX as u64;
+/// A plugin has too few functions for more to be of use, and each may take hundreds of MiB.
+const COMPILE_THREADS_MAX: usize = 4;
 /// Elements that one table may have.
 pub(crate) const TABLE_MAX: usize = 100_000;
 
@@ -36,7 +38,7 @@ pub struct Settings {
     pub warm_memory: u64,
     /// The most memory that any plugin's limit may allow; a pool slot's size.
     pub memory_max: u64,
-    /// How many plugins compile at the same time.
+    /// Threads that compile, one plugin after another.
     pub compile_threads: usize,
     /// Bytes of a guest's stack. One number for all plugins: the engine's, and there is one engine.
     pub stack: usize,
@@ -57,8 +59,10 @@ impl Default for Settings {
             warm_memory: 1024 * MIB,
             // Components from interpreters (JavaScript, Python) ask for a few hundred MiB.
             memory_max: 512 * MIB,
-            // One at a time leaves the other cores to events.
-            compile_threads: 1,
+            // At low priority, so that events lose little; a swap takes half as long on two as on one.
+            compile_threads: available_parallelism()
+                .map_or(1, usize::from)
+                .min(COMPILE_THREADS_MAX),
             // wasmtime's own default, deep enough for recursive parsers.
             stack: 512 << 10,
         }
@@ -137,8 +141,9 @@ impl Default for ModuleLimits {
         Self {
             // A JavaScript engine is 8 MiB, Python about 30.
             bytes: 64 * MIB,
-            // The largest interpreter loops have some 200 KiB.
-            function_bytes: MIB,
+            // The largest interpreter loops have some 200 KiB. Of those made to hurt the compiler, one of
+            // 1 MiB took 2.2 s and 390 MiB, and half of each at half the size.
+            function_bytes: 512 * KIB,
             // A large interpreter takes some 10 s on a slow core.
             compile_time: Duration::from_secs(60),
         }

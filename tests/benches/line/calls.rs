@@ -2,7 +2,8 @@
 //! for each call, by turns; on one thread and on two.
 //!
 //! In this process, since what is measured is the host alone: an event of 1 KiB as Stripe sends it, through
-//! `payments`, which reads it and makes one output.
+//! `payments`, which reads what it needs of it and makes one output; and through a guest that reads it as a
+//! tree and writes that into a log line, which is more work of the guest's own.
 
 use std::{
     sync::Arc,
@@ -11,7 +12,7 @@ use std::{
 
 use hookweir_event::{Clock, Event, EventId, Hops, Timestamp};
 use hookweir_host::{Grant, Host, Limits, NoNetwork, NoState, Settings, Version};
-use hookweir_sdk::testing;
+use hookweir_sdk::{Failure, Outputs, testing};
 use hookweir_tests::{guests, load};
 
 use crate::{
@@ -23,6 +24,9 @@ use crate::{
 #[path = "../../../plugins/payments/src/lib.rs"]
 #[allow(dead_code, unused_imports, reason = "the handler alone is used")]
 mod payments;
+/// The other one's.
+#[path = "../../guests/hostile/src/tree.rs"]
+mod tree;
 
 const COLUMNS: &[&str] = &["us/call, one thread", "calls/s, one thread", "calls/s, two threads"];
 /// One measurement.
@@ -30,27 +34,51 @@ const SLICE: Duration = Duration::from_millis(500);
 /// What a fresh instance may cost, in native calls.
 const TARGET: f64 = 1.0 / 3.0;
 
+/// What a plugin does.
+#[derive(Clone, Copy)]
+struct Work {
+    plugin: &'static str,
+    event_type: &'static str,
+    about: &'static str,
+    native: fn(hookweir_sdk::Event) -> Result<Outputs, Failure>,
+}
+
+const WORKS: [Work; 2] = [
+    Work {
+        plugin: "payments",
+        event_type: "payment_intent.succeeded",
+        about: "`payments` on an event of 1 KiB: read, decided, one output made",
+        native: payments::handle,
+    },
+    Work {
+        plugin: "hostile",
+        event_type: "tree",
+        about: "an event of 1 KiB read as a tree and written into a log line",
+        native: tree::written,
+    },
+];
+
 /// Who makes the calls.
 #[derive(Clone)]
 enum Subject {
-    Native,
+    Native(Work),
     Plugin(Host, Version),
 }
 
 impl Subject {
     async fn call(&self, event: &Event) {
         match self {
-            Self::Native => {
+            Self::Native(work) => {
                 // As the host does: the event is copied to the handler, the outputs come back.
                 let host = testing::Host::new();
                 let body = event.body.clone();
-                let lent = hookweir_sdk::Event::builder("stripe", "payment_intent.succeeded");
-                let outputs = host.run(payments::handle, lent.body(body).build()).unwrap();
-                assert_eq!(outputs.len(), 1);
+                let lent = hookweir_sdk::Event::builder("stripe", work.event_type);
+                let lent = lent.body(body).build();
+                assert!(host.run(work.native, lent).is_ok());
             }
             Self::Plugin(host, version) => {
                 let ran = host.call(version, event, 1).await.unwrap();
-                assert_eq!(ran.result.unwrap().len(), 1);
+                assert!(ran.result.is_ok(), "{:?}", ran.result);
             }
         }
     }
@@ -86,13 +114,21 @@ struct Figures {
     two: Rounds,
 }
 
-pub(crate) async fn measure(flags: &Flags) -> Section {
+pub(crate) async fn measure(flags: &Flags) -> Vec<Section> {
+    let mut sections = Vec::new();
+    for work in WORKS {
+        sections.push(section(flags, work).await);
+    }
+    sections
+}
+
+async fn section(flags: &Flags, work: Work) -> Section {
     let subjects = [
-        ("native", Subject::Native),
-        ("reused instance", prepared(1_000_000).await),
-        ("fresh instance", prepared(1).await),
+        ("native", Subject::Native(work)),
+        ("reused instance", prepared(work, 1_000_000).await),
+        ("fresh instance", prepared(work, 1).await),
     ];
-    let event = event();
+    let event = event(work.event_type);
     let mut figures = subjects.each_ref().map(|_| Figures::default());
     for round in 0..=flags.rounds {
         for ((_, subject), figures) in subjects.iter().zip(&mut figures) {
@@ -107,8 +143,7 @@ pub(crate) async fn measure(flags: &Flags) -> Section {
             }
         }
     }
-    let about = "`payments` on an event of 1 KiB: read, decided, one output made".to_owned();
-    let mut section = Section::new("one call", about, COLUMNS);
+    let mut section = Section::new("one call", work.about.to_owned(), COLUMNS);
     let [native, reused, fresh] = figures;
     section.ratio("fresh / native, calls/s", fresh.one.over(&native.one), Some(TARGET));
     section.ratio("reused / native, calls/s", reused.one.over(&native.one), None);
@@ -122,22 +157,22 @@ pub(crate) async fn measure(flags: &Flags) -> Section {
 }
 
 /// The plugin, in a host of its own kind.
-async fn prepared(reuse: u32) -> Subject {
+async fn prepared(work: Work, reuse: u32) -> Subject {
     let host =
         Host::new(Settings::default(), Clock::system(), Arc::new(NoState), Arc::new(NoNetwork));
     let host = host.unwrap();
     let grant = Grant { limits: Limits { reuse, ..Limits::default() }, ..Grant::default() };
-    let name = "payments".parse().unwrap();
-    let version = host.prepare(name, guests::wasm("payments"), grant).await.unwrap();
+    let name = work.plugin.parse().unwrap();
+    let version = host.prepare(name, guests::wasm(work.plugin), grant).await.unwrap();
     Subject::Plugin(host, version)
 }
 
-fn event() -> Event {
+fn event(event_type: &str) -> Event {
     let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
     Event {
         id: EventId::new(Timestamp::from_secs(1_700_000_000), [7; 10]),
         origin: "stripe".parse().unwrap(),
-        event_type: "payment_intent.succeeded".parse().unwrap(),
+        event_type: event_type.parse().unwrap(),
         received_at: Timestamp::from_secs(1_700_000_000),
         method: "POST".into(),
         path: "/webhooks/stripe".into(),

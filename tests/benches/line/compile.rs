@@ -12,15 +12,15 @@ use crate::{
     figures::{Rounds, Section},
 };
 
-/// A function's code may have 1 MiB; this leaves room for what frames it.
-const FUNCTION_BYTES: usize = (1 << 20) - 4096;
+/// A function's code may have 512 KiB; this leaves room for what frames it.
+const FUNCTION_BYTES: usize = (512 << 10) - 4096;
 
 /// What a hostile module is made of.
 const SHAPES: [(&str, &str); 4] = [
-    ("one function of 1 MiB, straight", "straight"),
-    ("one function of 1 MiB, all branches", "branches"),
-    ("one function of 1 MiB, all calls", "calls"),
-    ("16 functions of 1 MiB, straight", "many"),
+    ("one function of 512 KiB, straight", "straight"),
+    ("one function of 512 KiB, all branches", "branches"),
+    ("one function of 512 KiB, all calls", "calls"),
+    ("32 functions of 512 KiB, straight", "many"),
 ];
 
 pub(crate) fn measure(flags: &Flags) -> Section {
@@ -42,7 +42,7 @@ pub(crate) fn measure(flags: &Flags) -> Section {
 
 /// The child's `main`: compiles one, and says what it took.
 pub(crate) fn compile(shape: &str) {
-    let module = component(&body(shape), if shape == "many" { 16 } else { 1 });
+    let module = component(&body(shape), if shape == "many" { 32 } else { 1 });
     let settings = Settings::default();
     let host = Host::new(settings, Clock::system(), Arc::new(NoState), Arc::new(NoNetwork));
     let host = host.unwrap();

@@ -129,7 +129,7 @@ async fn measure(flags: &Flags) {
         show(beside::measure(flags).await);
     }
     if flags.measures(Part::Calls) {
-        show(calls::measure(flags).await);
+        calls::measure(flags).await.into_iter().for_each(&mut show);
     }
     if flags.measures(Part::Swaps) {
         show(swaps::measure(flags).await);

@@ -148,7 +148,8 @@ fn peer(flags: &Flags) -> (Option<Subject>, Option<String>) {
         Ok(peer) => peer,
         Err(missing) => return (None, Some(missing)),
     };
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    // Node drops connections that were quiet for some seconds, as they are while it works.
+    let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
     let subject = Subject {
         name: "Express + BullMQ + Redis",
         address: peer.address,

@@ -5,6 +5,7 @@
 
 mod harm;
 mod remembered;
+mod tree;
 
 use std::{
     hint::black_box,
@@ -45,6 +46,7 @@ fn handle(event: Event) -> Result<Outputs, Failure> {
         "temper" => temper(&event),
         "uses" => uses(number(&event, 0)?),
         "state" => remembered::steps(&event.text()),
+        "tree" => tree::written(event),
         _ => harm::done_by(&event),
     }
 }
