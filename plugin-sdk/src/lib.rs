@@ -25,6 +25,7 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 pub mod clock;
 pub mod config;
+mod each;
 mod event;
 #[doc(hidden)]
 pub mod export;
