@@ -99,7 +99,7 @@ async fn replace(
             another_version(&plugins.join("payments.wasm")).map_err(|error| error.to_string())?;
         }
         let id = format!("evt_demo_reload_{number}");
-        let answer = sender.stripe("payment_intent.succeeded.json", &id).await?;
+        let answer = sender.paid(&id).await?;
         let Some(id) = answer.id.filter(|_| answer.status == 202) else {
             told.check("webhooks are accepted while a plugin is replaced", false, &answer);
             return Ok(());
