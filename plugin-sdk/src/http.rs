@@ -1,10 +1,11 @@
 //! Requests to the outside world: only to the hosts that the operator granted, and with secrets that the
 //! plugin never sees.
 //!
-//! A call waits for its answer; [`send_all`] sends many at the same time. Redirects are not followed: an
-//! answer with 302 is an answer. On every request but the safe ones (GET, HEAD, OPTIONS) the gateway
-//! puts an `Idempotency-Key` that is the same on each attempt of the event, so that a server that knows
-//! such keys does a thing once, however often the handler is run.
+//! A call waits for its answer; [`send_all`] sends many at the same time, and [`send_each`] has those that
+//! fail tried again each on its own. Redirects are not followed: an answer with 302 is an answer. On every
+//! request but the safe ones (GET, HEAD, OPTIONS) the gateway puts an `Idempotency-Key` that is the same on
+//! each attempt of the event, so that a server that knows such keys does a thing once, however often the
+//! handler is run.
 //!
 //! ```
 //! use hookweir_sdk::prelude::*;
@@ -31,6 +32,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 
+pub use crate::each::{send_again, send_each};
 use crate::{Failure, host, malformed};
 
 /// A request that is being made. Nothing is sent before [`Request::send`] or [`send_all`].

@@ -23,13 +23,35 @@ extern crate self as hookweir_sdk;
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
+/// Constants for the event types of a provider, each documented by its text.
+macro_rules! event_types {
+    ($($name:ident = $text:literal,)*) => {
+        $(#[doc = concat!("`", $text, "`")] pub const $name: &str = $text;)*
+
+        #[cfg(test)]
+        mod tests {
+            #[test]
+            fn each_constant_is_named_as_its_text() {
+                for (name, text) in [$((stringify!($name), $text)),*] {
+                    let expected = text.replace(['.', '/'], "_").to_ascii_uppercase();
+                    assert_eq!(name, expected);
+                }
+            }
+        }
+    };
+}
+use event_types;
+
 pub mod clock;
+mod cloud_event;
 pub mod config;
+mod each;
 mod event;
 #[doc(hidden)]
 pub mod export;
 mod failure;
 mod form;
+pub mod github;
 mod host;
 pub mod http;
 pub mod log;
@@ -41,11 +63,14 @@ pub mod random;
 mod request;
 mod response;
 pub mod secrets;
+pub mod shopify;
 pub mod state;
+pub mod stripe;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 mod verified;
 
+pub use cloud_event::CloudEvent;
 pub use event::Event;
 pub use failure::{Failure, OrFail};
 /// Makes a function the plugin's api: it answers what comes in at `/api/NAME/…`, `NAME` being the
@@ -213,7 +238,7 @@ pub use verified::Verified;
 pub mod prelude {
     #[doc(no_inline)]
     pub use crate::{
-        Event, Failure, OrFail, Output, Outputs, Request, Response, Verified, api, clock, config,
-        http, init, log, outputs, plugin, random, secrets, state, verifier,
+        CloudEvent, Event, Failure, OrFail, Output, Outputs, Request, Response, Verified, api,
+        clock, config, http, init, log, outputs, plugin, random, secrets, state, verifier,
     };
 }

@@ -19,9 +19,11 @@
 mod build;
 mod in_memory;
 mod network;
+mod sample;
 
 pub use build::{EventBuilder, RequestBuilder};
 pub use in_memory::{Host, LogLine};
 pub use network::{Canned, Sent};
+pub use sample::Sample;
 
 pub(crate) use in_memory::imports;

@@ -67,7 +67,7 @@ impl Host {
 
     /// An entry of the plugin's state, that lasts.
     pub fn state(self, key: impl Into<String>, value: impl AsRef<[u8]>) -> Self {
-        self.0.state.borrow_mut().insert(key.into(), (value.as_ref().to_vec(), None));
+        self.keep(&key.into(), value.as_ref().to_vec());
         self
     }
 
@@ -81,8 +81,16 @@ impl Host {
     /// Said again for one line, the answers are given in turn, and the last one stays. A request
     /// without an answer is denied.
     pub fn http(self, line: impl Into<String>, answer: Canned) -> Self {
-        self.0.network.borrow_mut().can(line.into(), answer);
+        self.can(&line.into(), answer);
         self
+    }
+
+    pub(super) fn keep(&self, key: &str, value: Vec<u8>) {
+        self.0.state.borrow_mut().insert(key.to_owned(), (value, None));
+    }
+
+    pub(super) fn can(&self, line: &str, answer: Canned) {
+        self.0.network.borrow_mut().can(line.to_owned(), answer);
     }
 
     /// Another seed for `random`; the same one gives the same numbers.

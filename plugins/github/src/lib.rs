@@ -1,21 +1,24 @@
-//! GitHub: a push becomes three steps, each an event of its own.
+//! GitHub: a push is told to the build server, the board and the team, all at the same time.
 //!
-//! `github/push` makes `ci.trigger`, `board.update` and `team.notify`. They come back to this module
-//! as `plugin.github/…`, so a chat server that is down is tried again without a second build.
+//! Whoever does not take it is told again alone: `http::send_each` makes an event of what is left, which
+//! comes back as `plugin.github/…`. So a chat server that is down costs no second build.
 
 mod push;
-mod steps;
+mod tell;
 
 use hookweir_sdk::prelude::*;
 
-#[plugin(subscribe = ["github/push", "plugin.github/*"])]
+#[plugin(subscribe = ["github/push", "plugin.github/*"], http = ["https://*"])]
 fn handle(event: Event) -> Result<Outputs, Failure> {
     match (event.source(), event.event_type()) {
-        ("github", "push") => push::split(&event.json()?),
-        (_, "ci.trigger") => steps::trigger_ci(&event.json()?),
-        (_, "board.update") => steps::update_board(&event.json()?),
-        (_, "team.notify") => steps::notify_team(&event.json()?),
-        (source, other) => Err(Failure::reject(format!("no step for {source}/{other}"))),
+        ("github", "push") => match push::read(&event.json()?) {
+            Some(news) => tell::everybody(&event, &news),
+            None => Ok(outputs![]),
+        },
+        (_, "ci.trigger" | "board.update" | "team.notify") => {
+            http::send_again(&event).map(|_| outputs![])
+        }
+        (source, other) => Err(Failure::reject(format!("nobody is told of {source}/{other}"))),
     }
 }
 

@@ -1,12 +1,9 @@
-//! A push, split into steps.
+//! What the plugin reads of a push.
 //! Shape: <https://docs.github.com/en/webhooks/webhook-events-and-payloads#push>.
 
-use hookweir_sdk::prelude::*;
 use serde::Deserialize;
 
-use crate::steps::{BoardUpdate, CiTrigger, TeamNotify};
-
-/// What the plugin reads of a push. What is not needed is not named, so GitHub may add to it.
+/// A push. What is not needed is not named, so GitHub may add to it.
 #[derive(Deserialize)]
 pub(crate) struct Push {
     #[serde(rename = "ref")]
@@ -34,31 +31,36 @@ struct Pusher {
     name: String,
 }
 
-/// The steps that follow from a push: three for commits on a branch, none for a tag, a deleted
-/// branch, or a branch that brings nothing new.
-pub(crate) fn split(push: &Push) -> Result<Outputs, Failure> {
-    let Some(branch) = push.reference.strip_prefix("refs/heads/") else {
-        return Ok(outputs![]);
-    };
+/// What others want to know of a push.
+#[derive(Debug, PartialEq)]
+pub(crate) struct News {
+    pub(crate) repository: String,
+    pub(crate) branch: String,
+    pub(crate) commit: String,
+    /// Issues that the commits close.
+    pub(crate) closed: Vec<u64>,
+    /// All of it in a line, for people.
+    pub(crate) text: String,
+}
+
+/// The news of commits on a branch; none for a tag, a deleted branch, or a branch that brings nothing new.
+pub(crate) fn read(push: &Push) -> Option<News> {
+    let branch = push.reference.strip_prefix("refs/heads/")?;
     if push.deleted || push.commits.is_empty() {
-        return Ok(outputs![]);
+        return None;
     }
     let repository = &push.repository.full_name;
-    let build = CiTrigger {
-        repository: repository.clone(),
-        branch: branch.to_owned(),
-        commit: push.after.clone(),
-    };
-    let board = BoardUpdate { repository: repository.clone(), closed: closed(&push.commits) };
     let (count, who) = (push.commits.len(), &push.pusher.name);
     let plural = if count == 1 { "" } else { "s" };
     let text =
         format!("{who} pushed {count} commit{plural} to {repository}@{branch}: {}", push.compare);
-    Ok(outputs![
-        Output::json("ci.trigger", &build)?,
-        Output::json("board.update", &board)?,
-        Output::json("team.notify", &TeamNotify { text })?,
-    ])
+    Some(News {
+        repository: repository.clone(),
+        branch: branch.to_owned(),
+        commit: push.after.clone(),
+        closed: closed(&push.commits),
+        text,
+    })
 }
 
 /// The issues that the commits say they close: `fixes #12`, `Closes: #7`, as GitHub reads them.

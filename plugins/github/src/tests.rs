@@ -1,89 +1,132 @@
 //! The samples through the handler, on the SDK's in-memory host.
 
-use hookweir_sdk::testing::Host;
+use hookweir_sdk::testing::{Canned, Host, Sent};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::steps::{BoardUpdate, CiTrigger, TeamNotify};
 
 const PUSH: &str = include_str!("../samples/push.json");
 const TAG_DELETED: &str = include_str!("../samples/push.tag_deleted.json");
+const CI: &str = "POST https://ci.example.com/hook";
+const BOARD: &str = "POST https://board.example.com/hook";
+const CHAT: &str = "POST https://chat.example.com/hook";
 
-fn push(body: &str) -> Result<Outputs, Failure> {
-    Host::new().run(handle, Event::builder("github", "push").body(body).build())
+fn host() -> Host {
+    Host::new()
+        .config("ci", json!({ "url": "https://ci.example.com/hook", "secret": "CI_TOKEN" }))
+        .config("board", json!({ "url": "https://board.example.com/hook" }))
+        .config("chat", json!({ "url": "https://chat.example.com/hook" }))
+}
+
+/// A host on which everybody takes what they are told.
+fn answering() -> Host {
+    [CI, BOARD, CHAT].into_iter().fold(host(), |host, line| host.http(line, Canned::new(200)))
+}
+
+fn push(host: &Host, body: &str) -> Result<Outputs, Failure> {
+    host.run(handle, Event::builder("github", "push").id("evt").body(body).build())
 }
 
 /// The sample with one field changed.
-fn push_with(field: &str, value: Value) -> Result<Outputs, Failure> {
+fn with(field: &str, value: Value) -> String {
     let mut body: Value = serde_json::from_str(PUSH).unwrap();
     body[field] = value;
-    push(&body.to_string())
+    body.to_string()
+}
+
+/// A push that closes an issue, so that the board is told too.
+fn fixing() -> String {
+    with("commits", json!([{ "message": "fixes #1" }]))
+}
+
+fn told(host: &Host) -> Vec<String> {
+    host.requests().iter().map(Sent::line).collect()
+}
+
+fn body(sent: &Sent) -> Value {
+    serde_json::from_slice(sent.body()).unwrap()
 }
 
 #[test]
-fn commits_on_a_branch_make_three_steps() {
-    let outputs = push(PUSH).unwrap();
-    let types: Vec<_> = outputs.iter().map(Output::event_type).collect();
-    assert_eq!(types, ["ci.trigger", "board.update", "team.notify"]);
-    let build = CiTrigger {
-        repository: "Codertocat/Hello-World".into(),
-        branch: "master".into(),
-        commit: "6113728f27ae82c7b1a177c8d03f9e96e0adf246".into(),
-    };
-    assert_eq!(outputs[0].parse::<CiTrigger>().unwrap(), build);
-    assert_eq!(outputs[1].parse::<BoardUpdate>().unwrap().closed, [0_u64; 0]);
-    let said = outputs[2].parse::<TeamNotify>().unwrap().text;
+fn a_push_is_told_to_everybody() {
+    let host = answering();
+    assert!(push(&host, &fixing()).unwrap().is_empty());
+    assert_eq!(told(&host), [CI, BOARD, CHAT]);
+    let requests = host.requests();
+    let build = json!({
+        "project": "Codertocat/Hello-World", "ref": "master",
+        "sha": "6113728f27ae82c7b1a177c8d03f9e96e0adf246",
+    });
+    assert_eq!(body(&requests[0]), build);
+    assert_eq!(requests[0].secret_header("authorization"), Some("Bearer {CI_TOKEN}"));
+    let moves = json!({ "move": ["Codertocat/Hello-World#1"], "to": "done" });
+    assert_eq!(body(&requests[1]), moves);
+    assert_eq!(requests[1].secret_header("authorization"), None);
+    let said = body(&requests[2])["text"].as_str().unwrap().to_owned();
     let start = "Codertocat pushed 1 commit to Codertocat/Hello-World@master: https://";
     assert!(said.starts_with(start), "{said}");
 }
 
 #[test]
 fn the_board_learns_which_issues_are_closed() {
+    let host = answering();
     let commits = json!([
         { "message": "Read the port from the environment\n\nFixes #12." },
         { "message": "Say hello in French\n\nCloses: #7, resolves #12; see #3" },
         { "message": "fix #x" },
     ]);
-    let outputs = push_with("commits", commits).unwrap();
-    assert_eq!(outputs[1].parse::<BoardUpdate>().unwrap().closed, [7, 12]);
+    push(&host, &with("commits", commits)).unwrap();
+    let cards = json!(["Codertocat/Hello-World#7", "Codertocat/Hello-World#12"]);
+    assert_eq!(body(&host.requests()[1])["move"], cards);
+    // Of none it learns nothing.
+    let host = answering();
+    push(&host, PUSH).unwrap();
+    assert_eq!(told(&host), [CI, CHAT]);
 }
 
 #[test]
-fn a_deletion_a_tag_and_an_empty_push_make_none() {
-    assert!(push(TAG_DELETED).unwrap().is_empty());
-    assert!(push_with("deleted", json!(true)).unwrap().is_empty());
-    assert!(push_with("ref", json!("refs/tags/v1")).unwrap().is_empty());
-    assert!(push_with("commits", json!([])).unwrap().is_empty());
-}
-
-#[test]
-fn each_step_is_handled_by_the_same_module() {
-    for (step, target) in [("ci.trigger", "ci"), ("board.update", "board"), ("team.notify", "chat")]
-    {
-        let host = Host::new().config(target, "https://team.example/in");
-        let outputs = push_with("commits", json!([{ "message": "fixes #1" }])).unwrap();
-        let output = outputs.iter().find(|output| output.event_type() == step).unwrap();
-        let event = Event::builder("plugin.github", step).body(output.body()).build();
-        assert!(host.run(handle, event).unwrap().is_empty());
-        let logs = host.logs();
-        assert_eq!(logs[0].message, "would post");
-        assert_eq!(logs[0].fields[0], ("url".into(), "https://team.example/in".into()), "{step}");
+fn who_does_not_take_it_is_told_again_alone() {
+    let steps = [(CI, "ci.trigger"), (BOARD, "board.update"), (CHAT, "team.notify")];
+    for (down, step) in steps {
+        let up = steps.iter().map(|(line, _)| *line).filter(|line| *line != down);
+        let host = up.clone().fold(host(), |host, line| host.http(line, Canned::new(200)));
+        let host = host.http(down, Canned::new(503)).http(down, Canned::new(200));
+        let left = push(&host, &fixing()).unwrap();
+        assert_eq!(left.iter().map(Output::event_type).collect::<Vec<_>>(), [step]);
+        let again = Event::builder("plugin.github", step).body(left[0].body()).build();
+        assert!(host.run(handle, again).unwrap().is_empty());
+        let told = told(&host);
+        assert_eq!((told.len(), &*told[3]), (4, down), "the others were told once");
+        let requests = host.requests();
+        assert_eq!(requests[3].header("idempotency-key"), Some(&*format!("evt/{step}")));
     }
 }
 
 #[test]
-fn a_board_without_closed_issues_is_left_alone() {
+fn who_is_not_in_the_config_is_not_told() {
     let host = Host::new();
-    let step = BoardUpdate { repository: "a/b".into(), closed: Vec::new() };
-    let event = Event::builder("plugin.github", "board.update").json(&step).build();
-    assert!(host.run(handle, event).is_ok());
-    assert!(host.logs().iter().all(|line| line.message != "would post"));
+    assert!(push(&host, &fixing()).unwrap().is_empty());
+    assert!(host.requests().is_empty());
 }
 
 #[test]
-fn what_is_no_push_or_no_step_is_rejected() {
-    assert!(!push("{}").unwrap_err().is_retry());
+fn a_deletion_a_tag_and_an_empty_push_are_no_news() {
+    let host = answering();
+    for body in [
+        TAG_DELETED,
+        &with("deleted", json!(true)),
+        &with("ref", json!("refs/tags/v1")),
+        &with("commits", json!([])),
+    ] {
+        assert!(push(&host, body).unwrap().is_empty());
+    }
+    assert!(host.requests().is_empty());
+}
+
+#[test]
+fn what_is_no_push_or_nobodys_news_is_rejected() {
+    assert!(!push(&Host::new(), "{}").unwrap_err().is_retry());
     let unknown = Event::builder("plugin.github", "coffee.make").build();
     let failure = Host::new().run(handle, unknown).unwrap_err();
-    assert_eq!(failure, Failure::reject("no step for plugin.github/coffee.make"));
+    assert_eq!(failure, Failure::reject("nobody is told of plugin.github/coffee.make"));
 }

@@ -7,6 +7,9 @@ use serde::Deserialize;
 /// A Stripe event, as delivered.
 #[derive(Deserialize)]
 pub(crate) struct StripeEvent {
+    /// When it happened: Unix time in seconds.
+    #[serde(default)]
+    pub(crate) created: u64,
     pub(crate) data: Data,
 }
 

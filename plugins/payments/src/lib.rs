@@ -1,15 +1,17 @@
 //! Payments: what Stripe says of a payment becomes what the shop knows of an order.
 //!
-//! `payment_intent.succeeded` makes `order.paid`, `payment_intent.payment_failed` makes
-//! `order.payment_failed`; the other types of the family change nothing. An event without an order,
-//! or one that is not a payment intent, will not get better: it is rejected.
+//! The order's state is kept. `order.paid`, which asks for fulfilment, is made when it is paid for the first time and
+//! never again: state and output commit together. An event without an order, or one that is not a payment
+//! intent, will not get better: it is rejected.
 
 mod intent;
+mod order;
 
-use hookweir_sdk::prelude::*;
+use hookweir_sdk::{prelude::*, stripe};
 use serde::{Deserialize, Serialize};
 
 use intent::{Intent, StripeEvent};
+use order::{Came, Order, Status};
 
 /// An order that is paid and goes to fulfilment.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +32,14 @@ struct Fulfilment {
     idempotency_key: String,
 }
 
+/// An order that was paid once more, by another payment: money to give back.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct PaidAgain {
+    order: String,
+    payment: String,
+    first_payment: String,
+}
+
 /// An order whose payment did not go through.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct PaymentFailed {
@@ -40,24 +50,31 @@ struct PaymentFailed {
 
 #[plugin(subscribe = ["stripe/payment_intent.*"])]
 pub(crate) fn handle(event: Event) -> Result<Outputs, Failure> {
-    match event.event_type() {
-        "payment_intent.succeeded" => paid(&event, read(&event)?),
-        "payment_intent.payment_failed" => failed(read(&event)?),
-        // Created, processing, canceled, …: no order changes by them.
+    let status = match event.event_type() {
+        stripe::PAYMENT_INTENT_PROCESSING => Status::Processing,
+        stripe::PAYMENT_INTENT_PAYMENT_FAILED => Status::Failed,
+        stripe::PAYMENT_INTENT_CANCELED => Status::Canceled,
+        stripe::PAYMENT_INTENT_SUCCEEDED => Status::Paid,
+        // Created, requires action, …: no order changes by them.
+        _ => return Ok(outputs![]),
+    };
+    let StripeEvent { created: at, data } = event.json()?;
+    let intent = data.object;
+    let order = intent.metadata.order()?;
+    let failures = intent.metadata.failures()?;
+    if status == Status::Paid && event.attempt() <= failures {
+        return Err(Failure::retry(format!("fulfilment of order {order} is not answering")));
+    }
+    let news = Order { status, payment: intent.id.clone(), at };
+    match (news.keep(&order)?, status) {
+        (Came::News, Status::Paid) => paid(&event, order, intent),
+        (Came::News, Status::Failed) => failed(order, intent),
+        (Came::Twice(first), _) => paid_again(order, intent, first),
         _ => Ok(outputs![]),
     }
 }
 
-fn read(event: &Event) -> Result<Intent, Failure> {
-    Ok(event.json::<StripeEvent>()?.data.object)
-}
-
-fn paid(event: &Event, intent: Intent) -> Result<Outputs, Failure> {
-    let order = intent.metadata.order()?;
-    let failures = intent.metadata.failures()?;
-    if event.attempt() <= failures {
-        return Err(Failure::retry(format!("fulfilment of order {order} is not answering")));
-    }
+fn paid(event: &Event, order: String, intent: Intent) -> Result<Outputs, Failure> {
     let paid = Paid {
         order,
         payment: intent.id,
@@ -69,8 +86,13 @@ fn paid(event: &Event, intent: Intent) -> Result<Outputs, Failure> {
     Ok(outputs![Output::json("order.paid", &paid)?])
 }
 
-fn failed(intent: Intent) -> Result<Outputs, Failure> {
-    let order = intent.metadata.order()?;
+fn paid_again(order: String, intent: Intent, first_payment: String) -> Result<Outputs, Failure> {
+    let again = PaidAgain { order, payment: intent.id, first_payment };
+    log::warn!(order = again.order, payment = again.payment, "paid a second time");
+    Ok(outputs![Output::json("order.paid_again", &again)?])
+}
+
+fn failed(order: String, intent: Intent) -> Result<Outputs, Failure> {
     let reason = intent.last_payment_error.and_then(|error| error.code);
     let failed = PaymentFailed {
         order,

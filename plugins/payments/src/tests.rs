@@ -55,7 +55,84 @@ fn a_failed_payment_says_why() {
 
 #[test]
 fn the_other_types_make_nothing() {
-    assert!(run(event(PROCESSING).build()).unwrap().is_empty());
+    let host = Host::new();
+    assert!(host.run(handle, event(PROCESSING).build()).unwrap().is_empty());
+    assert_eq!(status(&host, "order-4711"), "processing");
+    let created = Event::builder("stripe", "payment_intent.created").body("{}").build();
+    assert!(host.run(handle, created).unwrap().is_empty());
+}
+
+/// What is kept of an order.
+fn status(host: &Host, order: &str) -> String {
+    let kept = host.stored(&format!("order:{order}")).unwrap();
+    let kept: Value = serde_json::from_slice(&kept).unwrap();
+    kept["status"].as_str().unwrap().to_owned()
+}
+
+/// An event of one order: its type, when it happened, and by which payment.
+fn news(kind: &str, created: u64, payment: &str) -> Event {
+    let mut body: Value = serde_json::from_str(SUCCEEDED).unwrap();
+    body["type"] = format!("payment_intent.{kind}").into();
+    body["created"] = created.into();
+    body["data"]["object"]["id"] = payment.into();
+    event(body.to_string()).id(format!("{kind}-{created}-{payment}")).build()
+}
+
+#[test]
+fn an_order_is_fulfilled_once_whatever_comes_and_in_whatever_order() {
+    let told = [("processing", 1), ("payment_failed", 2), ("processing", 3), ("succeeded", 4)];
+    for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2], [2, 3, 1, 0]] {
+        let (host, mut paid) = (Host::new(), 0);
+        for n in order.into_iter().chain(order) {
+            let (kind, created) = told[n];
+            let outputs = host.run(handle, news(kind, created, "pi_1")).unwrap();
+            paid += outputs.iter().filter(|o| o.event_type() == "order.paid").count();
+        }
+        assert_eq!((paid, &*status(&host, "order-4711")), (1, "paid"), "{order:?}");
+    }
+}
+
+#[test]
+fn the_newest_of_what_is_not_paid_holds() {
+    let host = Host::new();
+    for (kind, created, made, then) in [
+        ("payment_failed", 5, 1, "failed"),
+        ("payment_failed", 5, 0, "failed"),
+        ("processing", 4, 0, "failed"),
+        ("processing", 6, 0, "processing"),
+        ("canceled", 7, 0, "canceled"),
+        ("payment_failed", 5, 0, "canceled"),
+    ] {
+        let outputs = host.run(handle, news(kind, created, "pi_1")).unwrap();
+        assert_eq!(
+            (outputs.len(), &*status(&host, "order-4711")),
+            (made, then),
+            "{kind} {created}"
+        );
+    }
+}
+
+#[test]
+fn a_second_payment_of_an_order_ships_nothing_and_is_said() {
+    let host = Host::new();
+    host.run(handle, news("succeeded", 1, "pi_1")).unwrap();
+    let outputs = host.run(handle, news("succeeded", 2, "pi_2")).unwrap();
+    let expected = PaidAgain {
+        order: "order-4711".into(),
+        payment: "pi_2".into(),
+        first_payment: "pi_1".into(),
+    };
+    assert_eq!(outputs.iter().map(Output::event_type).collect::<Vec<_>>(), ["order.paid_again"]);
+    assert_eq!(outputs[0].parse::<PaidAgain>().unwrap(), expected);
+}
+
+#[test]
+fn an_attempt_that_fails_leaves_the_order_as_it_was() {
+    let host = Host::new();
+    assert!(host.run(handle, event(FAIL_ONCE).build()).is_err());
+    assert_eq!(host.stored("order:order-4712"), None);
+    host.run(handle, event(FAIL_ONCE).attempt(2).build()).unwrap();
+    assert_eq!(status(&host, "order-4712"), "paid");
 }
 
 #[test]

@@ -424,10 +424,17 @@ async fn wasi_is_there_and_powerless() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_example_plugins_load_and_say_what_they_want() {
-    for (guest, source) in [("payments", "stripe"), ("github", "github")] {
+    for (guest, source) in [
+        ("alerts", "gateway"),
+        ("github", "github"),
+        ("inventory", "shopify"),
+        ("orders", "shopify"),
+        ("payments", "stripe"),
+        ("user-signup", "clerk"),
+    ] {
         let version = version(guest, Grant::default()).await;
         let subscribe = &version.wants().subscribe;
-        let source = Origin::Source(source.parse().unwrap());
+        let source: Origin = source.parse().unwrap();
         let own = subscribe.iter().any(|pattern| pattern.origin() == Some(&source));
         assert!(own, "{guest}: {subscribe:?}");
         assert!(version.wants().sdk.is_some(), "{guest}");

@@ -26,5 +26,6 @@ mod state;
 mod store_copy;
 mod store_faults;
 mod swap;
+mod uses;
 mod verifier;
 mod wit;

@@ -69,6 +69,9 @@ scheme = "stripe"
 secrets = [{{ env = "STRIPE_SECRET" }}]
 rate = "10000/minute"
 
+[plugins.github]
+http = ["https://*"]  # it tells whom the config names, and that is nobody here
+
 [plugins.payments]
 backoff = "250ms"     # so that nobody waits long for the retry
 "#

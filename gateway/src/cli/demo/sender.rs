@@ -46,8 +46,22 @@ impl<'h> Sender<'h> {
 
     /// A payload of Stripe, with an id of its own: Stripe's ids are in the signed body.
     pub(super) async fn stripe(&self, sample: &str, id: &str) -> Result<Answer, String> {
-        let mut event: Value = serde_json::from_slice(&self.sample("payments", sample)?)
-            .map_err(|error| format!("{sample}: {error}"))?;
+        self.stripe_event(self.stripe_sample(sample)?, id).await
+    }
+
+    /// The payment of an order of its own.
+    pub(super) async fn paid(&self, id: &str) -> Result<Answer, String> {
+        let mut event = self.stripe_sample("payment_intent.succeeded.json")?;
+        event["data"]["object"]["metadata"]["order_id"] = Value::from(format!("order-{id}"));
+        self.stripe_event(event, id).await
+    }
+
+    fn stripe_sample(&self, sample: &str) -> Result<Value, String> {
+        let event = serde_json::from_slice(&self.sample("payments", sample)?);
+        event.map_err(|error| format!("{sample}: {error}"))
+    }
+
+    async fn stripe_event(&self, mut event: Value, id: &str) -> Result<Answer, String> {
         event["id"] = Value::from(id);
         self.send("stripe", None, None, event.to_string().into_bytes(), false).await
     }
