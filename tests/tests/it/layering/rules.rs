@@ -1,7 +1,7 @@
 //! The rules, as tables. A line added here is a decision; each exception says its reason.
 
 /// Where sources are.
-pub(crate) const FOLDERS: &[&str] = &["gateway", "plugin-sdk", "plugins", "tests"];
+pub(crate) const FOLDERS: &[&str] = &["gateway", "plugin-sdk", "plugin-kit", "plugins", "tests"];
 
 /// Folders below them that hold none of ours.
 pub(crate) const SKIPPED: &[&str] = &["target", "node_modules"];
@@ -14,6 +14,7 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("hookweir-verify-fuzz", &["hookweir-event", "hookweir-verify"]),
     ("hookweir-store", &["hookweir-event"]),
     ("hookweir-host", &["hookweir-event"]),
+    ("hookweir-kit", &["hookweir-event", "hookweir-host"]),
     ("hookweir", &["hookweir-event", "hookweir-verify", "hookweir-store", "hookweir-host"]),
     ("hookweir-sdk-macros", &[]),
     ("hookweir-sdk", &["hookweir-sdk-macros"]),
@@ -26,6 +27,7 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
             "hookweir-verify",
             "hookweir-store",
             "hookweir-host",
+            "hookweir-kit",
             "hookweir-sdk",
         ],
     ),
