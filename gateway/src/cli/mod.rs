@@ -58,7 +58,7 @@ enum Command {
     /// Check the store, copy it, or put a copy back.
     #[command(subcommand)]
     Store(store::Command),
-    /// Make, build and check plugins, and see to those that the running gateway has.
+    /// Make, build, check and try plugins, and see to those that the running gateway has.
     #[command(subcommand)]
     Plugin(plugin::Command),
 }

@@ -15,7 +15,10 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("hookweir-store", &["hookweir-event"]),
     ("hookweir-host", &["hookweir-event"]),
     ("hookweir-kit", &["hookweir-event", "hookweir-host"]),
-    ("hookweir", &["hookweir-event", "hookweir-verify", "hookweir-store", "hookweir-host"]),
+    (
+        "hookweir",
+        &["hookweir-event", "hookweir-verify", "hookweir-store", "hookweir-host", "hookweir-kit"],
+    ),
     ("hookweir-sdk-macros", &[]),
     ("hookweir-sdk", &["hookweir-sdk-macros"]),
     ("hookweir-ci", &[]),
