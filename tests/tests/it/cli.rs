@@ -97,7 +97,7 @@ fn help_names_each_command_and_its_flags() {
             &["new", "build", "check", "run", "test", "list", "rollback", "pin", "approve"],
         ),
         (&["plugin", "new"], &["--sdk"]),
-        (&["plugin", "build"], &["--out", "--install"]),
+        (&["plugin", "build"], &["--out", "--watch", "--install", "Examples:"]),
         (&["plugin", "check"], &["--config", "--json", "Examples:"]),
         (
             &["plugin", "run"],

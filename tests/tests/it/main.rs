@@ -19,6 +19,7 @@ mod neighbours;
 mod operate;
 mod order;
 mod patterns;
+mod project;
 mod providers;
 mod readme;
 mod released;

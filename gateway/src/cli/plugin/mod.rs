@@ -8,6 +8,7 @@ mod new;
 mod run;
 mod test;
 mod trial;
+mod watch;
 
 pub(super) use self::build::build;
 use super::{Exit, operator::Common};

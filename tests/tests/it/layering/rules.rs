@@ -65,7 +65,8 @@ pub(crate) const UNFENCED: &[&str] = &["hookweir-tests"];
 /// Outside crates that only some modules of the gateway's own crate may name.
 pub(crate) const MODULE_FENCES: &[(&str, &[&str])] = &[
     ("axum", &["intake", "admin"]),
-    ("notify", &["reload"]),
+    // Plugins' files as they change, and plugins' sources.
+    ("notify", &["reload", "toolchain"]),
     ("rustls", &["egress"]),
     ("hyper_rustls", &["egress"]),
     ("webpki_roots", &["egress"]),
