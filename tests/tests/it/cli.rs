@@ -61,6 +61,7 @@ fn help_names_each_command_and_its_flags() {
         "run",
         "check",
         "demo",
+        "dev",
         "send",
         "source",
         "store",
@@ -72,6 +73,7 @@ fn help_names_each_command_and_its_flags() {
         (&["run"][..], &["--config"][..]),
         (&["check"], &["--config"]),
         (&["demo"], &["--once", "--json"]),
+        (&["dev"], &["--listen", "--config", "Examples:"]),
         (
             &["send"],
             &[

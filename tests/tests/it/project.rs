@@ -1,4 +1,4 @@
-//! A plugin's package under its author's hands: built again on each save.
+//! A plugin's package under its author's hands: built again on each save, and tried in a gateway of its own.
 
 use std::{
     fs,
@@ -153,4 +153,56 @@ fn a_plugin_is_built_again_on_each_save() {
     assert_eq!(code, 0);
     let built = said.iter().filter(|line| line.starts_with("built") && line.ends_with(" bytes"));
     assert_eq!(built.count(), 4, "{said:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dev_serves_what_was_saved_and_tells_what_becomes_of_events() {
+    let project = Project::new("parcels");
+    let mut dev = project.start(&["dev", "--listen", "127.0.0.1:0"]);
+    let says = dev.until(&["takes events at", "Ctrl-C ends it and removes"]);
+    let scratch = PathBuf::from(says.rsplit(' ').next().unwrap());
+    assert!(scratch.join("gateway.toml").is_file(), "{says}");
+    let curl = dev.until(&["curl -H 'x-webhook-type: order.created'"]);
+    let url = curl.rsplit(' ').next().unwrap().to_owned();
+    dev.until(&["EVENT", "OUTCOME"]);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let post = async |body: &str| {
+        let posting = client.post(&url).header("x-webhook-type", "order.created");
+        let reply = posting.body(body.to_owned()).send().await.unwrap();
+        assert_eq!(reply.status(), 202);
+    };
+    post(r#"{ "id": "A1", "total": 5 }"#).await;
+    dev.until(&["erp/order.created", "parcels", "done", "ms"]);
+    dev.until(&["info", "order A1 accepted"]);
+    dev.until(&["plugin.parcels/order.accepted", "unrouted"]);
+    post(r#"{ "id": "A2", "total": 0 }"#).await;
+    dev.until(&["erp/order.created", "parcels", "reject"]);
+    dev.until(&["└ an order without a total"]);
+
+    // A save is live without a restart, and with what else it wants.
+    project.edit("\"order.accepted\", &Accepted", "\"order.taken\", &Accepted");
+    dev.until(&["saved", "src/lib.rs"]);
+    dev.until(&["plugin is live", "parcels"]);
+    post(r#"{ "id": "A3", "total": 5 }"#).await;
+    dev.until(&["plugin.parcels/order.taken", "unrouted"]);
+    project.edit("erp/order.created", "shop/order.created");
+    dev.until(&["plugin is live", "shop/order.created"]);
+    dev.until(&["config reloaded"]);
+    let shop = url.replace("/erp", "/shop");
+    let posting = client.post(shop).header("x-webhook-type", "order.created");
+    let reply = posting.body(r#"{ "id": "A4", "total": 5 }"#).send().await.unwrap();
+    assert_eq!(reply.status(), 202);
+    dev.until(&["shop/order.created", "parcels", "done"]);
+
+    assert_eq!(dev.interrupt().0, 0);
+    assert!(!scratch.exists(), "{} is left", scratch.display());
+}
+
+#[test]
+fn dev_takes_unsigned_events_from_this_machine_alone() {
+    let folder = TempDir::new().unwrap();
+    let dev = |args: &[&str]| hookweir(folder.path(), &[&["dev"], args].concat());
+    dev(&["--listen", "0.0.0.0:8080"]).fails(2, &["this machine alone"]);
+    dev(&["nowhere"]).fails(1, &["failed to start: nowhere"]);
+    dev(&["--config", "no.toml"]).fails(1, &["no.toml"]);
 }
