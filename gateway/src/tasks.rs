@@ -132,6 +132,11 @@ impl Tasks {
     }
 }
 
+/// Runs what blocks, a build, say, on a thread beside the runtime's. Nobody waits for it.
+pub fn run_blocking(work: impl FnOnce() + Send + 'static) {
+    drop(tokio::task::spawn_blocking(work));
+}
+
 /// Listens for the process's signals for as long as it lives.
 pub fn watch_signals(task: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(task);

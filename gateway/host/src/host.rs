@@ -209,14 +209,14 @@ impl Host {
     pub async fn rehearse(&self, version: &Version, rehearsal: &Rehearsal) -> Result<Ran, NotRun> {
         let _turn = self.0.canaries.acquire().await.map_err(|_| NotRun::ShuttingDown)?;
         let props = Props::of(rehearsal);
-        let event = &rehearsal.event;
+        let Rehearsal { event, attempt, .. } = rehearsal;
         let means = Means {
             state: Some(props.clone()),
             subject: Some(Subject::of(event)),
             transport: Some(props),
             ..self.means()
         };
-        self.run(version, version.limits(), means, None, &Handle { event, attempt: 1 }).await
+        self.run(version, version.limits(), means, None, &Handle { event, attempt: *attempt }).await
     }
 
     /// What a call is lent if nothing is kept from it.

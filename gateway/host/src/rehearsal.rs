@@ -14,11 +14,13 @@ use crate::{Allowance, Answer, HttpFault, Sending, StateReader, Transport};
 pub struct Rehearsal {
     /// The event.
     pub event: Event,
+    /// Which attempt on it this is, counted from 1.
+    pub attempt: u32,
     /// What is in its state.
     pub state: BTreeMap<String, Vec<u8>>,
     /// What requests are answered with, by method and URL: `POST https://api.example.com/v1`. Others are
     /// denied, and so are those that the grant does not allow.
-    pub answers: BTreeMap<String, (u16, Vec<u8>)>,
+    pub answers: BTreeMap<String, Response<Bytes>>,
 }
 
 /// State and answers as one rehearsal has them.
@@ -70,14 +72,11 @@ impl Transport for Props {
     fn send(&self, request: http::Request<Bytes>, mut allowance: Allowance) -> Sending<'_> {
         Box::pin(async move {
             let line = format!("{} {}", request.method(), request.uri());
-            let Some((status, body)) = self.0.answers.get(&line) else {
+            let Some(answer) = self.0.answers.get(&line) else {
                 return Err(HttpFault::Denied(format!("the sample has no answer for {line}")));
             };
-            allowance.take(body.len())?;
-            let mut answer = Response::new(Bytes::from(body.clone()));
-            *answer.status_mut() = http::StatusCode::from_u16(*status)
-                .map_err(|_| HttpFault::Protocol(format!("{status} is no status")))?;
-            Ok(answer)
+            allowance.take(answer.body().len())?;
+            Ok(answer.clone())
         })
     }
 }

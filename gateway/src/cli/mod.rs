@@ -4,6 +4,7 @@ mod api;
 mod check;
 mod dead;
 mod demo;
+mod dev;
 mod events;
 mod operator;
 mod plugin;
@@ -39,6 +40,8 @@ enum Command {
     Check(ConfigArg),
     /// Build the example plugins, start a gateway, send it signed webhooks and show what happened.
     Demo(demo::Args),
+    /// Try plugins while writing them: a gateway in a scratch folder, builds on save, and what becomes of events.
+    Dev(dev::Args),
     /// Sign a webhook as a source's sender would, and post it to the running gateway.
     Send(send::Args),
     /// Check the presets against recorded requests, or list them.
@@ -58,7 +61,7 @@ enum Command {
     /// Check the store, copy it, or put a copy back.
     #[command(subcommand)]
     Store(store::Command),
-    /// Make, build and check plugins, and see to those that the running gateway has.
+    /// Make, build, check and try plugins, and see to those that the running gateway has.
     #[command(subcommand)]
     Plugin(plugin::Command),
 }
@@ -98,6 +101,7 @@ impl Cli {
             Command::Run(arg) => run::run(&arg.config, self.log),
             Command::Check(arg) => check::run(&arg.config),
             Command::Demo(args) => demo::run(&args),
+            Command::Dev(args) => dev::run(&args, self.log),
             Command::Send(args) => send::run(args),
             Command::Verify(args) => verify::run(&args),
             Command::Source(command) => source::run(command),

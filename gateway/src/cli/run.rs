@@ -75,7 +75,7 @@ async fn serve(config: Config, config_path: &Path) -> Exit {
 
 /// Asks to stop at the first SIGTERM or SIGINT. The second ends the process at once, which loses
 /// nothing either: what was acknowledged is on disk.
-fn on_signal() -> Stop {
+pub(super) fn on_signal() -> Stop {
     let (stopper, stop) = Stopper::new();
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (Ok(mut terminate), Ok(mut interrupt)) = signals else {

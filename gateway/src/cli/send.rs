@@ -183,7 +183,7 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
-fn header(text: &str) -> Result<(String, String), &'static str> {
+pub(super) fn header(text: &str) -> Result<(String, String), &'static str> {
     let (name, value) = text.split_once(':').ok_or("expected NAME: VALUE")?;
     Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
 }

@@ -11,6 +11,7 @@ mod environment;
 mod error;
 mod package;
 mod rustup;
+mod saves;
 
 use std::{
     fs,
@@ -20,6 +21,7 @@ use std::{
 
 pub use error::ToolchainError;
 use package::Package;
+pub use saves::Saves;
 
 /// What plugins are built for; the gateway turns the core module into a component on load.
 pub const TARGET: &str = "wasm32-unknown-unknown";

@@ -15,14 +15,14 @@ use tempfile::TempDir;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_hookweir-under-test");
 
 /// What a command said, and how it ended.
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Said {
-    fn by(command: &mut Command) -> Self {
+    pub(crate) fn by(command: &mut Command) -> Self {
         let Output { status, stdout, stderr } = command.output().unwrap();
         let [out, err] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap());
         Self { code: status.code().expect("it ended by itself"), out, err }
@@ -30,7 +30,7 @@ impl Said {
 
     /// It ended so, and said all of these words on standard error.
     #[track_caller]
-    fn fails(&self, code: i32, words: &[&str]) {
+    pub(crate) fn fails(&self, code: i32, words: &[&str]) {
         assert_eq!(self.code, code, "{}\n{}", self.out, self.err);
         for word in words {
             assert!(self.err.contains(word), "no {word:?} in\n{}", self.err);
@@ -39,7 +39,7 @@ impl Said {
 
     /// It ended well, and said all of these words on standard output.
     #[track_caller]
-    fn succeeds(&self, words: &[&str]) {
+    pub(crate) fn succeeds(&self, words: &[&str]) {
         assert_eq!(self.code, 0, "{}\n{}", self.out, self.err);
         for word in words {
             assert!(self.out.contains(word), "no {word:?} in\n{}", self.out);
@@ -48,7 +48,7 @@ impl Said {
 }
 
 /// `hookweir` with these arguments, in this folder.
-fn hookweir(folder: &Path, args: &[&str]) -> Said {
+pub(crate) fn hookweir(folder: &Path, args: &[&str]) -> Said {
     let mut command = Command::new(PROGRAM);
     Said::by(command.args(args).current_dir(folder).env("TEST_SECRET", SECRET))
 }
@@ -61,6 +61,7 @@ fn help_names_each_command_and_its_flags() {
         "run",
         "check",
         "demo",
+        "dev",
         "send",
         "source",
         "store",
@@ -72,6 +73,7 @@ fn help_names_each_command_and_its_flags() {
         (&["run"][..], &["--config"][..]),
         (&["check"], &["--config"]),
         (&["demo"], &["--once", "--json"]),
+        (&["dev"], &["--listen", "--config", "Examples:"]),
         (
             &["send"],
             &[
@@ -92,10 +94,27 @@ fn help_names_each_command_and_its_flags() {
         (&["api", "refusals"], &["<PLUGIN>", "--json", "--url", "--token-file", "--config"]),
         (&["store"], &["check", "backup", "restore"]),
         (&["store", "backup"], &["<FILE>", "--db", "--config"]),
-        (&["plugin"], &["new", "build", "check", "list", "rollback", "pin", "approve"]),
+        (
+            &["plugin"],
+            &["new", "build", "check", "run", "test", "list", "rollback", "pin", "approve"],
+        ),
         (&["plugin", "new"], &["--sdk"]),
-        (&["plugin", "build"], &["--out", "--install"]),
-        (&["plugin", "check"], &["--config"]),
+        (&["plugin", "build"], &["--out", "--watch", "--install", "Examples:"]),
+        (&["plugin", "check"], &["--config", "--json", "Examples:"]),
+        (
+            &["plugin", "run"],
+            &[
+                "--event",
+                "--body",
+                "--as",
+                "--attempt",
+                "--allow",
+                "--config",
+                "--json",
+                "Examples:",
+            ],
+        ),
+        (&["plugin", "test"], &["--config", "--json", "Examples:"]),
         (&["plugin", "list"], &["--json"]),
         (&["plugin", "rollback"], &["[VERSION]"]),
         (&["plugin", "pin"], &["--off", "[VERSION]"]),
@@ -252,6 +271,33 @@ fn a_new_plugin_tests_builds_and_checks_at_the_first_try() {
         "subscribes erp/order.created",
         "would go live",
     ]);
+
+    let samples = project.join("samples");
+    fs::create_dir(&samples).unwrap();
+    let sample = |name: &str, text: &str| fs::write(samples.join(name), text).unwrap();
+    let order =
+        r#"{ "source": "erp", "type": "order.created", "body": { "id": "A1", "total": 5 } }"#;
+    sample("accepted.json", order);
+    sample("free.json", &order.replace('5', "0"));
+    // As the sender has it: nobody says whose it is.
+    sample("payload.json", r#"{ "id": "A1", "total": 5 }"#);
+    let mut test = Command::new(PROGRAM);
+    test.args(["plugin", "test"]).current_dir(&project);
+    test.env("CARGO_TARGET_DIR", project.join("target"));
+    let said = Said::by(&mut test);
+    said.fails(1, &["building with"]);
+    for line in [
+        "ok    orders accepted.json",
+        "FAIL  orders free.json: expected done",
+        "-     orders payload.json",
+    ] {
+        assert!(said.out.contains(line), "{}", said.out);
+    }
+    sample(
+        "free.json",
+        &order.replace("\"body\"", "\"expect\": \"reject\", \"body\"").replace('5', "0"),
+    );
+    Said::by(&mut test).succeeds(&["2 passed, 0 failed, 1 skipped"]);
 
     let again = hookweir(folder.path(), &["plugin", "new", "orders", "--sdk", sdk]);
     again.fails(1, &["failed to make orders", "exists"]);

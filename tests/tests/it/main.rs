@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod api;
+mod authors;
 mod cli;
 mod crash;
 mod crash_images;
@@ -10,6 +11,7 @@ mod egress;
 mod full_disk;
 mod host;
 mod keys;
+mod kit;
 mod layering;
 mod lifecycle;
 mod look;
@@ -17,6 +19,7 @@ mod neighbours;
 mod operate;
 mod order;
 mod patterns;
+mod project;
 mod providers;
 mod readme;
 mod released;

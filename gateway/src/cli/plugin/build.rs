@@ -6,20 +6,30 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::watch;
 use crate::{
     cli::{Exit, say, tell},
     toolchain::{self, Install},
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  hookweir plugin build --out /srv/hookweir/plugins
+  hookweir plugin build plugins/github plugins/payments --watch";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Args {
     /// The plugins' folders.
     #[arg(default_value = ".")]
-    plugins: Vec<PathBuf>,
+    pub(super) plugins: Vec<PathBuf>,
     /// Where the modules go. Without it, beside the plugin's folder if that is in a folder named
     /// `plugins`, else into the plugin's folder.
     #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    pub(super) out: Option<PathBuf>,
+    /// Build again on each save, until Ctrl-C.
+    #[arg(long)]
+    watch: bool,
     /// As root, install a compiler for wasm32 through apt if none is found.
     #[arg(long)]
     install: bool,
@@ -27,6 +37,9 @@ pub(in crate::cli) struct Args {
 
 pub(super) fn run(args: &Args) -> Exit {
     let install = if args.install { Install::IfNeeded } else { Install::Never };
+    if args.watch {
+        return watch::run(args, install);
+    }
     match build(&args.plugins, args.out.as_deref(), install) {
         Ok(modules) => {
             for module in modules {

@@ -1,10 +1,14 @@
-//! `hookweir plugin`: make, build and check plugins, and see to those that a gateway runs.
+//! `hookweir plugin`: make, build, check and try plugins, and see to those that a gateway runs.
 
 mod approve;
 mod build;
 mod check;
 mod live;
 mod new;
+mod run;
+mod test;
+mod trial;
+mod watch;
 
 pub(super) use self::build::build;
 use super::{Exit, operator::Common};
@@ -17,6 +21,10 @@ pub(super) enum Command {
     Build(build::Args),
     /// Say what a file is, what it wants, and whether it would load under the config's grants.
     Check(check::Args),
+    /// Run one event through a module, here, and show what it does: outputs, state, requests, log, cost.
+    Run(run::Args),
+    /// Run the sample events beside a module or in a package, and see that each comes to what it says.
+    Test(test::Args),
     /// List the running gateway's plugins: which version serves, what is wrong with the file that is there,
     /// what became of attempts.
     List(Common),
@@ -35,6 +43,8 @@ pub(super) fn run(command: Command) -> Exit {
         Command::New(args) => new::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Test(args) => test::run(&args),
         Command::List(common) => live::list(&common),
         Command::Rollback(which) => live::rollback(&which),
         Command::Pin(args) => live::pin(&args),

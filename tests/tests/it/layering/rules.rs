@@ -1,7 +1,7 @@
 //! The rules, as tables. A line added here is a decision; each exception says its reason.
 
 /// Where sources are.
-pub(crate) const FOLDERS: &[&str] = &["gateway", "plugin-sdk", "plugins", "tests"];
+pub(crate) const FOLDERS: &[&str] = &["gateway", "plugin-sdk", "plugin-kit", "plugins", "tests"];
 
 /// Folders below them that hold none of ours.
 pub(crate) const SKIPPED: &[&str] = &["target", "node_modules"];
@@ -14,7 +14,11 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("hookweir-verify-fuzz", &["hookweir-event", "hookweir-verify"]),
     ("hookweir-store", &["hookweir-event"]),
     ("hookweir-host", &["hookweir-event"]),
-    ("hookweir", &["hookweir-event", "hookweir-verify", "hookweir-store", "hookweir-host"]),
+    ("hookweir-kit", &["hookweir-event", "hookweir-host"]),
+    (
+        "hookweir",
+        &["hookweir-event", "hookweir-verify", "hookweir-store", "hookweir-host", "hookweir-kit"],
+    ),
     ("hookweir-sdk-macros", &[]),
     ("hookweir-sdk", &["hookweir-sdk-macros"]),
     ("hookweir-ci", &[]),
@@ -26,6 +30,7 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
             "hookweir-verify",
             "hookweir-store",
             "hookweir-host",
+            "hookweir-kit",
             "hookweir-sdk",
         ],
     ),
@@ -60,7 +65,8 @@ pub(crate) const UNFENCED: &[&str] = &["hookweir-tests"];
 /// Outside crates that only some modules of the gateway's own crate may name.
 pub(crate) const MODULE_FENCES: &[(&str, &[&str])] = &[
     ("axum", &["intake", "admin"]),
-    ("notify", &["reload"]),
+    // Plugins' files as they change, and plugins' sources.
+    ("notify", &["reload", "toolchain"]),
     ("rustls", &["egress"]),
     ("hyper_rustls", &["egress"]),
     ("webpki_roots", &["egress"]),

@@ -1,0 +1,223 @@
+//! The world as a plugin meets it in the kit: requests are recorded, and answered by the test. What has no
+//! answer is denied, unless there is a way out.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hookweir_event::REDACTED;
+use hookweir_host::{Allowance, HttpFault, Network, Sending, Transport, request_line};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+
+/// An answer that a test has put there.
+#[derive(Debug, Clone)]
+pub struct Canned(Result<Response<Bytes>, HttpFault>);
+
+impl Canned {
+    /// An answer without a body.
+    ///
+    /// # Panics
+    /// If HTTP has no such status.
+    #[track_caller]
+    pub fn new(status: u16) -> Self {
+        let Ok(status) = StatusCode::from_u16(status) else { panic!("{status} is no status") };
+        let mut answer = Response::new(Bytes::new());
+        *answer.status_mut() = status;
+        Self(Ok(answer))
+    }
+
+    /// No answer: code `timeout`, which is tried again.
+    pub fn timeout() -> Self {
+        Self(Err(HttpFault::Timeout(Duration::from_secs(10))))
+    }
+
+    /// With this body.
+    #[must_use]
+    pub fn body(self, body: impl AsRef<[u8]>) -> Self {
+        let body = Bytes::copy_from_slice(body.as_ref());
+        Self(self.0.map(|answer| answer.map(|_| body)))
+    }
+
+    /// With one more header.
+    ///
+    /// # Panics
+    /// If it is none.
+    #[track_caller]
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        let (Ok(header), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value))
+        else {
+            panic!("{name}: {value} is no header");
+        };
+        if let Ok(answer) = &mut self.0 {
+            answer.headers_mut().append(header, value);
+        }
+        self
+    }
+}
+
+impl From<Response<Bytes>> for Canned {
+    fn from(answer: Response<Bytes>) -> Self {
+        Self(Ok(answer))
+    }
+}
+
+/// A request that a plugin sent.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    line: String,
+    headers: Vec<(String, Vec<u8>)>,
+    body: Bytes,
+    answer: Option<Result<u16, HttpFault>>,
+    canned: bool,
+}
+
+impl Sent {
+    /// Method and URL, as [`Kit::http`](crate::Kit::http) takes them.
+    pub fn line(&self) -> &str {
+        &self.line
+    }
+
+    /// Names in lower case. A header with a secret in it reads `[redacted]`.
+    pub fn headers(&self) -> &[(String, Vec<u8>)] {
+        &self.headers
+    }
+
+    /// The first header of this name, whatever its case, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name));
+        found.and_then(|(_, value)| str::from_utf8(value).ok())
+    }
+
+    /// The body.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The body as text; what is no UTF-8 is replaced.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The answer's status, or why there is none; `None` if the call ended before.
+    pub fn answer(&self) -> Option<&Result<u16, HttpFault>> {
+        self.answer.as_ref()
+    }
+
+    /// Whether the test, or the sample, had an answer.
+    pub fn is_canned(&self) -> bool {
+        self.canned
+    }
+}
+
+/// What answers, and what was sent.
+#[derive(Clone, Default)]
+pub(crate) struct Wire(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    /// For each line the answers that are left; the last one stays.
+    canned: Mutex<BTreeMap<String, VecDeque<Canned>>>,
+    sent: Mutex<Vec<Sent>>,
+    out: Mutex<Option<Arc<dyn Network>>>,
+}
+
+impl Wire {
+    /// One answer more for a line.
+    pub(crate) fn can(&self, line: &str, answer: Canned) {
+        let line = request_line(line).unwrap_or_else(|| line.to_owned());
+        lock(&self.0.canned).entry(line).or_default().push_back(answer);
+    }
+
+    /// No answers are left.
+    pub(crate) fn clear(&self) {
+        lock(&self.0.canned).clear();
+    }
+
+    /// Where requests go that have no answer here.
+    pub(crate) fn let_out(&self, network: Arc<dyn Network>) {
+        *lock(&self.0.out) = Some(network);
+    }
+
+    /// What was sent since it was taken last.
+    pub(crate) fn take(&self) -> Vec<Sent> {
+        std::mem::take(&mut *lock(&self.0.sent))
+    }
+
+    fn answer(&self, line: &str) -> Option<Canned> {
+        let mut canned = lock(&self.0.canned);
+        let answers = canned.get_mut(line)?;
+        if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() }
+    }
+
+    /// Notes a request before anything comes of it: it may be cut off. Answers its place.
+    fn note(&self, sent: Sent) -> usize {
+        let mut all = lock(&self.0.sent);
+        all.push(sent);
+        all.len() - 1
+    }
+
+    fn answered(&self, place: usize, answer: &Result<Response<Bytes>, HttpFault>) {
+        // None, if its call has ended meanwhile.
+        if let Some(sent) = lock(&self.0.sent).get_mut(place) {
+            let answer = answer.as_ref().map(|answer| answer.status().as_u16());
+            sent.answer = Some(answer.map_err(Clone::clone));
+        }
+    }
+}
+
+impl Network for Wire {
+    fn open(&self, addresses: &[ipnet::IpNet]) -> Arc<dyn Transport> {
+        let out = lock(&self.0.out).as_ref().map(|network| network.open(addresses));
+        Arc::new(Road { wire: self.clone(), out })
+    }
+}
+
+/// One version's way.
+struct Road {
+    wire: Wire,
+    out: Option<Arc<dyn Transport>>,
+}
+
+impl Transport for Road {
+    fn send(&self, request: http::Request<Bytes>, mut allowance: Allowance) -> Sending<'_> {
+        Box::pin(async move {
+            let mut sent = noted(&request);
+            let canned = self.wire.answer(&sent.line);
+            sent.canned = canned.is_some();
+            let line = sent.line.clone();
+            let place = self.wire.note(sent);
+            let answer = match (canned, &self.out) {
+                (Some(Canned(answer)), _) => answer.and_then(|answer| {
+                    allowance.take(answer.body().len())?;
+                    Ok(answer)
+                }),
+                (None, Some(out)) => out.send(request, allowance).await,
+                (None, None) => Err(HttpFault::Denied(format!("there is no answer for `{line}`"))),
+            };
+            self.wire.answered(place, &answer);
+            answer
+        })
+    }
+}
+
+fn noted(request: &http::Request<Bytes>) -> Sent {
+    let header = |(name, value): (&HeaderName, &HeaderValue)| {
+        let value = if value.is_sensitive() { REDACTED.as_bytes() } else { value.as_bytes() };
+        (name.to_string(), value.to_vec())
+    };
+    Sent {
+        line: format!("{} {}", request.method(), request.uri()),
+        headers: request.headers().iter().map(header).collect(),
+        body: request.body().clone(),
+        answer: None,
+        canned: false,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,157 @@
+//! The kit for authors' own tests: real modules in the real engine, through the kit's public door.
+
+use std::{panic, time::Duration};
+
+use hookweir_kit::{Canned, Event, Kit, KitError, Limits, Outcome, Plugin, Request};
+use hookweir_tests::guests;
+use serde_json::{Value, json};
+
+fn load(kit: Kit, guest: &str) -> Plugin {
+    kit.load_bytes(&guest.parse().unwrap(), guests::wasm(guest)).unwrap()
+}
+
+fn event(event_type: &str) -> Event {
+    Event::new("test", event_type)
+}
+
+/// What the guest says of its steps with the state.
+fn steps(plugin: &Plugin, steps: &[&str]) -> String {
+    let ran = plugin.run(&event("state").body(steps.join("\n")));
+    String::from_utf8(ran.assert_done()[0].body.clone()).unwrap()
+}
+
+#[test]
+fn state_lasts_over_calls_and_what_a_failed_one_wrote_was_never_there() {
+    let plugin = load(Kit::new().state("counted", "40"), "hostile");
+    plugin.run(&event("count")).assert_done();
+    let failed = plugin.run(&event("count-and-fail"));
+    assert_eq!(failed.assert_retry().message, "as asked");
+    assert_eq!(failed.changes().count(), 0);
+    let ran = plugin.run(&event("count"));
+    assert_eq!(ran.assert_done()[0].body, b"42");
+    assert_eq!(ran.changes().count(), 1);
+    assert_eq!(plugin.stored("counted").as_deref(), Some(&b"42"[..]));
+    assert_eq!(plugin.state().len(), 1);
+    assert_eq!(steps(&plugin, &["get counted", "delete counted", "keys c"]), "42\ntrue\n");
+    assert_eq!(plugin.stored("counted"), None);
+}
+
+#[test]
+fn the_clock_moves_when_it_is_told_to() {
+    let plugin = load(Kit::new().now_ms(1_000_000), "hostile");
+    assert_eq!(steps(&plugin, &["set a 1 60000", "set b 2"]), "set\nset");
+    plugin.advance(Duration::from_millis(59_999));
+    assert_eq!(steps(&plugin, &["get a", "get b", "keys "]), "1\n2\na,b");
+    plugin.advance(Duration::from_millis(1));
+    assert_eq!(plugin.stored("a"), None);
+    assert_eq!(steps(&plugin, &["get a", "get b", "keys "]), "nothing\n2\nb");
+}
+
+#[test]
+fn requests_are_answered_in_turn_and_recorded() {
+    let step = |method: &str| {
+        json!([{ "method": method, "url": "https://api.test/v1", "body": "x",
+                 "secrets": [["authorization", "Bearer {API_KEY}"]] }])
+    };
+    let line = "POST https://api.test/v1";
+    let kit = Kit::new()
+        .secret("API_KEY", "sk-123")
+        .http(line, Canned::new(503).header("retry-after", "7"))
+        .http(line, Canned::new(201).body("made"));
+    let plugin = load(kit, "reach");
+    let must = event("must").json(&step("POST"));
+    let ran = plugin.run(&must);
+    assert_eq!(ran.assert_retry().retry_after, Some(Duration::from_secs(7)));
+    for attempt in [2, 3] {
+        let ran = plugin.run(&must.clone().attempt(attempt));
+        ran.assert_done();
+        let [sent] = ran.requests() else { panic!("{:?}", ran.requests()) };
+        assert_eq!((sent.line(), sent.text().as_str()), (line, "x"));
+        assert_eq!((sent.answer(), sent.is_canned()), (Some(&Ok(201)), true));
+        assert_eq!(sent.header("Authorization"), Some("[redacted]"));
+        // The same on every attempt.
+        assert!(sent.header("idempotency-key").unwrap().ends_with("/1"));
+    }
+    // What has no answer goes nowhere; what is answered by silence is tried again.
+    let put = event("must").json(&step("PUT"));
+    let ran = plugin.run(&put);
+    assert!(ran.assert_retry().message.contains("no answer for `PUT https://api.test/v1`"));
+    assert_eq!(ran.requests()[0].answer().unwrap().as_ref().unwrap_err().code(), "denied");
+    plugin.answer("PUT https://api.test/v1", Canned::timeout());
+    plugin.run(&put).assert_retry();
+}
+
+#[test]
+fn the_limits_are_real() {
+    let plugin = load(Kit::new(), "hostile");
+    let ran = plugin.run(&event("spin").body("60000"));
+    assert!(ran.assert_failed(Outcome::CpuLimit).message.contains("500ms"));
+    assert!(ran.cpu() >= Duration::from_millis(500), "{:?}", ran.cpu());
+    // It hurts nothing but itself.
+    let ran = plugin.run(&event("echo").body("hello"));
+    assert_eq!(ran.assert_done()[0].body, b"hello");
+    assert!(ran.memory_peak() > 0 && ran.wall() >= ran.cpu() / 2);
+
+    let limits = Limits { cpu: Duration::from_millis(20), ..Limits::default() };
+    let plugin = load(Kit::new().limits(limits), "hostile");
+    let ran = plugin.run(&event("spin").body("60000"));
+    assert!(ran.assert_failed(Outcome::CpuLimit).message.contains("20ms"));
+}
+
+#[test]
+fn a_failed_assertion_shows_what_happened() {
+    let plugin = load(Kit::new().config("currency", "eur"), "hostile");
+    let config = plugin.run(&event("config"));
+    let told: Value = serde_json::from_slice(&config.assert_done()[0].body).unwrap();
+    assert_eq!(told, json!({ "currency": "eur" }));
+
+    let ran = plugin.run(&event("log"));
+    assert!(ran.logged("an info line") && !ran.logged("nothing of the kind"));
+    let panicked = panic::catch_unwind(panic::AssertUnwindSafe(|| {
+        ran.assert_retry();
+    }));
+    let words = panicked.unwrap_err().downcast::<String>().unwrap();
+    assert!(words.starts_with("expected retry, and it is done"), "{words}");
+    assert!(words.contains("info  an info line field=value"), "{words}");
+    let ran = plugin.run(&event("retry"));
+    let panicked = panic::catch_unwind(panic::AssertUnwindSafe(|| {
+        ran.assert_done();
+    }));
+    let words = panicked.unwrap_err().downcast::<String>().unwrap();
+    assert_eq!(*words, "expected done, and it ended as retry: as asked");
+}
+
+#[test]
+fn an_api_answers_from_the_state_that_the_handler_keeps() {
+    let plugin = load(Kit::new(), "desk");
+    plugin.run(&event("paid").body("A1")).assert_done();
+    let get = |path: &str| Request {
+        method: "GET".to_owned(),
+        path: path.to_owned(),
+        ..Request::default()
+    };
+    let ran = plugin.respond(&get("/orders/A1")).unwrap();
+    let answer = ran.assert_done();
+    assert_eq!((answer.status, &answer.body[..]), (200, &b"paid"[..]));
+    assert_eq!(plugin.respond(&get("/orders/A2")).unwrap().assert_done().status, 404);
+}
+
+#[test]
+fn what_no_gateway_would_load_is_not_loaded() {
+    let missing = Kit::new().load("nowhere/at-all.wasm").unwrap_err().to_string();
+    assert!(missing.contains("at-all.wasm") && missing.contains("plugin build"), "{missing}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, "no module at all").unwrap();
+        Kit::new().load(path).unwrap_err()
+    };
+    assert!(matches!(file("Odd Name.wasm"), KitError::Name { .. }));
+    // Cargo writes a crate's name with underscores.
+    let fault = file("my_plugin.wasm").to_string();
+    assert_eq!(fault, "failed to load my-plugin: the file is not WebAssembly");
+    // Its init counts as well.
+    let refused = Kit::new().config("refuse", "not today");
+    let refused = refused.load_bytes(&"desk".parse().unwrap(), guests::wasm("desk")).unwrap_err();
+    assert!(refused.to_string().ends_with("its init refused: not today"), "{refused}");
+}
