@@ -48,4 +48,4 @@ pub use rehearsal::Rehearsal;
 pub use settings::{CORE_INSTANCES_MAX, Grant, Limits, ModuleLimits, Settings, TABLE_ELEMENTS_MAX};
 pub use state::{Answer, NoState, StateReader};
 pub use version::Version;
-pub use wants::Wants;
+pub use wants::{PutFault, Wants, WantsText};
