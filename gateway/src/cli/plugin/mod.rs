@@ -3,6 +3,7 @@
 mod approve;
 mod build;
 mod check;
+mod embed;
 mod live;
 mod new;
 
@@ -11,12 +12,14 @@ use super::{Exit, operator::Common};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Make a new plugin's crate, ready to test and build.
+    /// Make a new plugin's project, ready to test and build.
     New(new::Args),
-    /// Build plugins for wasm32-unknown-unknown.
+    /// Build plugins: crates, and projects of JavaScript and Python.
     Build(build::Args),
     /// Say what a file is, what it wants, and whether it would load under the config's grants.
     Check(check::Args),
+    /// Put what a plugin wants into a component that another toolchain made; `build` does it by itself.
+    Embed(embed::Args),
     /// List the running gateway's plugins: which version serves, what is wrong with the file that is there,
     /// what became of attempts.
     List(Common),
@@ -35,6 +38,7 @@ pub(super) fn run(command: Command) -> Exit {
         Command::New(args) => new::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Embed(args) => embed::run(&args),
         Command::List(common) => live::list(&common),
         Command::Rollback(which) => live::rollback(&which),
         Command::Pin(args) => live::pin(&args),
