@@ -10,6 +10,7 @@ mod egress;
 mod full_disk;
 mod host;
 mod keys;
+mod languages;
 mod layering;
 mod lifecycle;
 mod look;
