@@ -151,7 +151,9 @@ pub enum LoadFault {
     #[error("it can't be compiled: {0}")]
     Compile(String),
     /// The compiler took longer than [`crate::ModuleLimits::compile_time`].
-    #[error("compiling it took longer than {0:?}")]
+    #[error(
+        "compiling it took longer than {0:?}; `compile_timeout` for it in the config allows more"
+    )]
     CompileTime(Duration),
     /// It trapped while it was tried, before any event, or went over a limit.
     #[error("it failed when it was started: {0}")]

@@ -50,4 +50,4 @@ pub use sample::{Sample, SampleError, request_line};
 pub use settings::{CORE_INSTANCES_MAX, Grant, Limits, ModuleLimits, Settings, TABLE_ELEMENTS_MAX};
 pub use state::{Answer, NoState, StateReader};
 pub use version::Version;
-pub use wants::Wants;
+pub use wants::{PutFault, Wants, WantsText};

@@ -4,14 +4,12 @@
 //! It installs beside rustup's toolchains without touching them; `--no-remove` holds apt to that.
 //! Names and versions come from what apt offers, since `lld-N` follows the compiler's LLVM.
 
-use std::{
-    fs::{self, File},
-    os::unix::fs::MetadataExt as _,
-    path::Path,
-    process::Command,
-};
+use std::path::Path;
 
-use super::{ToolchainError, command, environment};
+use super::{
+    ToolchainError,
+    apt::{self, ask, candidate},
+};
 
 pub(super) const CARGO: &str = "/usr/bin/cargo";
 pub(super) const RUSTC: &str = "/usr/bin/rustc";
@@ -19,9 +17,6 @@ const LINKER: &str = "/usr/bin/rust-lld";
 
 /// All but the linker, whose name holds a version.
 const PACKAGES: &[&str] = &["rustc-web", "rust-web-src", "cargo-web", "rust-web-llvm"];
-
-/// Only root can write here, so nobody can have put a link in its place.
-const LOCK: &str = "/run/hookweir-toolchain.lock";
 
 /// What the SDK needs at least: the `rust-version` that all of the workspace shares.
 const RUST_VERSION: &str = env!("CARGO_PKG_RUST_VERSION");
@@ -49,28 +44,27 @@ pub(super) fn installed() -> Result<String, String> {
 /// The commands that install it, as a person would type them, or why there are none.
 pub(super) fn advice() -> String {
     match packages() {
-        Ok(packages) => format!("as root: {}", show_install(&packages)),
+        Ok(packages) => format!("as root: {}", apt::show_install(&packages)),
         Err(reason) => format!("{reason}; `apt-get update` as root may help"),
     }
 }
 
 /// Installs it and returns its version.
 pub(super) fn install(progress: &dyn Fn(&str)) -> Result<String, ToolchainError> {
-    let lock = File::create(LOCK).and_then(|file| file.lock().map(|()| file));
-    let _lock = lock.map_err(|source| ToolchainError::Lock { path: LOCK.into(), source })?;
+    let _lock = apt::lock()?;
     // Whoever held the lock may have installed it.
     if let Ok(version) = installed() {
         return Ok(version);
     }
     let mut updated = false;
     if !offered() {
-        update(progress)?;
+        apt::update(progress)?;
         updated = true;
     }
     let mut result = install_packages(progress);
     if result.is_err() && !updated {
         // Lists that are merely old name files that the mirror no longer has.
-        update(progress)?;
+        apt::update(progress)?;
         result = install_packages(progress);
     }
     result?;
@@ -78,34 +72,10 @@ pub(super) fn install(progress: &dyn Fn(&str)) -> Result<String, ToolchainError>
         .map_err(|reason| ToolchainError::Answer { command: "apt-get install".into(), reason })
 }
 
-/// Whether this process may install packages.
-pub(super) fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
-}
-
-fn update(progress: &dyn Fn(&str)) -> Result<(), ToolchainError> {
-    progress("apt-get update");
-    command::run(apt_get().args(["-qq", "update"]), None, progress).map(drop)
-}
-
 fn install_packages(progress: &dyn Fn(&str)) -> Result<(), ToolchainError> {
     let packages = packages()
         .map_err(|reason| ToolchainError::Answer { command: "apt-cache".into(), reason })?;
-    progress(&show_install(&packages));
-    let mut install = apt_get();
-    install.args(["-qq", "-y", "--no-install-recommends", "--no-remove", "install"]);
-    command::run(install.args(packages), None, progress).map(drop)
-}
-
-fn show_install(packages: &[String]) -> String {
-    format!("apt-get install -y --no-install-recommends {}", packages.join(" "))
-}
-
-/// An apt that waits for another one instead of failing, and asks no questions.
-fn apt_get() -> Command {
-    let mut command = Command::new("apt-get");
-    command.args(["-o", "DPkg::Lock::Timeout=300"]).env("DEBIAN_FRONTEND", "noninteractive");
-    command
+    apt::install(&packages, progress)
 }
 
 /// Whether apt knows a compiler that is new enough.
@@ -127,12 +97,6 @@ fn packages() -> Result<Vec<String>, String> {
     Ok(PACKAGES.iter().map(ToString::to_string).chain([linker]).collect())
 }
 
-/// The version that `apt-cache policy` would install.
-fn candidate(policy: &str) -> Option<&str> {
-    let version = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate: "))?;
-    (version != "(none)").then_some(version)
-}
-
 /// The LLVM that the compiler is linked with: the first `libllvmN` among its dependencies.
 fn llvm_version(depends: &str) -> Option<u32> {
     depends.split_whitespace().find_map(|word| word.strip_prefix("libllvm")?.parse().ok())
@@ -142,14 +106,6 @@ fn llvm_version(depends: &str) -> Option<u32> {
 fn minor(version: &str) -> (u32, u32) {
     let mut parts = version.split(['.', '+', '-', '~']).map(|part| part.parse().unwrap_or(0));
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
-}
-
-/// A question that needs no network and is answered at once.
-fn ask(program: &str, args: &[&str]) -> Result<String, String> {
-    let mut question = Command::new(program);
-    environment::clean(&mut question, environment::Toolchain::Other);
-    question.args(args).env("LC_ALL", "C");
-    command::run(&mut question, None, &|_| ()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -174,15 +130,6 @@ libllvm22
         assert_eq!(llvm_version("rustc-web\n  Depends: libc6\n"), None);
         // Debian's t64 names, should LLVM ever take part in such a transition, are no number.
         assert_eq!(llvm_version("Depends: libllvm22t64 libllvm22"), Some(22));
-    }
-
-    #[test]
-    fn the_candidate_is_what_apt_would_install() {
-        let policy = "rustc-web:\n  Installed: (none)\n  Candidate: 1.96.0+dfsg1-1~deb12u2\n  \
-                      Version table:\n     1.96.0+dfsg1-1~deb12u2 500\n";
-        assert_eq!(candidate(policy), Some("1.96.0+dfsg1-1~deb12u2"));
-        assert_eq!(candidate("rustc-web:\n  Installed: (none)\n  Candidate: (none)\n"), None);
-        assert_eq!(candidate(""), None);
     }
 
     #[test]

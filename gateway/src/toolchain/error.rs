@@ -50,8 +50,30 @@ pub enum ToolchainError {
         reason: String,
     },
     /// The folder holds no package.
-    #[error("{} holds no package: `plugin build` wants the folder with the plugin's Cargo.toml", .0.display())]
+    #[error("{} holds no package: `plugin build` wants the folder with the plugin's Cargo.toml, package.json or pyproject.toml", .0.display())]
     NoPackage(PathBuf),
+    /// A program that the build needs is not there.
+    #[error(
+        "{what} is needed for this plugin: {cause}\n\
+         on Debian, as root: {how}\n\
+         (`--install` does this by itself when run as root)"
+    )]
+    Needed {
+        /// The program, in words.
+        what: &'static str,
+        /// How it failed.
+        cause: String,
+        /// The command that brings it.
+        how: String,
+    },
+    /// A file of the project says nothing that a plugin can be made of.
+    #[error("{}: {reason}", path.display())]
+    Project {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The package was built and made no module.
     #[error(
         "package `{0}` makes no .wasm file: its Cargo.toml needs `[lib] crate-type = [\"cdylib\"]`"

@@ -1,15 +1,21 @@
-//! Builds plugin crates: finds a standard library for `wasm32-unknown-unknown` and runs cargo with
-//! the compiler that has it.
+//! Builds plugins. For crates it finds a standard library for `wasm32-unknown-unknown` and runs cargo with
+//! the compiler that has it; for JavaScript and Python it runs the tools that make components of them,
+//! installed into the project's own folder.
 //!
-//! The order, and why: the active toolchain is what the user chose; rustup can complete it in
+//! The order for crates, and why: the active toolchain is what the user chose; rustup can complete it in
 //! seconds where its server is reachable; Debian's compiler carries the library's sources and works
 //! where only a package mirror is. Whatever was used is said, since modules differ by compiler.
 
+mod apt;
 mod command;
 mod debian;
 mod environment;
 mod error;
+mod javascript;
+mod needed;
 mod package;
+mod project;
+mod python;
 mod rustup;
 mod saves;
 
@@ -21,6 +27,8 @@ use std::{
 
 pub use error::ToolchainError;
 use package::Package;
+use project::Language;
+pub use project::read_wants;
 pub use saves::Saves;
 
 /// What plugins are built for; the gateway turns the core module into a component on load.
@@ -33,7 +41,7 @@ pub const TARGET: &str = "wasm32-unknown-unknown";
 const HEAP: &str =
     "target.wasm32-unknown-unknown.rustflags=['-C', 'link-arg=--initial-heap=524288']";
 
-/// Whether the system's package manager may be asked to install a compiler. It is used as root only.
+/// Whether the system's package manager may be asked to install a compiler, Node.js or Python. It is used as root only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Install {
     /// Never: an error says what to type.
@@ -56,12 +64,40 @@ enum Way {
 /// A module that was built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Built {
-    /// The core module.
+    /// The core module, or the component.
     pub wasm: PathBuf,
     /// The package's name.
     pub name: String,
-    /// The profile it was built with: `plugin`, or `release` where the workspace has no such.
-    pub profile: &'static str,
+}
+
+/// Builds the plugins in these folders, each by its language; `progress` gets what takes time and what
+/// the tools write, line by line.
+///
+/// # Errors
+/// At the first that can't be built.
+pub fn build(
+    folders: &[PathBuf],
+    install: Install,
+    progress: &dyn Fn(&str),
+) -> Result<Vec<Built>, ToolchainError> {
+    let mut rust = None;
+    let mut built = Vec::new();
+    for folder in folders {
+        built.push(match Language::of(folder)? {
+            Language::Rust => {
+                if rust.is_none() {
+                    let found = find(install, progress)?;
+                    progress(&format!("building with {}", found.which()));
+                    rust = Some(found);
+                }
+                let toolchain = rust.as_ref().expect("invariant: it was found just now");
+                toolchain.build(folder, None, progress)?
+            }
+            Language::JavaScript => javascript::build(folder, install, progress)?,
+            Language::Python => python::build(folder, install, progress)?,
+        });
+    }
+    Ok(built)
 }
 
 /// Finds a toolchain; `progress` is told what takes time.
@@ -94,7 +130,7 @@ fn install_debian(
     install: Install,
     progress: &dyn Fn(&str),
 ) -> Result<String, String> {
-    if install == Install::IfNeeded && debian::is_root() {
+    if install == Install::IfNeeded && apt::is_root() {
         return debian::install(progress).map_err(|error| error.to_string());
     }
     let how = debian::advice();
@@ -150,7 +186,7 @@ impl Toolchain {
         }
         let messages = command::run(&mut cargo, None, progress)?;
         let wasm = package.module(&messages, &manifest)?;
-        Ok(Built { wasm, name: package.name, profile })
+        Ok(Built { wasm, name: package.name })
     }
 
     /// What cargo says of the package. Asked in the caller's own environment, so that the workspace's

@@ -30,7 +30,8 @@ Usage: cargo ci [--only STEP]... [--fuzz SECONDS] [--list]
       --list           name the steps
   -h, --help           this text
 
-As root, the steps `plugins` and `fuzz` may install a compiler with apt, where no other way leads to one.
+As root, the steps `plugins` and `fuzz` may install a compiler with apt, where no other way leads to one, and
+`languages` Node.js and Python where they are missing.
 Ends with 0 if all is well, 1 if a step failed, 2 if it was called wrongly.
 ";
 

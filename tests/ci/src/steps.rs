@@ -22,6 +22,11 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "fmt", about: "the code is formatted", run: fmt },
     Step { name: "clippy", about: "no warnings, from rustc or clippy", run: clippy },
     Step { name: "plugins", about: "the example plugins build for WebAssembly", run: plugins },
+    Step {
+        name: "languages",
+        about: "plugins of JavaScript and Python build and pass",
+        run: languages,
+    },
     Step { name: "test", about: "unit, integration and documentation tests", run: test },
     Step { name: "fuzz", about: "nothing made up breaks or passes verification", run: fuzz::run },
     Step { name: "doc", about: "the documentation builds, its links lead somewhere", run: doc },
@@ -99,24 +104,46 @@ fn clippy(ci: &Ci) -> Outcome {
 
 /// Also sets up the compiler that the tests and the demo need.
 fn plugins(ci: &Ci) -> Outcome {
-    let build = |folder: &PathBuf| {
-        let folder = folder.strip_prefix(&ci.root).unwrap_or(folder).to_string_lossy().into_owned();
-        let run = ["run", "--quiet", "--locked", "--package", "hookweir", "--"];
-        let mut cargo = ci.cargo(&run);
-        command::live(cargo.args(["plugin", "build", "--install", &folder]))
-    };
-    example_plugins(&ci.root.join("plugins")).and_then(|all| all.iter().try_for_each(build)).into()
+    let found = example_plugins(&ci.root.join("plugins"), "Cargo.toml");
+    found.and_then(|all| all.iter().try_for_each(|folder| build_plugin(ci, folder))).into()
 }
 
-/// The folders below `plugins` that hold a crate.
-fn example_plugins(folder: &Path) -> Result<Vec<PathBuf>, String> {
+/// What it builds is what the tests run. Also sets up Node.js and Python, which that needs.
+fn languages(ci: &Ci) -> Outcome {
+    let tests: [(&str, &str, &[&str]); 2] = [
+        ("package.json", "npm", &["test"]),
+        ("pyproject.toml", ".venv/bin/python", &["-m", "unittest"]),
+    ];
+    let run = |(manifest, program, args): (&str, &str, &[&str])| {
+        example_plugins(&ci.root.join("plugins"), manifest)?.iter().try_for_each(|folder| {
+            build_plugin(ci, folder)?;
+            let own = folder.join(program);
+            let program = if own.exists() { own } else { program.into() };
+            command::live(command::new(program, folder).args(args))
+        })
+    };
+    tests.into_iter().try_for_each(run).into()
+}
+
+fn build_plugin(ci: &Ci, folder: &Path) -> Result<(), String> {
+    let folder = folder.strip_prefix(&ci.root).unwrap_or(folder).to_string_lossy().into_owned();
+    let mut cargo = ci.cargo(&["run", "--quiet", "--locked", "--package", "hookweir", "--"]);
+    command::live(cargo.args(["plugin", "build", "--install", &folder]))
+}
+
+/// The folders below `plugins` that hold this manifest.
+fn example_plugins(folder: &Path, manifest: &str) -> Result<Vec<PathBuf>, String> {
     let entries = fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let mut found: Vec<_> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.join("Cargo.toml").is_file())
+        .filter(|path| path.join(manifest).is_file())
         .collect();
     found.sort();
-    if found.is_empty() { Err(format!("{} holds no plugin", folder.display())) } else { Ok(found) }
+    if found.is_empty() {
+        Err(format!("{} holds no {manifest}", folder.display()))
+    } else {
+        Ok(found)
+    }
 }
 
 /// Does not stop at the first failing test binary, so that the count is of all.
@@ -150,9 +177,19 @@ mod tests {
 
     #[test]
     fn the_example_plugins_are_found() {
-        let found = example_plugins(&crate::root().join("plugins")).unwrap();
-        assert!(found.iter().any(|path| path.ends_with("plugins/github")), "{found:?}");
-        assert!(example_plugins(Path::new("/nowhere")).unwrap_err().starts_with("/nowhere: "));
+        let plugins = crate::root().join("plugins");
+        for (manifest, name) in [
+            ("Cargo.toml", "github"),
+            ("package.json", "js-labels"),
+            ("pyproject.toml", "py-takings"),
+        ] {
+            let found = example_plugins(&plugins, manifest).unwrap();
+            assert!(found.iter().any(|path| path.ends_with(name)), "{found:?}");
+        }
+        let none = example_plugins(&plugins, "nothing.toml").unwrap_err();
+        assert!(none.ends_with("holds no nothing.toml"), "{none}");
+        let nowhere = example_plugins(Path::new("/nowhere"), "Cargo.toml").unwrap_err();
+        assert!(nowhere.starts_with("/nowhere: "), "{nowhere}");
     }
 
     #[test]

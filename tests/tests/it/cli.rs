@@ -96,9 +96,12 @@ fn help_names_each_command_and_its_flags() {
         (&["store", "backup"], &["<FILE>", "--db", "--config"]),
         (
             &["plugin"],
-            &["new", "build", "check", "run", "test", "list", "rollback", "pin", "approve"],
+            &[
+                "new", "build", "check", "run", "test", "embed", "list", "rollback", "pin",
+                "approve",
+            ],
         ),
-        (&["plugin", "new"], &["--sdk"]),
+        (&["plugin", "new"], &["--lang", "--sdk"]),
         (&["plugin", "build"], &["--out", "--watch", "--install", "Examples:"]),
         (&["plugin", "check"], &["--config", "--json", "Examples:"]),
         (
@@ -115,6 +118,7 @@ fn help_names_each_command_and_its_flags() {
             ],
         ),
         (&["plugin", "test"], &["--config", "--json", "Examples:"]),
+        (&["plugin", "embed"], &["--wants"]),
         (&["plugin", "list"], &["--json"]),
         (&["plugin", "rollback"], &["[VERSION]"]),
         (&["plugin", "pin"], &["--off", "[VERSION]"]),

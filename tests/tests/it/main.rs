@@ -12,6 +12,7 @@ mod full_disk;
 mod host;
 mod keys;
 mod kit;
+mod languages;
 mod layering;
 mod lifecycle;
 mod look;

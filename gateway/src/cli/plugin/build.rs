@@ -1,8 +1,10 @@
-//! `hookweir plugin build`: finds a standard library for wasm32, builds, and puts the module where
-//! the gateway looks for it.
+//! `hookweir plugin build`: builds plugins, each by its language's tools, and puts the modules where the
+//! gateway looks for them.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -30,7 +32,7 @@ pub(in crate::cli) struct Args {
     /// Build again on each save, until Ctrl-C.
     #[arg(long)]
     watch: bool,
-    /// As root, install a compiler for wasm32 through apt if none is found.
+    /// As root, install through apt what is not found: a compiler for wasm32, Node.js, Python.
     #[arg(long)]
     install: bool,
 }
@@ -61,15 +63,14 @@ pub(in crate::cli) fn build(
     install: Install,
 ) -> Result<Vec<PathBuf>, String> {
     let progress = |line: &str| tell(line);
-    let toolchain = toolchain::find(install, &progress).map_err(|error| error.to_string())?;
-    tell(format_args!("building with {}", toolchain.which()));
+    let built = toolchain::build(plugins, install, &progress).map_err(|error| error.to_string())?;
     let mut modules = Vec::new();
-    for plugin in plugins {
-        let built = toolchain.build(plugin, None, &progress).map_err(|error| error.to_string())?;
+    for (plugin, built) in plugins.iter().zip(built) {
         let folder = out.map_or_else(|| place(plugin), Path::to_owned);
         // The file's stem is the plugin's name, and names have no underscores.
         let module = folder.join(format!("{}.wasm", built.name.replace('_', "-")));
-        put(&built.wasm, &module).map_err(|error| format!("{}: {error}", module.display()))?;
+        let placed = fs::read(&built.wasm).and_then(|bytes| put(&bytes, &module));
+        placed.map_err(|error| format!("{}: {error}", module.display()))?;
         modules.push(module);
     }
     Ok(modules)
@@ -86,12 +87,15 @@ fn place(plugin: &Path) -> PathBuf {
     }
 }
 
-/// Copies beside the place and renames, so that a gateway that watches never sees half a file.
-fn put(from: &Path, to: &Path) -> io::Result<()> {
-    let folder = to.parent().unwrap_or(Path::new("."));
+/// Writes beside the place and renames, so that a gateway that watches never sees half a file.
+pub(super) fn put(module: &[u8], to: &Path) -> io::Result<()> {
+    let to = std::path::absolute(to)?;
+    let folder = to.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder)?;
-    let aside = tempfile::NamedTempFile::with_prefix_in(".hookweir-", folder)?;
-    fs::copy(from, aside.path())?;
+    let mut aside = tempfile::Builder::new();
+    aside.prefix(".hookweir-").permissions(fs::Permissions::from_mode(0o644));
+    let mut aside = aside.tempfile_in(folder)?;
+    aside.write_all(module)?;
     aside.persist(to)?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod approve;
 mod build;
 mod check;
+mod embed;
 mod live;
 mod new;
 mod run;
@@ -15,9 +16,9 @@ use super::{Exit, operator::Common};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Make a new plugin's crate, ready to test and build.
+    /// Make a new plugin's project, ready to test and build.
     New(new::Args),
-    /// Build plugins for wasm32-unknown-unknown.
+    /// Build plugins: crates, and projects of JavaScript and Python.
     Build(build::Args),
     /// Say what a file is, what it wants, and whether it would load under the config's grants.
     Check(check::Args),
@@ -25,6 +26,8 @@ pub(super) enum Command {
     Run(run::Args),
     /// Run the sample events beside a module or in a package, and see that each comes to what it says.
     Test(test::Args),
+    /// Put what a plugin wants into a component that another toolchain made; `build` does it by itself.
+    Embed(embed::Args),
     /// List the running gateway's plugins: which version serves, what is wrong with the file that is there,
     /// what became of attempts.
     List(Common),
@@ -45,6 +48,7 @@ pub(super) fn run(command: Command) -> Exit {
         Command::Check(args) => check::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Embed(args) => embed::run(&args),
         Command::List(common) => live::list(&common),
         Command::Rollback(which) => live::rollback(&which),
         Command::Pin(args) => live::pin(&args),
