@@ -1,6 +1,6 @@
 //! The samples through the handler, on the SDK's in-memory host.
 
-use hookweir_sdk::testing::{Canned, Host, Sent};
+use hookweir_sdk::testing::{Canned, Host, Sample, Sent};
 use serde_json::{Value, json};
 
 use super::*;
@@ -65,6 +65,16 @@ fn a_push_is_told_to_everybody() {
     let said = body(&requests[2])["text"].as_str().unwrap().to_owned();
     let start = "Codertocat pushed 1 commit to Codertocat/Hello-World@master: https://";
     assert!(said.starts_with(start), "{said}");
+}
+
+#[test]
+fn the_sample_events_come_to_what_they_expect() {
+    let host = answering();
+    let push = Sample::parse(include_str!("../samples/event.push.json"));
+    assert!(push.run(&host, handle).unwrap().is_empty());
+    assert_eq!(told(&host), [CI, CHAT]);
+    let nobodys = Sample::parse(include_str!("../samples/event.nobodys.json"));
+    assert!(nobodys.run(&host, handle).is_err());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The samples through the handler, on the SDK's in-memory host.
 
-use hookweir_sdk::testing::{EventBuilder, Host};
+use hookweir_sdk::testing::{EventBuilder, Host, Sample};
 use serde_json::{Value, json};
 
 use super::*;
@@ -42,6 +42,19 @@ fn a_payment_makes_one_paid_order() {
         fulfilment: Fulfilment { requested: true, idempotency_key: "0190a5c4".into() },
     };
     assert_eq!(outputs[0].parse::<Paid>().unwrap(), expected);
+}
+
+#[test]
+fn the_sample_events_come_to_what_they_expect() {
+    for (sample, outputs) in [
+        (include_str!("../samples/event.paid.json"), 1),
+        (include_str!("../samples/event.paid-already.json"), 0),
+        (include_str!("../samples/event.warehouse-silent.json"), 0),
+        (include_str!("../samples/event.no-order.json"), 0),
+    ] {
+        let made = Sample::parse(sample).run(&Host::new(), handle);
+        assert_eq!(made.unwrap_or_default().len(), outputs);
+    }
 }
 
 #[test]
