@@ -106,11 +106,11 @@ fn is_save(kind: EventKind) -> bool {
     }
 }
 
-/// Whether a file of the package is what its author writes. Cargo writes its lock file itself.
+/// Whether a file of the package is what its author writes. Cargo and npm write their lock files themselves.
 fn is_source(path: &Path, package: &Path) -> bool {
     let Ok(inside) = path.strip_prefix(package) else { return false };
     let made = inside.extension().is_some_and(|extension| extension == "wasm");
-    let lock = inside == Path::new("Cargo.lock");
+    let lock = ["Cargo.lock", "package-lock.json"].iter().any(|lock| inside == Path::new(lock));
     let nothing = inside.as_os_str().is_empty();
     !made && !lock && !nothing && !inside.components().any(|part| is_built(part.as_os_str()))
 }

@@ -118,7 +118,9 @@ fn test(args: &Args, config: Option<&Config>) -> Result<bool, String> {
 
 /// What is to be tested. A package is built first, into `built`.
 fn subjects(what: &Path, built: &TempDir) -> Result<Vec<Subject>, String> {
-    if what.join("Cargo.toml").is_file() {
+    // A plugin's folder, whatever it is written in.
+    let manifests = ["Cargo.toml", "package.json", "pyproject.toml"];
+    if manifests.iter().any(|manifest| what.join(manifest).is_file()) {
         let modules = build(&[what.to_owned()], Some(built.path()), Install::Never)?;
         let subject = |module| Subject { module, samples: what.join("samples"), bodies: true };
         return Ok(modules.into_iter().map(subject).collect());
