@@ -19,8 +19,9 @@ const KEY: &str = "idempotency-key";
 /// an `Idempotency-Key` of the event's id and the request's name, on each attempt and in the event of
 /// its own alike, unless the plugin set one.
 ///
-/// The request waits in the gateway's store, as it was made: with the URL of then, and with the names of
-/// secrets in it, never with secrets.
+/// The request waits in the gateway's store, as it was made: with the URL of then, which must not be a secret,
+/// and with the names of secrets in its headers, never with their values. A config that replaces the plugin's
+/// subscriptions has to have `plugin.NAME/…` among them: what nobody subscribes to is kept, and not sent.
 ///
 /// ```
 /// use hookweir_sdk::prelude::*;

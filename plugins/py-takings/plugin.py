@@ -41,12 +41,13 @@ def refund(charge: dict) -> None:
     day = state.get(f"charge:{charge['id']}")
     if day is None:
         raise retry("its charge has not come yet", after_ms=60_000)
-    # Stripe says how much in all, and may say it again.
+    # Stripe says how much in all, may say it again, and an older event may come behind a newer one.
     done = f"refunded:{charge['id']}"
     before = int(state.get(done) or 0)
-    state.set(done, str(charge["amount_refunded"]).encode(), KEPT_MS)
+    now = max(before, charge["amount_refunded"])
+    state.set(done, str(now).encode(), KEPT_MS)
     key = f"{charge['currency']}:{day.decode()}"
-    state.increment(f"sum:{key}", before - charge["amount_refunded"], KEPT_MS)
+    state.increment(f"sum:{key}", before - now, KEPT_MS)
 
 
 def closed(currency: str, day: str) -> list[Output]:

@@ -73,7 +73,13 @@ impl Transport for Props {
         Box::pin(async move {
             let line = format!("{} {}", request.method(), request.uri());
             let Some(answer) = self.0.answers.get(&line) else {
-                return Err(HttpFault::Denied(format!("the sample has no answer for {line}")));
+                // This is kept and listed, and some URLs are secrets.
+                let (method, uri) = (request.method(), request.uri());
+                let scheme = uri.scheme_str().unwrap_or_default();
+                let host = uri.authority().map_or("", |authority| authority.as_str());
+                return Err(HttpFault::Denied(format!(
+                    "the sample has no answer for this {method} to {scheme}://{host}"
+                )));
             };
             allowance.take(answer.body().len())?;
             Ok(answer.clone())

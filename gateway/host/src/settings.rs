@@ -215,3 +215,14 @@ impl Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_without_an_answer_ends_before_its_attempt() {
+        let limits = Limits::default();
+        assert!(limits.http.timeout <= limits.wall / 2, "{limits:?}");
+    }
+}

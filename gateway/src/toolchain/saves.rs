@@ -16,6 +16,8 @@ use notify::{
 
 /// How long a folder has to be quiet: editors and formatters save in several steps.
 const REST: Duration = Duration::from_millis(100);
+/// Saves that may follow one another before a build begins all the same.
+const SAVES_MAX: usize = 50;
 /// Folders that hold no sources. Hidden ones are left out as well.
 const BUILT: &[&str] = &["target", "node_modules", "__pycache__", "build", "dist"];
 
@@ -57,7 +59,12 @@ impl Saves {
     /// If a folder can't be watched any more.
     pub fn wait(&mut self) -> Result<PathBuf, String> {
         let saved = self.saved.recv().map_err(|error| error.to_string())?;
-        while self.saved.recv_timeout(REST).is_ok() {}
+        // At most so often: a log that lies there never rests.
+        for _ in 0..SAVES_MAX {
+            if self.saved.recv_timeout(REST).is_err() {
+                break;
+            }
+        }
         // Folders may have come.
         self.follow()?;
         Ok(saved)

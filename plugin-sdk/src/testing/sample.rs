@@ -42,6 +42,8 @@ pub struct Sample {
     #[serde(default)]
     headers: BTreeMap<String, String>,
     query: Option<String>,
+    #[serde(default = "first")]
+    attempt: u32,
     #[serde(default)]
     state: BTreeMap<String, Value>,
     #[serde(default)]
@@ -55,7 +57,13 @@ pub struct Sample {
 struct Answer {
     status: u16,
     #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
     body: Value,
+}
+
+fn first() -> u32 {
+    1
 }
 
 fn done() -> String {
@@ -74,6 +82,7 @@ impl Sample {
     /// Its event, for a test that changes some of it.
     pub fn event(&self) -> EventBuilder {
         let event = Event::builder(&self.source, &self.event_type).body(bytes(&self.body));
+        let event = event.attempt(self.attempt);
         let event = match &self.query {
             Some(query) => event.query(query),
             None => event,
@@ -101,7 +110,12 @@ impl Sample {
             host.keep(key, bytes(value));
         }
         for (line, answer) in &self.http {
-            host.can(line, Canned::new(answer.status).body(bytes(&answer.body)));
+            let canned = Canned::new(answer.status).body(bytes(&answer.body));
+            let headers = answer.headers.iter();
+            host.can(
+                line,
+                headers.fold(canned, |canned, (name, value)| canned.header(name, value)),
+            );
         }
         let result = host.run(handle, self.event().build());
         let outcome = match &result {
@@ -145,6 +159,21 @@ mod tests {
         }
         let none = Sample::parse(&format!(r#"{{ {event}, "expect": "reject" }}"#));
         assert!(none.run(&Host::new(), echo).is_err());
+    }
+
+    #[test]
+    fn an_attempt_and_the_headers_of_an_answer_are_taken() {
+        fn ask(event: Event) -> Result<Outputs, Failure> {
+            assert_eq!(event.attempt(), 2);
+            crate::http::get("https://a.test/").send()?.ok_or_retry()?;
+            Ok(Outputs::default())
+        }
+        let sample = Sample::parse(
+            r#"{ "source": "s", "type": "t", "attempt": 2, "expect": "retry",
+                 "http": { "GET https://a.test/": { "status": 503, "headers": { "retry-after": "7" } } } }"#,
+        );
+        let failure = sample.run(&Host::new(), ask).unwrap_err();
+        assert_eq!(failure.retry_after(), Some(std::time::Duration::from_secs(7)));
     }
 
     #[test]

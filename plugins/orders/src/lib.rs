@@ -10,7 +10,12 @@ use hookweir_sdk::prelude::*;
 
 use order::Order;
 
-#[plugin(subscribe = ["shopify/orders/*", "shopify/fulfillments/*", "plugin.payments/order.*"])]
+#[plugin(subscribe = [
+    "shopify/orders/*",
+    "shopify/fulfillments/*",
+    "plugin.payments/order.paid",
+    "plugin.payments/order.payment_failed",
+])]
 fn handle(event: Event) -> Result<Outputs, Failure> {
     match event.event_type() {
         "orders/delete" => shop::deleted(&event)?,

@@ -50,8 +50,16 @@ impl Order {
             Some(known) => self.against(known),
             None => Came::News,
         };
-        if came == Came::News {
-            state::set_for(&key, serde_json::to_vec(&self)?, KEPT)?;
+        match &came {
+            Came::News => state::set_for(&key, serde_json::to_vec(&self)?, KEPT)?,
+            // Told once, however often Stripe says so.
+            Came::Twice(_) => {
+                let told = format!("again:{id}:{}", self.payment);
+                if !state::set_if_absent(&told, "", Some(KEPT))? {
+                    return Ok(Came::Nothing);
+                }
+            }
+            Came::Nothing => {}
         }
         Ok(came)
     }

@@ -137,6 +137,8 @@ fn a_second_payment_of_an_order_ships_nothing_and_is_said() {
     };
     assert_eq!(outputs.iter().map(Output::event_type).collect::<Vec<_>>(), ["order.paid_again"]);
     assert_eq!(outputs[0].parse::<PaidAgain>().unwrap(), expected);
+    let replayed = host.run(handle, news("succeeded", 2, "pi_2")).unwrap();
+    assert!(replayed.is_empty(), "said once: {replayed:?}");
 }
 
 #[test]

@@ -197,8 +197,9 @@ impl Default for HttpLimits {
             // An event that becomes more than this is a batch job, as with outputs.
             requests: 100,
             at_once: 64,
-            // An attempt's own wall time, which ends the call if it is over first.
-            timeout: Duration::from_secs(10),
+            // Half of an attempt's wall time: the plugin learns that there was no answer, and can do
+            // something about it, before the whole attempt is over.
+            timeout: Duration::from_secs(5),
             // What servers commonly take.
             headers: 100,
             header_bytes: 64 << 10,

@@ -30,9 +30,16 @@ fn row([event, kind, plugin, outcome, took]: [&str; 5]) -> String {
 pub(super) async fn follow(database: &Path, mut stop: Stop) {
     let (reader, mut tail) = (Reader::at(database), Tail::default());
     loop {
+        let mut more = false;
         match tail.look(&reader).await {
-            Ok(lines) => lines.into_iter().for_each(say),
+            Ok((lines, whole_page)) => {
+                lines.into_iter().for_each(say);
+                more = whole_page;
+            }
             Err(error) => tell(format_args!("failed to look at the events: {error}")),
+        }
+        if more {
+            continue;
         }
         if stop.is_asked() {
             return;
@@ -53,8 +60,8 @@ struct Tail {
 }
 
 impl Tail {
-    /// What is new.
-    async fn look(&mut self, reader: &Reader) -> Result<Vec<String>, ReadError> {
+    /// What is new, a page at a time, and whether the page was whole: there may be more.
+    async fn look(&mut self, reader: &Reader) -> Result<(Vec<String>, bool), ReadError> {
         let mut lines = Vec::new();
         for id in self.open.keys().copied().collect::<Vec<_>>() {
             match reader.show(id).await? {
@@ -62,18 +69,18 @@ impl Tail {
                 None => _ = self.open.remove(&id),
             }
         }
-        loop {
-            let page = reader.events(self.after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(lines) };
+        let page = reader.events(self.after, PAGE).await?;
+        if let Some(last) = page.last() {
             self.after = Some(last.event.id);
-            for shown in &page {
-                if shown.deliveries.is_empty() {
-                    lines.push(line(shown, "-", "unrouted", "-"));
-                } else {
-                    lines.extend(self.tell(shown));
-                }
+        }
+        for shown in &page {
+            if shown.deliveries.is_empty() {
+                lines.push(line(shown, "-", "unrouted", "-"));
+            } else {
+                lines.extend(self.tell(shown));
             }
         }
+        Ok((lines, page.len() >= PAGE))
     }
 
     /// The attempts that were not told yet.

@@ -40,7 +40,8 @@ pub(super) fn load(file: &Path, config: Option<&Config>, out: Out) -> Result<Plu
     if let Some(config) = config {
         kit = kit.stack(config.host.stack);
         let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        let name = stem.parse().ok();
+        // As the kit has it.
+        let name = stem.replace('_', "-").parse().ok();
         let own = name.as_ref().and_then(|name| config.plugins.get(name));
         kit = kit.grant(own.map(|own| own.grant.clone()).unwrap_or_default());
     }
