@@ -2,7 +2,7 @@
 //!
 //! Each source is the truth for its own places. Shopify tells levels; a warehouse counts now and then, and tells
 //! moves in between. A level is a function of the set of what was told, so duplicates, disorder and retries
-//! can't change it: see [`Level`].
+//! can't change it: see the module `level`.
 
 mod level;
 mod sources;
