@@ -12,7 +12,7 @@ use std::{
 
 use hookweir::{
     chance::Chance,
-    config::{Config, Surroundings},
+    config::{Seen, Surroundings},
     egress::Names,
     gateway::{Ended, Gateway, Surrounds},
     tasks::Stopper,
@@ -70,8 +70,8 @@ impl Scene {
             "API_KEY" => Some(KEY.to_owned()),
             _ => Some(SECRET.to_owned()),
         };
-        let config =
-            Config::load(&house.config(), &Surroundings { env: &env, ..Surroundings::real() });
+        let (config, seen) =
+            Seen::load(&house.config(), &Surroundings { env: &env, ..Surroundings::real() });
         let (at_api, at_inner) = (api.address, inner.address);
         let names = Names::asked(move |name| match name {
             "api.test" => vec![at_api],
@@ -79,13 +79,8 @@ impl Scene {
             "metadata.test" => vec![SocketAddr::from(([169, 254, 169, 254], 80))],
             other => more(other).into_iter().collect(),
         });
-        let surrounds = Surrounds {
-            config_path: house.config(),
-            clock: Clock::system(),
-            chance: Chance::system(),
-            names,
-            vfs: None,
-        };
+        let surrounds =
+            Surrounds { seen, clock: Clock::system(), chance: Chance::system(), names, vfs: None };
         let gateway = Gateway::build(config.unwrap(), surrounds).await.unwrap();
         let (stopper, stop) = Stopper::new();
         let gateway = tokio::spawn(gateway.run(stop));

@@ -12,7 +12,7 @@ use std::{
 use hookweir_event::{Digest, PluginName};
 use hookweir_host::{ModuleLimits, Version};
 
-use super::{Made, Moment, Refused, Shelf};
+use super::{Made, Moment, News, Refused, Shelf};
 use crate::{
     config::Config,
     reload::scan::{self, FileKey, Found},
@@ -320,7 +320,7 @@ impl Shelf {
         }
         self.items.remove(name);
         self.versions.retire(name, moment.timestamp()).await;
-        tracing::info!(plugin = %name, "plugin was removed; deliveries it already has wait");
+        self.news.push(News::Removed(name.clone()));
         looked.changed = true;
     }
 }
