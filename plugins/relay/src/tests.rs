@@ -185,6 +185,7 @@ fn a_config_with_a_slip_does_not_go_live() {
     for (key, value, why) in [
         ("disable_after", json!("soon"), "such as"),
         ("disable_after", json!("0d"), "such as"),
+        ("disable_after", json!("36501d"), "such as"),
         ("disable_after", json!("99999999999999999d"), "such as"),
         ("endpoints_max", json!(0), "1 to 300"),
         ("endpoints_max", json!(301), "1 to 300"),

@@ -83,9 +83,53 @@ fn an_endpoint_that_asks_for_time_gets_it() {
     let host = host.now_ms(START + 60_000);
     let busy = again(&host, &left[0], 2).unwrap_err();
     assert_eq!((busy.retry_after(), posts(&host).len()), (Some(Duration::from_secs(60)), 2));
-    // The gateway waits no longer than its operator allows, and then it is tried.
-    let host = host.now_ms(START + 61_000);
+    let host = host.now_ms(START + 120_000);
     assert!(again(&host, &left[0], 3).unwrap().is_empty());
+}
+
+#[test]
+fn it_waits_no_longer_than_the_operator_lets_it() {
+    let busy = Canned::new(503).header("retry-after", "86400");
+    let host = host().http(POST, busy).http(POST, Canned::new(200));
+    register(&host, URL, &["*"]);
+    let left = first(&host, "evt");
+    assert!(again(&host, &left[0], 1).unwrap_err().retry_after().is_some());
+    // `retry_after_max` was shorter: the gateway has waited for as long as it may.
+    let host = host.now_ms(START + HOUR);
+    assert!(again(&host, &left[0], 2).unwrap().is_empty());
+    assert_eq!(posts(&host).len(), 2);
+}
+
+#[test]
+fn an_endpoint_shows_the_last_that_was_noted_and_the_first_of_a_row_of_failures() {
+    let answers = [500, 503, 200, 429, 404];
+    let host =
+        answers.into_iter().fold(host(), |host, status| host.http(POST, Canned::new(status)));
+    let (id, _) = register(&host, URL, &["*"]);
+    let mut seen = Vec::new();
+    let host = (0..5).fold(host, |host, hour| {
+        let host = host.now_ms(START + hour * HOUR);
+        first(&host, &format!("evt-{hour}"));
+        let shown = shown(&host, &id);
+        seen.push(["last_status", "last_error", "failing_since"].map(|name| shown[name].clone()));
+        host
+    });
+    let since = |hour: &str| json!(format!("2026-01-01T{hour}:00:00Z"));
+    let failed =
+        |status, hour| [json!(status), json!(format!("answered with {status}")), since(hour)];
+    let expected = [
+        failed(500, "00"),
+        failed(503, "00"),
+        [json!(200), Value::Null, Value::Null],
+        failed(429, "03"),
+        failed(404, "03"),
+    ];
+    assert_eq!(seen, expected);
+    // At another URL nothing has failed yet.
+    let host = reachable(host, "https://other.example.com/");
+    let moved = json!({ "url": "https://other.example.com/" });
+    let (status, moved) = ask(&host, "PATCH", &format!("/endpoints/{id}"), &moved);
+    assert_eq!((status, &moved["failing_since"]), (200, &Value::Null));
 }
 
 #[test]
