@@ -199,6 +199,7 @@ impl Reload {
                 if looked.changed {
                     self.publish();
                 }
+                self.shelf.tell();
                 looked.pending
             }
             Err(error) => {

@@ -65,8 +65,8 @@ pub(super) struct Shelf {
     items: BTreeMap<PluginName, Item>,
     misnamed: BTreeSet<PathBuf>,
     generations: u64,
-    /// What the next swap brings, in the order it happened.
-    news: Vec<News>,
+    /// What the next swap brings, in the order it happened; nothing before the first.
+    news: Option<Vec<News>>,
 }
 
 /// When something happens, by the clock that never jumps and by the one on the wall.
@@ -112,7 +112,7 @@ impl Refused {
 impl Shelf {
     pub(super) fn new(host: Host, versions: Versions, health: Arc<Health>) -> Self {
         let (items, misnamed) = (BTreeMap::new(), BTreeSet::new());
-        Self { host, versions, health, items, misnamed, generations: 0, news: Vec::new() }
+        Self { host, versions, health, items, misnamed, generations: 0, news: None }
     }
 
     /// The plugins as they go on the board. Names that only the config knows are among them: their
@@ -205,7 +205,7 @@ impl Shelf {
     /// A version serves from now on: on the board with the next swap. What the record says of it was said
     /// before.
     fn go_live(&mut self, name: &PluginName, (version, subscribe): Made, moment: Moment) {
-        self.news.push(News::Live {
+        self.say(News::Live {
             plugin: name.clone(),
             version: version.digest(),
             before: self.live(name),

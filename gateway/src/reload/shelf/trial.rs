@@ -156,7 +156,7 @@ impl Shelf {
                 return true;
             }
         };
-        self.news.push(News::RolledBack {
+        self.say(News::RolledBack {
             plugin: name.clone(),
             version,
             restored: before,

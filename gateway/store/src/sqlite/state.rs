@@ -1,6 +1,6 @@
 //! A plugin's state: checked and changed in the transaction that settles the attempt, or by itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hookweir_event::{Basis, Change, Lasts, PluginName, StateChange};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -29,6 +29,11 @@ impl Batch<'_> {
         plugin: i64,
         changes: &[StateChange],
     ) -> Result<Option<Vec<Found>>, Fault> {
+        debug_assert!(
+            changes.iter().map(|change| &change.key).collect::<BTreeSet<_>>().len()
+                == changes.len(),
+            "each key once"
+        );
         let mut all = Vec::with_capacity(changes.len());
         for change in changes {
             let found = Found::of(self.connection, plugin, &change.key)?;

@@ -11,7 +11,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, OpenFlags};
@@ -20,8 +20,9 @@ use tokio::sync::oneshot;
 use super::{anchor::Anchor, schema};
 use crate::{ReadError, SqliteFile};
 
-/// The most queries that share a snapshot: while it is read the log can't start anew.
-const SHARED_MAX: usize = 64;
+/// How long a snapshot is shared, beyond the query that is being answered: while it is read the log can't
+/// start anew.
+const SHARED_FOR: Duration = Duration::from_millis(5);
 
 /// A connection to look through. Clones share it.
 #[derive(Debug, Clone)]
@@ -74,14 +75,17 @@ impl Window {
         Self::beside(self.file.clone(), self.anchor.clone())
     }
 
-    /// Runs a query in one snapshot, taken after it was asked, on a thread that may block. It runs to its
-    /// end, whether or not anyone waits still.
+    /// Runs a query in one snapshot, taken after it was asked, on a thread that may block. Once begun it runs
+    /// to its end, whether or not anyone waits still; if nobody does before that, it is left out.
     pub(crate) async fn look<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, ReadError> {
         let (answer, answered) = oneshot::channel::<Caught<Result<T, ReadError>>>();
         let ask = move |snapshot: Result<&Connection, ReadError>| {
+            if answer.is_closed() {
+                return;
+            }
             let look = || Ok(query(snapshot?)?);
             // Who asked may have gone.
             let _ = answer.send(catch_unwind(AssertUnwindSafe(look)));
@@ -111,12 +115,11 @@ impl Desk {
             .then(|| Duty { desk: self.clone(), done: false })
     }
 
-    /// What is asked, up to what shares a snapshot; with nothing the duty ends.
+    /// What is asked by now; with nothing the duty ends.
     fn next(&self) -> Vec<Query> {
         let mut asked = lock(&self.asked);
-        let some = asked.queries.len().min(SHARED_MAX);
-        asked.on_duty = some > 0;
-        asked.queries.drain(..some).collect()
+        asked.on_duty = !asked.queries.is_empty();
+        std::mem::take(&mut asked.queries)
     }
 }
 
@@ -124,22 +127,35 @@ impl Duty {
     fn answer(mut self, file: &SqliteFile) {
         let mut connection = lock(&self.desk.connection);
         loop {
-            let queries = self.desk.next();
-            if queries.is_empty() {
+            let mut queries = self.desk.next().into_iter();
+            if queries.len() == 0 {
                 break;
             }
-            let snapshot = match &mut *connection {
-                Some(connection) => connection.transaction().map_err(ReadError::from),
-                empty => connect(file).and_then(|new| Ok(empty.insert(new).transaction()?)),
-            };
-            match snapshot {
-                Ok(snapshot) => queries.into_iter().for_each(|query| query(Ok(&snapshot))),
-                Err(error) => queries.into_iter().for_each(|query| query(Err(error.clone()))),
+            while queries.len() > 0 {
+                let snapshot = match &mut *connection {
+                    Some(connection) => connection.transaction().map_err(ReadError::from),
+                    empty => connect(file).and_then(|new| Ok(empty.insert(new).transaction()?)),
+                };
+                match snapshot {
+                    Ok(snapshot) => share(&snapshot, &mut queries),
+                    Err(error) => queries.by_ref().for_each(|query| query(Err(error.clone()))),
+                }
             }
         }
         drop(connection);
         // Whoever asks from here on takes up a duty of their own.
         self.done = true;
+    }
+}
+
+/// Answers from one snapshot, as long as it may be shared: one query at least.
+fn share(snapshot: &Connection, queries: &mut impl Iterator<Item = Query>) {
+    let begun = Instant::now();
+    for query in queries {
+        query(Ok(snapshot));
+        if begun.elapsed() > SHARED_FOR {
+            return;
+        }
     }
 }
 
@@ -198,7 +214,10 @@ impl From<rusqlite::Error> for ReadError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    };
 
     use super::*;
 
@@ -243,7 +262,7 @@ mod tests {
                 window.look(thread).await.unwrap()
             })
         };
-        let asked: Vec<_> = (0..3 * SHARED_MAX).map(ask).collect();
+        let asked: Vec<_> = (0..200).map(ask).collect();
         while lock(&window.desk.asked).queries.len() < asked.len() {
             tokio::task::yield_now().await;
         }
@@ -273,6 +292,51 @@ mod tests {
         held.await.unwrap();
         assert!(bad.await.unwrap_err().is_panic());
         assert_eq!(good.await.unwrap().unwrap(), 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_asks_sees_what_was_written_before_though_the_thread_was_on_duty_already() {
+        let (folder, window) = window();
+        assert_eq!(window.look(count).await.unwrap(), 0);
+        let (go, held) = held(&window).await;
+        let writer = Connection::open(folder.path().join("a.db")).unwrap();
+        writer.execute_batch("UPDATE totals SET events = 7").unwrap();
+        let asking = window.clone();
+        let asked = tokio::spawn(async move { asking.look(count).await });
+        while lock(&window.desk.asked).queries.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        go.send(()).unwrap();
+        held.await.unwrap();
+        assert_eq!(asked.await.unwrap().unwrap(), 7);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_nobody_waits_for_is_not_looked_for() {
+        let (_folder, window) = window();
+        let (go, held) = held(&window).await;
+        let looked = Arc::new(AtomicBool::new(false));
+        let looking = looked.clone();
+        let look = move |_: &Connection| {
+            looking.store(true, Ordering::SeqCst);
+            Ok(())
+        };
+        let mut gone = Box::pin(window.look(look));
+        tokio::select! {
+            biased;
+            answer = &mut gone => panic!("nobody can have answered: {answer:?}"),
+            () = std::future::ready(()) => {}
+        }
+        drop(gone);
+        let asking = window.clone();
+        let asked = tokio::spawn(async move { asking.look(count).await });
+        while lock(&window.desk.asked).queries.len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        go.send(()).unwrap();
+        held.await.unwrap();
+        assert_eq!(asked.await.unwrap().unwrap(), 0);
+        assert!(!looked.load(Ordering::SeqCst));
     }
 
     #[tokio::test]
