@@ -115,11 +115,9 @@ pub(crate) fn respond(request: &Request) -> Result<Response, Failure> {
 
 fn list() -> Answer {
     let mut shown = Vec::new();
-    for id in endpoint::ids()? {
-        if let Some(endpoint) = Endpoint::load(&id)? {
-            let health = Health::load(&id)?;
-            shown.push(serde_json::to_value(endpoint.shown(&id, &health)).map_err(Failure::from)?);
-        }
+    for (id, endpoint) in endpoint::all()? {
+        let health = Health::load(&id)?;
+        shown.push(serde_json::to_value(endpoint.shown(&id, &health)).map_err(Failure::from)?);
     }
     Ok(Response::json(&shown)?)
 }

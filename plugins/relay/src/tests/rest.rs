@@ -140,3 +140,16 @@ fn other_places_and_methods_are_said() {
         assert_eq!((answer.status_code(), allowed), (405, methods.as_bytes()));
     }
 }
+
+#[test]
+fn an_entry_that_is_none_is_left_out() {
+    let host = host().state("endpoint:ep_00000000000000a1", "{");
+    let (id, _) = register(&host, URL, &["*"]);
+    assert_eq!(published(&host, "evt", "order.paid").len(), 1);
+    let (status, listed) = ask(&host, "GET", "/endpoints", &NOTHING);
+    assert_eq!((status, &listed[0]["id"], &listed[1]), (200, &json!(id), &Value::Null));
+    let logs = host.logs();
+    let line = logs.iter().find(|line| line.message.starts_with("left out")).unwrap();
+    assert_eq!(line.fields[0].1, "ep_00000000000000a1");
+    assert_eq!(ask(&host, "DELETE", "/endpoints/ep_00000000000000a1", &NOTHING).0, 204);
+}
