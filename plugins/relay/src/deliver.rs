@@ -25,7 +25,7 @@ const BLIP_MAX: Duration = Duration::from_secs(3_600);
 /// Characters of a failure that are kept.
 const WHY_MAX: usize = 200;
 /// What an endpoint's owner is told. Where a name leads to, and what is granted, is the operator's to know.
-const DENIED: &str = "the gateway may not send to this URL; its operator can allow it";
+pub(crate) const DENIED: &str = "the gateway may not send to this URL; its operator can allow it";
 
 /// What became of one request.
 enum Answer {

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::{health::Health, now, secret::Secrets};
 
 const PREFIX: &str = "endpoint:";
+/// Bytes of what an endpoint's owner says of it, as JSON.
+pub(crate) const OWNED_MAX: usize = 6 << 10;
+/// Bytes of one in the state. Its secrets, those that it replaced, and why it is disabled take less than 2 KiB.
+pub(crate) const ENTRY_MAX: usize = OWNED_MAX + (2 << 10);
 /// How many there are. A listing is of its moment; by this entry two that register at the same time
 /// come one after the other.
 const COUNT: &str = "endpoints";

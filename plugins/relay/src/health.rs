@@ -15,6 +15,9 @@ use crate::{failed, now};
 /// and the others need not run again.
 const NEWS: SignedDuration = SignedDuration::from_secs(1);
 
+/// Bytes of the two entries of one endpoint, with their keys.
+pub(crate) const ENTRIES_MAX: usize = 2 << 10;
+
 /// The two entries of one endpoint that are read.
 pub(crate) struct Health {
     id: String,

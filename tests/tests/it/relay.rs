@@ -339,16 +339,15 @@ async fn where_the_operator_does_not_let_it_nothing_is_registered_or_sent() {
     let house = house(&[origin(&world), origin(&inner)], "");
     let gateway = house.start().await;
     let client = Client::of(&house);
-    for (url, why) in [
-        (format!("{}/in", origin(&inner)), "add it to http_addresses"),
-        ("http://169.254.169.254/latest".to_owned(), "http://169.254.169.254 is not granted"),
-        ("https://other.example.com/in".to_owned(), "add it to http in [plugins.relay]"),
+    for url in [
+        format!("{}/in", origin(&inner)),
+        "http://169.254.169.254/latest".to_owned(),
+        "https://other.example.com/in".to_owned(),
     ] {
         let wanted = json!({ "url": url, "types": ["*"] });
         let (status, refused) = client.ask(Method::POST, "", &wanted).await;
-        let said = refused["error"].as_str().unwrap();
-        assert!(status == 422 && said.starts_with("the gateway may not send"), "{url}: {said}");
-        assert!(said.contains(why), "{url}: {said}");
+        // Whether it is the grant or an address within is the operator's to know.
+        assert_eq!((status, &refused["error"]), (422, &json!(DENIED)), "{url}");
     }
     // What was granted once is held against the grant each time.
     let (id, _) = client.register(format!("{}/in", origin(&world)), &["*"]).await;
