@@ -323,6 +323,7 @@ fn a_failure_that_is_noted_late_is_no_news() {
     noted(&host, late);
     let well = shown(&host, &id);
     assert_eq!((&well["last_status"], &well["failing_since"]), (&json!(200), &Value::Null));
+    assert_eq!(host.stored(&format!("failed:{id}")), None, "no row begins in what is past");
 }
 
 #[test]
