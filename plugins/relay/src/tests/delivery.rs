@@ -313,6 +313,19 @@ fn a_quiet_endpoint_is_not_disabled_by_a_blip() {
 }
 
 #[test]
+fn of_many_failures_at_once_the_first_is_noted() {
+    let host = host().http(POST, Canned::new(500)).http(POST, Canned::new(503)).http(POST, down());
+    let (id, _) = register(&host, URL, &["*"]);
+    let host = [(0, 500), (1000, 500), (1001, 500)].into_iter().fold(host, |host, (ms, status)| {
+        let host = host.now_ms(START + ms);
+        first(&host, &format!("evt-{ms}"));
+        assert_eq!(shown(&host, &id)["last_status"], status, "after {ms} ms");
+        host
+    });
+    assert_eq!(shown(&host, &id)["last_at"], "2026-01-01T00:00:01.001Z");
+}
+
+#[test]
 fn a_failure_that_is_noted_late_is_no_news() {
     let host = host().http(POST, down()).http(POST, Canned::new(200));
     let (id, _) = register(&host, URL, &["*"]);
