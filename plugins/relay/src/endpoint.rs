@@ -4,9 +4,13 @@ use hookweir_sdk::prelude::*;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{health::Health, secret::Secrets};
+use crate::{health::Health, now, secret::Secrets};
 
 const PREFIX: &str = "endpoint:";
+/// Bytes of what an endpoint's owner says of it, as JSON.
+pub(crate) const OWNED_MAX: usize = 6 << 10;
+/// Bytes of one in the state. Its secrets, those that it replaced, and why it is disabled take less than 2 KiB.
+pub(crate) const ENTRY_MAX: usize = OWNED_MAX + (2 << 10);
 /// How many there are. A listing is of its moment; by this entry two that register at the same time
 /// come one after the other.
 const COUNT: &str = "endpoints";
@@ -22,6 +26,14 @@ pub(crate) struct Endpoint {
     pub(crate) secrets: Secrets,
     /// Nothing is sent to it while there is a reason.
     pub(crate) disabled: Option<Disabled>,
+}
+
+/// What other plugins can be told: `plugin.relay/endpoint.disabled`.
+#[derive(Serialize)]
+struct Told<'a> {
+    id: &'a str,
+    url: &'a str,
+    because: &'a str,
 }
 
 /// Since when nothing is sent, and why.
@@ -55,6 +67,16 @@ impl Endpoint {
         Ok(Some(id))
     }
 
+    /// Sends it nothing more, and says so.
+    pub(crate) fn disable(mut self, id: &str, because: String) -> Result<Output, Failure> {
+        log::warn!(endpoint = id, "disabled: {because}");
+        let told =
+            Output::json("endpoint.disabled", &Told { id, url: &self.url, because: &because })?;
+        self.disabled = Some(Disabled { at: now()?, because });
+        self.save(id)?;
+        Ok(told)
+    }
+
     /// Whether events of this type go to it.
     pub(crate) fn wants(&self, event_type: &str) -> bool {
         self.disabled.is_none() && self.types.iter().any(|pattern| matches(pattern, event_type))
@@ -71,10 +93,20 @@ pub(crate) fn remove(id: &str) -> Result<bool, Failure> {
     Ok(was_there)
 }
 
-/// The ids of all, in the order of their text.
-pub(crate) fn ids() -> Result<Vec<String>, Failure> {
-    let keys = state::keys(PREFIX, None, usize::MAX)?;
-    Ok(keys.into_iter().map(|key| key[PREFIX.len()..].to_owned()).collect())
+/// All, with their ids. One that can't be read is left out: the others must not wait for it.
+pub(crate) fn all() -> Result<Vec<(String, Endpoint)>, Failure> {
+    let mut all = Vec::new();
+    for key in state::keys(PREFIX, None, usize::MAX)? {
+        let id = key[PREFIX.len()..].to_owned();
+        // A listing is of its moment: one may have gone since.
+        let Some(entry) = state::get(&key)? else { continue };
+        match serde_json::from_slice(&entry) {
+            Ok(endpoint) => all.push((id, endpoint)),
+            // What is wrong would quote it, with its secrets.
+            Err(_) => log::error!(endpoint = id, "left out: its entry in the state is none"),
+        }
+    }
+    Ok(all)
 }
 
 fn is_id(text: &str) -> bool {

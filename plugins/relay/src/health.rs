@@ -1,16 +1,26 @@
 //! How deliveries to an endpoint go: when one was taken last, and since when they fail.
 //!
 //! Kept apart from the endpoint, and what was taken apart from what failed: a delivery that was taken writes
-//! without reading, so that it is never run again, and sent again, for what another one noted meanwhile.
+//! without reading, so that it is never run again, and sent again, for what another one noted meanwhile. For the
+//! same reason the first failure of a row has a key with its time in it: a listing tells that to an attempt
+//! that has sent, and no attempt is run again for what it listed.
 
 use hookweir_sdk::prelude::*;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::now;
+use crate::{failed, now};
 
-/// The two entries of one endpoint.
+/// Within this time of the last failure that was noted another one says nothing new. Of many at once one writes,
+/// and the others need not run again.
+const NEWS: SignedDuration = SignedDuration::from_secs(1);
+
+/// Bytes of the two entries of one endpoint, with their keys.
+pub(crate) const ENTRIES_MAX: usize = 2 << 10;
+
+/// The two entries of one endpoint that are read.
 pub(crate) struct Health {
+    id: String,
     taken: Option<Taken>,
     failed: Option<Failed>,
 }
@@ -25,7 +35,8 @@ struct Taken {
 /// The last failure that was noted, and the first of its row.
 #[derive(Serialize, Deserialize)]
 struct Failed {
-    since: Timestamp,
+    /// None: the gateway did not send what failed, and nothing else has failed.
+    since: Option<Timestamp>,
     at: Timestamp,
     /// None: there was no answer.
     status: Option<u16>,
@@ -41,7 +52,8 @@ pub(crate) struct Last<'a> {
 
 impl Health {
     pub(crate) fn load(id: &str) -> Result<Self, Failure> {
-        Ok(Self { taken: state::json(&taken(id))?, failed: state::json(&failed(id))? })
+        let (taken, failed) = (state::json(&taken(id))?, state::json(&failed(id))?);
+        Ok(Self { id: id.to_owned(), taken, failed })
     }
 
     /// Notes that a delivery was taken.
@@ -49,22 +61,40 @@ impl Health {
         state::set_json(&taken(id), &Taken { at: now()?, status })
     }
 
-    /// Notes that one failed. Lasts only if the attempt ends well.
-    pub(crate) fn note_failed(
-        &self,
-        id: &str,
-        status: Option<u16>,
-        error: &str,
-    ) -> Result<(), Failure> {
-        let at = now()?;
-        let since = self.failing_since().unwrap_or(at);
-        state::set_json(&failed(id), &Failed { since, at, status, error: error.to_owned() })
+    /// Notes that one failed, and answers since when all do.
+    pub(crate) fn note_failed(&self, noted: &failed::Failed) -> Result<Option<Timestamp>, Failure> {
+        let before = self.failing_since();
+        if before.is_none() {
+            self.end_row()?;
+        }
+        let is_older = self.taken.as_ref().is_some_and(|taken| taken.at >= noted.at);
+        let is_news = self.failed.as_ref().is_none_or(|last| noted.at > last.at + NEWS);
+        let since = before.or((!noted.denied).then_some(noted.at));
+        if is_older || (since == before && !is_news) {
+            return Ok(before);
+        }
+        if let Some(since) = since.filter(|_| before.is_none()) {
+            state::set(&failing(&self.id, since), "")?;
+        }
+        let failures =
+            Failed { since, at: noted.at, status: noted.status, error: noted.why.clone() };
+        state::set_json(&failed(&self.id), &failures)?;
+        Ok(since)
     }
 
     /// Since when all that was noted are failures; None if the last was taken.
     pub(crate) fn failing_since(&self) -> Option<Timestamp> {
-        let since = self.failed.as_ref()?.since;
+        let since = self.failed.as_ref()?.since?;
         self.taken.as_ref().is_none_or(|taken| taken.at < since).then_some(since)
+    }
+
+    /// When the last row of failures that was noted began, if no fresh start was made since. A delivery may
+    /// have been taken meanwhile.
+    pub(crate) fn listed_since(id: &str) -> Result<Option<Timestamp>, Failure> {
+        let prefix = format!("failing:{id}:");
+        let keys = state::keys(&prefix, None, 1)?;
+        let since = keys.first().and_then(|key| key[prefix.len()..].parse().ok());
+        since.map(Timestamp::from_millisecond).transpose().or_retry()
     }
 
     pub(crate) fn last(&self) -> Option<Last<'_>> {
@@ -83,12 +113,20 @@ impl Health {
 
     /// A fresh start: what failed is not held against the endpoint any more.
     pub(crate) fn forgive(id: &str) -> Result<(), Failure> {
+        Self::load(id)?.end_row()?;
         state::delete(&failed(id)).map(drop)
     }
 
     pub(crate) fn forget(id: &str) -> Result<(), Failure> {
-        state::delete(&taken(id))?;
-        Self::forgive(id)
+        Self::forgive(id)?;
+        state::delete(&taken(id)).map(drop)
+    }
+
+    fn end_row(&self) -> Result<(), Failure> {
+        match self.failed.as_ref().and_then(|failed| failed.since) {
+            Some(since) => state::delete(&failing(&self.id, since)).map(drop),
+            None => Ok(()),
+        }
     }
 }
 
@@ -98,4 +136,8 @@ fn taken(id: &str) -> String {
 
 fn failed(id: &str) -> String {
     format!("failed:{id}")
+}
+
+fn failing(id: &str, since: Timestamp) -> String {
+    format!("failing:{id}:{}", since.as_millisecond())
 }

@@ -6,6 +6,7 @@
 
 mod deliver;
 mod endpoint;
+mod failed;
 mod health;
 mod payload;
 mod publish;
@@ -26,6 +27,7 @@ const OWN: &str = "plugin.relay";
 fn handle(event: Event) -> Result<Outputs, Failure> {
     match (event.source(), event.event_type()) {
         (OWN, sending::DELIVER | sending::RETRY) => deliver::deliver(&event),
+        (OWN, failed::FAILED) => failed::note(&event),
         _ => publish::publish(&event),
     }
 }

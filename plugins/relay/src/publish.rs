@@ -1,4 +1,5 @@
-//! Fans out what is published: nothing is sent here, so that no endpoint waits for another.
+//! Fans out what is published: nothing is sent here, so that what becomes of one endpoint
+//! is nothing to the others. They share the places of the plugin, and each request takes one.
 
 use hookweir_sdk::prelude::*;
 
@@ -10,13 +11,9 @@ use crate::{
 
 /// An output for each endpoint that wants events of this type.
 pub(crate) fn publish(event: &Event) -> Result<Outputs, Failure> {
-    let mut to = Vec::new();
-    for id in endpoint::ids()? {
-        // A listing is of its moment: one may have gone since.
-        if Endpoint::load(&id)?.is_some_and(|endpoint| endpoint.wants(event.event_type())) {
-            to.push(id);
-        }
-    }
+    let wants =
+        |(id, endpoint): (String, Endpoint)| endpoint.wants(event.event_type()).then_some(id);
+    let to: Vec<_> = endpoint::all()?.into_iter().filter_map(wants).collect();
     if to.is_empty() {
         return Ok(outputs![]);
     }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use hookweir_sdk::prelude::*;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
 use crate::{
+    deliver::DENIED,
     endpoint::{self, Disabled, Endpoint},
     health::Health,
     now,
@@ -18,8 +19,10 @@ const URL_MAX: usize = 2048;
 const TYPES_MAX: usize = 100;
 const TYPE_MAX: usize = 256;
 const DESCRIPTION_MAX: usize = 1000;
+const OVERLAP_MAX: u32 = 86_400;
 /// How long a registration waits to hear whether an endpoint may be reached.
-const PROBE: Duration = Duration::from_secs(2);
+/// Of calls that are run again, because another one has registered meanwhile, only one runs at a time.
+const PROBE: Duration = Duration::from_millis(500);
 
 /// Why a request is not done. Nothing has been written by then.
 enum Refusal {
@@ -51,8 +54,36 @@ struct Registration {
 struct Change {
     url: Option<String>,
     types: Option<Vec<String>>,
-    description: Option<String>,
+    #[serde(default)]
+    description: Description,
     state: Option<State>,
+}
+
+/// `null` is another one than what is left out.
+#[derive(Default)]
+enum Description {
+    #[default]
+    Stays,
+    Is(Option<String>),
+}
+
+impl<'de> Deserialize<'de> for Description {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Option::deserialize(from).map(Self::Is)
+    }
+}
+
+/// How a secret is replaced. All of it may be left out.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rotation {
+    /// For so many seconds those before it sign too; 0 if one of them is known to others.
+    #[serde(default = "overlap_max")]
+    overlap_s: u32,
+}
+
+fn overlap_max() -> u32 {
+    OVERLAP_MAX
 }
 
 #[derive(Serialize, Deserialize)]
@@ -100,7 +131,7 @@ pub(crate) fn respond(request: &Request) -> Result<Response, Failure> {
         ("GET" | "HEAD", ["endpoints", id]) => show(id),
         ("PATCH", ["endpoints", id]) => change(id, request),
         ("DELETE", ["endpoints", id]) => remove(id),
-        ("POST", ["endpoints", id, "rotate"]) => rotate(id),
+        ("POST", ["endpoints", id, "rotate"]) => rotate(id, request),
         (_, ["endpoints"]) => return not_allowed("GET, HEAD, POST"),
         (_, ["endpoints", _]) => return not_allowed("GET, HEAD, PATCH, DELETE"),
         (_, ["endpoints", _, "rotate"]) => return not_allowed("POST"),
@@ -115,18 +146,15 @@ pub(crate) fn respond(request: &Request) -> Result<Response, Failure> {
 
 fn list() -> Answer {
     let mut shown = Vec::new();
-    for id in endpoint::ids()? {
-        if let Some(endpoint) = Endpoint::load(&id)? {
-            let health = Health::load(&id)?;
-            shown.push(serde_json::to_value(endpoint.shown(&id, &health)).map_err(Failure::from)?);
-        }
+    for (id, endpoint) in endpoint::all()? {
+        let health = Health::load(&id)?;
+        shown.push(serde_json::to_value(endpoint.shown(&id, &health)).map_err(Failure::from)?);
     }
     Ok(Response::json(&shown)?)
 }
 
 fn register(request: &Request) -> Answer {
     let Registration { url, types, description } = read(request)?;
-    check(Some(&url), Some(&types), description.as_deref())?;
     let endpoint = Endpoint {
         url,
         types,
@@ -135,6 +163,8 @@ fn register(request: &Request) -> Answer {
         secrets: Secrets::new(),
         disabled: None,
     };
+    check(&endpoint)?;
+    check_reach(&endpoint.url)?;
     let most = Settings::load()?.endpoints_max;
     let id = endpoint.add(most)?.ok_or_else(|| {
         told(409, format!("there are {most} endpoints, and the operator allows no more"))
@@ -154,11 +184,17 @@ fn show(id: &str) -> Answer {
 fn change(id: &str, request: &Request) -> Answer {
     let mut endpoint = find(id)?;
     let Change { url, types, description, state } = read(request)?;
-    check(url.as_deref(), types.as_deref(), description.as_deref())?;
-    let is_fresh = url.is_some() || matches!(state, Some(State::Enabled));
+    let is_moved = url.is_some();
+    let is_fresh = is_moved || matches!(state, Some(State::Enabled));
     endpoint.url = url.unwrap_or(endpoint.url);
     endpoint.types = types.unwrap_or(endpoint.types);
-    endpoint.description = description.or(endpoint.description);
+    if let Description::Is(description) = description {
+        endpoint.description = description;
+    }
+    check(&endpoint)?;
+    if is_moved {
+        check_reach(&endpoint.url)?;
+    }
     match state {
         Some(State::Enabled) => endpoint.disabled = None,
         Some(State::Disabled) if endpoint.disabled.is_none() => {
@@ -181,9 +217,17 @@ fn remove(id: &str) -> Answer {
     }
 }
 
-fn rotate(id: &str) -> Answer {
+fn rotate(id: &str, request: &Request) -> Answer {
     let mut endpoint = find(id)?;
-    let previous_until = endpoint.secrets.rotate(now()?)?.ok_or_else(|| {
+    let asked = match request.body() {
+        [] => None,
+        _ => read::<Option<Rotation>>(request)?,
+    };
+    let overlap = asked.map_or(OVERLAP_MAX, |rotation| rotation.overlap_s);
+    if overlap > OVERLAP_MAX {
+        return Err(told(422, format!("overlap_s is a number from 0 to {OVERLAP_MAX}")));
+    }
+    let previous_until = endpoint.secrets.rotate(now()?, overlap)?.ok_or_else(|| {
         told(409, "its secret was replaced too often in 24 hours; those before it still sign")
     })?;
     endpoint.save(id)?;
@@ -221,35 +265,34 @@ fn read<T: DeserializeOwned>(request: &Request) -> Result<T, Refusal> {
     request.json().map_err(|failure| told(400, failure.message()))
 }
 
-/// Whether what is given can be an endpoint's.
-fn check(
-    url: Option<&str>,
-    types: Option<&[String]>,
-    description: Option<&str>,
-) -> Result<(), Refusal> {
-    if let Some(types) = types {
-        let fits = |pattern: &String| {
-            let plain = |c: char| !c.is_whitespace() && !c.is_control();
-            (1..=TYPE_MAX).contains(&pattern.len()) && pattern.chars().all(plain)
-        };
-        if !(1..=TYPES_MAX).contains(&types.len()) || !types.iter().all(fits) {
-            let why = format!(
-                "types is a list of 1 to {TYPES_MAX} patterns such as \"order.*\", each of 1 to {TYPE_MAX} bytes without white space"
-            );
-            return Err(told(422, why));
-        }
+/// Whether it can be an endpoint as its owner wants it.
+fn check(endpoint: &Endpoint) -> Result<(), Refusal> {
+    let Endpoint { url, types, description, .. } = endpoint;
+    let fits = |pattern: &String| {
+        let plain = |c: char| !c.is_whitespace() && !c.is_control();
+        (1..=TYPE_MAX).contains(&pattern.len()) && pattern.chars().all(plain)
+    };
+    if !(1..=TYPES_MAX).contains(&types.len()) || !types.iter().all(fits) {
+        let why = format!(
+            "types is a list of 1 to {TYPES_MAX} patterns such as \"order.*\", each of 1 to {TYPE_MAX} bytes without white space"
+        );
+        return Err(told(422, why));
     }
-    if description.is_some_and(|text| text.len() > DESCRIPTION_MAX) {
+    if description.as_ref().is_some_and(|text| text.len() > DESCRIPTION_MAX) {
         return Err(told(422, format!("the description has more than {DESCRIPTION_MAX} bytes")));
     }
-    match url {
-        Some(url) => check_url(url),
-        None => Ok(()),
+    check_url(url)?;
+    let bytes = serde_json::to_vec(&(url, types, description)).map_err(Failure::from)?.len();
+    if bytes > endpoint::OWNED_MAX {
+        let most = endpoint::OWNED_MAX;
+        let why =
+            format!("url, types and description have {bytes} bytes as JSON, more than {most}");
+        return Err(told(422, why));
     }
+    Ok(())
 }
 
-/// Whether deliveries can go to this URL. What is granted, and which addresses a name leads to, only the gateway
-/// knows: it is asked by a request that changes nothing, whose answer does not matter.
+/// Whether it is a URL that deliveries can go to.
 fn check_url(url: &str) -> Result<(), Refusal> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     let authority = rest.and_then(|rest| rest.split(['/', '\\', '?', '#']).next());
@@ -261,16 +304,24 @@ fn check_url(url: &str) -> Result<(), Refusal> {
                 .to_owned()
         }
         Some(_) if url.contains('#') => "the URL has a fragment, which is never sent".to_owned(),
-        Some(_) => match http::Request::new("HEAD", url).timeout(PROBE).send() {
-            Err(error) if error.code() == "denied" => {
-                format!("the gateway may not send to this URL: {}", error.message())
-            }
-            Err(error) if error.code() == "invalid" => error.message().to_owned(),
-            // It may be down today.
-            _ => return Ok(()),
-        },
+        Some(_) => return Ok(()),
     };
     Err(told(422, why))
+}
+
+/// Whether the gateway may send there. What is granted, and which addresses a name leads to, only the gateway
+/// knows: it is asked by a request that changes nothing, whose answer does not matter. Its reasons are the
+/// operator's to know: they would tell a client which names lead to which addresses within.
+fn check_reach(url: &str) -> Result<(), Refusal> {
+    match http::Request::new("HEAD", url).timeout(PROBE).send() {
+        Err(error) if error.code() == "denied" => {
+            log::warn!("an endpoint is refused: {error}");
+            Err(told(422, DENIED))
+        }
+        Err(error) if error.code() == "invalid" => Err(told(422, error.message())),
+        // It may be down today.
+        _ => Ok(()),
+    }
 }
 
 fn told(status: u16, why: impl Into<String>) -> Refusal {

@@ -13,8 +13,6 @@ use sha2::Sha256;
 const PREFIX: &str = "whsec_";
 /// The specification asks for 24 to 64.
 const KEY_BYTES: u32 = 32;
-/// How long a secret still signs after it was replaced.
-const OVERLAP: SignedDuration = SignedDuration::from_hours(24);
 /// Replaced secrets that still sign. Each makes the header of every delivery longer.
 const REPLACED_MAX: usize = 4;
 
@@ -74,15 +72,25 @@ impl Secrets {
         Self { current: Secret::new(), replaced: Vec::new() }
     }
 
-    /// Makes a new secret, and says how long the one before it signs too. None if too many still do.
-    pub(crate) fn rotate(&mut self, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
+    /// Makes a new secret, and says how long those before it sign too: for so many seconds, at most.
+    /// None if too many still do.
+    pub(crate) fn rotate(
+        &mut self,
+        now: Timestamp,
+        overlap_s: u32,
+    ) -> Result<Option<Timestamp>, Failure> {
+        let until = now.checked_add(SignedDuration::from_secs(overlap_s.into())).or_retry()?;
+        for replaced in &mut self.replaced {
+            replaced.until = replaced.until.min(until);
+        }
         self.replaced.retain(|replaced| replaced.until > now);
         if self.replaced.len() >= REPLACED_MAX {
             return Ok(None);
         }
-        let until = now.checked_add(OVERLAP).or_retry()?;
         let secret = std::mem::replace(&mut self.current, Secret::new());
-        self.replaced.insert(0, Replaced { secret, until });
+        if until > now {
+            self.replaced.insert(0, Replaced { secret, until });
+        }
         Ok(Some(until))
     }
 

@@ -5,8 +5,12 @@ use std::time::Duration;
 use hookweir_sdk::prelude::*;
 use serde::Deserialize;
 
-/// Of each endpoint a listing reads three entries, and one call may read 1000.
+use crate::{endpoint::ENTRY_MAX, health::ENTRIES_MAX};
+
+/// Of each endpoint a listing reads three entries. One call may read 1000, and 4 MiB of them in all.
 const ENDPOINTS_MOST: u32 = 300;
+const _: () = assert!(ENDPOINTS_MOST * 3 <= 1000);
+const _: () = assert!(ENDPOINTS_MOST as usize * (ENTRY_MAX + ENTRIES_MAX) <= 4 << 20);
 /// A hundred years; the time of then can still be written.
 const DISABLE_AFTER_MOST: Duration = Duration::from_secs(100 * 365 * 86_400);
 

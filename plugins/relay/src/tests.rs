@@ -55,7 +55,16 @@ pub(crate) fn published(host: &Host, id: &str, event_type: &str) -> Vec<Output> 
 pub(crate) fn came_back(output: &Output, attempt: u32) -> Event {
     let event = Event::builder("plugin.relay", output.event_type()).body(output.body());
     let event = output.headers().fold(event, |event, (name, value)| event.header(name, value));
-    event.attempt(attempt).build()
+    event.received_at_ms(START).attempt(attempt).build()
+}
+
+/// What a run leaves, once what it says of failures is noted.
+pub(crate) fn noted(host: &Host, outputs: Outputs) -> Vec<Output> {
+    let note = |output: Output| match output.event_type() {
+        "relay.failed" => host.run(handle, came_back(&output, 1)).unwrap().into_iter().collect(),
+        _ => vec![output],
+    };
+    outputs.into_iter().flat_map(note).collect()
 }
 
 pub(crate) fn posts(host: &Host) -> Vec<Sent> {
@@ -83,11 +92,13 @@ fn the_samples_come_to_what_they_expect() {
     assert_eq!(header(&outputs[0], "relay-endpoint"), "ep_00000000000000a1");
     assert!(sample(include_str!("../samples/relay.deliver.json")).unwrap().is_empty());
     let down = sample(include_str!("../samples/relay.deliver.down.json")).unwrap();
-    assert_eq!(types(&down), ["relay.retry"]);
-    assert_eq!(header(&down[0], "relay-not-before-ms"), (START + 120_000).to_string());
+    assert_eq!(types(&down), ["relay.failed", "relay.retry"]);
+    assert_eq!(header(&down[1], "relay-not-before-ms"), (START + 120_000).to_string());
     let gone = sample(include_str!("../samples/relay.retry.gone.json")).unwrap();
-    assert_eq!(types(&gone), ["endpoint.disabled"]);
+    assert_eq!(types(&gone), ["endpoint.disabled", "relay.retry"]);
+    assert!(sample(include_str!("../samples/relay.failed.json")).unwrap().is_empty());
     for (text, why) in [
+        (include_str!("../samples/relay.retry.first.json"), "sends nothing yet"),
         (include_str!("../samples/relay.deliver.no-endpoint.json"), "no header `relay-endpoint`"),
         (include_str!("../samples/relay.retry.down.json"), "answered with 500"),
         (include_str!("../samples/relay.retry.disabled.json"), "is disabled: it answered 410 Gone"),

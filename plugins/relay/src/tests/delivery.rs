@@ -14,11 +14,16 @@ fn down() -> Canned {
 fn first(host: &Host, id: &str) -> Vec<Output> {
     let outputs = published(host, id, "order.paid");
     assert_eq!(outputs.len(), 1);
-    host.run(handle, came_back(&outputs[0], 1)).unwrap().into_iter().collect()
+    again(host, &outputs[0], 1).unwrap()
 }
 
 fn again(host: &Host, output: &Output, attempt: u32) -> Result<Vec<Output>, Failure> {
-    host.run(handle, came_back(output, attempt)).map(|outputs| outputs.into_iter().collect())
+    host.run(handle, came_back(output, attempt)).map(|outputs| noted(host, outputs))
+}
+
+fn keys(prefix: &str) -> Result<Outputs, Failure> {
+    let keys = state::keys(prefix, None, 10)?;
+    Ok(keys.into_iter().map(|key| Output::new(key, "")).collect())
 }
 
 #[test]
@@ -52,11 +57,11 @@ fn one_that_fails_is_tried_again_under_the_same_id_at_another_time() {
         let left = first(&host, "evt");
         assert_eq!(types(&left), ["relay.retry"]);
         let host = host.now_ms(START + HOUR);
-        let failure = again(&host, &left[0], 1).unwrap_err();
+        let failure = again(&host, &left[0], 2).unwrap_err();
         assert!(failure.is_retry() && failure.message().starts_with(&*format!("endpoint {id}: ")));
         assert_eq!(shown(&host, &id)["failing_since"], "2026-01-01T00:00:00Z");
         let host = host.now_ms(START + 2 * HOUR);
-        assert!(again(&host, &left[0], 2).unwrap().is_empty());
+        assert!(again(&host, &left[0], 3).unwrap().is_empty());
         let posts = posts(&host);
         let said =
             |name: &str| posts.iter().map(|sent| sent.header(name).unwrap()).collect::<Vec<_>>();
@@ -188,22 +193,29 @@ fn one_event_that_is_never_taken_disables_no_endpoint_that_takes_others() {
     let host = host.now_ms(START + HOUR - 1);
     assert!(first(&host, "good").is_empty());
     let host = host.now_ms(START + 10 * HOUR);
-    assert!(again(&host, &poison[0], 2).unwrap_err().is_retry());
-    assert_eq!(shown(&host, &id)["state"], "enabled");
-    // A new row of failures begins with the first of them.
-    first(&host, "other");
-    assert_eq!(shown(&host, &id)["failing_since"], "2026-01-01T10:00:00Z");
+    // By a listing it has failed since the start. Who looks finds that one was taken, and begins a new row.
+    assert_eq!(types(&again(&host, &poison[0], 2).unwrap()), ["relay.retry"]);
+    let failing = shown(&host, &id);
+    assert_eq!(failing["state"], "enabled");
+    assert_eq!(failing["failing_since"], "2026-01-01T10:00:00Z");
+    assert!(again(&host, &poison[0], 3).unwrap_err().is_retry(), "the listing is mended");
 }
 
 #[test]
 fn gone_is_gone_at_once() {
-    let host = host().http(POST, Canned::new(410));
+    let host = host().http(POST, Canned::new(410)).http(POST, Canned::new(200));
     let (id, _) = register(&host, URL, &["*"]);
-    assert_eq!(types(&first(&host, "evt")), ["endpoint.disabled"]);
+    let left = first(&host, "evt");
+    assert_eq!(types(&left), ["endpoint.disabled", "relay.retry"]);
     let off = shown(&host, &id);
     let because = json!("it answered 410 Gone");
     assert_eq!((&off["state"], &off["disabled_because"]), (&json!("disabled"), &because));
     assert!(published(&host, "evt-2", "order.paid").is_empty());
+    // What was answered so is a dead letter like what waited, and is sent when the endpoint is enabled.
+    assert!(!again(&host, &left[1], 1).unwrap_err().is_retry());
+    ask(&host, "PATCH", &format!("/endpoints/{id}"), &json!({ "state": "enabled" }));
+    assert!(again(&host, &left[1], 2).unwrap().is_empty());
+    assert_eq!(shown(&host, &id)["last_status"], 200);
 }
 
 #[test]
@@ -216,20 +228,115 @@ fn what_waits_for_a_deleted_endpoint_ends_with_a_line_in_the_log() {
     assert_eq!(posts(&host).len(), 1);
     let line = host.logs().pop().unwrap();
     assert_eq!((&*line.message, &*line.fields[0].1), ("not sent: the endpoint was deleted", &*id));
-    for entry in ["endpoint", "taken", "failed"] {
-        assert_eq!(host.stored(&format!("{entry}:{id}")), None, "{entry}");
+    for entry in ["endpoint:", "taken:", "failed:", "failing:"] {
+        let listed = host.run(|_| keys(entry), Event::builder("erp", "look").build()).unwrap();
+        assert!(listed.is_empty(), "{entry}");
     }
 }
 
 #[test]
-fn where_the_gateway_may_not_send_any_more_the_endpoint_says_so() {
+fn where_the_gateway_may_not_send_any_more_the_endpoint_says_so_and_is_not_to_blame() {
     // The test's host denies what it has no answer for.
-    let host = host();
+    let host = host().config("disable_after", "1h");
     let (id, _) = register(&host, URL, &["*"]);
-    assert_eq!(types(&first(&host, "evt")), ["relay.retry"]);
-    let shown = shown(&host, &id);
-    assert!(shown["last_error"].as_str().unwrap().contains("no answer for"), "{shown}");
-    assert_eq!((&shown["last_status"], &shown["state"]), (&Value::Null, &json!("enabled")));
+    let left = first(&host, "evt");
+    assert_eq!(types(&left), ["relay.retry"]);
+    let denied = shown(&host, &id);
+    let said = denied["last_error"].as_str().unwrap();
+    assert_eq!(said, "the gateway may not send to this URL; its operator can allow it");
+    assert_eq!((&denied["last_status"], &denied["failing_since"]), (&Value::Null, &Value::Null));
+    assert!(host.logs().iter().any(|line| line.message.contains("no answer for")));
+    let host = host.now_ms(START + 10 * HOUR);
+    let failure = again(&host, &left[0], 2).unwrap_err();
+    assert!(failure.is_retry() && failure.message().contains("no answer for"), "{failure}");
+    // The first that it fails itself begins a row.
+    let host = host.http(POST, down());
+    assert!(again(&host, &left[0], 3).unwrap_err().is_retry());
+    first(&host, "evt-2");
+    let failing = shown(&host, &id);
+    assert_eq!(failing["failing_since"], "2026-01-01T10:00:00Z");
+    assert_eq!(failing["state"], "enabled");
+}
+
+#[test]
+fn an_attempt_that_sends_leaves_no_failure_in_the_state() {
+    let host = host().http(POST, down());
+    let (id, _) = register(&host, URL, &["*"]);
+    let outputs = published(&host, "evt", "order.paid");
+    let left: Vec<_> = host.run(handle, came_back(&outputs[0], 1)).unwrap().into_iter().collect();
+    assert_eq!(types(&left), ["relay.failed", "relay.retry"]);
+    let expected = json!({
+        "endpoint": id, "at": "2026-01-01T00:00:00Z", "status": 500, "why": "answered with 500",
+        "denied": false, "lasting": false,
+    });
+    assert_eq!(left[0].parse::<Value>().unwrap(), expected);
+    assert_eq!(shown(&host, &id)["last_at"], Value::Null);
+}
+
+#[test]
+fn the_first_retry_waits_and_sends_nothing() {
+    let host = host().http(POST, Canned::timeout()).http(POST, Canned::new(200));
+    register(&host, URL, &["*"]);
+    let left = first(&host, "evt");
+    let waits = again(&host, &left[0], 1).unwrap_err();
+    // As long as the gateway's config says.
+    assert!(waits.is_retry() && waits.retry_after().is_none(), "{waits}");
+    assert_eq!(posts(&host).len(), 1);
+    assert!(again(&host, &left[0], 2).unwrap().is_empty());
+    assert_eq!(posts(&host).len(), 2);
+}
+
+#[test]
+fn a_quiet_endpoint_is_not_disabled_by_a_blip() {
+    let host = host().http(POST, down());
+    let (id, _) = register(&host, URL, &["*"]);
+    first(&host, "evt");
+    // Nothing else was published for a month, and that one was never taken.
+    let month = START + 30 * 24 * HOUR;
+    let host = host.now_ms(month);
+    let left = first(&host, "evt-2");
+    assert_eq!(types(&left), ["relay.retry"]);
+    let retry = |host: &Host, attempt| {
+        let event = came_back(&left[0], attempt);
+        let event = event.headers().fold(
+            Event::builder("plugin.relay", "relay.retry").body(event.body()),
+            |event, (name, value)| event.header(name, value),
+        );
+        let event = event.received_at_ms(month).attempt(attempt).build();
+        host.run(handle, event).map(|outputs| noted(host, outputs))
+    };
+    let host = host.now_ms(month + HOUR - 1);
+    assert!(retry(&host, 2).unwrap_err().is_retry());
+    assert_eq!(shown(&host, &id)["state"], "enabled");
+    let host = host.now_ms(month + HOUR);
+    assert_eq!(types(&retry(&host, 3).unwrap()), ["endpoint.disabled", "relay.retry"]);
+}
+
+#[test]
+fn of_many_failures_at_once_the_first_is_noted() {
+    let host = host().http(POST, Canned::new(500)).http(POST, Canned::new(503)).http(POST, down());
+    let (id, _) = register(&host, URL, &["*"]);
+    let host = [(0, 500), (1000, 500), (1001, 500)].into_iter().fold(host, |host, (ms, status)| {
+        let host = host.now_ms(START + ms);
+        first(&host, &format!("evt-{ms}"));
+        assert_eq!(shown(&host, &id)["last_status"], status, "after {ms} ms");
+        host
+    });
+    assert_eq!(shown(&host, &id)["last_at"], "2026-01-01T00:00:01.001Z");
+}
+
+#[test]
+fn a_failure_that_is_noted_late_is_no_news() {
+    let host = host().http(POST, down()).http(POST, Canned::new(200));
+    let (id, _) = register(&host, URL, &["*"]);
+    let outputs = published(&host, "evt", "order.paid");
+    let late = host.run(handle, came_back(&outputs[0], 1)).unwrap();
+    let host = host.now_ms(START + 1);
+    assert!(first(&host, "evt-2").is_empty());
+    noted(&host, late);
+    let well = shown(&host, &id);
+    assert_eq!((&well["last_status"], &well["failing_since"]), (&json!(200), &Value::Null));
+    assert_eq!(host.stored(&format!("failed:{id}")), None, "no row begins in what is past");
 }
 
 #[test]

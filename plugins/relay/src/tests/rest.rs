@@ -36,6 +36,8 @@ fn an_endpoint_is_registered_shown_changed_and_removed() {
         (200, &change["url"], &change["types"])
     );
     assert_eq!(changed["description"], "the shop", "what is left out stays");
+    let (_, cleared) = ask(&host, "PATCH", &path, &json!({ "description": null }));
+    assert_eq!((&cleared["description"], &cleared["url"]), (&Value::Null, &change["url"]));
     let (_, off) = ask(&host, "PATCH", &path, &json!({ "state": "disabled" }));
     let because = "its owner asked for it";
     assert_eq!((&off["state"], &off["disabled_because"]), (&json!("disabled"), &json!(because)));
@@ -78,6 +80,7 @@ fn what_can_be_no_endpoint_is_refused_in_a_sentence() {
         ("types", json!(["order paid"]), "without white space"),
         ("types", json!([""]), "each of 1 to 256 bytes"),
         ("types", json!(vec!["x"; 101]), "a list of 1 to 100 patterns"),
+        ("types", json!(vec!["x".repeat(256); 30]), "bytes as JSON, more than 6144"),
         ("description", json!("x".repeat(1001)), "more than 1000 bytes"),
     ] {
         let mut wanted = json!({ "url": URL, "types": ["order.*"] });
@@ -100,7 +103,9 @@ fn where_the_gateway_may_not_send_nothing_is_registered() {
     let host = Host::new();
     let wanted = json!({ "url": URL, "types": ["order.*"] });
     let refused = why(ask(&host, "POST", "/endpoints", &wanted), 422);
-    assert!(refused.starts_with("the gateway may not send to this URL: "), "{refused}");
+    // Why is the operator's to know.
+    assert_eq!(refused, "the gateway may not send to this URL; its operator can allow it");
+    assert!(host.logs()[0].message.contains("the test has no answer for"), "{:?}", host.logs());
     // One that is down may be up when there is something to send.
     let host = host.http(format!("HEAD {URL}"), Canned::timeout());
     assert_eq!(ask(&host, "POST", "/endpoints", &wanted).0, 201);
@@ -139,4 +144,47 @@ fn other_places_and_methods_are_said() {
         let allowed = answer.headers().find(|(name, _)| *name == "allow").unwrap().1;
         assert_eq!((answer.status_code(), allowed), (405, methods.as_bytes()));
     }
+}
+
+/// One call reads them all, and may hold 4 MiB.
+#[test]
+fn the_largest_endpoint_is_no_larger_than_is_reckoned_with() {
+    let url = format!("{URL}/{}", "x".repeat(2048 - URL.len() - 1));
+    let host = reachable(host(), &url).http(format!("POST {url}"), Canned::new(500));
+    let most = json!({
+        "url": url, "types": ["order.*".to_owned(), "x".repeat(256), "y".repeat(256)],
+        "description": "\u{1}".repeat(580),
+    });
+    let (status, made) = ask(&host, "POST", "/endpoints", &most);
+    assert_eq!(status, 201, "{made}");
+    let id = made["id"].as_str().unwrap();
+    for _ in 0..4 {
+        assert_eq!(ask(&host, "POST", &format!("/endpoints/{id}/rotate"), &NOTHING).0, 200);
+    }
+    let outputs = published(&host, "evt", "order.paid");
+    noted(&host, host.run(handle, came_back(&outputs[0], 1)).unwrap());
+    let host = host.now_ms(START + 6 * 24 * HOUR);
+    let retry = Output::new("relay.retry", outputs[0].body());
+    let retry = outputs[0].headers().fold(retry, |retry, (name, value)| retry.header(name, value));
+    noted(&host, host.run(handle, came_back(&retry, 2)).unwrap());
+    assert_eq!(shown(&host, id)["state"], "disabled");
+    let bytes = |entry: &str| {
+        let key = format!("{entry}:{id}");
+        key.len() + host.stored(&key).map_or(0, |value| value.len())
+    };
+    let (kept, health) = (bytes("endpoint"), bytes("failed") + bytes("taken"));
+    assert!((6 << 10..=8 << 10).contains(&kept) && health <= 2 << 10, "{kept} {health}");
+}
+
+#[test]
+fn an_entry_that_is_none_is_left_out() {
+    let host = host().state("endpoint:ep_00000000000000a1", "{");
+    let (id, _) = register(&host, URL, &["*"]);
+    assert_eq!(published(&host, "evt", "order.paid").len(), 1);
+    let (status, listed) = ask(&host, "GET", "/endpoints", &NOTHING);
+    assert_eq!((status, &listed[0]["id"], &listed[1]), (200, &json!(id), &Value::Null));
+    let logs = host.logs();
+    let line = logs.iter().find(|line| line.message.starts_with("left out")).unwrap();
+    assert_eq!(line.fields[0].1, "ep_00000000000000a1");
+    assert_eq!(ask(&host, "DELETE", "/endpoints/ep_00000000000000a1", &NOTHING).0, 204);
 }

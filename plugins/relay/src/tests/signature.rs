@@ -109,3 +109,25 @@ fn secrets_that_still_sign_are_bounded() {
     let host = host.now_ms(START + 24 * HOUR);
     assert_eq!(rotate(&host, &id).0, 200);
 }
+
+#[test]
+fn a_secret_that_others_know_signs_no_more_at_once() {
+    let host = host().http(format!("POST {URL}"), Canned::new(200));
+    let (id, first) = register(&host, URL, &["*"]);
+    let second = rotate(&host, &id).1["secret"].as_str().unwrap().to_owned();
+    let path = format!("/endpoints/{id}/rotate");
+    for wrong in
+        [json!({ "overlap_s": 86_401 }), json!({ "overlap_s": -1 }), json!({ "overlap": 0 })]
+    {
+        assert!((400..=422).contains(&ask(&host, "POST", &path, &wrong).0), "{wrong}");
+    }
+    let (status, rotated) = ask(&host, "POST", &path, &json!({ "overlap_s": 0 }));
+    assert_eq!((status, &rotated["previous_until"]), (200, &json!("2026-01-01T00:00:00Z")));
+    let third = rotated["secret"].as_str().unwrap();
+    for output in published(&host, "evt", "order.paid") {
+        host.run(handle, came_back(&output, 1)).unwrap();
+    }
+    assert_eq!(signers(&host, &[&first, &second, third]), [Some(2)]);
+    let (_, soon) = ask(&host, "POST", &path, &json!({ "overlap_s": 60 }));
+    assert_eq!(soon["previous_until"], "2026-01-01T00:01:00Z");
+}
