@@ -8,6 +8,7 @@ mod crash;
 mod crash_images;
 mod door;
 mod egress;
+mod examples;
 mod features;
 mod full_disk;
 mod host;
