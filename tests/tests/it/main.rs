@@ -35,3 +35,4 @@ mod swap;
 mod uses;
 mod verifier;
 mod wit;
+mod wit_page;
