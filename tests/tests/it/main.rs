@@ -11,6 +11,7 @@ mod egress;
 mod examples;
 mod features;
 mod full_disk;
+mod guide;
 mod host;
 mod keys;
 mod kit;
