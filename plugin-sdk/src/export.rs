@@ -149,6 +149,10 @@ unsafe extern "Rust" fn __getrandom_v03_custom(
 #[macro_export]
 macro_rules! __export {
     ($handle:path, $wants:literal) => {
+        // Twice in one place, and the compiler says this name.
+        #[allow(dead_code)]
+        const A_CRATE_HAS_ONE_PLUGIN_FUNCTION: () = ();
+
         #[cfg(not(target_family = "wasm"))]
         const _: fn($crate::Event) -> ::core::result::Result<$crate::Outputs, $crate::Failure> =
             $handle;
@@ -182,6 +186,10 @@ macro_rules! __export {
 #[macro_export]
 macro_rules! __export_api {
     ($respond:path) => {
+        // Twice in one place, and the compiler says this name.
+        #[allow(dead_code)]
+        const A_CRATE_HAS_ONE_API_FUNCTION: () = ();
+
         #[cfg(not(target_family = "wasm"))]
         const _: fn($crate::Request) -> ::core::result::Result<$crate::Response, $crate::Failure> =
             $respond;
@@ -211,6 +219,10 @@ macro_rules! __export_api {
 #[macro_export]
 macro_rules! __export_verifier {
     ($verify:path) => {
+        // Twice in one place, and the compiler says this name.
+        #[allow(dead_code)]
+        const A_CRATE_HAS_ONE_VERIFIER_FUNCTION: () = ();
+
         #[cfg(not(target_family = "wasm"))]
         const _: fn(
             $crate::Request,
@@ -241,6 +253,10 @@ macro_rules! __export_verifier {
 #[macro_export]
 macro_rules! __export_init {
     ($init:path) => {
+        // Twice in one place, and the compiler says this name.
+        #[allow(dead_code)]
+        const A_CRATE_HAS_ONE_INIT_FUNCTION: () = ();
+
         #[cfg(not(target_family = "wasm"))]
         const _: fn(&str) -> ::core::result::Result<(), ::std::string::String> =
             |config| $crate::export::init($init, config);

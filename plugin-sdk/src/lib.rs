@@ -65,6 +65,8 @@ mod request;
 mod response;
 pub mod secrets;
 pub mod shopify;
+#[doc(hidden)]
+pub mod signature;
 pub mod state;
 pub mod stripe;
 #[cfg(not(target_family = "wasm"))]

@@ -9,7 +9,7 @@ use std::{fs, path::Path};
 use hookweir_tests::guests::root;
 
 /// Files that nobody is shown.
-const HIDDEN: &[&str] = &["export.rs"];
+const HIDDEN: &[&str] = &["export.rs", "signature.rs"];
 
 /// The public items of a file without an example, as `line: item`.
 fn silent(source: &str) -> Vec<String> {

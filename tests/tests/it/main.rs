@@ -19,6 +19,7 @@ mod languages;
 mod layering;
 mod lifecycle;
 mod look;
+mod mistakes;
 mod neighbours;
 mod operate;
 mod order;
