@@ -10,6 +10,28 @@ use serde_json::Value;
 use crate::{Event, Failure, malformed};
 
 /// A CloudEvent, in whichever of the two modes it came; see [`Event::cloud_event`].
+///
+/// ```
+/// use hookweir_sdk::prelude::*;
+///
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     let paid: CloudEvent<serde_json::Value> = event.cloud_event()?;
+///     let customer = paid.subject.as_deref().or_reject()?;
+///     let shard = paid.attributes.get("partitionkey").map_or("0", String::as_str);
+///     Ok(outputs![Output::new("paid", format!("{customer} {shard} {}", paid.data["total"]))])
+/// }
+///
+/// # use hookweir_sdk::testing::Host;
+/// let event = Event::builder("erp", "com.example.paid")
+///     .header("ce-specversion", "1.0")
+///     .header("ce-id", "1")
+///     .header("ce-source", "/erp")
+///     .header("ce-type", "com.example.paid")
+///     .header("ce-subject", "ada")
+///     .header("ce-partitionkey", "7")
+///     .body(r#"{ "total": 5 }"#);
+/// assert_eq!(Host::new().run(handle, event.build()).expect("handled")[0].body(), b"ada 7 5");
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct CloudEvent<T> {
     /// Together with `source` unique for each event.

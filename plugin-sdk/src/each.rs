@@ -85,6 +85,28 @@ pub fn send_each<N: Into<String>>(
 
 /// Sends what [`send_each`] left.
 ///
+/// ```
+/// use hookweir_sdk::prelude::*;
+///
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     if event.source().starts_with("plugin.") {
+///         let answer = http::send_again(&event)?;                  // fails like any other request
+///         log::info!(request = event.event_type(), "{} at last", answer.status());
+///         return Ok(outputs![]);
+///     }
+///     http::send_each(&event, [("crm", http::post("https://crm.example.com/").body(event.body()))])
+/// }
+///
+/// # use hookweir_sdk::testing::{Canned, Host};
+/// # let host = Host::new()
+/// #     .http("POST https://crm.example.com/", Canned::new(503))
+/// #     .http("POST https://crm.example.com/", Canned::new(200));
+/// # let left = host.run(handle, Event::builder("s", "t").build()).expect("one is left");
+/// # let again = Event::builder("plugin.told", "crm").body(left[0].body()).build();
+/// # host.run(handle, again).expect("sent");
+/// # assert_eq!(host.logs().last().expect("a line").message, "200 at last");
+/// ```
+///
 /// # Errors
 /// A retry for what may pass, not before `Retry-After`, and a reject for the rest, as
 /// [`Response::ok_or_retry`](http::Response::ok_or_retry) and [`HttpError`](http::HttpError) say. A reject

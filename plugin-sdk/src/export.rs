@@ -122,12 +122,37 @@ pub fn init<T: DeserializeOwned>(
     init(config.map_err(|e| malformed::json("config", &e).message().to_owned())?)
 }
 
+/// The backend of `getrandom` 0.3 and 0.4 for all of a plugin's crates, which look for this very name and type if
+/// they are built with `--cfg getrandom_backend="custom"`.
+/// <https://docs.rs/getrandom/0.4.3/getrandom/#custom-backend>
+///
+/// # Safety
+/// `buffer` has room for `len` bytes; nothing need be in it yet.
+#[cfg(all(target_family = "wasm", feature = "getrandom"))]
+#[unsafe(no_mangle)]
+unsafe extern "Rust" fn __getrandom_v03_custom(
+    buffer: *mut u8,
+    len: usize,
+) -> Result<(), getrandom::Error> {
+    // SAFETY: the caller's promise; and after this all of it is written.
+    let buffer = unsafe {
+        std::ptr::write_bytes(buffer, 0, len);
+        std::slice::from_raw_parts_mut(buffer, len)
+    };
+    crate::random::fill(buffer);
+    Ok(())
+}
+
 /// What `#[plugin]` expands to: on wasm the export, and what the plugin wants as a custom section;
 /// natively a check of the handler's type alone.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export {
     ($handle:path, $wants:literal) => {
+        // Twice in one place, and the compiler says this name.
+        #[allow(dead_code)]
+        const A_CRATE_HAS_ONE_PLUGIN_FUNCTION: () = ();
+
         #[cfg(not(target_family = "wasm"))]
         const _: fn($crate::Event) -> ::core::result::Result<$crate::Outputs, $crate::Failure> =
             $handle;
@@ -161,6 +186,10 @@ macro_rules! __export {
 #[macro_export]
 macro_rules! __export_api {
     ($respond:path) => {
+        // Twice in one place, and the compiler says this name.
+        #[allow(dead_code)]
+        const A_CRATE_HAS_ONE_API_FUNCTION: () = ();
+
         #[cfg(not(target_family = "wasm"))]
         const _: fn($crate::Request) -> ::core::result::Result<$crate::Response, $crate::Failure> =
             $respond;
@@ -190,6 +219,10 @@ macro_rules! __export_api {
 #[macro_export]
 macro_rules! __export_verifier {
     ($verify:path) => {
+        // Twice in one place, and the compiler says this name.
+        #[allow(dead_code)]
+        const A_CRATE_HAS_ONE_VERIFIER_FUNCTION: () = ();
+
         #[cfg(not(target_family = "wasm"))]
         const _: fn(
             $crate::Request,
@@ -220,6 +253,10 @@ macro_rules! __export_verifier {
 #[macro_export]
 macro_rules! __export_init {
     ($init:path) => {
+        // Twice in one place, and the compiler says this name.
+        #[allow(dead_code)]
+        const A_CRATE_HAS_ONE_INIT_FUNCTION: () = ();
+
         #[cfg(not(target_family = "wasm"))]
         const _: fn(&str) -> ::core::result::Result<(), ::std::string::String> =
             |config| $crate::export::init($init, config);

@@ -33,16 +33,42 @@ pub struct Failure {
 
 impl Failure {
     /// Try again later: something that passes is in the way.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// fn stock(levels: &[u32]) -> Result<u32, Failure> {
+    ///     levels.first().copied().ok_or_else(|| Failure::retry("the stock is being counted"))
+    /// }
+    /// assert!(stock(&[]).is_err_and(|failure| failure.is_retry()));
+    /// ```
     pub fn retry(message: impl Into<String>) -> Self {
         Self { retry: true, message: message.into(), retry_after: None }
     }
 
     /// Never try again: this event will not fit tomorrow either.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// fn amount(cents: i64) -> Result<i64, Failure> {
+    ///     if cents < 0 { Err(Failure::reject("less than nothing")) } else { Ok(cents) }
+    /// }
+    /// assert!(amount(-1).is_err_and(|failure| !failure.is_retry()));
+    /// ```
     pub fn reject(message: impl Into<String>) -> Self {
         Self { retry: false, message: message.into(), retry_after: None }
     }
 
     /// Not before this much time has passed, at most what the operator allows. A reject stays one.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// let failure = Failure::retry("closed on Sundays").after(Duration::from_secs(86_400));
+    /// assert_eq!(failure.retry_after(), Some(Duration::from_secs(86_400)));
+    /// ```
     pub fn after(mut self, wait: Duration) -> Self {
         if self.retry {
             self.retry_after = Some(wait);
@@ -51,16 +77,50 @@ impl Failure {
     }
 
     /// Whether another attempt is asked for.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    /// use hookweir_sdk::testing::Host;
+    ///
+    /// fn handle(event: Event) -> Result<Outputs, Failure> {
+    ///     let _order: u64 = event.json()?;
+    ///     Ok(outputs![])
+    /// }
+    /// let failure = Host::new().run(handle, Event::builder("shop", "order").body("{").build()).unwrap_err();
+    /// assert!(!failure.is_retry(), "it will be malformed tomorrow, too");
+    /// ```
     pub fn is_retry(&self) -> bool {
         self.retry
     }
 
     /// What the operator reads.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// let failure = "abc".parse::<u32>().or_reject().unwrap_err();
+    /// assert_eq!(failure.message(), "invalid digit found in string");
+    /// ```
     pub fn message(&self) -> &str {
         &self.message
     }
 
     /// The shortest wait before the next attempt, if one was asked for.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use hookweir_sdk::prelude::*;
+    /// use hookweir_sdk::testing::{Canned, Host};
+    ///
+    /// fn handle(_: Event) -> Result<Outputs, Failure> {
+    ///     http::get("https://api.example.com/").send()?.ok_or_retry()?;
+    ///     Ok(outputs![])
+    /// }
+    /// let busy = Canned::new(429).header("retry-after", "30");
+    /// let host = Host::new().http("GET https://api.example.com/", busy);
+    /// let failure = host.run(handle, Event::builder("shop", "order").build()).unwrap_err();
+    /// assert_eq!(failure.retry_after(), Some(Duration::from_secs(30)));
+    /// ```
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
@@ -113,12 +173,32 @@ impl From<serde_json::Error> for Failure {
 pub trait OrFail<T> {
     /// The value, or a failure that asks for another attempt.
     ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// /// A config that does not fit is no fault of the event's.
+    /// fn limit(text: Option<&str>) -> Result<u32, Failure> {
+    ///     text.ok_or("no limit is set").or_retry()?.parse().or_retry()
+    /// }
+    /// assert!(limit(Some("x")).is_err_and(|failure| failure.is_retry()));
+    /// ```
+    ///
     /// # Errors
     /// A retry with the error's text; for a missing value, with the place of the call.
     #[track_caller]
     fn or_retry(self) -> Result<T, Failure>;
 
     /// The value, or a failure that makes a dead letter.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// /// What the sender left out will not come.
+    /// fn customer(order: &serde_json::Value) -> Result<&str, Failure> {
+    ///     order["customer"].as_str().or_reject()
+    /// }
+    /// assert!(customer(&serde_json::json!({})).is_err_and(|failure| failure.message().starts_with("nothing there, at")));
+    /// ```
     ///
     /// # Errors
     /// A reject with the error's text; for a missing value, with the place of the call.

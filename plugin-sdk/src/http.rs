@@ -28,14 +28,33 @@
 //! assert_eq!(host.requests()[0].secret_header("authorization"), Some("Bearer {API_KEY}"));
 //! ```
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 
+pub use crate::answer::{HttpError, Response};
 pub use crate::each::{send_again, send_each};
-use crate::{Failure, host, malformed};
+use crate::{Failure, host};
 
 /// A request that is being made. Nothing is sent before [`Request::send`] or [`send_all`].
+///
+/// ```
+/// use std::time::Duration;
+/// use hookweir_sdk::{http::Request, prelude::*};
+///
+/// /// What all requests to this server have.
+/// fn api(request: Request) -> Request {
+///     request.bearer("API_KEY").header("accept", "application/json").timeout(Duration::from_secs(2))
+/// }
+///
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     api(http::get(format!("https://api.example.com/orders/{}", event.text()))).send()?.ok_or_retry()?;
+///     Ok(outputs![])
+/// }
+/// # use hookweir_sdk::testing::{Canned, Host};
+/// # let host = Host::new().http("GET https://api.example.com/orders/A1", Canned::new(200));
+/// # host.run(handle, Event::builder("s", "t").body("A1").build()).expect("handled");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a request does nothing until it is sent"]
 pub struct Request {
@@ -48,26 +67,92 @@ pub struct Request {
 }
 
 /// Asks for what is at `url`.
+///
+/// ```
+/// use hookweir_sdk::prelude::*;
+///
+/// fn handle(_: Event) -> Result<Outputs, Failure> {
+///     let rates = http::get("https://rates.example.com/eur").send()?.ok_or_retry()?;
+///     Ok(outputs![Output::new("rates", rates.body())])
+/// }
+/// # use hookweir_sdk::testing::{Canned, Host};
+/// # let host = Host::new().http("GET https://rates.example.com/eur", Canned::new(200).body("1.1"));
+/// # assert_eq!(host.run(handle, Event::builder("s", "t").build()).expect("handled")[0].body(), b"1.1");
+/// ```
 pub fn get(url: impl Into<String>) -> Request {
     Request::new("GET", url)
 }
 
 /// Posts to `url`.
+///
+/// ```
+/// use hookweir_sdk::prelude::*;
+///
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     let text = serde_json::json!({ "text": format!("order {} is paid", event.text()) });
+///     http::post("https://chat.example.com/hook").json(&text)?.send()?.ok_or_retry()?;
+///     Ok(outputs![])
+/// }
+/// # use hookweir_sdk::testing::{Canned, Host};
+/// # let host = Host::new().http("POST https://chat.example.com/hook", Canned::new(200));
+/// # host.run(handle, Event::builder("s", "t").body("A1").build()).expect("handled");
+/// ```
 pub fn post(url: impl Into<String>) -> Request {
     Request::new("POST", url)
 }
 
 /// Puts to `url`.
+///
+/// ```
+/// use hookweir_sdk::prelude::*;
+///
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     let url = format!("https://crm.example.com/contacts/{}", event.id());
+///     http::put(url).body(event.body()).send()?.ok_or_retry()?;
+///     Ok(outputs![])
+/// }
+/// # use hookweir_sdk::testing::{Canned, Host};
+/// # let host = Host::new().http("PUT https://crm.example.com/contacts/7", Canned::new(201));
+/// # host.run(handle, Event::builder("s", "t").id("7").build()).expect("handled");
+/// ```
 pub fn put(url: impl Into<String>) -> Request {
     Request::new("PUT", url)
 }
 
 /// Changes what is at `url`.
+///
+/// ```
+/// use hookweir_sdk::prelude::*;
+///
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     let status = serde_json::json!({ "status": event.event_type() });
+///     http::patch("https://crm.example.com/orders/A1").json(&status)?.send()?.ok_or_retry()?;
+///     Ok(outputs![])
+/// }
+/// # use hookweir_sdk::testing::{Canned, Host};
+/// # let host = Host::new().http("PATCH https://crm.example.com/orders/A1", Canned::new(200));
+/// # host.run(handle, Event::builder("s", "t").build()).expect("handled");
+/// ```
 pub fn patch(url: impl Into<String>) -> Request {
     Request::new("PATCH", url)
 }
 
 /// Removes what is at `url`.
+///
+/// ```
+/// use hookweir_sdk::prelude::*;
+///
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     let answer = http::delete(format!("https://crm.example.com/contacts/{}", event.text())).send()?;
+///     if answer.status() != 404 {                                   // gone already
+///         answer.ok_or_retry()?;
+///     }
+///     Ok(outputs![])
+/// }
+/// # use hookweir_sdk::testing::{Canned, Host};
+/// # let host = Host::new().http("DELETE https://crm.example.com/contacts/7", Canned::new(404));
+/// # host.run(handle, Event::builder("s", "t").body("7").build()).expect("handled");
+/// ```
 pub fn delete(url: impl Into<String>) -> Request {
     Request::new("DELETE", url)
 }
@@ -98,6 +183,18 @@ pub fn send_all(requests: impl IntoIterator<Item = Request>) -> Vec<Result<Respo
 
 impl Request {
     /// A request with any method.
+    ///
+    /// ```
+    /// use hookweir_sdk::{http::Request, prelude::*};
+    ///
+    /// fn handle(_: Event) -> Result<Outputs, Failure> {
+    ///     let answer = Request::new("HEAD", "https://files.example.com/report.pdf").send()?;
+    ///     Ok(outputs![Output::new("report", if answer.is_ok() { "there" } else { "missing" })])
+    /// }
+    /// # use hookweir_sdk::testing::{Canned, Host};
+    /// # let host = Host::new().http("HEAD https://files.example.com/report.pdf", Canned::new(404));
+    /// # assert_eq!(host.run(handle, Event::builder("s", "t").build()).expect("handled")[0].body(), b"missing");
+    /// ```
     pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
         Self {
             method: method.into(),
@@ -110,6 +207,21 @@ impl Request {
     }
 
     /// One more header. `Host`, `Content-Length`, `Connection` and the like are the gateway's.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// fn handle(event: Event) -> Result<Outputs, Failure> {
+    ///     // One key for all that is done about an order, whichever event it is about.
+    ///     let key = format!("order-{}", event.text());
+    ///     http::post("https://pay.example.com/charge").header("idempotency-key", key).send()?.ok_or_retry()?;
+    ///     Ok(outputs![])
+    /// }
+    /// # use hookweir_sdk::testing::{Canned, Host};
+    /// # let host = Host::new().http("POST https://pay.example.com/charge", Canned::new(200));
+    /// # host.run(handle, Event::builder("s", "t").body("A1").build()).expect("handled");
+    /// # assert_eq!(host.requests()[0].header("Idempotency-Key"), Some("order-A1"));
+    /// ```
     pub fn header(mut self, name: impl Into<String>, value: impl AsRef<[u8]>) -> Self {
         self.headers.push((name.into(), value.as_ref().to_vec()));
         self
@@ -117,23 +229,84 @@ impl Request {
 
     /// One more header, in which `{NAME}` stands for a granted secret: `Token {API_KEY}`. The gateway
     /// puts it in, and only towards the hosts that the secret's grant names.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// fn handle(_: Event) -> Result<Outputs, Failure> {
+    ///     http::get("https://api.example.com/").secret_header("x-auth", "{USER}:{KEY}").send()?.ok_or_retry()?;
+    ///     Ok(outputs![])
+    /// }
+    /// # use hookweir_sdk::testing::{Canned, Host};
+    /// # let host = Host::new().http("GET https://api.example.com/", Canned::new(200));
+    /// # host.run(handle, Event::builder("s", "t").build()).expect("handled");
+    /// # assert_eq!(host.requests()[0].secret_header("x-auth"), Some("{USER}:{KEY}"));
+    /// ```
     pub fn secret_header(mut self, name: impl Into<String>, template: impl Into<String>) -> Self {
         self.secret_headers.push((name.into(), template.into()));
         self
     }
 
     /// `Authorization: Bearer`, with a secret of this name.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// #[plugin(subscribe = ["shop/order.paid"], http = ["https://api.example.com"], secrets = ["API_KEY"])]
+    /// fn handle(_: Event) -> Result<Outputs, Failure> {
+    ///     http::post("https://api.example.com/fulfil").bearer("API_KEY").send()?.ok_or_retry()?;
+    ///     Ok(outputs![])
+    /// }
+    /// # use hookweir_sdk::testing::{Canned, Host};
+    /// # let host = Host::new().http("POST https://api.example.com/fulfil", Canned::new(200));
+    /// # host.run(handle, Event::builder("s", "t").build()).expect("handled");
+    /// ```
     pub fn bearer(self, secret: &str) -> Self {
         self.secret_header("authorization", format!("Bearer {{{secret}}}"))
     }
 
     /// The body.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// fn handle(event: Event) -> Result<Outputs, Failure> {
+    ///     let xml = format!("<order>{}</order>", event.id());
+    ///     let request = http::post("https://erp.example.com/").header("content-type", "text/xml").body(xml);
+    ///     request.send()?.ok_or_retry()?;
+    ///     Ok(outputs![])
+    /// }
+    /// # use hookweir_sdk::testing::{Canned, Host};
+    /// # let host = Host::new().http("POST https://erp.example.com/", Canned::new(200));
+    /// # host.run(handle, Event::builder("s", "t").id("7").build()).expect("handled");
+    /// # assert_eq!(host.requests()[0].body(), b"<order>7</order>");
+    /// ```
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
 
     /// The body as JSON, and the header that says so.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// #[derive(serde::Serialize)]
+    /// struct Mail<'m> {
+    ///     to: &'m str,
+    ///     template: &'m str,
+    /// }
+    ///
+    /// fn handle(event: Event) -> Result<Outputs, Failure> {
+    ///     let mail = Mail { to: &event.text(), template: "welcome" };
+    ///     http::post("https://mail.example.com/send").json(&mail)?.send()?.ok_or_retry()?;
+    ///     Ok(outputs![])
+    /// }
+    /// # use hookweir_sdk::testing::{Canned, Host};
+    /// # let host = Host::new().http("POST https://mail.example.com/send", Canned::new(202));
+    /// # host.run(handle, Event::builder("s", "t").body("ada").build()).expect("handled");
+    /// # assert_eq!(host.requests()[0].text(), r#"{"to":"ada","template":"welcome"}"#);
+    /// ```
     ///
     /// # Errors
     /// A reject if it can't be JSON.
@@ -142,6 +315,21 @@ impl Request {
     }
 
     /// Gives up after this long; what the operator allows may be less.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// /// Goes on without the picture if it takes too long.
+    /// fn handle(_: Event) -> Result<Outputs, Failure> {
+    ///     let picture = http::get("https://files.example.com/logo").timeout(Duration::from_millis(500)).send();
+    ///     let picture = picture.map(|answer| answer.body().to_vec()).unwrap_or_default();
+    ///     Ok(outputs![Output::new("page", picture)])
+    /// }
+    /// # use hookweir_sdk::testing::{Canned, Host};
+    /// # let host = Host::new().http("GET https://files.example.com/logo", Canned::timeout());
+    /// # host.run(handle, Event::builder("s", "t").build()).expect("handled");
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -149,164 +337,24 @@ impl Request {
 
     /// Sends it and waits for the answer, whatever its status.
     ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// fn handle(event: Event) -> Result<Outputs, Failure> {
+    ///     let answer = http::post("https://api.example.com/orders").body(event.body()).send()?;
+    ///     match answer.status() {
+    ///         409 => Ok(outputs![]),                                    // it has this order
+    ///         _ => answer.ok_or_retry().map(|_| outputs![]),
+    ///     }
+    /// }
+    /// # use hookweir_sdk::testing::{Canned, Host};
+    /// # let host = Host::new().http("POST https://api.example.com/orders", Canned::new(409));
+    /// # host.run(handle, Event::builder("s", "t").build()).expect("handled");
+    /// ```
+    ///
     /// # Errors
     /// If there is none. `?` makes a failure of it: see [`HttpError`].
     pub fn send(self) -> Result<Response, HttpError> {
         host::http_send(self)
-    }
-}
-
-/// An answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Response {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, Vec<u8>)>,
-    pub(crate) body: Vec<u8>,
-}
-
-impl Response {
-    /// The status.
-    pub fn status(&self) -> u16 {
-        self.status
-    }
-
-    /// Whether the status is 2xx.
-    pub fn is_ok(&self) -> bool {
-        (200..300).contains(&self.status)
-    }
-
-    /// The first header of this name, whatever its case, if it is text.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name))?;
-        str::from_utf8(value).ok()
-    }
-
-    /// The body.
-    pub fn body(&self) -> &[u8] {
-        &self.body
-    }
-
-    /// The body as text; what is no UTF-8 is replaced.
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    /// The body as a type of the plugin's own, from JSON.
-    ///
-    /// # Errors
-    /// A retry: the server may answer properly the next time.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        let fits = serde_json::from_slice(&self.body);
-        fits.map_err(|e| Failure::retry(malformed::json("the answer", &e).message()))
-    }
-
-    /// Itself, if the status is 2xx.
-    ///
-    /// # Errors
-    /// A retry for what may pass (408, 425, 429, 5xx), not before the answer's `Retry-After`; for
-    /// anything else a reject.
-    pub fn ok_or_retry(self) -> Result<Self, Failure> {
-        match self.status {
-            200..300 => Ok(self),
-            status @ (408 | 425 | 429 | 500..) => {
-                let failure = Failure::retry(format!("answered with {status}"));
-                Err(match self.retry_after() {
-                    Some(wait) => failure.after(wait),
-                    None => failure,
-                })
-            }
-            status => Err(Failure::reject(format!("answered with {status}"))),
-        }
-    }
-
-    /// How long the server wants to be left alone, if it says so in seconds.
-    pub fn retry_after(&self) -> Option<Duration> {
-        self.header("retry-after")?.trim().parse().ok().map(Duration::from_secs)
-    }
-}
-
-/// Why there is no answer.
-///
-/// `?` makes a [`Failure`] of it. What may pass, and what waits for the operator's grant, is tried
-/// again; a request that can't be sent at all is not.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpError {
-    pub(crate) code: String,
-    pub(crate) message: String,
-    pub(crate) is_retryable: bool,
-}
-
-impl HttpError {
-    /// One word: `denied`, `invalid`, `limit`, `timeout`, `connect`, `tls`, `protocol` or `too-large`;
-    /// later gateways may have more.
-    pub fn code(&self) -> &str {
-        &self.code
-    }
-
-    /// Why, for people.
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-
-    /// Whether the same request may be answered later.
-    pub fn is_retryable(&self) -> bool {
-        self.is_retryable
-    }
-}
-
-impl fmt::Display for HttpError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for HttpError {}
-
-impl From<HttpError> for Failure {
-    fn from(error: HttpError) -> Self {
-        let HttpError { code, message, is_retryable } = error;
-        if is_retryable || code == "denied" { Self::retry(message) } else { Self::reject(message) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answered(status: u16, headers: &[(&str, &str)]) -> Response {
-        let header = |(name, value): &(&str, &str)| ((*name).to_owned(), value.as_bytes().to_vec());
-        Response { status, headers: headers.iter().map(header).collect(), body: b"{}".to_vec() }
-    }
-
-    #[test]
-    fn a_status_is_an_outcome() {
-        assert!(answered(204, &[]).ok_or_retry().is_ok());
-        for (status, is_retry) in [
-            (302, false),
-            (400, false),
-            (404, false),
-            (408, true),
-            (429, true),
-            (500, true),
-            (503, true),
-        ] {
-            let failure = answered(status, &[]).ok_or_retry().expect_err("no 2xx");
-            assert_eq!(failure.is_retry(), is_retry, "{status}");
-        }
-        let later = answered(429, &[("Retry-After", "7")]).ok_or_retry().expect_err("no 2xx");
-        assert_eq!(later.retry_after(), Some(Duration::from_secs(7)));
-        let dated = answered(503, &[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")]);
-        assert_eq!(dated.retry_after(), None);
-    }
-
-    #[test]
-    fn an_error_is_a_failure() {
-        let failure = |code: &str, is_retryable| {
-            Failure::from(HttpError { code: code.into(), message: "why".into(), is_retryable })
-        };
-        assert!(failure("timeout", true).is_retry());
-        assert!(failure("denied", false).is_retry(), "it waits for the operator");
-        assert!(!failure("invalid", false).is_retry());
-        assert_eq!(failure("invalid", false).message(), "why");
     }
 }

@@ -42,6 +42,7 @@ macro_rules! event_types {
 }
 use event_types;
 
+mod answer;
 pub mod clock;
 mod cloud_event;
 pub mod config;
@@ -64,6 +65,8 @@ mod request;
 mod response;
 pub mod secrets;
 pub mod shopify;
+#[doc(hidden)]
+pub mod signature;
 pub mod state;
 pub mod stripe;
 #[cfg(not(target_family = "wasm"))]
@@ -235,6 +238,20 @@ pub use response::Response;
 pub use verified::Verified;
 
 /// All that a plugin needs, in one line: `use hookweir_sdk::prelude::*;`.
+///
+/// ```
+/// use hookweir_sdk::prelude::*;
+///
+/// #[plugin(subscribe = ["shop/order.paid"])]
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     let order = event.text();
+///     let nth = state::increment("paid", 1)?;
+///     log::info!(order = order, "number {nth} at {}", clock::now_ms());
+///     Ok(outputs![Output::new("order.counted", nth.to_string())])
+/// }
+/// # let host = hookweir_sdk::testing::Host::new();
+/// # host.run(handle, Event::builder("shop", "order.paid").body("A1").build()).expect("handled");
+/// ```
 pub mod prelude {
     #[doc(no_inline)]
     pub use crate::{

@@ -18,11 +18,97 @@
 
 use std::fmt::{Arguments, Display};
 
-pub use crate::{
-    __debug as debug, __error as error, __info as info, __trace as trace, __warn as warn,
-};
+/// Writes a line for whoever looks for a fault. Takes fields, then what `format!` takes.
+///
+/// ```
+/// use hookweir_sdk::prelude::*;
+///
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     log::debug!(path = event.path(), "parsed");
+///     Ok(outputs![])
+/// }
+/// # let host = hookweir_sdk::testing::Host::new();
+/// # host.run(handle, Event::builder("s", "t").build()).expect("handled");
+/// # assert_eq!(host.logs()[0].level, log::Level::Debug);
+/// ```
+#[doc(inline)]
+pub use crate::__debug as debug;
+/// Writes a line about what went wrong. The last one before a trap becomes the attempt's message. Takes fields, then what `format!` takes.
+///
+/// ```
+/// use hookweir_sdk::prelude::*;
+///
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     log::error!("stock of {} is below nothing", "pens");
+///     Ok(outputs![])
+/// }
+/// # let host = hookweir_sdk::testing::Host::new();
+/// # host.run(handle, Event::builder("s", "t").build()).expect("handled");
+/// # assert_eq!(host.logs()[0].level, log::Level::Error);
+/// ```
+#[doc(inline)]
+pub use crate::__error as error;
+/// Writes a line about what was done. Takes fields, then what `format!` takes.
+///
+/// ```
+/// use hookweir_sdk::prelude::*;
+///
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     log::info!(order = "A1", cents = 499, "paid");
+///     Ok(outputs![])
+/// }
+/// # let host = hookweir_sdk::testing::Host::new();
+/// # host.run(handle, Event::builder("s", "t").build()).expect("handled");
+/// # assert_eq!(host.logs()[0].level, log::Level::Info);
+/// ```
+#[doc(inline)]
+pub use crate::__info as info;
+/// Writes a line of interest to nobody but the author. Takes fields, then what `format!` takes.
+///
+/// ```
+/// use hookweir_sdk::prelude::*;
+///
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     log::trace!("{} bytes", event.body().len());
+///     Ok(outputs![])
+/// }
+/// # let host = hookweir_sdk::testing::Host::new();
+/// # host.run(handle, Event::builder("s", "t").build()).expect("handled");
+/// # assert_eq!(host.logs()[0].level, log::Level::Trace);
+/// ```
+#[doc(inline)]
+pub use crate::__trace as trace;
+/// Writes a line about what should not be, and is got over. Takes fields, then what `format!` takes.
+///
+/// ```
+/// use hookweir_sdk::prelude::*;
+///
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     log::warn!(attempt = event.attempt(), "the CRM knows no such customer");
+///     Ok(outputs![])
+/// }
+/// # let host = hookweir_sdk::testing::Host::new();
+/// # host.run(handle, Event::builder("s", "t").build()).expect("handled");
+/// # assert_eq!(host.logs()[0].level, log::Level::Warn);
+/// ```
+#[doc(inline)]
+pub use crate::__warn as warn;
 
 /// How loud a line is.
+///
+/// ```
+/// use hookweir_sdk::{log::Level, prelude::*};
+///
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     log::error!("it is on fire");
+///     Err(Failure::retry(event.text()))
+/// }
+///
+/// # use hookweir_sdk::testing::Host;
+/// let host = Host::new();
+/// let _ = host.run(handle, Event::builder("s", "t").build());
+/// assert!(host.logs().iter().any(|line| line.level >= Level::Warn));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the five levels everyone knows")]
 pub enum Level {
@@ -34,6 +120,19 @@ pub enum Level {
 }
 
 /// Writes one line; the macros are shorter.
+///
+/// ```
+/// use hookweir_sdk::{log::Level, prelude::*};
+///
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     let level = if event.attempt() > 1 { Level::Warn } else { Level::Debug };
+///     log::write(level, &[("attempt", &event.attempt())], format_args!("begun"));
+///     Ok(outputs![])
+/// }
+/// # let host = hookweir_sdk::testing::Host::new();
+/// # host.run(handle, Event::builder("s", "t").attempt(2).build()).expect("handled");
+/// # assert_eq!((host.logs()[0].level, host.logs()[0].message.as_str()), (Level::Warn, "begun"));
+/// ```
 pub fn write(level: Level, fields: &[(&str, &dyn Display)], message: Arguments<'_>) {
     let fields =
         fields.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect();

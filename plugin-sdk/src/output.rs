@@ -24,6 +24,13 @@ pub struct Output(types::Output);
 impl Output {
     /// An output with these bytes as its body. The type is 1 to 256 bytes without white space or
     /// control characters; the gateway refuses an attempt that returns another.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// let seen = Output::new("order.seen", "A1");
+    /// assert_eq!((seen.event_type(), seen.body()), ("order.seen", &b"A1"[..]));
+    /// ```
     pub fn new(event_type: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
         Self(types::Output {
             event_type: event_type.into(),
@@ -34,6 +41,20 @@ impl Output {
     }
 
     /// An output with `value` as JSON and the content type that says so.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// #[derive(serde::Serialize)]
+    /// struct Paid<'o> {
+    ///     order: &'o str,
+    ///     cents: u64,
+    /// }
+    ///
+    /// let paid = Output::json("order.paid", &Paid { order: "A1", cents: 499 })?;
+    /// assert_eq!(paid.body(), br#"{"order":"A1","cents":499}"#);
+    /// # Ok::<(), Failure>(())
+    /// ```
     ///
     /// # Errors
     /// A reject if `value` can't be written as JSON: a map with keys that are no strings.
@@ -46,38 +67,91 @@ impl Output {
     }
 
     /// With one header more.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// let page = Output::new("page", "<p>hello").header("content-type", "text/html");
+    /// assert!(page.headers().any(|header| header == ("content-type", b"text/html".as_slice())));
+    /// ```
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
         self.0.headers.push((name.into(), value.into()));
         self
     }
 
     /// With one attribute more.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// // Whoever subscribes finds it by `event.attribute("region")`.
+    /// let paid = Output::new("order.paid", "A1").attribute("region", "eu");
+    /// assert_eq!(paid.attributes().next(), Some(("region", "eu")));
+    /// ```
     pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.0.attributes.push((name.into(), value.into()));
         self
     }
 
     /// What happened.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// let outputs = outputs![Output::new("order.paid", "A1"), Output::new("mail", "A1")];
+    /// assert!(outputs.iter().any(|output| output.event_type() == "mail"));
+    /// ```
     pub fn event_type(&self) -> &str {
         &self.0.event_type
     }
 
     /// The body.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// assert_eq!(Output::new("order.paid", "A1").body(), b"A1");
+    /// ```
     pub fn body(&self) -> &[u8] {
         &self.0.body
     }
 
     /// The headers that were set.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// let paid = Output::json("order.paid", &1)?;
+    /// assert_eq!(paid.headers().collect::<Vec<_>>(), [("content-type", b"application/json".as_slice())]);
+    /// # Ok::<(), Failure>(())
+    /// ```
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.0.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
     }
 
     /// The attributes that were set.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// assert_eq!(Output::new("order.paid", "A1").attributes().count(), 0);
+    /// ```
     pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// The body from JSON, for tests.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    /// use hookweir_sdk::testing::Host;
+    ///
+    /// fn handle(event: Event) -> Result<Outputs, Failure> {
+    ///     Ok(outputs![Output::json("length", &event.body().len())?])
+    /// }
+    /// let outputs = Host::new().run(handle, Event::builder("s", "t").body("four").build()).expect("handled");
+    /// assert_eq!(outputs[0].parse::<usize>().expect("a number"), 4);
+    /// ```
     ///
     /// # Errors
     /// A reject that says what did not fit and where.
@@ -112,6 +186,21 @@ pub struct Outputs(Vec<Output>);
 
 impl Outputs {
     /// One output more.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// fn handle(event: Event) -> Result<Outputs, Failure> {
+    ///     let mut outputs = outputs![Output::new("seen", event.id())];
+    ///     if event.text().contains("urgent") {
+    ///         outputs.push(Output::new("page", event.body()));
+    ///     }
+    ///     Ok(outputs)
+    /// }
+    /// # let host = hookweir_sdk::testing::Host::new();
+    /// # let event = Event::builder("s", "t").body("urgent").build();
+    /// # assert_eq!(host.run(handle, event).expect("handled").len(), 2);
+    /// ```
     pub fn push(&mut self, output: Output) {
         self.0.push(output);
     }
@@ -172,6 +261,15 @@ impl<'a> IntoIterator for &'a Outputs {
 }
 
 /// Writes down an [`Outputs`], as `vec!` does a vector: `outputs![Output::json("order.paid", &order)?]`.
+///
+/// ```
+/// use hookweir_sdk::prelude::*;
+///
+/// assert!(outputs![].is_empty());
+/// let two = outputs![Output::new("order.paid", "A1"), Output::json("mail", &("ada", "A1"))?];
+/// assert_eq!(two.len(), 2);
+/// # Ok::<(), Failure>(())
+/// ```
 #[macro_export]
 macro_rules! outputs {
     ($($output:expr),* $(,)?) => {

@@ -39,6 +39,19 @@ const PAGE: u32 = 1000;
 
 /// What is kept under a key, if there is anything.
 ///
+/// ```
+/// use hookweir_sdk::prelude::*;
+///
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     match state::get(&format!("order:{}", event.text()))? {
+///         Some(status) => Ok(outputs![Output::new("known", status)]),
+///         None => Err(Failure::retry("its order has not come yet")),
+///     }
+/// }
+/// # let host = hookweir_sdk::testing::Host::new().state("order:A1", "open");
+/// # assert!(host.run(handle, Event::builder("s", "t").body("A1").build()).is_ok());
+/// ```
+///
 /// # Errors
 /// A retry: the key has no bytes or too many, one call has read too much, or the store can't be read.
 pub fn get(key: &str) -> Result<Option<Vec<u8>>, Failure> {
@@ -46,6 +59,25 @@ pub fn get(key: &str) -> Result<Option<Vec<u8>>, Failure> {
 }
 
 /// The same as a type of the plugin's own, from JSON.
+///
+/// ```
+/// use hookweir_sdk::prelude::*;
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Order {
+///     total: u64,
+/// }
+///
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     let order: Option<Order> = state::json("order:A1")?;
+///     let total = order.map_or(0, |order| order.total) + event.json::<u64>()?;
+///     state::set_json("order:A1", &Order { total })?;
+///     Ok(outputs![])
+/// }
+/// # let host = hookweir_sdk::testing::Host::new().state("order:A1", r#"{"total":3}"#);
+/// # host.run(handle, Event::builder("s", "t").body("4").build()).expect("handled");
+/// # assert_eq!(host.stored("order:A1").as_deref(), Some(&br#"{"total":7}"#[..]));
+/// ```
 ///
 /// # Errors
 /// As [`get`], and a retry if it does not fit: the event is not to blame.
@@ -57,6 +89,18 @@ pub fn json<T: DeserializeOwned>(key: &str) -> Result<Option<T>, Failure> {
 
 /// Keeps a value.
 ///
+/// ```
+/// use hookweir_sdk::prelude::*;
+///
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     state::set(&format!("order:{}", event.text()), event.event_type())?;
+///     Ok(outputs![])
+/// }
+/// # let host = hookweir_sdk::testing::Host::new();
+/// # host.run(handle, Event::builder("s", "paid").body("A1").build()).expect("handled");
+/// # assert_eq!(host.stored("order:A1").as_deref(), Some(&b"paid"[..]));
+/// ```
+///
 /// # Errors
 /// A retry: the key or the value is too long, or the plugin's state is full.
 pub fn set(key: &str, value: impl AsRef<[u8]>) -> Result<(), Failure> {
@@ -64,6 +108,23 @@ pub fn set(key: &str, value: impl AsRef<[u8]>) -> Result<(), Failure> {
 }
 
 /// Keeps a value for some time; then it counts as absent.
+///
+/// ```
+/// use std::time::Duration;
+/// use hookweir_sdk::prelude::*;
+///
+/// /// An hour to come back with it.
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     state::set_for(&format!("code:{}", event.text()), "sent", Duration::from_secs(3600))?;
+///     Ok(outputs![])
+/// }
+///
+/// # use hookweir_sdk::testing::Host;
+/// let host = Host::new();
+/// host.run(handle, Event::builder("crm", "code").body("ada").build()).expect("handled");
+/// assert!(host.stored("code:ada").is_some());
+/// assert!(host.now_ms(3_600_000).stored("code:ada").is_none());
+/// ```
 ///
 /// # Errors
 /// As [`set`].
@@ -73,6 +134,19 @@ pub fn set_for(key: &str, value: impl AsRef<[u8]>, ttl: Duration) -> Result<(), 
 
 /// Keeps a value of the plugin's own type, as JSON.
 ///
+/// ```
+/// use hookweir_sdk::prelude::*;
+///
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     let tags: Vec<String> = event.json()?;
+///     state::set_json("tags", &tags)?;
+///     Ok(outputs![])
+/// }
+/// # let host = hookweir_sdk::testing::Host::new();
+/// # host.run(handle, Event::builder("s", "t").body(r#"["a"]"#).build()).expect("handled");
+/// # assert_eq!(host.stored("tags").as_deref(), Some(&br#"["a"]"#[..]));
+/// ```
+///
 /// # Errors
 /// As [`set`], and a reject if it can't be JSON.
 pub fn set_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<(), Failure> {
@@ -80,6 +154,25 @@ pub fn set_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<(), Failu
 }
 
 /// Keeps a value if there is none, for some time if one is given. Answers whether it was kept.
+///
+/// ```
+/// use std::time::Duration;
+/// use hookweir_sdk::prelude::*;
+///
+/// /// Some senders send a thing twice, under another id.
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     let week = Duration::from_secs(7 * 86_400);
+///     if !state::set_if_absent(&format!("seen:{}", event.text()), "", Some(week))? {
+///         return Ok(outputs![]);
+///     }
+///     Ok(outputs![Output::new("first", event.body())])
+/// }
+///
+/// # use hookweir_sdk::testing::Host;
+/// let host = Host::new();
+/// let count = || host.run(handle, Event::builder("crm", "t").body("A1").build()).expect("handled").len();
+/// assert_eq!((count(), count()), (1, 0));
+/// ```
 ///
 /// # Errors
 /// As [`get`] and [`set`].
@@ -94,6 +187,19 @@ pub fn set_if_absent(
 /// Adds to a number, which is kept in decimal digits; none counts as 0. Answers the sum. It expires when
 /// it did before.
 ///
+/// ```
+/// use hookweir_sdk::prelude::*;
+///
+/// /// Exact, however many events are handled at the same time, and whatever is run again.
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     let left = state::increment(&format!("stock:{}", event.text()), -1)?;
+///     if left < 0 { Err(Failure::reject("sold out")) } else { Ok(outputs![]) }
+/// }
+/// # let host = hookweir_sdk::testing::Host::new().state("stock:pen", "1");
+/// # let event = || Event::builder("s", "t").body("pen").build();
+/// # assert!(host.run(handle, event()).is_ok() && host.run(handle, event()).is_err());
+/// ```
+///
 /// # Errors
 /// As [`get`] and [`set`]; and a retry if there is something else, or the sum is too large.
 pub fn increment(key: &str, by: i64) -> Result<i64, Failure> {
@@ -102,6 +208,19 @@ pub fn increment(key: &str, by: i64) -> Result<i64, Failure> {
 
 /// The same, and from now it lasts for this long.
 ///
+/// ```
+/// use std::time::Duration;
+/// use hookweir_sdk::prelude::*;
+///
+/// /// At most three mails within an hour of the last one.
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     let sent = state::increment_for(&format!("mails:{}", event.text()), 1, Duration::from_secs(3600))?;
+///     if sent > 3 { Ok(outputs![]) } else { Ok(outputs![Output::new("mail", event.body())]) }
+/// }
+/// # let host = hookweir_sdk::testing::Host::new().state("mails:ada", "3");
+/// # assert!(host.run(handle, Event::builder("s", "t").body("ada").build()).expect("handled").is_empty());
+/// ```
+///
 /// # Errors
 /// As [`increment`].
 pub fn increment_for(key: &str, by: i64, ttl: Duration) -> Result<i64, Failure> {
@@ -109,6 +228,20 @@ pub fn increment_for(key: &str, by: i64, ttl: Duration) -> Result<i64, Failure> 
 }
 
 /// Forgets a key. Answers whether it was there.
+///
+/// ```
+/// use hookweir_sdk::prelude::*;
+///
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     if !state::delete(&format!("cart:{}", event.text()))? {
+///         log::warn!("there was no cart");
+///     }
+///     Ok(outputs![])
+/// }
+/// # let host = hookweir_sdk::testing::Host::new().state("cart:ada", "pen");
+/// # host.run(handle, Event::builder("s", "t").body("ada").build()).expect("handled");
+/// # assert!(host.stored("cart:ada").is_none() && host.logs().is_empty());
+/// ```
 ///
 /// # Errors
 /// As [`get`].
@@ -119,6 +252,21 @@ pub fn delete(key: &str) -> Result<bool, Failure> {
 /// The keys that begin with `prefix`, in the order of their bytes: up to `limit`, behind `after`.
 ///
 /// What a listing says is not relied on: no attempt is run again because a key came or went.
+///
+/// ```
+/// use hookweir_sdk::prelude::*;
+///
+/// /// GET /api/NAME/orders?after=A1
+/// fn respond(request: Request) -> Result<Response, Failure> {
+///     let after = request.parameter("after").map(|order| format!("order:{order}"));
+///     Response::json(&state::keys("order:", after.as_deref(), 50)?)
+/// }
+///
+/// # use hookweir_sdk::testing::Host;
+/// let host = Host::new().state("order:A1", "").state("order:A2", "").state("user:ada", "");
+/// let request = Request::builder("GET", "/orders").query("after=A1").build();
+/// assert_eq!(host.respond(respond, request).expect("answered").body(), br#"["order:A2"]"#);
+/// ```
 ///
 /// # Errors
 /// A retry if the store can't be read.

@@ -22,11 +22,30 @@ pub struct Verified {
 impl Verified {
     /// An event of this type, 1 to 256 bytes without white space or control characters. Its content tells it
     /// apart unless it has an id: two with the same type and body are one.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// assert_eq!(Verified::new("order.paid").dedupe_id(), None);
+    /// ```
     pub fn new(event_type: impl Into<String>) -> Self {
         Self { event_type: event_type.into(), id: None, redact: Vec::new() }
     }
 
     /// With the sender's own id for it: one with the same id is a duplicate.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// fn verify(request: Request) -> Result<Verified, String> {
+    ///     // .. the signature is checked, and covers this header; then:
+    ///     let id = request.header("x-delivery").ok_or("no id")?;
+    ///     Ok(Verified::new("order.paid").id(id))
+    /// }
+    /// # let host = hookweir_sdk::testing::Host::new();
+    /// # let request = Request::builder("POST", "/").header("x-delivery", "7").build();
+    /// # assert_eq!(host.verify(verify, request).expect("genuine").dedupe_id(), Some("7"));
+    /// ```
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
@@ -34,22 +53,48 @@ impl Verified {
 
     /// With a place that holds a credential: `header:NAME` or `query:NAME`. It reads `[redacted]` from here on,
     /// as Authorization, Proxy-Authorization and Cookie always do.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// let paid = Verified::new("order.paid").redact("header:x-api-key").redact("query:token");
+    /// assert_eq!(paid.redacted().count(), 2);
+    /// ```
     pub fn redact(mut self, place: impl Into<String>) -> Self {
         self.redact.push(place.into());
         self
     }
 
     /// What happened.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// assert_eq!(Verified::new("order.paid").event_type(), "order.paid");
+    /// ```
     pub fn event_type(&self) -> &str {
         &self.event_type
     }
 
     /// The sender's own id for it.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// assert_eq!(Verified::new("order.paid").id("7").dedupe_id(), Some("7"));
+    /// ```
     pub fn dedupe_id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
     /// The places that are redacted.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    ///
+    /// let paid = Verified::new("order.paid").redact("header:x-api-key");
+    /// assert_eq!(paid.redacted().collect::<Vec<_>>(), ["header:x-api-key"]);
+    /// ```
     pub fn redacted(&self) -> impl Iterator<Item = &str> {
         self.redact.iter().map(String::as_str)
     }

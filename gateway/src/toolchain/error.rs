@@ -79,6 +79,12 @@ pub enum ToolchainError {
         "package `{0}` makes no .wasm file: its Cargo.toml needs `[lib] crate-type = [\"cdylib\"]`"
     )]
     NoModule(String),
+    /// One of the package's crates draws through `getrandom`, and nobody gives it anything.
+    #[error(
+        "package `{0}` has a crate that draws random numbers through getrandom; give its hookweir-sdk the feature \
+         for that: `hookweir-sdk = {{ .., features = [\"getrandom\"] }}`"
+    )]
+    NoChance(String),
     /// The lock that keeps two installations apart can't be taken.
     #[error("failed to lock {}: {source}", path.display())]
     Lock {

@@ -69,6 +69,13 @@ impl Package {
     }
 }
 
+/// Whether a module waits for somebody to give `getrandom` its bytes: it imports the function that crates look
+/// for which are built with [`super::FLAGS`]. The module's name and the function's, each behind its length.
+pub(super) fn lacks_chance(module: &[u8]) -> bool {
+    const IMPORT: &[u8] = b"\x03env\x16__getrandom_v03_custom";
+    module.windows(IMPORT.len()).any(|bytes| bytes == IMPORT)
+}
+
 fn has_plugin_profile(manifest: &str) -> bool {
     manifest.parse::<toml::Table>().is_ok_and(|manifest| {
         manifest.get("profile").is_some_and(|profiles| profiles.get("plugin").is_some())
@@ -115,6 +122,13 @@ warning: not a message
 {"reason":"build-finished","success":true}"#;
         assert_eq!(module(messages, Path::new(MANIFEST)), Some("/t/github.wasm".into()));
         assert_eq!(module(messages, Path::new("/w/plugins/other/Cargo.toml")), None);
+    }
+
+    #[test]
+    fn a_module_that_nobody_gives_chance_is_seen() {
+        assert!(lacks_chance(b"..\x03env\x16__getrandom_v03_custom\x00\x05.."));
+        // The SDK's own, as an export.
+        assert!(!lacks_chance(b"..\x16__getrandom_v03_custom\x00\x05.."));
     }
 
     #[test]

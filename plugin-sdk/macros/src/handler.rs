@@ -1,8 +1,9 @@
 //! The function below an attribute: whether it can be exported at all. Its types are the compiler's to
 //! check; what it would say badly is said here.
 
-use proc_macro2::TokenStream as Tokens;
-use syn::{FnArg, ItemFn, ReturnType, Signature, Type, spanned::Spanned};
+use proc_macro2::{Ident, TokenStream as Tokens};
+use quote::{quote, quote_spanned};
+use syn::{FnArg, ItemFn, ReturnType, Safety, Signature, Type, spanned::Spanned};
 
 /// What a function is to be exported as.
 pub(crate) struct Role {
@@ -14,6 +15,8 @@ pub(crate) struct Role {
     takes: &'static str,
     /// What it returns.
     returns: &'static str,
+    /// What in `hookweir_sdk::signature` asks that of its types.
+    expects: [Option<&'static str>; 2],
 }
 
 pub(crate) const PLUGIN: Role = Role {
@@ -21,6 +24,7 @@ pub(crate) const PLUGIN: Role = Role {
     shape: "a plugin's function is `fn handle(event: Event) -> Result<Outputs, Failure>`",
     takes: "one event",
     returns: "outputs or a failure",
+    expects: [Some("takes_event"), Some("returns_outputs")],
 };
 
 pub(crate) const API: Role = Role {
@@ -28,6 +32,7 @@ pub(crate) const API: Role = Role {
     shape: "an api's function is `fn respond(request: Request) -> Result<Response, Failure>`",
     takes: "one request",
     returns: "a response or a failure",
+    expects: [Some("takes_request"), Some("returns_response")],
 };
 
 pub(crate) const VERIFIER: Role = Role {
@@ -35,6 +40,7 @@ pub(crate) const VERIFIER: Role = Role {
     shape: "a verifier's function is `fn verify(request: Request) -> Result<Verified, String>`",
     takes: "one request",
     returns: "what is verified, or why it is refused",
+    expects: [Some("takes_request"), Some("returns_verified")],
 };
 
 pub(crate) const INIT: Role = Role {
@@ -43,6 +49,7 @@ pub(crate) const INIT: Role = Role {
             that serde can read",
     takes: "the plugin's config",
     returns: "nothing, or why this version can't go live",
+    expects: [None, Some("returns_nothing")],
 };
 
 impl Role {
@@ -72,11 +79,33 @@ impl Role {
         Err(syn::Error::new(arguments.span(), fault))
     }
 
+    /// Has the compiler ask for the right types, each where it is written.
+    pub(crate) fn expectations(&self, signature: &Signature) -> Tokens {
+        let takes = signature.inputs.iter().find_map(|argument| match argument {
+            FnArg::Typed(typed) => Some(&*typed.ty),
+            FnArg::Receiver(_) => None,
+        });
+        let returns = match &signature.output {
+            ReturnType::Type(_, returned) => Some(&**returned),
+            ReturnType::Default => None,
+        };
+        let expects = self.expects.iter().zip([takes, returns]);
+        let expects = expects.filter_map(|(expects, found)| {
+            let (expects, found) = ((*expects)?, found?);
+            let expects = Ident::new(expects, found.span());
+            Some(quote_spanned!(found.span()=> ::hookweir_sdk::signature::#expects::<#found>();))
+        });
+        quote!(const _: () = { #(#expects)* };)
+    }
+
     fn check(&self, signature: &Signature) -> syn::Result<()> {
         let Self { shape, takes, returns, .. } = self;
         let fault = |span: proc_macro2::Span, why: &str| {
             Err(syn::Error::new(span, format!("{why}; {shape}")))
         };
+        if let Safety::Unsafe(keyword) = &signature.safety {
+            return fault(keyword.span(), "not `unsafe`: what it is given is safe");
+        }
         if let Some(keyword) = &signature.asyncness {
             return fault(keyword.span(), "not `async`: an attempt runs from start to end");
         }

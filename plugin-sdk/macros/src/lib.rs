@@ -66,12 +66,13 @@ fn expand(arguments: Tokens, item: Tokens) -> syn::Result<Tokens> {
         }
         (Err(error), _) | (_, Err(error)) => return Err(error),
     };
-    let name = &handler.sig.ident;
+    let (name, expectations) = (&handler.sig.ident, PLUGIN.expectations(&handler.sig));
     let section = syn::LitByteStr::new(wants.to_json().as_bytes(), name.span());
     Ok(quote! {
         #[allow(clippy::needless_pass_by_value, reason = "the host hands the event over")]
         #handler
 
+        #expectations
         ::hookweir_sdk::__export!(#name, #section);
     })
 }
@@ -85,11 +86,12 @@ fn expand_plain(
 ) -> syn::Result<Tokens> {
     role.without_arguments(arguments)?;
     let function = role.parse(item)?;
-    let name = &function.sig.ident;
+    let (name, expectations) = (&function.sig.ident, role.expectations(&function.sig));
     Ok(quote! {
         #[allow(clippy::needless_pass_by_value, reason = "the host hands it over")]
         #function
 
+        #expectations
         ::hookweir_sdk::#export!(#name);
     })
 }
@@ -169,6 +171,18 @@ mod tests {
                  `https://host:port`, without a path",
             ),
             (
+                quote!("github/push"),
+                "expected identifier: write what it wants as in `#[plugin(subscribe = [\"github/push\"])]`",
+            ),
+            (
+                quote!(subscribe("github/push")),
+                "expected `=`: write what it wants as in `#[plugin(subscribe = [\"github/push\"])]`",
+            ),
+            (
+                quote!(subscribe = ["a/b"], my::http = ["https://x.example"]),
+                "unknown key `my::http`; there are `subscribe`, `http` and `secrets`",
+            ),
+            (
                 quote!(subscribe = ["a/b"], secrets = ["api key"]),
                 "`api key` is not the name of a secret: use A-Z, a-z, 0-9, `_` and `-`",
             ),
@@ -204,6 +218,11 @@ mod tests {
                     async fn handle(event: Event) -> Result<Outputs, Failure> {}
                 ),
                 format!("not `async`: an attempt runs from start to end; {shape}"),
+            ),
+            (
+                // As text: code of this crate has no such word.
+                "unsafe fn handle(event: Event) -> Result<Outputs, Failure> {}".parse().unwrap(),
+                format!("not `unsafe`: what it is given is safe; {shape}"),
             ),
             (
                 quote!(

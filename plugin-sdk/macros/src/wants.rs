@@ -31,13 +31,19 @@ impl Wants {
 
 impl Parse for Wants {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let arguments = Punctuated::<MetaNameValue, Token![,]>::parse_terminated(input)?;
+        let arguments = Punctuated::<MetaNameValue, Token![,]>::parse_terminated(input);
+        let arguments = arguments.map_err(|error| {
+            let hint = "write what it wants as in `#[plugin(subscribe = [\"github/push\"])]`";
+            syn::Error::new(error.span(), format!("{error}: {hint}"))
+        })?;
         let mut faults = Faults::default();
         let mut wants = Self::default();
         let mut seen = Vec::new();
         for argument in &arguments {
             let Some(key) = argument.path.get_ident() else {
-                faults.add(syn::Error::new_spanned(&argument.path, unknown("")));
+                let names = argument.path.segments.iter().map(|segment| segment.ident.to_string());
+                let path = names.collect::<Vec<_>>().join("::");
+                faults.add(syn::Error::new_spanned(&argument.path, unknown(&path)));
                 continue;
             };
             let name = key.to_string();

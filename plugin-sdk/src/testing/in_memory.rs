@@ -16,6 +16,28 @@ thread_local! {
 }
 
 /// A host without a gateway: config, state and time as the test sets them, chance from a seed, logs kept.
+///
+/// ```
+/// use hookweir_sdk::prelude::*;
+/// use hookweir_sdk::testing::{Canned, Host};
+///
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     let url = config::get("crm").or_retry()?;
+///     let nth = state::increment("told", 1)?;
+///     http::post(url).bearer("KEY").body(format!("{nth}: {}", event.text())).send()?.ok_or_retry()?;
+///     Ok(outputs![])
+/// }
+///
+/// let host = Host::new()
+///     .config("crm", "https://crm.example.com/")
+///     .state("told", "41")
+///     .http("POST https://crm.example.com/", Canned::new(503))
+///     .http("POST https://crm.example.com/", Canned::new(200));
+/// let event = || Event::builder("shop", "order").body("A1").build();
+/// assert!(host.run(handle, event()).is_err(), "503: nothing that this attempt wrote is kept");
+/// assert!(host.run(handle, event()).is_ok());
+/// assert_eq!(host.requests().last().expect("sent").text(), "42: A1");
+/// ```
 #[derive(Debug, Default)]
 pub struct Host(Rc<Inner>);
 
@@ -37,6 +59,22 @@ struct Inner {
 type State = BTreeMap<String, (Vec<u8>, Option<u64>)>;
 
 /// One line that the handler logged.
+///
+/// ```
+/// use hookweir_sdk::{log::Level, prelude::*};
+/// use hookweir_sdk::testing::Host;
+///
+/// fn handle(_: Event) -> Result<Outputs, Failure> {
+///     log::warn!(order = "A1", "it is late");
+///     Ok(outputs![])
+/// }
+///
+/// let host = Host::new();
+/// host.run(handle, Event::builder("shop", "order").build()).expect("handled");
+/// let line = &host.logs()[0];
+/// assert_eq!((line.level, line.message.as_str()), (Level::Warn, "it is late"));
+/// assert_eq!(line.fields, [("order".to_owned(), "A1".to_owned())]);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
     /// How loud.
@@ -49,29 +87,90 @@ pub struct LogLine {
 
 impl Host {
     /// A host with no config, at time 0, with a fixed seed.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    /// use hookweir_sdk::testing::Host;
+    ///
+    /// fn handle(_: Event) -> Result<Outputs, Failure> {
+    ///     assert_eq!((config::get("limit"), clock::now_ms(), state::get("seen")?), (None, 0, None));
+    ///     Ok(outputs![])
+    /// }
+    /// Host::new().run(handle, Event::builder("shop", "order").build()).expect("handled");
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// One value of the plugin's config; strings, numbers, `json!` and all that becomes JSON.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    /// use hookweir_sdk::testing::Host;
+    ///
+    /// fn handle(_: Event) -> Result<Outputs, Failure> {
+    ///     Ok(outputs![Output::new("limit", config::get("limit").or_retry()?)])
+    /// }
+    /// let host = Host::new().config("limit", 5).config("rooms", serde_json::json!(["a", "b"]));
+    /// assert_eq!(host.run(handle, Event::builder("s", "t").build()).expect("handled")[0].body(), b"5");
+    /// ```
     pub fn config(self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.0.config.borrow_mut().insert(key.into(), value.into());
         self
     }
 
     /// The time that `clock::now_ms` tells: Unix time in milliseconds. It stands still.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    /// use hookweir_sdk::testing::Host;
+    ///
+    /// fn handle(_: Event) -> Result<Outputs, Failure> {
+    ///     Ok(outputs![Output::new("now", clock::now_ms().to_string())])
+    /// }
+    /// let event = || Event::builder("s", "t").build();
+    /// let host = Host::new().now_ms(1_000);
+    /// assert_eq!(host.run(handle, event()).expect("handled")[0].body(), b"1000");
+    /// let host = host.now_ms(61_000); // a minute later
+    /// assert_eq!(host.run(handle, event()).expect("handled")[0].body(), b"61000");
+    /// ```
     pub fn now_ms(self, millis: u64) -> Self {
         self.0.now_ms.set(millis);
         self
     }
 
     /// An entry of the plugin's state, that lasts.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    /// use hookweir_sdk::testing::Host;
+    ///
+    /// fn handle(event: Event) -> Result<Outputs, Failure> {
+    ///     state::get("open")?.ok_or("closed").or_retry()?;
+    ///     Ok(outputs![Output::new("taken", event.body())])
+    /// }
+    /// let event = || Event::builder("shop", "order").build();
+    /// assert!(Host::new().run(handle, event()).is_err());
+    /// assert!(Host::new().state("open", "yes").run(handle, event()).is_ok());
+    /// ```
     pub fn state(self, key: impl Into<String>, value: impl AsRef<[u8]>) -> Self {
         self.keep(&key.into(), value.as_ref().to_vec());
         self
     }
 
     /// A secret that the plugin may read.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    /// use hookweir_sdk::testing::Host;
+    ///
+    /// fn handle(_: Event) -> Result<Outputs, Failure> {
+    ///     Ok(outputs![Output::new("length", secrets::get("KEY")?.len().to_string())])
+    /// }
+    /// let event = || Event::builder("s", "t").build();
+    /// assert_eq!(Host::new().secret("KEY", "1234").run(handle, event()).expect("handled")[0].body(), b"4");
+    /// assert!(Host::new().run(handle, event()).is_err_and(|failure| failure.is_retry()), "it is not granted");
+    /// ```
     pub fn secret(self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.0.secrets.borrow_mut().insert(name.into(), value.into());
         self
@@ -80,6 +179,22 @@ impl Host {
     /// What a request to `line` (method and URL: `POST https://api.example.com/v1`) is answered with.
     /// Said again for one line, the answers are given in turn, and the last one stays. A request
     /// without an answer is denied.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    /// use hookweir_sdk::testing::{Canned, Host};
+    ///
+    /// fn handle(_: Event) -> Result<Outputs, Failure> {
+    ///     let count = http::get("https://api.example.com/count").send()?.ok_or_retry()?;
+    ///     Ok(outputs![Output::new("count", count.body())])
+    /// }
+    /// let line = "GET https://api.example.com/count";
+    /// let host = Host::new().http(line, Canned::timeout()).http(line, Canned::new(200).body("7"));
+    /// assert!(host.run(handle, Event::builder("s", "t").build()).is_err());
+    /// for _ in 0..2 {
+    ///     assert!(host.run(handle, Event::builder("s", "t").build()).is_ok(), "the last answer stays");
+    /// }
+    /// ```
     pub fn http(self, line: impl Into<String>, answer: Canned) -> Self {
         self.can(&line.into(), answer);
         self
@@ -94,12 +209,42 @@ impl Host {
     }
 
     /// Another seed for `random`; the same one gives the same numbers.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    /// use hookweir_sdk::testing::Host;
+    ///
+    /// fn handle(_: Event) -> Result<Outputs, Failure> {
+    ///     Ok(outputs![Output::new("drawn", random::bytes(4))])
+    /// }
+    /// let drawn = |seed: u64| {
+    ///     let outputs = Host::new().seed(seed).run(handle, Event::builder("s", "t").build());
+    ///     outputs.expect("handled")[0].body().to_vec()
+    /// };
+    /// assert!(drawn(1) == drawn(1) && drawn(1) != drawn(2));
+    /// ```
     pub fn seed(self, seed: u64) -> Self {
         self.0.random.set(seed);
         self
     }
 
     /// Runs a handler on an event, as the gateway would. May be called again, for the next attempt.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    /// use hookweir_sdk::testing::Host;
+    ///
+    /// fn handle(event: Event) -> Result<Outputs, Failure> {
+    ///     state::increment("seen", 1)?;
+    ///     if event.attempt() == 1 { Err(Failure::retry("not yet")) } else { Ok(outputs![]) }
+    /// }
+    ///
+    /// let host = Host::new();
+    /// for attempt in 1..=2 {
+    ///     let _ = host.run(handle, Event::builder("shop", "order").attempt(attempt).build());
+    /// }
+    /// assert_eq!(host.stored("seen").as_deref(), Some(&b"1"[..]), "the first attempt failed");
+    /// ```
     ///
     /// # Errors
     /// What the handler returned.
@@ -115,6 +260,22 @@ impl Host {
 
     /// Runs an api on a request, as the gateway would.
     ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    /// use hookweir_sdk::testing::Host;
+    ///
+    /// fn respond(request: Request) -> Result<Response, Failure> {
+    ///     match request.path() {
+    ///         "/count" => Response::json(&state::json::<u64>("count")?.unwrap_or(0)),
+    ///         _ => Ok(Response::new(404)),
+    ///     }
+    /// }
+    ///
+    /// let host = Host::new().state("count", "7");
+    /// let answer = host.respond(respond, Request::builder("GET", "/count").build()).expect("answered");
+    /// assert_eq!(answer.parse::<u64>().expect("a number"), 7);
+    /// ```
+    ///
     /// # Errors
     /// What the api returned.
     ///
@@ -128,6 +289,21 @@ impl Host {
     }
 
     /// Runs a verifier on a request, as the gateway would: it has no state.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    /// use hookweir_sdk::testing::Host;
+    ///
+    /// fn verify(request: Request) -> Result<Verified, String> {
+    ///     match request.header("x-key") {
+    ///         Some(_) => Ok(Verified::new("order.paid")),
+    ///         None => Err("no key".to_owned()),
+    ///     }
+    /// }
+    ///
+    /// let request = Request::builder("POST", "/webhooks/erp").secret("s3cret").build();
+    /// assert_eq!(Host::new().verify(verify, request), Err("no key".to_owned()));
+    /// ```
     ///
     /// # Errors
     /// Why it refused.
@@ -144,6 +320,23 @@ impl Host {
     }
 
     /// Runs an init on this host's config, as the gateway would.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    /// use hookweir_sdk::testing::Host;
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Config {
+    ///     limit: u32,
+    /// }
+    ///
+    /// fn init(config: Config) -> Result<(), String> {
+    ///     if config.limit > 0 { Ok(()) } else { Err("a limit of nothing".to_owned()) }
+    /// }
+    ///
+    /// assert_eq!(Host::new().config("limit", 5).init(init), Ok(()));
+    /// assert!(Host::new().config("limit", "five").init(init).is_err());
+    /// ```
     ///
     /// # Errors
     /// What does not fit its type, or what it returned.
@@ -175,16 +368,60 @@ impl Host {
     }
 
     /// What is in the plugin's state under a key.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    /// use hookweir_sdk::testing::Host;
+    ///
+    /// fn handle(event: Event) -> Result<Outputs, Failure> {
+    ///     state::set("last", event.body())?;
+    ///     Ok(outputs![])
+    /// }
+    ///
+    /// let host = Host::new();
+    /// host.run(handle, Event::builder("shop", "order").body("A1").build()).expect("handled");
+    /// assert_eq!(host.stored("last").as_deref(), Some(&b"A1"[..]));
+    /// assert_eq!(host.stored("first"), None);
+    /// ```
     pub fn stored(&self, key: &str) -> Option<Vec<u8>> {
         self.0.seen(key).map(|(value, _)| value)
     }
 
     /// All requests sent so far.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    /// use hookweir_sdk::testing::{Canned, Host};
+    ///
+    /// fn handle(event: Event) -> Result<Outputs, Failure> {
+    ///     http::post("https://crm.example.com/").body(event.body()).send()?.ok_or_retry()?;
+    ///     Ok(outputs![])
+    /// }
+    ///
+    /// let host = Host::new().http("POST https://crm.example.com/", Canned::new(200));
+    /// host.run(handle, Event::builder("shop", "order").body("A1").build()).expect("handled");
+    /// assert_eq!(host.requests()[0].text(), "A1");
+    /// ```
     pub fn requests(&self) -> Vec<Sent> {
         self.0.network.borrow().sent()
     }
 
     /// All lines logged so far.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    /// use hookweir_sdk::testing::Host;
+    ///
+    /// fn handle(_: Event) -> Result<Outputs, Failure> {
+    ///     log::info!("begun");
+    ///     log::info!("ended");
+    ///     Ok(outputs![])
+    /// }
+    ///
+    /// let host = Host::new();
+    /// host.run(handle, Event::builder("shop", "order").build()).expect("handled");
+    /// assert!(host.logs().iter().any(|line| line.message == "ended"));
+    /// ```
     pub fn logs(&self) -> Vec<LogLine> {
         self.0.logs.borrow().clone()
     }

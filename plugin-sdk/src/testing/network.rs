@@ -3,16 +3,50 @@
 use crate::http::{HttpError, Request, Response};
 
 /// An answer that a test has put there.
+///
+/// ```
+/// use hookweir_sdk::prelude::*;
+/// use hookweir_sdk::testing::{Canned, Host};
+///
+/// fn handle(_: Event) -> Result<Outputs, Failure> {
+///     let stock: u64 = http::get("https://stock.example.com/pen").send()?.ok_or_retry()?.json()?;
+///     Ok(outputs![Output::new("stock", stock.to_string())])
+/// }
+///
+/// let outcome = |answer: Canned| {
+///     let host = Host::new().http("GET https://stock.example.com/pen", answer);
+///     host.run(handle, Event::builder("shop", "order").build())
+/// };
+/// assert!(outcome(Canned::new(200).body("7")).is_ok());
+/// assert!(outcome(Canned::new(404)).is_err_and(|failure| !failure.is_retry()));
+/// assert!(outcome(Canned::timeout()).is_err_and(|failure| failure.is_retry()));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Canned(Result<Response, HttpError>);
 
 impl Canned {
     /// An answer without a body.
+    ///
+    /// ```
+    /// use hookweir_sdk::testing::{Canned, Host};
+    ///
+    /// let host = Host::new().http("DELETE https://crm.example.com/contacts/7", Canned::new(204));
+    /// # drop(host);
+    /// ```
     pub fn new(status: u16) -> Self {
         Self(Ok(Response { status, headers: Vec::new(), body: Vec::new() }))
     }
 
     /// No answer: code `timeout`, which is tried again.
+    ///
+    /// ```
+    /// use hookweir_sdk::testing::{Canned, Host};
+    ///
+    /// // The first time nobody answers.
+    /// let line = "POST https://crm.example.com/";
+    /// let host = Host::new().http(line, Canned::timeout()).http(line, Canned::new(200));
+    /// # drop(host);
+    /// ```
     pub fn timeout() -> Self {
         Self(Err(HttpError {
             code: "timeout".to_owned(),
@@ -22,12 +56,28 @@ impl Canned {
     }
 
     /// With this body.
+    ///
+    /// ```
+    /// use hookweir_sdk::testing::{Canned, Host};
+    ///
+    /// let ada = Canned::new(200).body(r#"{ "email": "ada@example.com" }"#);
+    /// let host = Host::new().http("GET https://crm.example.com/contacts/7", ada);
+    /// # drop(host);
+    /// ```
     pub fn body(self, body: impl AsRef<[u8]>) -> Self {
         let body = body.as_ref().to_vec();
         Self(self.0.map(|answer| Response { body, ..answer }))
     }
 
     /// With one more header.
+    ///
+    /// ```
+    /// use hookweir_sdk::testing::{Canned, Host};
+    ///
+    /// let busy = Canned::new(429).header("retry-after", "30");
+    /// let host = Host::new().http("GET https://crm.example.com/contacts/7", busy);
+    /// # drop(host);
+    /// ```
     pub fn header(mut self, name: impl Into<String>, value: impl AsRef<[u8]>) -> Self {
         if let Ok(answer) = &mut self.0 {
             answer.headers.push((name.into(), value.as_ref().to_vec()));
@@ -37,16 +87,59 @@ impl Canned {
 }
 
 /// A request that a handler sent.
+///
+/// ```
+/// use hookweir_sdk::prelude::*;
+/// use hookweir_sdk::testing::{Canned, Host, Sent};
+///
+/// fn handle(_: Event) -> Result<Outputs, Failure> {
+///     let all = ["one", "two"].map(|name| http::get(format!("https://{name}.example.com/")));
+///     http::send_all(all).into_iter().try_for_each(|answer| answer?.ok_or_retry().map(drop))?;
+///     Ok(outputs![])
+/// }
+///
+/// let host = Host::new()
+///     .http("GET https://one.example.com/", Canned::new(200))
+///     .http("GET https://two.example.com/", Canned::new(200));
+/// host.run(handle, Event::builder("s", "t").build()).expect("handled");
+/// let sent: Vec<Sent> = host.requests();
+/// assert_eq!(sent.len(), 2);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent(Request);
 
 impl Sent {
     /// Method and URL, as [`Host::http`](super::Host::http) takes them.
+    ///
+    /// ```
+    /// # use hookweir_sdk::prelude::*;
+    /// # use hookweir_sdk::testing::{Canned, Host};
+    /// # fn handle(_: Event) -> Result<Outputs, Failure> {
+    /// #     http::put("https://crm.example.com/").send()?.ok_or_retry()?;
+    /// #     Ok(outputs![])
+    /// # }
+    /// let host = Host::new().http("PUT https://crm.example.com/", Canned::new(200));
+    /// host.run(handle, Event::builder("shop", "order").build()).expect("handled");
+    /// assert_eq!(host.requests()[0].line(), "PUT https://crm.example.com/");
+    /// ```
     pub fn line(&self) -> String {
         format!("{} {}", self.0.method, self.0.url)
     }
 
     /// The first header of this name, whatever its case, if it is text.
+    ///
+    /// ```
+    /// # use hookweir_sdk::prelude::*;
+    /// # use hookweir_sdk::testing::{Canned, Host};
+    /// # fn handle(event: Event) -> Result<Outputs, Failure> {
+    /// #     let request = http::put("https://crm.example.com/").header("If-Match", event.id());
+    /// #     request.send()?.ok_or_retry()?;
+    /// #     Ok(outputs![])
+    /// # }
+    /// let host = Host::new().http("PUT https://crm.example.com/", Canned::new(200));
+    /// host.run(handle, Event::builder("shop", "order").id("7").build()).expect("handled");
+    /// assert_eq!(host.requests()[0].header("if-match"), Some("7"));
+    /// ```
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.0.headers.iter();
         let (_, value) = headers.find(|(found, _)| found.eq_ignore_ascii_case(name))?;
@@ -54,6 +147,18 @@ impl Sent {
     }
 
     /// The template of the first secret header of this name.
+    ///
+    /// ```
+    /// # use hookweir_sdk::prelude::*;
+    /// # use hookweir_sdk::testing::{Canned, Host};
+    /// # fn handle(_: Event) -> Result<Outputs, Failure> {
+    /// #     http::put("https://crm.example.com/").bearer("CRM_KEY").send()?.ok_or_retry()?;
+    /// #     Ok(outputs![])
+    /// # }
+    /// let host = Host::new().http("PUT https://crm.example.com/", Canned::new(200));
+    /// host.run(handle, Event::builder("shop", "order").build()).expect("handled");
+    /// assert_eq!(host.requests()[0].secret_header("authorization"), Some("Bearer {CRM_KEY}"));
+    /// ```
     pub fn secret_header(&self, name: &str) -> Option<&str> {
         let mut headers = self.0.secret_headers.iter();
         let (_, template) = headers.find(|(found, _)| found.eq_ignore_ascii_case(name))?;
@@ -61,11 +166,35 @@ impl Sent {
     }
 
     /// The body.
+    ///
+    /// ```
+    /// # use hookweir_sdk::prelude::*;
+    /// # use hookweir_sdk::testing::{Canned, Host};
+    /// # fn handle(event: Event) -> Result<Outputs, Failure> {
+    /// #     http::put("https://crm.example.com/").body(event.body()).send()?.ok_or_retry()?;
+    /// #     Ok(outputs![])
+    /// # }
+    /// let host = Host::new().http("PUT https://crm.example.com/", Canned::new(200));
+    /// host.run(handle, Event::builder("shop", "order").body([0xff]).build()).expect("handled");
+    /// assert_eq!(host.requests()[0].body(), [0xff]);
+    /// ```
     pub fn body(&self) -> &[u8] {
         &self.0.body
     }
 
     /// The body as text; what is no UTF-8 is replaced.
+    ///
+    /// ```
+    /// # use hookweir_sdk::prelude::*;
+    /// # use hookweir_sdk::testing::{Canned, Host};
+    /// # fn handle(event: Event) -> Result<Outputs, Failure> {
+    /// #     http::put("https://crm.example.com/").body(event.body()).send()?.ok_or_retry()?;
+    /// #     Ok(outputs![])
+    /// # }
+    /// let host = Host::new().http("PUT https://crm.example.com/", Canned::new(200));
+    /// host.run(handle, Event::builder("shop", "order").body("A1").build()).expect("handled");
+    /// assert_eq!(host.requests()[0].text(), "A1");
+    /// ```
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.body).into_owned()
     }

@@ -73,6 +73,13 @@ fn done() -> String {
 impl Sample {
     /// A sample from the text of its file.
     ///
+    /// ```
+    /// use hookweir_sdk::testing::Sample;
+    ///
+    /// let sample = Sample::parse(r#"{ "source": "shop", "type": "order.paid", "body": { "id": "A1" } }"#);
+    /// assert_eq!(sample.body()["id"], "A1");
+    /// ```
+    ///
     /// # Panics
     /// If it is none.
     pub fn parse(text: &str) -> Self {
@@ -80,6 +87,18 @@ impl Sample {
     }
 
     /// Its event, for a test that changes some of it.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    /// use hookweir_sdk::testing::{Host, Sample};
+    ///
+    /// fn handle(event: Event) -> Result<Outputs, Failure> {
+    ///     if event.attempt() > 4 { Err(Failure::reject("enough")) } else { Err(Failure::retry("later")) }
+    /// }
+    /// let sample = Sample::parse(r#"{ "source": "shop", "type": "order.paid", "expect": "retry" }"#);
+    /// let fifth = sample.event().attempt(5).build();
+    /// assert!(Host::new().run(handle, fifth).is_err_and(|failure| !failure.is_retry()));
+    /// ```
     pub fn event(&self) -> EventBuilder {
         let event = Event::builder(&self.source, &self.event_type).body(bytes(&self.body));
         let event = event.attempt(self.attempt);
@@ -91,11 +110,39 @@ impl Sample {
     }
 
     /// Its body, for a test that makes other events of it.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    /// use hookweir_sdk::testing::Sample;
+    ///
+    /// let sample = Sample::parse(r#"{ "source": "shop", "type": "order.paid", "body": { "id": "A1" } }"#);
+    /// let mut body = sample.body().clone();
+    /// body["id"] = "A2".into();
+    /// let other = Event::builder("shop", "order.paid").json(&body).build();
+    /// assert_eq!(other.text(), r#"{"id":"A2"}"#);
+    /// ```
     pub fn body(&self) -> &Value {
         &self.body
     }
 
     /// Puts its state and its answers into a host and runs a handler there on its event.
+    ///
+    /// ```
+    /// use hookweir_sdk::prelude::*;
+    /// use hookweir_sdk::testing::{Host, Sample};
+    ///
+    /// fn handle(event: Event) -> Result<Outputs, Failure> {
+    ///     let order: serde_json::Value = event.json()?;
+    ///     state::set(&format!("order:{}", order["id"].as_str().or_reject()?), "paid")?;
+    ///     Ok(outputs![])
+    /// }
+    ///
+    /// // Mostly: include_str!("../samples/paid.json").
+    /// let sample = Sample::parse(r#"{ "source": "shop", "type": "order.paid", "body": { "id": "A1" } }"#);
+    /// let host = Host::new();
+    /// sample.run(&host, handle).expect("done, as the sample expects");
+    /// assert!(host.stored("order:A1").is_some());
+    /// ```
     ///
     /// # Errors
     /// What the handler returned.

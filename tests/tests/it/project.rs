@@ -73,7 +73,7 @@ impl Project {
     }
 }
 
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     let said = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     guests::root().join(said.unwrap_or_else(|| "target".into()))
 }
