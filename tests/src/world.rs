@@ -3,7 +3,8 @@
 //!
 //! `/status/N` answers with N (503 with `Retry-After: 7`), `/once/N` with N the first time and then with
 //! 200, `/redirect?URL` with 302 to there, `/large/N` with N bytes, `/endless` without end, `/meet/N` when
-//! N of them are there, `/hang` never, anything else with 200 and the request's body.
+//! N of them are there, `/hang` never, `/down` with 500 until the world is mended, anything else with 200 and the
+//! request's body.
 
 use std::{
     convert::Infallible,
@@ -12,7 +13,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     task::{Context, Poll},
 };
@@ -59,6 +60,7 @@ struct State {
     came: Mutex<Vec<Came>>,
     connections: AtomicUsize,
     open: AtomicUsize,
+    mended: AtomicBool,
     changed: Notify,
 }
 
@@ -91,6 +93,11 @@ impl World {
     /// All requests so far, in the order in which they came.
     pub fn came(&self) -> Vec<Came> {
         self.state.came.lock().unwrap().clone()
+    }
+
+    /// From now on what was down is up.
+    pub fn mend(&self) {
+        self.state.mended.store(true, SeqCst);
     }
 
     /// How many connections were made.
@@ -161,6 +168,7 @@ impl World {
                 self.until("the others", |world| world.asked(&target) >= number(count)).await;
                 Response::new(full(body))
             }
+            ["down"] if !self.state.mended.load(SeqCst) => answer(500),
             ["hang"] => std::future::pending().await,
             _ => Response::new(full(body)),
         })

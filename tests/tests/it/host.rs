@@ -430,6 +430,7 @@ async fn the_example_plugins_load_and_say_what_they_want() {
         ("inventory", "shopify"),
         ("orders", "shopify"),
         ("payments", "stripe"),
+        ("relay", "erp"),
         ("user-signup", "clerk"),
     ] {
         let version = version(guest, Grant::default()).await;

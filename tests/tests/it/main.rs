@@ -23,6 +23,7 @@ mod patterns;
 mod project;
 mod providers;
 mod readme;
+mod relay;
 mod released;
 mod retain;
 mod sources;
