@@ -10,6 +10,9 @@ use super::{
 };
 use crate::cli::say;
 
+/// What is shown of the gateway's log where the story can't go on.
+const LOG_LINES: usize = 3;
+
 /// Everything that the demo found.
 #[derive(Debug, Serialize)]
 pub(super) struct Book {
@@ -35,7 +38,11 @@ impl Book {
         let mut page = Page::new(C::TITLE, C::PLUGINS);
         let played = C::play(stage, &mut page).await;
         if let Err(reason) = &played {
-            page.check("the story goes on", Err(reason.clone()));
+            // What became of its events may tell why.
+            let judged = stage.judge(&mut page).await.err().unwrap_or_default();
+            let log = stage.house.log_end(LOG_LINES);
+            let reason = format!("{reason}\n{judged}\nthe end of the gateway's log:\n{log}");
+            page.check("the chapter comes to its end", Err(reason));
         }
         self.add(page);
         played

@@ -3,9 +3,14 @@
 use super::{stage::Stage, story};
 use crate::cli::tell;
 
-/// Leaves the gateway running until Ctrl-C.
-pub(super) async fn stay_up(stage: &Stage) {
+/// Leaves the gateway running until Ctrl-C. `ok`: nothing is left to be looked into.
+pub(super) async fn stay_up(stage: &Stage, ok: bool) {
     tell(text(stage));
+    let folder = if ok { "removes its folder" } else { "leaves its folder" };
+    tell(format_args!(
+        "The gateway's log is {}. Ctrl-C ends it all and {folder}.",
+        stage.house.log().display()
+    ));
     let _ = tokio::signal::ctrl_c().await;
 }
 
@@ -36,11 +41,9 @@ The examples in JavaScript and Python need Node.js and Python; `--install` bring
 
   cargo run -q -- plugin build plugins/py-takings --install --out {folder}
   cargo run -q -- plugin build plugins/js-labels --install --out {folder}    # waits for its grants: plugin list
-
-The gateway's log is {}. Ctrl-C ends it all and removes its folder.",
+",
         house.environment().display(),
         house.config().display(),
         curls,
-        house.log().display(),
     )
 }

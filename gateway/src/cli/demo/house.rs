@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     net::{SocketAddr, TcpListener},
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -100,6 +100,13 @@ listen = "{admin}"
         self.dir.path().join("gateway.log")
     }
 
+    /// The last lines of the log.
+    pub(super) fn log_end(&self, lines: usize) -> String {
+        let text = fs::read_to_string(self.log()).unwrap_or_default();
+        let all: Vec<_> = text.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+
     /// A file for a shell, with what the config takes from the environment.
     pub(super) fn environment(&self) -> PathBuf {
         self.dir.path().join("secrets.sh")
@@ -147,7 +154,7 @@ listen = "{admin}"
         running
             .ready(&format!("http://{}/readyz", self.admin))
             .await
-            .map_err(|reason| format!("{reason}; its log:\n{}", tail(&self.log())))?;
+            .map_err(|reason| format!("{reason}; its log:\n{}", self.log_end(20)))?;
         Ok(running)
     }
 }
@@ -260,10 +267,4 @@ fn secrets(outside: &Outside) -> BTreeMap<&'static str, String> {
 fn free_port() -> Result<SocketAddr, String> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(|error| error.to_string())?;
     listener.local_addr().map_err(|error| error.to_string())
-}
-
-fn tail(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let lines: Vec<_> = text.lines().rev().take(20).collect();
-    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
 }

@@ -93,13 +93,14 @@ async fn play(args: &Args, modules: &[PathBuf], plugins: PathBuf) -> Result<bool
 
 async fn perform(args: &Args, book: &mut Book, stage: &mut Stage) -> Result<(), String> {
     stage.start().await?;
-    // Why it did not go on is on its page.
-    if story::tell(book, stage).await.is_ok() {
+    // Why it does not come to its end is on the page where it does not.
+    let is_whole = story::tell(book, stage).await.is_ok();
+    if is_whole {
         book.close(stage).await?;
     }
     book.end();
-    if !args.once && book.ok {
-        closing::stay_up(stage).await;
+    if is_whole && !args.once {
+        closing::stay_up(stage, book.ok).await;
     }
     stage.stop().await
 }

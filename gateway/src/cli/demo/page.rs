@@ -85,7 +85,12 @@ impl Page {
         for Check { what, ok, why_not } in &self.checks {
             lines.extend(wrapped(&format!("   {} {what}", if *ok { "✓" } else { "✗" })));
             let why_not = why_not.as_deref().unwrap_or_default();
-            lines.extend(why_not.lines().map(|line| format!("       {line}")));
+            lines.extend(
+                why_not
+                    .lines()
+                    .filter(|line| !line.is_empty())
+                    .map(|line| format!("       {line}")),
+            );
         }
         lines.push(String::new());
         lines

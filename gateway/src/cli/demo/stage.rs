@@ -37,14 +37,17 @@ pub(super) struct Stage {
     pub(super) sender: Sender,
     pub(super) reader: Reader,
     gateway: Option<Running>,
+    client: reqwest::Client,
 }
 
 impl Stage {
     /// Everything in its place, and the gateway not started yet.
     pub(super) fn new(house: House, outside: Outside, plugins: PathBuf) -> Result<Self, String> {
+        let client = reqwest::Client::builder().no_proxy().build();
+        let client = client.map_err(|error| error.to_string())?;
         let sender = Sender::new(house.read_config()?, plugins);
         let reader = Reader::at(house.database());
-        Ok(Self { house, outside, sender, reader, gateway: None })
+        Ok(Self { house, outside, sender, reader, gateway: None, client })
     }
 
     /// Stops the gateway as a supervisor would, and answers whether it ended well.
@@ -105,6 +108,11 @@ impl Stage {
     /// Waits until all is settled, and checks that the page's events ended as they should.
     pub(super) async fn settle(&self, page: &mut Page) -> Result<(), String> {
         self.settled().await?;
+        self.judge(page).await
+    }
+
+    /// Checks that the page's events ended as they should.
+    pub(super) async fn judge(&self, page: &mut Page) -> Result<(), String> {
         let Some(first) = page.expected.first() else { return Ok(()) };
         let mut all: Vec<_> = self.show(first.event).await?.into_iter().collect();
         all.extend(self.events(Some(first.event)).await?);
@@ -154,6 +162,25 @@ impl Stage {
     pub(super) async fn ask(&self, path: &str) -> Result<(u16, Value), String> {
         let url = format!("http://{}/api/{path}", self.house.public);
         let (status, text) = send::ask(&url, None, None).await?;
+        Ok((status, serde_json::from_str(&text).unwrap_or_default()))
+    }
+
+    /// Asks a plugin's api in any way, with a token.
+    pub(super) async fn call(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        token: &str,
+        body: Option<&Value>,
+    ) -> Result<(u16, Value), String> {
+        let url = format!("http://{}/api/{path}", self.house.public);
+        let mut calling = self.client.request(method, &url).bearer_auth(token);
+        if let Some(body) = body {
+            calling = calling.json(body);
+        }
+        let answer = calling.send().await.map_err(|error| format!("{url}: {error}"))?;
+        let status = answer.status().as_u16();
+        let text = answer.text().await.map_err(|error| format!("{url}: {error}"))?;
         Ok((status, serde_json::from_str(&text).unwrap_or_default()))
     }
 

@@ -1,7 +1,7 @@
 //! A stand-in for a system outside: an HTTP server on this machine that keeps what it was sent.
 //!
-//! It takes what comes, or says once that it is busy. Plugins see no difference to the real one but the
-//! address.
+//! It takes what comes, or says once that it is busy, or looks at a signature first. Plugins see no difference
+//! to the real one but the address.
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use hookweir_event::{Clock, Timestamp};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header::RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header::RETRY_AFTER};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use serde_json::Value;
@@ -35,7 +35,12 @@ pub(super) struct Came {
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     pub(super) answered: u16,
+    /// Why it was not taken, if something was wrong with it.
+    pub(super) fault: Option<String>,
 }
+
+/// What is looked at before a request is taken; the error is what is wrong with it.
+type Examine = dyn Fn(&HeaderMap, &Bytes) -> Result<(), String> + Send + Sync;
 
 /// A server that stands for another.
 pub(super) struct StandIn {
@@ -57,6 +62,7 @@ struct Memory {
     came: Vec<Came>,
     /// What the next request is told of when to come again, in seconds.
     busy: Option<u64>,
+    examine: Option<Arc<Examine>>,
 }
 
 impl StandIn {
@@ -96,6 +102,14 @@ impl StandIn {
     pub(super) fn be_busy_once(&self, retry_after: u64) {
         self.desk.memory().busy = Some(retry_after);
     }
+
+    /// From now on nothing is taken that does not stand this.
+    pub(super) fn examine(
+        &self,
+        examine: impl Fn(&HeaderMap, &Bytes) -> Result<(), String> + Send + Sync + 'static,
+    ) {
+        self.desk.memory().examine = Some(Arc::new(examine));
+    }
 }
 
 impl fmt::Display for StandIn {
@@ -125,19 +139,28 @@ impl Desk {
         let at = self.clock.now();
         let (parts, body) = request.into_parts();
         let mut answer = Response::new(Full::default());
+        // It asks whether somebody is there, and brings nothing.
+        if parts.method == Method::HEAD {
+            return answer;
+        }
         let Ok(body) = Limited::new(body, BODY_MAX).collect().await else {
             *answer.status_mut() = StatusCode::BAD_REQUEST;
             return answer;
         };
+        let (body, mut fault) = (body.to_bytes(), None);
         let mut memory = self.memory();
         *answer.status_mut() = self.well;
         if let Some(wait) = memory.busy.take() {
             *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
             answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait));
+        } else if let Some(examine) = &memory.examine
+            && let Err(reason) = examine(&parts.headers, &body)
+        {
+            *answer.status_mut() = StatusCode::UNAUTHORIZED;
+            fault = Some(reason);
         }
         let answered = answer.status().as_u16();
-        let body = body.to_bytes();
-        memory.came.push(Came { at, headers: parts.headers, body, answered });
+        memory.came.push(Came { at, headers: parts.headers, body, answered, fault });
         answer
     }
 }

@@ -6,6 +6,7 @@ mod forged;
 mod live;
 mod order;
 mod push;
+mod relay;
 mod reload;
 mod restart;
 mod signup;
@@ -37,6 +38,7 @@ pub(super) fn config(outside: &Outside) -> String {
         order::Order::config,
         stock::Stock::config,
         alert::Alert::config,
+        relay::Relay::config,
     ]
     .map(|config| config(outside))
     .concat()
@@ -50,6 +52,7 @@ pub(super) async fn tell(book: &mut Book, stage: &mut Stage) -> Result<(), Strin
     book.write::<order::Order>(stage).await?;
     book.write::<stock::Stock>(stage).await?;
     book.write::<alert::Alert>(stage).await?;
+    book.write::<relay::Relay>(stage).await?;
     book.write::<forged::Forged>(stage).await?;
     book.write::<upgrade::Upgrade>(stage).await?;
     book.write::<bad_version::BadVersion>(stage).await?;
@@ -63,6 +66,7 @@ pub(super) fn lookups(stage: &Stage) -> Vec<String> {
     vec![
         format!("{api}/orders/{}", order::ORDER),
         format!("{api}/inventory/warehouse/{}", stock::ITEM),
+        format!("-H \"Authorization: Bearer $RELAY_API_TOKEN\" {api}/relay/endpoints"),
     ]
 }
 
