@@ -32,7 +32,7 @@ fn text(stage: &Stage) -> String {
   hookweir dead retry --all
   hookweir plugin list                      # versions: live, earlier, turned away
   hookweir plugin rollback payments
-  hookweir source refusals stripe           # the forgery, and why it was one
+  hookweir source list                      # what came from whom since the restart, and what was refused
 
 {}
   cp your-own.wasm {folder}/      # live at once; see plugin-sdk/README.md

@@ -20,8 +20,9 @@ use crate::{
     config::{Config, Surroundings},
 };
 
-/// How long the gateway may take to be ready, and to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the gateway may take to be ready, with all plugins compiled, and to stop. On a quiet machine it is
+/// some seconds.
+const PATIENCE: Duration = Duration::from_secs(240);
 const POLL: Duration = Duration::from_millis(20);
 
 /// Where everything is.

@@ -76,8 +76,7 @@ fn reaching(host: &str, origins: &[String]) -> String {
     let origins: Vec<_> = origins.iter().map(|origin| format!(", \"{origin}\"")).collect();
     format!(
         "http = [\"{host}\"{}]   # the first as in production, the rest are the stand-ins\n\
-         http_addresses = [\"127.0.0.1\"]   # not public, so it has to be granted\n\
-         http_timeout = \"2s\"\n",
+         http_addresses = [\"127.0.0.1\"]   # not public, so it has to be granted\n",
         origins.concat()
     )
 }

@@ -34,7 +34,7 @@ impl Chapter for Stock {
 [plugins.inventory]
 api = "public"
 config = { low = 5 }
-backoff = "250ms"    # what a bad version fails has attempts left when the good one serves again
+backoff = "500ms"    # what a bad version fails has attempts left when the good one serves again
 "#
         .to_owned()
     }
