@@ -23,7 +23,7 @@ use tokio::{net::TcpListener, sync::Notify};
 use crate::{
     admin::{Admin, Guard, Plugins, token_file},
     chance::Chance,
-    config::{Config, ServerConfig},
+    config::{Config, Seen, ServerConfig},
     dispatch::{Capacity, Dispatch},
     egress::{Names, Roads, Web},
     health::Health,
@@ -40,8 +40,8 @@ use crate::{
 /// What the gateway is told beside its config.
 #[derive(Debug, Clone)]
 pub struct Surrounds {
-    /// The file that the config was read from, followed while the gateway runs.
-    pub config_path: PathBuf,
+    /// The files that the config was read from, followed while the gateway runs.
+    pub seen: Seen,
     /// The time.
     pub clock: Clock,
     /// Randomness.
@@ -118,7 +118,7 @@ impl Gateway {
     /// # Errors
     /// If a part can't be built. A plugin that can't be loaded is no error: its deliveries wait.
     pub async fn build(config: Config, around: Surrounds) -> Result<Self, StartError> {
-        let Surrounds { config_path, clock, chance, names, vfs } = around;
+        let Surrounds { seen, clock, chance, names, vfs } = around;
         let public = listen(config.server.listen).await?;
         let admin = listen(config.admin.listen).await?;
         folder(&config.host.dir)?;
@@ -154,7 +154,7 @@ impl Gateway {
         };
         let health = Arc::new(Health::default());
         let (watched, outcomes) = (health.clone(), health.clone());
-        let reload = Reload::start(config_path, config, host.clone(), changed.clone(), watched)
+        let reload = Reload::start(seen, config, host.clone(), changed.clone(), watched)
             .await
             .map_err(|source| StartError::Folder { path: data, source })?;
         let board = reload.board();

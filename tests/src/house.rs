@@ -54,12 +54,15 @@ impl Drop for House {
 }
 
 impl House {
-    /// A house whose gateway is `program`. `sections` is added to the config, which has the sources
+    /// A house whose gateway is `program`, or the one that `HOOKWEIR_GATEWAY` names: campaigns are run with a
+    /// released build. `sections` is added to the config, which has the sources
     /// `github` and `stripe` by preset and `test`, declared, without rates.
     pub fn new(program: &str, sections: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("hookweir-test-").tempdir().unwrap();
         let (public, admin) = (free_port(), free_port());
-        let house = Self { dir, program: program.into(), public, admin };
+        let other = std::env::var_os("HOOKWEIR_GATEWAY").map(PathBuf::from);
+        let program = other.unwrap_or_else(|| program.into());
+        let house = Self { dir, program, public, admin };
         fs::create_dir(house.plugins()).unwrap();
         house.write_config(sections);
         house

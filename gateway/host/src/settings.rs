@@ -144,7 +144,8 @@ impl Default for ModuleLimits {
             // The largest interpreter loops have some 200 KiB. Of those made to hurt the compiler, one of
             // 1 MiB took 2.2 s and 390 MiB, and half of each at half the size.
             function_bytes: 512 * KIB,
-            // A large interpreter takes some 10 s on a slow core.
+            // JavaScript's and Python's take some 10 s on two slow cores; with the compiler less optimised, as in
+            // tests, beside other work, 38 s were seen.
             compile_time: Duration::from_secs(60),
         }
     }

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Exit, config_fault, tell};
 use crate::{
     chance::Chance,
-    config::{Config, Surroundings},
+    config::{Config, Seen, Surroundings},
     egress::Names,
     gateway::{Ended, Gateway, Surrounds},
     log::{self, Format},
@@ -18,7 +18,8 @@ use crate::{
 pub(super) fn run(config_path: &Path, format: Format) -> Exit {
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into());
     log::start(format, &filter);
-    let config = match Config::load(config_path, &Surroundings::real()) {
+    let (config, seen) = Seen::load(config_path, &Surroundings::real());
+    let config = match config {
         Ok(config) => config,
         Err(error) => return config_fault(&error),
     };
@@ -29,15 +30,15 @@ pub(super) fn run(config_path: &Path, format: Format) -> Exit {
             return Exit::Failed;
         }
     };
-    let exit = runtime.block_on(serve(config, config_path));
+    let exit = runtime.block_on(serve(config, seen));
     // Whatever is left has had its grace time.
     runtime.shutdown_background();
     exit
 }
 
-async fn serve(config: Config, config_path: &Path) -> Exit {
+async fn serve(config: Config, seen: Seen) -> Exit {
     let around = Surrounds {
-        config_path: config_path.to_owned(),
+        seen,
         clock: Clock::system(),
         chance: Chance::system(),
         names: Names::system(),

@@ -8,6 +8,7 @@ mod plugin;
 mod reach;
 mod read;
 mod secret;
+mod seen;
 mod server;
 mod source;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use self::{
     egress::EgressConfig,
     plugin::{ApiAccess, ApiConfig, BreakerConfig, PROBE_FIRST, PluginConfig, Policy},
     read::Fault,
+    seen::Seen,
     server::{AdminConfig, HostConfig, ServerConfig, StoreConfig, Subscriptions, Token},
     source::{Reply, SourceConfig},
     units::Rate,

@@ -9,6 +9,7 @@ use std::{
 };
 
 use hookweir_event::REDACTED;
+use hookweir_host::Settings;
 use hookweir_store::Retention;
 use ipnet::IpNet;
 
@@ -243,16 +244,17 @@ const STACK: RangeInclusive<u64> = 64 << 10..=16 << 20;
 impl HostConfig {
     pub(super) fn read(section: Option<Section<'_, '_>>, folder: &Path) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let host = Settings::default();
         let mut config = Self {
             dir: folder.join("plugins"),
             subscriptions: Subscriptions::Module,
-            instances: 128,
+            instances: host.instances,
             memory: 8 << 30,
             // One core is left for ingress and the store, where there is one to leave.
             threads: cores.saturating_sub(1).max(1),
-            stack: 512 << 10,
-            kept: 16,
-            kept_memory: 1 << 30,
+            stack: host.stack,
+            kept: host.warm_instances,
+            kept_memory: host.warm_memory,
             watch: true,
             rescan: Duration::from_secs(15),
         };

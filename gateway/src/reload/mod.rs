@@ -9,7 +9,6 @@ mod approve;
 mod probation;
 mod samples;
 mod scan;
-mod seen;
 mod shelf;
 mod verb;
 mod versions;
@@ -30,14 +29,13 @@ use tokio::sync::{Notify, mpsc};
 pub(crate) use self::approve::approve;
 pub use self::verb::{Refusal, Verb, Wishes};
 use self::{
-    seen::Seen,
     shelf::{Moment, Shelf},
     verb::Wish,
     versions::Versions,
     watch::Watch,
 };
 use crate::{
-    config::{Config, SourceConfig, Surroundings},
+    config::{Config, Seen, SourceConfig, Surroundings},
     health::Health,
     live::{Board, Live, Source},
     tasks::Stop,
@@ -52,7 +50,6 @@ const AGAIN: Duration = Duration::from_millis(250);
 
 /// The driver that writes the board.
 pub struct Reload {
-    config_path: PathBuf,
     config: Config,
     /// What was last followed or refused.
     seen: Seen,
@@ -77,39 +74,28 @@ enum Cause {
 
 impl Reload {
     /// Loads what is there and puts it on a new board: first what was live before the last stop, then what
-    /// the plugins folder has. `changed` is notified at each swap; `health` tells how versions do.
+    /// the plugins folder has. `seen` is what `config` was read from: what was edited since is another
+    /// config, however long the start took. `changed` is notified at each swap; `health` tells how versions do.
     ///
     /// # Errors
     /// If the data folder can't be written. A plugin that can't be loaded is no error.
     pub async fn start(
-        config_path: PathBuf,
+        seen: Seen,
         config: Config,
         host: Host,
         changed: Arc<Notify>,
         health: Arc<Health>,
     ) -> io::Result<Self> {
-        let files = [&config_path].into_iter().chain(&config.secret_files).cloned().collect();
-        // Plugins may take their time below; what is edited meanwhile is another config.
-        let seen = Seen::now(files, &Surroundings::real());
         let versions = Versions::open(config.store.data_folder()).await?;
         let mut shelf = Shelf::new(host, versions, health.clone());
         shelf.serve_kept(&config, now()).await;
         let pending = first_look(&mut shelf, &config).await;
         let board = Arc::new(Board::from_pointee(live(&config, &shelf, None)));
+        shelf.tell();
         let watch = Watch::new(config.host.watch);
         let wishes = Wishes::new();
-        let mut reload = Self {
-            config_path,
-            config,
-            seen,
-            shelf,
-            pending,
-            board,
-            changed,
-            health,
-            wishes,
-            watch,
-        };
+        let mut reload =
+            Self { config, seen, shelf, pending, board, changed, health, wishes, watch };
         reload.follow();
         Ok(reload)
     }
@@ -213,6 +199,7 @@ impl Reload {
                 if looked.changed {
                     self.publish();
                 }
+                self.shelf.tell();
                 looked.pending
             }
             Err(error) => {
@@ -228,8 +215,9 @@ impl Reload {
         if self.seen.holds(&around) {
             return;
         }
-        let (config, seen) = Seen::load(&self.config_path, &around);
+        let (config, seen) = Seen::load(self.seen.config(), &around);
         self.seen = seen;
+        let path = self.seen.config().display().to_string();
         let changed = match config {
             Ok(config) => self.changed(config).await,
             Err(error) => Err(error.to_string()),
@@ -239,12 +227,11 @@ impl Reload {
             Ok((config, shelf)) => {
                 (self.config, self.shelf) = (config, shelf);
                 self.publish();
-                tracing::info!(path = %self.config_path.display(), "config reloaded");
+                tracing::info!(path, "config reloaded");
             }
-            Err(reason) => tracing::error!(
-                path = %self.config_path.display(),
-                "config not reloaded, the old one stays in force:\n{reason}"
-            ),
+            Err(reason) => {
+                tracing::error!(path, "config not reloaded, the old one stays in force:\n{reason}");
+            }
         }
     }
 
@@ -258,9 +245,10 @@ impl Reload {
         Ok((config, shelf))
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         let before = self.board.load();
         self.board.store(Arc::new(live(&self.config, &self.shelf, Some(&before))));
+        self.shelf.tell();
         self.changed.notify_one();
     }
 

@@ -92,7 +92,7 @@ pub enum OpenError {
 }
 
 /// Why nothing could be read.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 pub enum ReadError {
     /// There is no such file, or no store in it.
     #[error("no store at {}", .0.display())]

@@ -9,7 +9,7 @@ use hookweir_event::{Event, EventId, PluginName, StateEntry, StateKey};
 
 use crate::{
     Blocked, Counts, Cursor, Filter, Page, ReadError, Shown, SqliteFile,
-    sqlite::{look, look::Window, search},
+    sqlite::{look, search, window::Window},
 };
 
 /// Looks at a store without being in the way of its verbs. Cheap to clone; clones share one connection,

@@ -3,13 +3,19 @@
 import { fileURLToPath } from "node:url";
 
 import { UnrecoverableError, Worker } from "bullmq";
+import Redis from "ioredis";
 
 export const NAME = "payments";
 const CONCURRENCY = 50;
 const REPORT_MS = 50;
 
-// What plugins/payments does with `payment_intent.succeeded` and `payment_intent.payment_failed`.
-export function handle(text, jobId, attempt) {
+// Orders are kept as long as plugins/payments keeps them: 90 days, in seconds.
+const KEPT_S = 90 * 86_400;
+
+// What plugins/payments does with `payment_intent.succeeded` and `payment_intent.payment_failed`: the order's
+// state is kept in Redis, and `order.paid` comes of what is paid for the first time. It is kept beside the
+// job's end, not with it: a process that dies between the two has told nobody of an order that is paid.
+export async function handle(redis, text, jobId, attempt) {
   let event;
   try {
     event = JSON.parse(text);
@@ -19,12 +25,15 @@ export function handle(text, jobId, attempt) {
   const intent = event?.data?.object;
   const order = intent?.metadata?.order_id;
   if (!order) throw new UnrecoverableError("no metadata.order_id: not a payment of the shop's");
-  if (event.type === "payment_intent.payment_failed") {
+  const paid = event.type !== "payment_intent.payment_failed";
+  if (paid && attempt <= failures(intent.metadata.downstream)) {
+    throw new Error(`fulfilment of order ${order} is not answering`);
+  }
+  const status = paid ? "paid" : "failed";
+  if (!(await keep(redis, order, { status, payment: intent.id, at: event.created }))) return {};
+  if (!paid) {
     const reason = intent.last_payment_error?.code ?? "unknown";
     return { type: "order.payment_failed", order, payment: intent.id, reason };
-  }
-  if (attempt <= failures(intent.metadata.downstream)) {
-    throw new Error(`fulfilment of order ${order} is not answering`);
   }
   return {
     type: "order.paid",
@@ -37,6 +46,16 @@ export function handle(text, jobId, attempt) {
   };
 }
 
+// Keeps news of an order; answers whether it was some.
+async function keep(redis, order, news) {
+  const key = `order:${order}`;
+  const known = JSON.parse((await redis.get(key)) ?? "null");
+  if (known?.status === "paid") return false;
+  if (known && news.status !== "paid" && (known.at > news.at || known.payment === news.payment)) return false;
+  await redis.set(key, JSON.stringify(news), "EX", KEPT_S);
+  return true;
+}
+
 function failures(downstream) {
   if (downstream === undefined || downstream === null) return 0;
   if (downstream === "fail-once") return 1;
@@ -47,8 +66,11 @@ function failures(downstream) {
 
 // What a job returns BullMQ keeps with it, so the result is stored in the same step that marks it done.
 export async function startWorker(connection, stats) {
-  const run = async (job) => handle(job.data, job.id, job.attemptsMade + 1);
+  // The worker's own connection serves its blocking commands; this one is for what its jobs read and write.
+  const redis = new Redis(connection);
+  const run = async (job) => handle(redis, job.data, job.id, job.attemptsMade + 1);
   const worker = new Worker(NAME, run, { connection, concurrency: CONCURRENCY });
+  worker.on("closed", () => redis.disconnect());
   worker.on("completed", () => (stats.done += 1));
   worker.on("failed", (job, error) => {
     stats.failed += 1;

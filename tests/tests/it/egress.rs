@@ -12,7 +12,7 @@ use std::{
 
 use hookweir::{
     chance::Chance,
-    config::{Config, Surroundings},
+    config::{Seen, Surroundings},
     egress::Names,
     gateway::{Ended, Gateway, Surrounds},
     tasks::Stopper,
@@ -70,8 +70,8 @@ impl Scene {
             "API_KEY" => Some(KEY.to_owned()),
             _ => Some(SECRET.to_owned()),
         };
-        let config =
-            Config::load(&house.config(), &Surroundings { env: &env, ..Surroundings::real() });
+        let (config, seen) =
+            Seen::load(&house.config(), &Surroundings { env: &env, ..Surroundings::real() });
         let (at_api, at_inner) = (api.address, inner.address);
         let names = Names::asked(move |name| match name {
             "api.test" => vec![at_api],
@@ -79,13 +79,8 @@ impl Scene {
             "metadata.test" => vec![SocketAddr::from(([169, 254, 169, 254], 80))],
             other => more(other).into_iter().collect(),
         });
-        let surrounds = Surrounds {
-            config_path: house.config(),
-            clock: Clock::system(),
-            chance: Chance::system(),
-            names,
-            vfs: None,
-        };
+        let surrounds =
+            Surrounds { seen, clock: Clock::system(), chance: Chance::system(), names, vfs: None };
         let gateway = Gateway::build(config.unwrap(), surrounds).await.unwrap();
         let (stopper, stop) = Stopper::new();
         let gateway = tokio::spawn(gateway.run(stop));
@@ -293,8 +288,8 @@ secrets = { API_KEY = { env = "API_KEY", hosts = ["https://pay.example.com"] }, 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sizes_times_and_counts_are_bounded() {
-    let limits = "http_requests = 8\nhttp_request_max = \"64KiB\"\nhttp_response_max = \"128KiB\"\n\
-                  http_received_max = \"256KiB\"\ntimeout = \"2s\"\nmax_attempts = 1\n";
+    let limits = "http_requests = 8\nhttp_headers = 3\nhttp_headers_max = \"1KiB\"\n\
+                  http_request_max = \"64KiB\"\nhttp_response_max = \"128KiB\"\nhttp_received_max = \"256KiB\"\ntimeout = \"2s\"\nmax_attempts = 1\n";
     let scene = Scene::start(&["reach"], &format!("{GRANT}{limits}")).await;
     let code = async |step: Value| scene.answer(step).await["code"].clone();
     assert_eq!(code(url("http://api.test/endless")).await, "too-large");
@@ -302,6 +297,17 @@ async fn sizes_times_and_counts_are_bounded() {
     assert_eq!(scene.answer(url("http://api.test/large/131072")).await["size"], 131_072);
     let body = json!({ "method": "POST", "url": "http://api.test/", "bytes": 65_537 });
     assert_eq!(code(body).await, "limit");
+    let headers = |names: &[&str], length: usize| {
+        let all: Vec<_> = names.iter().map(|name| (name, "v".repeat(length))).collect();
+        json!({ "url": "http://api.test/", "headers": all })
+    };
+    assert_eq!(scene.answer(headers(&["a", "b", "c"], 300)).await["status"], 200);
+    for step in [headers(&["a", "b", "c", "d"], 1), headers(&["a", "b"], 512)] {
+        let answer = scene.answer(step).await;
+        assert_eq!(answer["code"], "limit");
+        let said = answer["message"].as_str().unwrap();
+        assert!(said.contains("more than the 3 with 1024 bytes"), "{said}");
+    }
     let hanging = json!({ "url": "http://api.test/hang", "timeout_ms": 50 });
     let answer = scene.answer(hanging).await;
     assert_eq!(

@@ -4,7 +4,7 @@
 
 use hookweir::{
     chance::Chance,
-    config::{Config, Surroundings},
+    config::{Seen, Surroundings},
     egress::Names,
     gateway::{Ended, Gateway, Surrounds},
     tasks::Stopper,
@@ -26,15 +26,15 @@ fn house() -> House {
 async fn start(house: &House, disk: &FaultVfs) -> (Stopper, JoinHandle<Ended>) {
     let env = |_: &str| Some(SECRET.to_owned());
     let around = Surroundings { env: &env, ..Surroundings::real() };
-    let config = Config::load(&house.config(), &around).unwrap();
+    let (config, seen) = Seen::load(&house.config(), &around);
     let surrounds = Surrounds {
-        config_path: house.config(),
+        seen,
         clock: Clock::system(),
         chance: Chance::system(),
         names: Names::system(),
         vfs: Some(disk.name()),
     };
-    let gateway = Gateway::build(config, surrounds).await.unwrap();
+    let gateway = Gateway::build(config.unwrap(), surrounds).await.unwrap();
     let (stopper, stop) = Stopper::new();
     (stopper, tokio::spawn(gateway.run(stop)))
 }

@@ -228,6 +228,9 @@ async fn a_log_flood_is_cut_and_counted() {
     let ran = call(&hostile, "log-huge", "").await;
     assert!(ran.result.is_ok(), "{:?}", ran.result);
     assert!(ran.logs[0].text.len() < 5000);
+    let short = Limits { log_line_bytes: 100, ..Limits::default() };
+    let ran = call(&version("hostile", limits(short)).await, "log-huge", "").await;
+    assert!(ran.logs[0].text.len() < 200, "{}", ran.logs[0].text.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -344,11 +347,13 @@ async fn a_kept_instance_has_each_calls_limits_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_more_memory_is_kept_than_there_is_room_for() {
+async fn no_more_is_kept_than_there_is_room_for() {
     let grant = limits(Limits { reuse: 100, ..Limits::default() });
     // The guest has between one and two MiB.
-    for (warm_memory, second) in [(1 << 20, "1"), (2 << 20, "2")] {
-        let settings = Settings { warm_memory, ..Settings::default() };
+    for (warm_memory, warm_instances, second) in
+        [(1 << 20, 16, "1"), (2 << 20, 16, "2"), (2 << 20, 0, "1"), (2 << 20, 1, "2")]
+    {
+        let settings = Settings { warm_memory, warm_instances, ..Settings::default() };
         let host =
             Host::new(settings, Clock::system(), Arc::new(NoState), Arc::new(NoNetwork)).unwrap();
         let bytes = guests::wasm("hostile");

@@ -12,7 +12,7 @@ use base64::{
 };
 use hookweir::{
     chance::Chance,
-    config::{Config, Surroundings},
+    config::{Seen, Surroundings},
     egress::Names,
     gateway::{Ended, Gateway, Surrounds},
     tasks::Stopper,
@@ -60,19 +60,19 @@ impl Scene {
             .write_config(&format!("[egress]\nroots = \"{}\"\n{egress}\n{sources}", pem.display()));
         let env = |_: &str| Some(SECRET.to_owned());
         let around = Surroundings { env: &env, ..Surroundings::real() };
-        let config = Config::load(&house.config(), &around).unwrap();
+        let (config, seen) = Seen::load(&house.config(), &around);
         let now = Arc::new(AtomicI64::new(now * 1000));
         let clock = now.clone();
         let tls = HOSTS.iter().map(|host| ((*host).to_owned(), provider.tls));
         let plain = [("issuers.example.com".to_owned(), provider.plain)];
         let surrounds = Surrounds {
-            config_path: house.config(),
+            seen,
             clock: Clock::new(move || Timestamp::from_millis(clock.load(Ordering::SeqCst))),
             chance: Chance::system(),
             names: Names::table(tls.chain(plain)),
             vfs: None,
         };
-        let gateway = Gateway::build(config, surrounds).await.unwrap();
+        let gateway = Gateway::build(config.unwrap(), surrounds).await.unwrap();
         let (stopper, stop) = Stopper::new();
         let gateway = tokio::spawn(gateway.run(stop));
         Self { house, provider, now, stopper, gateway }

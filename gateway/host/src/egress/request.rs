@@ -376,8 +376,9 @@ mod tests {
         );
         let asked = |timeout| Wish { timeout, ..wish("GET", "https://api.example.com") };
         let timeout = |timeout| prepare(&egress(), None, 1, asked(timeout)).unwrap().timeout;
-        assert_eq!(timeout(None), Duration::from_secs(10));
-        assert_eq!(timeout(Some(Duration::from_secs(1))), Duration::from_secs(1));
-        assert_eq!(timeout(Some(Duration::from_secs(60))), Duration::from_secs(10));
+        let longest = HttpLimits::default().timeout;
+        assert_eq!(timeout(None), longest);
+        assert_eq!(timeout(Some(longest / 2)), longest / 2);
+        assert_eq!(timeout(Some(longest * 2)), longest);
     }
 }

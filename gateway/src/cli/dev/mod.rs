@@ -15,7 +15,7 @@ use self::ground::Ground;
 use super::{Exit, plugin::build, run::on_signal, say, tell};
 use crate::{
     chance::Chance,
-    config::{Config, Surroundings},
+    config::{Seen, Surroundings},
     egress::Names,
     gateway::{Ended, Gateway, Surrounds},
     log::{self, Format},
@@ -89,10 +89,10 @@ fn develop(args: &Args, runtime: &tokio::runtime::Runtime) -> Result<Exit, Strin
     rebuild(&args.plugins, &ground);
     ground.write()?;
     let exit = runtime.block_on(async {
-        let config = Config::load(&ground.config(), &Surroundings::real());
+        let (config, seen) = Seen::load(&ground.config(), &Surroundings::real());
         let config = config.map_err(|error| error.to_string())?;
         let around = Surrounds {
-            config_path: ground.config(),
+            seen,
             clock: Clock::system(),
             chance: Chance::system(),
             names: Names::system(),

@@ -12,7 +12,7 @@ use std::{
 use hookweir_event::{Digest, PluginName};
 use hookweir_host::{ModuleLimits, Version};
 
-use super::{Made, Moment, Refused, Shelf};
+use super::{Made, Moment, News, Refused, Shelf};
 use crate::{
     config::Config,
     reload::scan::{self, FileKey, Found},
@@ -294,20 +294,13 @@ impl Shelf {
         if self.version(name).is_none() {
             self.serve_last_good(name, file.version, config, moment).await;
         }
-        let FileStanding { version, reason, .. } = &file;
+        self.say(News::SetAside {
+            plugin: name.clone(),
+            version: file.version,
+            serving: self.live(name),
+            reason: file.reason.clone(),
+        });
         let item = self.items.entry(name.clone()).or_default();
-        let serving = item.version.as_ref().map(|version| version.digest().short());
-        let shown = version.map(|version| version.short());
-        match &serving {
-            Some(serving) => tracing::warn!(
-                plugin = %name, version = shown, serving,
-                "{reason}; the last good version keeps serving"
-            ),
-            None => tracing::warn!(
-                plugin = %name, version = shown,
-                "{reason}; its deliveries wait"
-            ),
-        }
         item.file = Some(file);
     }
 
@@ -320,7 +313,7 @@ impl Shelf {
         }
         self.items.remove(name);
         self.versions.retire(name, moment.timestamp()).await;
-        tracing::info!(plugin = %name, "plugin was removed; deliveries it already has wait");
+        self.say(News::Removed(name.clone()));
         looked.changed = true;
     }
 }

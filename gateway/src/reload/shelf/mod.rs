@@ -6,6 +6,7 @@
 
 mod kept;
 mod look;
+mod news;
 mod trial;
 mod verbs;
 
@@ -19,7 +20,7 @@ use std::{
 use hookweir_event::{Digest, Pattern, PluginName, Timestamp};
 use hookweir_host::{Exports, Host, LoadFault, Version, Wants, inspect};
 
-use self::{look::Again, trial::Trial};
+use self::{look::Again, news::News, trial::Trial};
 use super::{
     approve::{Needs, approve},
     samples,
@@ -64,6 +65,8 @@ pub(super) struct Shelf {
     items: BTreeMap<PluginName, Item>,
     misnamed: BTreeSet<PathBuf>,
     generations: u64,
+    /// What the next swap brings, in the order it happened; nothing before the first.
+    news: Option<Vec<News>>,
 }
 
 /// When something happens, by the clock that never jumps and by the one on the wall.
@@ -109,7 +112,7 @@ impl Refused {
 impl Shelf {
     pub(super) fn new(host: Host, versions: Versions, health: Arc<Health>) -> Self {
         let (items, misnamed) = (BTreeMap::new(), BTreeSet::new());
-        Self { host, versions, health, items, misnamed, generations: 0 }
+        Self { host, versions, health, items, misnamed, generations: 0, news: None }
     }
 
     /// The plugins as they go on the board. Names that only the config knows are among them: their
@@ -202,13 +205,12 @@ impl Shelf {
     /// A version serves from now on: on the board with the next swap. What the record says of it was said
     /// before.
     fn go_live(&mut self, name: &PluginName, (version, subscribe): Made, moment: Moment) {
-        let item = self.items.entry(name.clone()).or_default();
-        let before = item.version.as_ref().map(|version| version.digest().short());
-        let patterns: Vec<_> = subscribe.iter().map(ToString::to_string).collect();
-        tracing::info!(
-            plugin = %name, version = version.digest().short(), before,
-            subscribes = patterns.join(" "), "plugin is live"
-        );
+        self.say(News::Live {
+            plugin: name.clone(),
+            version: version.digest(),
+            before: self.live(name),
+            subscribe: subscribe.clone(),
+        });
         let trial = self.trial(name, version.digest(), moment);
         self.generations += 1;
         let item = self.items.entry(name.clone()).or_default();

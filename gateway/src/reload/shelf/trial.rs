@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use hookweir_event::{Digest, PluginName};
 
-use super::{Moment, Shelf};
+use super::{Moment, News, Shelf};
 use crate::{
     config::Config,
     health::Tally,
@@ -156,10 +156,12 @@ impl Shelf {
                 return true;
             }
         };
-        tracing::error!(
-            plugin = %name, version = version.short(), restored = before.short(),
-            "{reason}; rolled back"
-        );
+        self.say(News::RolledBack {
+            plugin: name.clone(),
+            version,
+            restored: before,
+            reason: reason.clone(),
+        });
         let now = moment.timestamp();
         let away = TurnedAway { version, cause: Cause::Probation, reason, at: now };
         let restore = |record: &mut Record| {

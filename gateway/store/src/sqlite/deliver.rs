@@ -214,12 +214,12 @@ impl Batch<'_> {
             let Some(plugin) = self.holder(key)? else {
                 return Ok(Settled::LeaseLost);
             };
-            if !self.state_holds(plugin, &settlement.state)? {
+            let Some(found) = self.state_holds(plugin, &settlement.state)? else {
                 // In its old place: behind all others it might never win.
                 self.take_back(key, None)?;
                 return Ok(Settled::Conflict);
-            }
-            self.change_state(plugin, &settlement.state)?;
+            };
+            self.change_state(plugin, &settlement.state, &found)?;
         }
         let closed = match self.fresh.held(key) {
             Some(held) => self.close_fresh(key, &held, fate)?,

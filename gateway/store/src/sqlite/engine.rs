@@ -11,7 +11,7 @@ use tokio::sync::{
     oneshot, watch,
 };
 
-use super::{Done, Op, Signals, Verb, anchor::Anchor, look::Window, open, writer::Writer};
+use super::{Done, Op, Signals, Verb, anchor::Anchor, open, window::Window, writer::Writer};
 use crate::{
     DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, OpenError, Options, Receipt, Replay,
     Settled, Settlement, SqliteFile, StoreError, Want, Written,

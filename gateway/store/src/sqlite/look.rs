@@ -1,16 +1,13 @@
-//! Looks at the store without being in its writer's way: a connection of its own, read-only, short
-//! snapshots. Works from another process too, while the gateway runs.
+//! What is looked for in the store, through a [`super::window::Window`].
 
-use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use hookweir_event::{
     Attempt, Digest, Event, EventId, OrderKey, Outcome, PluginName, StateEntry, StateKey, Timestamp,
 };
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
-use tokio::sync::Mutex;
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    anchor::Anchor,
     codec,
     deliver::{parsed, unreadable},
     fresh, memory,
@@ -18,101 +15,11 @@ use super::{
     schema,
     stand::{self, Stood},
 };
-use crate::{
-    Blocked, Counts, DeliveryId, ReadError, Shown, ShownAttempt, ShownDelivery, SqliteFile, Summary,
-};
+use crate::{Blocked, Counts, DeliveryId, Shown, ShownAttempt, ShownDelivery, Summary};
 
 /// The most events in one answer: some milliseconds of reading. While a snapshot is read the log can't
 /// start anew.
 pub(super) const PAGE_MAX: usize = 1000;
-
-/// A connection to look through. Clones share it, one query at a time.
-#[derive(Debug, Clone)]
-pub(crate) struct Window {
-    file: SqliteFile,
-    /// Opened by the first query.
-    connection: Arc<Mutex<Option<Connection>>>,
-    anchor: Anchor,
-}
-
-impl Window {
-    /// For a file that no store in this process writes to.
-    pub(crate) fn new(file: SqliteFile) -> Self {
-        Self::beside(file, Anchor::default())
-    }
-
-    /// For the file of a store in this process.
-    pub(super) fn beside(file: SqliteFile, anchor: Anchor) -> Self {
-        Self { file, connection: Arc::default(), anchor }
-    }
-
-    /// Another connection to the same file.
-    pub(crate) fn apart(&self) -> Self {
-        Self::beside(self.file.clone(), self.anchor.clone())
-    }
-
-    /// Runs a query in one snapshot, on a thread that may block. It runs to its end, whether or not
-    /// anyone waits still.
-    pub(crate) async fn look<T: Send + 'static>(
-        &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, ReadError> {
-        let slot = Arc::clone(&self.connection).lock_owned().await;
-        let (file, anchor) = (self.file.clone(), self.anchor.clone());
-        let looked = tokio::task::spawn_blocking(move || {
-            // The last to go, if nobody waits any more.
-            let _anchor = anchor;
-            let mut slot = slot;
-            let connection = match &mut *slot {
-                Some(connection) => connection,
-                empty => empty.insert(connect(&file)?),
-            };
-            let snapshot = connection.transaction()?;
-            let answer = query(&snapshot)?;
-            snapshot.commit()?;
-            Ok(answer)
-        });
-        match looked.await {
-            Ok(answer) => answer,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(ReadError::Failed("the runtime has stopped".to_owned())),
-            },
-        }
-    }
-}
-
-fn connect(file: &SqliteFile) -> Result<Connection, ReadError> {
-    let SqliteFile { path, vfs, .. } = file;
-    let missing = |path: &Path| ReadError::Missing(path.to_owned());
-    if !path.exists() {
-        return Err(missing(path));
-    }
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = match vfs {
-        None => Connection::open_with_flags(path, flags)?,
-        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str())?,
-    };
-    connection.busy_timeout(Duration::from_secs(2))?;
-    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get(0));
-    if pragma("application_id")? != schema::APPLICATION_ID {
-        return Err(missing(path));
-    }
-    let (found, known) = (pragma("user_version")?, schema::NEWEST);
-    if found > known {
-        return Err(ReadError::NewerSchema { found, known });
-    }
-    if found < known {
-        return Err(ReadError::OlderSchema { found, known });
-    }
-    Ok(connection)
-}
-
-impl From<rusqlite::Error> for ReadError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
 
 /// How many of each there are: one row, kept by the writer.
 pub(crate) fn counts(connection: &Connection) -> rusqlite::Result<Counts> {

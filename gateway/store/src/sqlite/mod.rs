@@ -47,6 +47,7 @@ mod stand;
 mod state;
 mod steady;
 mod verbs;
+pub(crate) mod window;
 mod writer;
 
 pub(crate) use self::engine::Engine;

@@ -1,6 +1,6 @@
 //! A plugin's state: checked and changed in the transaction that settles the attempt, or by itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hookweir_event::{Basis, Change, Lasts, PluginName, StateChange};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -16,40 +16,53 @@ impl Batch<'_> {
     ) -> Result<Written, Fault> {
         // Nothing may ever have been routed to it.
         let plugin = self.memory.plugin(self.connection, plugin)?;
-        if !self.state_holds(plugin, changes)? {
+        let Some(found) = self.state_holds(plugin, changes)? else {
             return Ok(Written::Conflict);
-        }
-        self.change_state(plugin, changes)?;
+        };
+        self.change_state(plugin, changes, &found)?;
         Ok(Written::Committed)
     }
 
-    /// Whether everything is as the attempt relied on.
-    pub(super) fn state_holds(&self, plugin: i64, changes: &[StateChange]) -> Result<bool, Fault> {
+    /// What is there of each, or nothing if not everything is as the attempt relied on.
+    pub(super) fn state_holds(
+        &self,
+        plugin: i64,
+        changes: &[StateChange],
+    ) -> Result<Option<Vec<Found>>, Fault> {
+        debug_assert!(
+            changes.iter().map(|change| &change.key).collect::<BTreeSet<_>>().len()
+                == changes.len(),
+            "each key once"
+        );
+        let mut all = Vec::with_capacity(changes.len());
         for change in changes {
+            let found = Found::of(self.connection, plugin, &change.key)?;
             let holds = match change.based_on {
                 Basis::Anything => true,
-                Basis::Nothing => version(self.connection, plugin, &change.key)?.is_none(),
+                Basis::Nothing => found.version.is_none(),
                 Basis::Version(read) => {
-                    let found = version(self.connection, plugin, &change.key)?;
-                    found.and_then(|found| u64::try_from(found).ok()) == Some(read)
+                    found.version.and_then(|found| u64::try_from(found).ok()) == Some(read)
                 }
             };
             if !holds {
-                return Ok(false);
+                return Ok(None);
             }
+            all.push(found);
         }
-        Ok(true)
+        Ok(Some(all))
     }
 
+    /// Makes the changes, each of a key of its own, to what was found under these.
     pub(super) fn change_state(
         &mut self,
         plugin: i64,
         changes: &[StateChange],
+        found: &[Found],
     ) -> Result<(), Fault> {
         let mut grown = 0;
-        for StateChange { key, change, .. } in changes {
+        for (StateChange { key, change, .. }, found) in changes.iter().zip(found) {
             if *change != Change::Keep {
-                grown -= size(self.connection, plugin, key)?;
+                grown -= found.bytes;
             }
             match change {
                 Change::Keep => {}
@@ -104,15 +117,23 @@ fn grow(connection: &Connection, plugin: i64, by: i64) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The bytes of an entry; 0 if there is none.
-fn size(connection: &Connection, plugin: i64, key: &str) -> rusqlite::Result<i64> {
-    let sql = "SELECT length(CAST(name AS BLOB)) + length(value) FROM state
-               WHERE plugin = ?1 AND name = ?2";
-    let size = connection.prepare_cached(sql)?.query_row(params![plugin, key], |row| row.get(0));
-    Ok(size.optional()?.unwrap_or(0))
+/// What is there under a key.
+pub(super) struct Found {
+    version: Option<i64>,
+    /// Of key and value; 0 if there is none.
+    bytes: i64,
 }
 
-fn version(connection: &Connection, plugin: i64, key: &str) -> rusqlite::Result<Option<i64>> {
-    let sql = "SELECT version FROM state WHERE plugin = ?1 AND name = ?2";
-    connection.prepare_cached(sql)?.query_row(params![plugin, key], |row| row.get(0)).optional()
+impl Found {
+    fn of(connection: &Connection, plugin: i64, key: &str) -> rusqlite::Result<Self> {
+        let sql = "SELECT version, length(CAST(name AS BLOB)) + length(value) FROM state
+                   WHERE plugin = ?1 AND name = ?2";
+        let found = connection
+            .prepare_cached(sql)?
+            .query_row(params![plugin, key], |row| {
+                Ok(Self { version: Some(row.get(0)?), bytes: row.get(1)? })
+            })
+            .optional()?;
+        Ok(found.unwrap_or(Self { version: None, bytes: 0 }))
+    }
 }

@@ -10,21 +10,18 @@ use std::{
 
 use hookweir_event::Digest;
 
-use crate::config::{Config, ConfigError, Surroundings};
+use super::{Config, ConfigError, Surroundings};
 
 /// What was read, good or bad.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen {
+pub struct Seen {
     files: Vec<PathBuf>,
     digest: Digest,
 }
 
 impl Seen {
-    /// Reads a config, and remembers what it read.
-    pub(super) fn load(
-        path: &Path,
-        around: &Surroundings<'_>,
-    ) -> (Result<Config, ConfigError>, Self) {
+    /// Reads a config, and remembers what it read, good or bad.
+    pub fn load(path: &Path, around: &Surroundings<'_>) -> (Result<Config, ConfigError>, Self) {
         let read = Mutex::new(Vec::new());
         let file = |path: &Path| {
             let text = (around.file)(path);
@@ -38,20 +35,25 @@ impl Seen {
         (config, Self { files, digest: digest(&texts) })
     }
 
-    /// As these files are now, for a config that was read before.
-    pub(super) fn now(files: Vec<PathBuf>, around: &Surroundings<'_>) -> Self {
+    /// As these files are now.
+    fn now(files: Vec<PathBuf>, around: &Surroundings<'_>) -> Self {
         let texts: Vec<_> =
             files.iter().map(|path| field(&(around.file)(path)).to_owned()).collect();
         Self { files, digest: digest(&texts) }
     }
 
     /// Whether the files say today what they said.
-    pub(super) fn holds(&self, around: &Surroundings<'_>) -> bool {
+    pub(crate) fn holds(&self, around: &Surroundings<'_>) -> bool {
         *self == Self::now(self.files.clone(), around)
     }
 
+    /// The config's own file.
+    pub(crate) fn config(&self) -> &Path {
+        self.files.first().map_or(Path::new(""), PathBuf::as_path)
+    }
+
     /// The files, the config's first.
-    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(PathBuf::as_path)
     }
 }
