@@ -53,6 +53,11 @@ pub struct Spawner {
 }
 
 impl Spawner {
+    /// On the runtime that this is called from, for what runs no plugin's code.
+    pub fn here() -> Self {
+        Self { ingress: Handle::current(), guests: Handle::current() }
+    }
+
     /// Runs something of the gateway's own.
     pub fn ingress(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.ingress.spawn(task);

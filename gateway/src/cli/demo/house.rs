@@ -1,29 +1,39 @@
 //! A gateway of the demo's own: a temporary folder, a real child process, real signals.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     net::{SocketAddr, TcpListener},
-    path::{Path, PathBuf},
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::chance::Chance;
+use super::{outside::Outside, story};
+use crate::{
+    chance::Chance,
+    config::{Config, Surroundings},
+};
 
-/// How long the gateway may take to be ready, and to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the gateway may take to be ready, with all plugins compiled, and to stop. On a quiet machine it is
+/// some seconds.
+const PATIENCE: Duration = Duration::from_secs(240);
 const POLL: Duration = Duration::from_millis(20);
 
 /// Where everything is.
 pub(super) struct House {
     dir: TempDir,
     pub(super) public: SocketAddr,
-    admin: SocketAddr,
-    github: String,
-    stripe: String,
+    pub(super) admin: SocketAddr,
+    /// What the config takes from the environment.
+    env: BTreeMap<&'static str, String>,
+    /// The names of the plugins in it.
+    pub(super) plugins: Vec<String>,
 }
 
 /// A running gateway. Dropped, it is killed: the demo leaves nothing behind.
@@ -33,23 +43,31 @@ pub(super) struct Running {
 
 impl House {
     /// A folder with a config and the plugins in it.
-    pub(super) fn build(modules: &[PathBuf]) -> Result<Self, String> {
+    pub(super) fn build(modules: &[PathBuf], outside: &Outside) -> Result<Self, String> {
         let dir = tempfile::Builder::new().prefix("hookweir-demo-").tempdir();
         let dir = dir.map_err(|error| format!("a temporary folder: {error}"))?;
-        let secret = || format!("{:032x}", u128::from_ne_bytes(Chance::system().bytes()));
         let (public, admin) = (free_port()?, free_port()?);
-        let house =
-            Self { dir, public, admin, github: secret(), stripe: format!("whsec_{}", secret()) };
-        fs::write(house.config(), house.toml()).map_err(|error| error.to_string())?;
-        fs::create_dir(house.plugins()).map_err(|error| error.to_string())?;
+        let mut house = Self { dir, public, admin, env: secrets(outside), plugins: Vec::new() };
+        house.write(outside).map_err(|error| error.to_string())?;
         for module in modules {
             let name = module.file_name().unwrap_or_default();
-            fs::copy(module, house.plugins().join(name)).map_err(|error| error.to_string())?;
+            let placed = fs::copy(module, house.folder().join(name));
+            placed.map_err(|error| format!("{}: {error}", module.display()))?;
+            house.plugins.extend(module.file_stem().map(|stem| stem.to_string_lossy().into()));
         }
+        house.plugins.sort();
         Ok(house)
     }
 
-    fn toml(&self) -> String {
+    fn write(&self, outside: &Outside) -> std::io::Result<()> {
+        fs::create_dir(self.folder())?;
+        fs::write(self.config(), self.toml(outside))?;
+        let export = |(name, value): (&&str, &String)| format!("export {name}='{value}'\n");
+        fs::write(self.environment(), self.env.iter().map(export).collect::<String>())?;
+        fs::set_permissions(self.environment(), fs::Permissions::from_mode(0o600))
+    }
+
+    fn toml(&self, outside: &Outside) -> String {
         let Self { public, admin, .. } = self;
         format!(
             r#"[server]
@@ -57,24 +75,8 @@ listen = "{public}"
 
 [admin]
 listen = "{admin}"
-
-[sources.github]
-path = "/webhooks/github"
-scheme = "github"
-secrets = [{{ env = "GITHUB_SECRET" }}]
-
-[sources.stripe]
-path = "/webhooks/stripe"
-scheme = "stripe"
-secrets = [{{ env = "STRIPE_SECRET" }}]
-rate = "10000/minute"
-
-[plugins.github]
-http = ["https://*"]  # it tells whom the config names, and that is nobody here
-
-[plugins.payments]
-backoff = "250ms"     # so that nobody waits long for the retry
-"#
+{SOURCES}{}"#,
+            story::config(outside)
         )
     }
 
@@ -82,34 +84,69 @@ backoff = "250ms"     # so that nobody waits long for the retry
         self.dir.path().join("gateway.toml")
     }
 
-    pub(super) fn plugins(&self) -> PathBuf {
+    /// The plugins' folder.
+    pub(super) fn folder(&self) -> PathBuf {
         self.dir.path().join("plugins")
     }
 
+    pub(super) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
     pub(super) fn database(&self) -> PathBuf {
-        self.dir.path().join("data/hookweir.db")
+        self.data().join("hookweir.db")
     }
 
     pub(super) fn log(&self) -> PathBuf {
         self.dir.path().join("gateway.log")
     }
 
-    /// The secret of a source, as its sender has it.
-    pub(super) fn secret(&self, source: &str) -> &str {
-        if source == "github" { &self.github } else { &self.stripe }
+    /// The last lines of the log.
+    pub(super) fn log_end(&self, lines: usize) -> String {
+        let text = fs::read_to_string(self.log()).unwrap_or_default();
+        let all: Vec<_> = text.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
     }
 
-    /// Starts the gateway, this very program, and waits until it is ready.
+    /// A file for a shell, with what the config takes from the environment.
+    pub(super) fn environment(&self) -> PathBuf {
+        self.dir.path().join("secrets.sh")
+    }
+
+    /// A secret that the config takes from the environment.
+    pub(super) fn secret(&self, name: &str) -> &str {
+        self.env.get(name).map_or("", String::as_str)
+    }
+
+    /// The config as the gateway reads it.
+    pub(super) fn read_config(&self) -> Result<Config, String> {
+        let env = |name: &str| self.env.get(name).cloned();
+        let around = Surroundings { env: &env, ..Surroundings::real() };
+        Config::load(&self.config(), &around).map_err(|error| error.to_string())
+    }
+
+    /// Leaves the folder where it is, and answers where that is.
+    pub(super) fn keep(mut self) -> PathBuf {
+        self.dir.disable_cleanup(true);
+        self.dir.path().to_owned()
+    }
+
+    /// This very program, in the environment that the config needs.
+    pub(super) fn program(&self) -> Result<Command, String> {
+        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        let mut command = Command::new(program);
+        command.envs(&self.env).stdin(Stdio::null());
+        Ok(command)
+    }
+
+    /// Starts the gateway and waits until it is ready.
     pub(super) async fn start(&self) -> Result<Running, String> {
         let log = File::options().create(true).append(true).open(self.log());
         let log = log.map_err(|error| format!("{}: {error}", self.log().display()))?;
-        let program = std::env::current_exe().map_err(|error| error.to_string())?;
-        let child = Command::new(program)
+        let child = self
+            .program()?
             .args(["run", "--config"])
             .arg(self.config())
-            .env("GITHUB_SECRET", &self.github)
-            .env("STRIPE_SECRET", &self.stripe)
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -118,7 +155,7 @@ backoff = "250ms"     # so that nobody waits long for the retry
         running
             .ready(&format!("http://{}/readyz", self.admin))
             .await
-            .map_err(|reason| format!("{reason}; its log:\n{}", tail(&self.log())))?;
+            .map_err(|reason| format!("{reason}; its log:\n{}", self.log_end(20)))?;
         Ok(running)
     }
 }
@@ -171,14 +208,64 @@ impl Drop for Running {
     }
 }
 
+/// Whose webhooks come: providers by their presets, and two systems of the company's own.
+const SOURCES: &str = r#"
+[sources.clerk]
+path = "/webhooks/clerk"
+scheme = "clerk"
+secrets = [{ env = "CLERK_SECRET" }]
+
+[sources.github]
+path = "/webhooks/github"
+scheme = "github"
+secrets = [{ env = "GITHUB_SECRET" }]
+
+[sources.shopify]
+path = "/webhooks/shopify"
+scheme = "shopify"
+secrets = [{ env = "SHOPIFY_SECRET" }]
+
+[sources.stripe]
+path = "/webhooks/stripe"
+scheme = "stripe"
+secrets = [{ env = "STRIPE_SECRET" }]
+rate = "10000/minute"
+
+[sources.warehouse]   # a system of one's own: its scheme is declared, without code
+path = "/webhooks/warehouse"
+scheme = { signature = "header:x-signature", algorithm = "hmac-sha256", encoding = "hex", signed = "{body}", type = "header:x-webhook-type", id = "content" }
+secrets = [{ env = "WAREHOUSE_SECRET" }]
+
+[sources.monitoring]
+path = "/webhooks/monitoring"
+scheme = { signature = "header:x-signature", algorithm = "hmac-sha256", encoding = "hex", signed = "{body}", type = "header:x-webhook-type", id = "content" }
+secrets = [{ env = "MONITORING_SECRET" }]
+"#;
+
+/// New ones for each demo.
+fn secrets(outside: &Outside) -> BTreeMap<&'static str, String> {
+    let random = || Chance::system().bytes::<32>();
+    let hex = || random().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let plain = [
+        "GITHUB_SECRET",
+        "SHOPIFY_SECRET",
+        "WAREHOUSE_SECRET",
+        "MONITORING_SECRET",
+        "ERP_SECRET",
+        "ACCOUNTS_KEY",
+        "MAIL_KEY",
+        "CI_TOKEN",
+        "RELAY_API_TOKEN",
+    ];
+    let mut secrets: BTreeMap<_, _> = plain.into_iter().map(|name| (name, hex())).collect();
+    secrets.insert("STRIPE_SECRET", format!("whsec_{}", hex()));
+    secrets.insert("CLERK_SECRET", format!("whsec_{}", STANDARD.encode(random())));
+    secrets.insert("CHAT_URL", format!("{}/services/T0/B0/{}", outside.chat.origin(), hex()));
+    secrets
+}
+
 /// A port that nobody listens on now.
 fn free_port() -> Result<SocketAddr, String> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(|error| error.to_string())?;
     listener.local_addr().map_err(|error| error.to_string())
-}
-
-fn tail(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let lines: Vec<_> = text.lines().rev().take(20).collect();
-    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
 }

@@ -1,27 +1,34 @@
-//! `hookweir demo`: the whole line at work, over HTTP and with real processes.
+//! `hookweir demo`: the whole line at work, over HTTP and with real processes, as a story.
 //!
-//! Builds the example plugins, starts a gateway, sends it what GitHub and Stripe would, restarts it,
-//! and reads every fate back from the store. `--once` ends with 0 only if all are as expected.
+//! Builds the example plugins, opens stand-ins for the systems that they speak to, starts a gateway, sends it
+//! what providers would, and tells chapter by chapter what came of it: see [`story`]. At the end every fate is
+//! read back from the store. `--once` ends with 0 only if all is as it should be.
 
+mod book;
+mod closing;
+mod ending;
 mod house;
+mod module;
+mod outside;
+mod page;
 mod report;
 mod sender;
+mod stage;
+mod stand_in;
 mod story;
 
 use std::path::{Path, PathBuf};
 
-use hookweir_store::Reader;
-
-use self::{house::House, report::Check, sender::Sender};
+use self::{book::Book, house::House, outside::Outside, stage::Stage};
 use super::{Exit, plugin, runtime, tell};
 use crate::toolchain::Install;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// End when all is done: 0 only if every event ended as it should.
+    /// End when all is told: 0 only if every event ended as it should.
     #[arg(long)]
     once: bool,
-    /// Print what happened as JSON.
+    /// Print what happened as JSON, when all is told.
     #[arg(long)]
     json: bool,
 }
@@ -34,10 +41,12 @@ pub(super) fn run(args: &Args) -> Exit {
             return Exit::Failed;
         }
     };
-    match prepare().and_then(|(house, plugins)| runtime.block_on(play(args, &house, plugins))) {
+    let played =
+        build().and_then(|(modules, plugins)| runtime.block_on(play(args, &modules, plugins)));
+    match played {
         Ok(true) => Exit::Ok,
         Ok(false) => {
-            tell("the demo did not go as it should");
+            tell("the demo did not go as it should: see what is marked with ✗ above");
             Exit::Failed
         }
         Err(reason) => {
@@ -47,60 +56,53 @@ pub(super) fn run(args: &Args) -> Exit {
     }
 }
 
-/// Builds the plugins and a house for them.
-fn prepare() -> Result<(House, PathBuf), String> {
+/// Builds the example plugins, and answers where they are, and where their sources are.
+fn build() -> Result<(Vec<PathBuf>, PathBuf), String> {
     let plugins = find_plugins()
         .ok_or("the example plugins are not here; run the demo inside a clone of Hookweir")?;
-    tell("1/5 building the example plugins");
-    let folders = [plugins.join("github"), plugins.join("payments")];
+    tell("building the example plugins");
+    let entries = std::fs::read_dir(&plugins).map_err(|e| format!("{}: {e}", plugins.display()))?;
+    let folders = entries.flatten().map(|entry| entry.path());
+    // Those of other languages need their tools.
+    let mut folders: Vec<_> =
+        folders.filter(|folder| folder.join("Cargo.toml").is_file()).collect();
+    folders.sort();
     let modules = plugin::build(&folders, Some(&plugins), Install::IfNeeded)?;
-    Ok((House::build(&modules)?, plugins))
+    Ok((modules, plugins))
 }
 
-/// Plays the story; answers whether it went as it should.
-async fn play(args: &Args, house: &House, plugins: PathBuf) -> Result<bool, String> {
-    tell("2/5 starting a gateway");
-    let gateway = house.start().await?;
-    let reader = Reader::at(house.database());
-
-    tell("3/5 sending signed webhooks of GitHub and Stripe, and replacing a plugin meanwhile");
-    let sender = Sender::new(house, plugins);
-    let mut told = story::tell(&sender, &house.plugins(), &reader).await?;
-    drop(reader);
-
-    tell("4/5 restarting the gateway");
-    let stopped = gateway.stop().await;
-    let detail = stopped.as_ref().err().cloned().unwrap_or_else(|| "exit 0".into());
-    told.checks.push(Check { what: "SIGTERM ends it calmly".into(), ok: stopped.is_ok(), detail });
-    let gateway = house.start().await?;
-
-    tell("5/5 reading every fate back from the store\n");
-    let reader = Reader::at(house.database());
-    let report = report::compare(told, &reader).await?;
-    report.print(args.json);
-    if !args.once {
-        stay_up(house).await;
+/// Plays the story; answers whether it went as it should. If not, the gateway's folder stays.
+async fn play(args: &Args, modules: &[PathBuf], plugins: PathBuf) -> Result<bool, String> {
+    let outside = Outside::open().await?;
+    let house = House::build(modules, &outside)?;
+    tell("starting a gateway and telling its story\n");
+    let mut stage = Stage::new(house, outside, plugins)?;
+    let mut book = Book::new(args.json);
+    let ended = perform(args, &mut book, &mut stage).await;
+    let house = stage.close();
+    if ended.is_err() || !book.ok {
+        let folder = house.keep();
+        let log = folder.join("gateway.log");
+        tell(format_args!(
+            "the gateway's log is {}; remove its folder when you are done",
+            log.display()
+        ));
     }
-    gateway.stop().await?;
-    Ok(report.ok)
+    ended.map(|()| book.ok)
 }
 
-/// Leaves the gateway running until Ctrl-C.
-async fn stay_up(house: &House) {
-    let config = house.config();
-    tell(format_args!(
-        "\nThe gateway is up at http://{}. Send it more, from another terminal:\n\n  \
-         export GITHUB_SECRET={} STRIPE_SECRET={}\n  \
-         cargo run -q -- send github --type push --body plugins/github/samples/push.json --config {}\n\n\
-         Its log is {}; drop plugins into {}. Ctrl-C ends it and removes them all.",
-        house.public,
-        house.secret("github"),
-        house.secret("stripe"),
-        config.display(),
-        house.log().display(),
-        house.plugins().display(),
-    ));
-    let _ = tokio::signal::ctrl_c().await;
+async fn perform(args: &Args, book: &mut Book, stage: &mut Stage) -> Result<(), String> {
+    stage.start().await?;
+    // Why it does not come to its end is on the page where it does not.
+    let is_whole = story::tell(book, stage).await.is_ok();
+    if is_whole {
+        book.close(stage).await?;
+    }
+    book.end();
+    if is_whole && !args.once {
+        closing::stay_up(stage, book.ok).await;
+    }
+    stage.stop().await
 }
 
 /// `plugins/` of the clone that the command runs in.

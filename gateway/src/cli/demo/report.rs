@@ -1,37 +1,17 @@
 //! Reads back from the store what became of the story, compares, and prints.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use hookweir_event::{EventId, Origin};
-use hookweir_store::{DeliveryState, Reader, Shown, ShownDelivery};
+use hookweir_event::Origin;
+use hookweir_store::{DeliveryState, Shown, ShownDelivery};
 use serde::Serialize;
 
-use super::story::Told;
+use super::page::{Page, same};
 use crate::cli::say;
 
-/// Plugin, state, and how many attempts were made.
-pub(super) type Delivery = (&'static str, DeliveryState, usize);
-
-/// An event whose fate is known beforehand.
-pub(super) struct Expected {
-    pub(super) event: EventId,
-    pub(super) what: &'static str,
-    pub(super) deliveries: Vec<Delivery>,
-    /// By type, each with its own deliveries.
-    pub(super) outputs: Vec<(&'static str, Vec<Delivery>)>,
-}
-
-/// One thing that must be so.
+/// One event for one plugin, or for none.
 #[derive(Debug, Serialize)]
-pub(super) struct Check {
-    pub(super) what: String,
-    pub(super) ok: bool,
-    pub(super) detail: String,
-}
-
-/// One line of the table.
-#[derive(Debug, Serialize)]
-struct Row {
+pub(super) struct Row {
     event: String,
     source: String,
     #[serde(rename = "type")]
@@ -44,104 +24,39 @@ struct Row {
     message: Option<String>,
 }
 
-/// Everything that the demo found.
-#[derive(Debug, Serialize)]
-pub(super) struct Report {
-    events: Vec<Row>,
-    checks: Vec<Check>,
-    pub(super) ok: bool,
-}
-
-/// Compares the store with the story. The store is read as any operator's tool would read it.
-pub(super) async fn compare(told: Told, reader: &Reader) -> Result<Report, String> {
-    let all = all(reader).await?;
-    let Told { expected, mut checks, reload, accepted } = told;
-    let replaced: BTreeSet<_> = reload.iter().copied().collect();
-    let shown: Vec<_> = all
-        .iter()
-        .filter(|shown| !replaced.contains(&shown.event.id))
-        .filter(|shown| shown.event.parent.is_none_or(|parent| !replaced.contains(&parent)))
-        .collect();
-    checks.extend(expected.iter().map(|expected| expected.check(&all)));
-    checks.push(reloaded(&reload, &all));
+/// Whether the store has all that was told, and nothing else.
+pub(super) fn page(chapters: &[Page], all: &[Shown], accepted: usize) -> Page {
+    let mut page = Page::new("The books: every fate, read back from the store", &[]);
     let webhooks = all.iter().filter(|s| matches!(s.event.origin, Origin::Source(_))).count();
-    checks.push(Check {
-        what: "the store holds each accepted webhook once, and nothing else".into(),
-        ok: webhooks == accepted,
-        detail: format!("{accepted} accepted, {webhooks} kept"),
-    });
-    let ok = checks.iter().all(|check| check.ok);
-    Ok(Report { events: shown.into_iter().flat_map(rows).collect(), checks, ok })
-}
-
-async fn all(reader: &Reader) -> Result<Vec<Shown>, String> {
-    let mut all: Vec<Shown> = Vec::new();
-    loop {
-        let after = all.last().map(|shown| shown.event.id);
-        let page = reader.events(after, 500).await.map_err(|error| error.to_string())?;
-        if page.is_empty() {
-            return Ok(all);
-        }
-        all.extend(page);
-    }
-}
-
-impl Expected {
-    fn check(&self, all: &[Shown]) -> Check {
-        let result = self.matches(all);
-        let detail = result.as_ref().err().cloned().unwrap_or_else(|| "as expected".into());
-        Check { what: self.what.into(), ok: result.is_ok(), detail }
-    }
-
-    fn matches(&self, all: &[Shown]) -> Result<(), String> {
-        let shown = all
-            .iter()
-            .find(|shown| shown.event.id == self.event)
-            .ok_or("it is not in the store")?;
-        same(&shown.deliveries, &self.deliveries)?;
-        let children = all.iter().filter(|shown| shown.event.parent == Some(self.event));
-        if children.clone().count() != self.outputs.len() {
-            return Err(format!("{} outputs instead of {}", children.count(), self.outputs.len()));
-        }
-        self.outputs.iter().try_for_each(|(event_type, deliveries)| {
-            let output = children.clone().find(|s| s.event.event_type.as_str() == *event_type);
-            same(&output.ok_or(format!("no output {event_type}"))?.deliveries, deliveries)
-        })
-    }
-}
-
-fn same(found: &[ShownDelivery], expected: &[Delivery]) -> Result<(), String> {
-    let found: Vec<_> =
-        found.iter().map(|d| (d.plugin.as_str(), d.state, d.attempts.len())).collect();
-    if found == expected { Ok(()) } else { Err(format!("{found:?} instead of {expected:?}")) }
-}
-
-/// Every webhook that came while a plugin was replaced is done, once, and both versions have run.
-fn reloaded(events: &[EventId], all: &[Shown]) -> Check {
-    let ids: BTreeSet<_> = events.iter().collect();
-    let shown: Vec<_> = all.iter().filter(|shown| ids.contains(&shown.event.id)).collect();
-    let done =
-        |shown: &&&Shown| same(&shown.deliveries, &[("payments", DeliveryState::Done, 1)]).is_ok();
-    let done = shown.iter().filter(done).count();
-    let outputs =
-        all.iter().filter(|s| s.event.parent.is_some_and(|parent| ids.contains(&parent))).count();
-    let versions: BTreeSet<_> = shown
-        .iter()
-        .flat_map(|shown| &shown.deliveries)
-        .flat_map(|delivery| &delivery.attempts)
-        .filter_map(|made| made.attempt.version)
-        .collect();
-    let ok = done == events.len() && outputs == events.len() && versions.len() == 2;
-    let versions: Vec<_> = versions.iter().map(hookweir_event::Digest::short).collect();
-    let detail = format!(
-        "{} webhooks while payments.wasm was replaced: {done} done, {outputs} outputs, by {}",
-        events.len(),
-        versions.join(" and ")
+    let deliveries = || all.iter().flat_map(|shown| &shown.deliveries);
+    let count = |state| deliveries().filter(|delivery| delivery.state == state).count();
+    let (done, dead) = (count(DeliveryState::Done), count(DeliveryState::Dead));
+    let (total, attempts) =
+        (deliveries().count(), deliveries().map(|delivery| delivery.attempts.len()).sum::<usize>());
+    page.tell(format_args!(
+        "{webhooks} webhooks, {} events that plugins made of them; {total} deliveries in {attempts} attempts: {done} done, {dead} \
+         dead, {} waiting.",
+        all.len() - webhooks,
+        total - done - dead
+    ));
+    page.check("each accepted webhook is there once, and nothing else", same(webhooks, accepted));
+    page.check("nothing waits", same(total - done - dead, 0));
+    let expected: Vec<_> = chapters.iter().flat_map(|chapter| &chapter.expected).collect();
+    let faults: Vec<_> = expected.iter().filter_map(|event| event.compare(all).err()).collect();
+    let what = format!(
+        "the {} events of the story stand as they were told, after the restart too",
+        expected.len()
     );
-    Check { what: "a hot reload loses nothing".into(), ok, detail }
+    page.check(what, if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) });
+    page
 }
 
-fn rows(shown: &Shown) -> Vec<Row> {
+/// All events, with what became of each.
+pub(super) fn rows(all: &[Shown]) -> Vec<Row> {
+    all.iter().flat_map(rows_of).collect()
+}
+
+fn rows_of(shown: &Shown) -> Vec<Row> {
     let row = || Row {
         event: shown.event.id.to_string(),
         source: shown.event.origin.to_string(),
@@ -169,34 +84,64 @@ fn rows(shown: &Shown) -> Vec<Row> {
     shown.deliveries.iter().map(delivered).collect()
 }
 
-impl Report {
-    pub(super) fn print(&self, json: bool) {
-        if json {
-            say(serde_json::to_string_pretty(self).unwrap_or_default());
-            return;
-        }
+/// Prints a line for all rows that are alike: how many, and the slowest of them.
+pub(super) fn print(rows: &[Row]) {
+    say(format_args!(
+        "   {:>6} {:<18} {:<30} {:<12} {:>8} {:<9} {:>8}",
+        "EVENTS", "SOURCE", "TYPE", "PLUGIN", "ATTEMPTS", "FATE", "SLOWEST"
+    ));
+    for ((source, event_type, plugin, attempts, fate), (count, slowest)) in alike(rows) {
+        let plugin = plugin.unwrap_or("-");
+        let slowest = slowest.map_or_else(|| "-".into(), |millis| format!("{millis} ms"));
         say(format_args!(
-            "{:<9} {:<14} {:<30} {:<9} {:>8} {:<9} {:>8}",
-            "EVENT", "SOURCE", "TYPE", "PLUGIN", "ATTEMPTS", "FATE", "LATENCY"
+            "   {count:>6} {source:<18} {event_type:<30} {plugin:<12} {attempts:>8} {fate:<9} {slowest:>8}"
         ));
-        for row in &self.events {
-            let latency =
-                row.latency_ms.map_or_else(|| "-".into(), |millis| format!("{millis} ms"));
-            // The last digits of an id are random: the first ones are the time.
-            let event = format!("…{}", &row.event[row.event.len() - 7..]);
-            let plugin = row.plugin.as_deref().unwrap_or("-");
-            say(format_args!(
-                "{event:<9} {:<14} {:<30} {plugin:<9} {:>8} {:<9} {latency:>8}",
-                row.source, row.event_type, row.attempts, row.fate
-            ));
-            if let Some(message) = &row.message {
-                say(format_args!("          └ {message}"));
-            }
-        }
-        say("");
-        for check in &self.checks {
-            let mark = if check.ok { "ok  " } else { "FAIL" };
-            say(format_args!("{mark} {}: {}", check.what, check.detail));
-        }
+    }
+    say("");
+}
+
+/// What rows have in common: source, type, plugin, attempts, fate.
+type Kind<'r> = (&'r str, &'r str, Option<&'r str>, usize, &'r str);
+
+/// How many rows there are of each kind, and the longest time that one took.
+fn alike(rows: &[Row]) -> BTreeMap<Kind<'_>, (usize, Option<u64>)> {
+    let mut kinds: BTreeMap<_, (usize, Option<u64>)> = BTreeMap::new();
+    for row in rows {
+        let Row { source, event_type, plugin, attempts, fate, latency_ms, .. } = row;
+        let kind = (&**source, &**event_type, plugin.as_deref(), *attempts, &**fate);
+        let (count, slowest) = kinds.entry(kind).or_default();
+        *count += 1;
+        *slowest = (*slowest).max(*latency_ms);
+    }
+    kinds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_are_alike_are_one_line() {
+        let row = |source: &str, attempts, latency_ms| Row {
+            event: "id".into(),
+            source: source.into(),
+            event_type: "push".into(),
+            plugin: (attempts > 0).then(|| "ci".into()),
+            attempts,
+            fate: "done".into(),
+            latency_ms,
+            message: None,
+        };
+        let rows =
+            [row("b", 1, Some(3)), row("b", 1, Some(7)), row("b", 2, Some(5)), row("a", 0, None)];
+        let lines: Vec<_> = alike(&rows).into_iter().collect();
+        assert_eq!(
+            lines,
+            [
+                (("a", "push", None, 0, "done"), (1, None)),
+                (("b", "push", Some("ci"), 1, "done"), (2, Some(7))),
+                (("b", "push", Some("ci"), 2, "done"), (1, Some(5))),
+            ]
+        );
     }
 }

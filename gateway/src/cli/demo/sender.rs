@@ -1,12 +1,23 @@
-//! The providers' side of the demo: posts signed webhooks over HTTP, as GitHub and Stripe do.
+//! The providers' side of the demo: posts webhooks over HTTP, signed as each source's provider does.
 
-use std::{fs, path::PathBuf};
+use std::{cell::Cell, collections::BTreeMap, fmt, fs, path::PathBuf, time::Duration};
 
-use hookweir_event::{Clock, EventId};
-use hookweir_verify::{Outgoing, Scheme};
+use hookweir_event::{Clock, EventId, SourceName};
+use hookweir_verify::Outgoing;
 use serde_json::Value;
 
-use super::{super::send::post, house::House};
+use super::super::send::post;
+use crate::config::{Config, SourceConfig};
+
+/// A webhook that is to be sent.
+pub(super) struct Webhook<'w> {
+    pub(super) source: &'w str,
+    /// Written to where the source reads it, if that is not the body.
+    pub(super) event_type: &'w str,
+    /// The sender's own id of it; the same.
+    pub(super) id: &'w str,
+    pub(super) body: Vec<u8>,
+}
 
 /// What the gateway answered.
 #[derive(Debug, Clone)]
@@ -14,92 +25,123 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) id: Option<EventId>,
     pub(super) duplicate: bool,
+    pub(super) took: Duration,
 }
 
-/// Posts what is in `samples`.
-pub(super) struct Sender<'h> {
-    house: &'h House,
+/// Signs and posts.
+pub(super) struct Sender {
+    /// Where the gateway takes webhooks.
+    url: String,
+    sources: BTreeMap<SourceName, SourceConfig>,
     /// The folder of the plugins' sources, with their samples.
     plugins: PathBuf,
+    clock: Clock,
+    /// Events that were accepted, each counted once.
+    accepted: Cell<usize>,
 }
 
-impl<'h> Sender<'h> {
-    pub(super) fn new(house: &'h House, plugins: PathBuf) -> Self {
-        Self { house, plugins }
+impl<'w> Webhook<'w> {
+    /// A webhook with a JSON body.
+    pub(super) fn new(source: &'w str, event_type: &'w str, id: &'w str, body: &Value) -> Self {
+        Self { source, event_type, id, body: body.to_string().into_bytes() }
+    }
+}
+
+impl Answer {
+    /// Whether it is an event that the gateway had not.
+    pub(super) fn is_news(&self) -> bool {
+        (200..300).contains(&self.status) && self.id.is_some() && !self.duplicate
+    }
+}
+
+impl fmt::Display for Answer {
+    /// As a story tells it: the status, how long it took, and which event it became.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} after {} ms", self.status, self.took.as_millis())?;
+        match self.id {
+            Some(id) if self.duplicate => write!(f, ", a duplicate of event {id}"),
+            Some(id) => write!(f, ", event {id}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Sender {
+    /// The senders of all sources of this config.
+    pub(super) fn new(config: Config, plugins: PathBuf) -> Self {
+        Self {
+            url: format!("http://{}", config.server.listen),
+            sources: config.sources,
+            plugins,
+            clock: Clock::system(),
+            accepted: Cell::new(0),
+        }
     }
 
-    fn sample(&self, plugin: &str, name: &str) -> Result<Vec<u8>, String> {
+    /// How many events were accepted.
+    pub(super) fn accepted(&self) -> usize {
+        self.accepted.get()
+    }
+
+    /// A sample payload of a plugin, byte for byte.
+    pub(super) fn raw(&self, plugin: &str, name: &str) -> Result<Vec<u8>, String> {
         let path = self.plugins.join(plugin).join("samples").join(name);
         fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
     }
 
-    /// A real payload of GitHub, byte for byte.
-    pub(super) async fn github(
-        &self,
-        event_type: &str,
-        sample: &str,
-        delivery: &str,
-    ) -> Result<Answer, String> {
-        let body = self.sample("github", sample)?;
-        self.send("github", Some(event_type), Some(delivery), body, false).await
+    /// A sample payload of a plugin, to be changed.
+    pub(super) fn sample(&self, plugin: &str, name: &str) -> Result<Value, String> {
+        let sample = serde_json::from_slice(&self.raw(plugin, name)?);
+        sample.map_err(|error| format!("{name}: {error}"))
     }
 
-    /// A payload of Stripe, with an id of its own: Stripe's ids are in the signed body.
-    pub(super) async fn stripe(&self, sample: &str, id: &str) -> Result<Answer, String> {
-        self.stripe_event(self.stripe_sample(sample)?, id).await
+    /// The body of a plugin's sample event.
+    pub(super) fn body(&self, plugin: &str, name: &str) -> Result<Value, String> {
+        Ok(self.sample(plugin, name)?["body"].take())
     }
 
-    /// The payment of an order of its own.
-    pub(super) async fn paid(&self, id: &str) -> Result<Answer, String> {
-        let mut event = self.stripe_sample("payment_intent.succeeded.json")?;
-        event["data"]["object"]["metadata"]["order_id"] = Value::from(format!("order-{id}"));
-        self.stripe_event(event, id).await
+    /// Sends it as its provider would.
+    pub(super) async fn send(&self, webhook: &Webhook<'_>) -> Result<Answer, String> {
+        let answer = self.post(webhook.source, self.sign(webhook)?).await?;
+        self.accepted.set(self.accepted.get() + usize::from(answer.is_news()));
+        Ok(answer)
     }
 
-    fn stripe_sample(&self, sample: &str) -> Result<Value, String> {
-        let event = serde_json::from_slice(&self.sample("payments", sample)?);
-        event.map_err(|error| format!("{sample}: {error}"))
+    /// Sends it with a body that was changed after it was signed.
+    pub(super) async fn forge(&self, webhook: &Webhook<'_>) -> Result<Answer, String> {
+        let mut request = self.sign(webhook)?;
+        request.body = [&request.body[..], b" "].concat().into();
+        self.post(webhook.source, request).await
     }
 
-    async fn stripe_event(&self, mut event: Value, id: &str) -> Result<Answer, String> {
-        event["id"] = Value::from(id);
-        self.send("stripe", None, None, event.to_string().into_bytes(), false).await
+    fn source(&self, name: &str) -> Result<&SourceConfig, String> {
+        let found = self.sources.iter().find(|(known, _)| known.as_str() == name);
+        found.map(|(_, source)| source).ok_or_else(|| format!("there is no source {name}"))
     }
 
-    /// A payload that was changed after it was signed.
-    pub(super) async fn forged(&self, sample: &str) -> Result<Answer, String> {
-        let body = self.sample("payments", sample)?;
-        self.send("stripe", None, None, body, true).await
-    }
-
-    async fn send(
-        &self,
-        source: &str,
-        event_type: Option<&str>,
-        id: Option<&str>,
-        body: Vec<u8>,
-        forge: bool,
-    ) -> Result<Answer, String> {
-        let scheme = Scheme::preset(source).ok_or("no such preset")?;
-        let key = scheme.secret(self.house.secret(source)).map_err(|error| error.to_string())?;
-        let mut request = Outgoing::post(&format!("/webhooks/{source}"), body);
+    fn sign(&self, webhook: &Webhook<'_>) -> Result<Outgoing, String> {
+        let source = self.source(webhook.source)?;
+        let key = &source.secrets.first().ok_or("the source has no secret")?.key;
+        let mut request = Outgoing::post(&source.path, webhook.body.clone());
         request.headers.push(("content-type".into(), b"application/json".to_vec()));
-        request.event_type = event_type.and_then(|event_type| event_type.parse().ok());
-        request.id = id.map(str::to_owned);
-        let signed = scheme.sign(&key, request, Clock::system().now());
-        let mut request = signed.map_err(|error| error.to_string())?;
-        if forge {
-            let mut body = request.body.to_vec();
-            body.push(b' ');
-            request.body = body.into();
-        }
-        let url = format!("http://{}{}", self.house.public, request.path);
+        request.event_type = webhook.event_type.parse().ok();
+        request.id = Some(webhook.id.to_owned());
+        let signed = source.scheme.sign(key, request, self.clock.now());
+        signed.map_err(|error| format!("{}: {error}", webhook.source))
+    }
+
+    async fn post(&self, source: &str, request: Outgoing) -> Result<Answer, String> {
+        let url = format!("{}{}", self.url, request.path);
+        let before = self.clock.ticks();
         let (status, reply) = post(&url, request).await?;
-        let reply: Value = serde_json::from_str(&reply).unwrap_or_default();
+        let took = self.clock.ticks().saturating_sub(before);
+        let reply: Value = serde_json::from_str(&reply)
+            .map_err(|_| format!("{source} was answered with {status} and no JSON: {reply}"))?;
         Ok(Answer {
             status,
             id: reply["id"].as_str().and_then(|id| id.parse().ok()),
             duplicate: reply["duplicate"].as_bool().unwrap_or(false),
+            took,
         })
     }
 }

@@ -88,7 +88,7 @@ fn place(plugin: &Path) -> PathBuf {
 }
 
 /// Writes beside the place and renames, so that a gateway that watches never sees half a file.
-pub(super) fn put(module: &[u8], to: &Path) -> io::Result<()> {
+pub(in crate::cli) fn put(module: &[u8], to: &Path) -> io::Result<()> {
     let to = std::path::absolute(to)?;
     let folder = to.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder)?;

@@ -11,7 +11,7 @@ mod test;
 mod trial;
 mod watch;
 
-pub(super) use self::build::build;
+pub(super) use self::build::{build, put};
 use super::{Exit, operator::Common};
 
 #[derive(Debug, clap::Subcommand)]
