@@ -75,7 +75,7 @@ fn requests_are_answered_in_turn_and_recorded() {
     // What has no answer goes nowhere; what is answered by silence is tried again.
     let put = event("must").json(&step("PUT"));
     let ran = plugin.run(&put);
-    assert!(ran.assert_retry().message.contains("no answer for `PUT https://api.test/v1`"));
+    assert!(ran.assert_reject().message.contains("no answer for `PUT https://api.test/v1`"));
     assert_eq!(ran.requests()[0].answer().unwrap().as_ref().unwrap_err().code(), "denied");
     plugin.answer("PUT https://api.test/v1", Canned::timeout());
     plugin.run(&put).assert_retry();
