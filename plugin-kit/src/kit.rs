@@ -181,6 +181,8 @@ impl Kit {
         let prepared = inspect(&bytes, &limits.module)
             .map(|seen| self.grant.take().unwrap_or_else(|| self.granted(&seen.wants)));
         let grant = prepared.map_err(|fault| failed(plugin, fault))?;
+        let readable = grant.secrets.values().filter(|secret| secret.readable);
+        self.wire.hide(readable.map(|secret| secret.value.clone()).collect());
         let memory = Arc::new(self.memory);
         let host = host(&self.settings, &self.time, &memory, &self.wire)?;
         let version = runtime.block_on(host.prepare(plugin.clone(), bytes, grant));

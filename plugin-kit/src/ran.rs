@@ -42,7 +42,7 @@ impl<T> Ran<T> {
         self.ran.logs.iter().any(|line| line.text.contains(text))
     }
 
-    /// What it sent, in its order. What the grant does not allow is not among them.
+    /// What it sent, or would have, in its order; what the grant does not allow is denied.
     pub fn requests(&self) -> &[Sent] {
         &self.requests
     }
@@ -119,7 +119,7 @@ impl<T> Ran<T> {
                 Some(Err(fault)) => format!("{}: {fault}", fault.code()),
                 None => "cut off".to_owned(),
             };
-            let _ = write!(told, "\n  sent  {} -> {answer}", sent.line());
+            let _ = write!(told, "\n  sent  {} -> {answer}", sent.shown_line());
         }
         told
     }

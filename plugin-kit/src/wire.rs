@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use hookweir_event::REDACTED;
-use hookweir_host::{Allowance, HttpFault, Network, Sending, Transport, request_line};
+use hookweir_host::{Allowance, HttpFault, Network, SecretText, Sending, Transport, request_line};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 /// An answer that a test has put there.
@@ -69,16 +69,24 @@ impl From<Response<Bytes>> for Canned {
 #[derive(Debug, Clone)]
 pub struct Sent {
     line: String,
+    shown: String,
     headers: Vec<(String, Vec<u8>)>,
     body: Bytes,
     answer: Option<Result<u16, HttpFault>>,
     canned: bool,
+    refused: bool,
 }
 
 impl Sent {
     /// Method and URL, as [`Kit::http`](crate::Kit::http) takes them.
     pub fn line(&self) -> &str {
         &self.line
+    }
+
+    /// The same for people to see: values in the query, and secrets that the plugin has read and put there, read
+    /// `[redacted]`.
+    pub fn shown_line(&self) -> &str {
+        &self.shown
     }
 
     /// Names in lower case. A header with a secret in it reads `[redacted]`.
@@ -111,6 +119,12 @@ impl Sent {
     pub fn is_canned(&self) -> bool {
         self.canned
     }
+
+    /// Whether it came to nothing before it was sent: the grant or a limit is against it. Of such a one headers
+    /// and body are not told.
+    pub fn is_refused(&self) -> bool {
+        self.refused
+    }
 }
 
 /// What answers, and what was sent.
@@ -123,6 +137,8 @@ struct Shared {
     canned: Mutex<BTreeMap<String, VecDeque<Canned>>>,
     sent: Mutex<Vec<Sent>>,
     out: Mutex<Option<Arc<dyn Network>>>,
+    /// What the plugin may read, and must not be shown.
+    secrets: Mutex<Vec<SecretText>>,
 }
 
 impl Wire {
@@ -140,6 +156,11 @@ impl Wire {
     /// Where requests go that have no answer here.
     pub(crate) fn let_out(&self, network: Arc<dyn Network>) {
         *lock(&self.0.out) = Some(network);
+    }
+
+    /// Does not show these.
+    pub(crate) fn hide(&self, secrets: Vec<SecretText>) {
+        *lock(&self.0.secrets) = secrets;
     }
 
     /// What was sent since it was taken last.
@@ -160,6 +181,13 @@ impl Wire {
         all.len() - 1
     }
 
+    /// A line without secrets in it.
+    fn shown(&self, line: &str) -> String {
+        let secrets = lock(&self.0.secrets);
+        let line = secrets.iter().fold(line.to_owned(), |line, secret| secret.hidden_in(&line));
+        without_values(&line)
+    }
+
     fn answered(&self, place: usize, answer: &Result<Response<Bytes>, HttpFault>) {
         // None, if its call has ended meanwhile.
         if let Some(sent) = lock(&self.0.sent).get_mut(place) {
@@ -173,6 +201,10 @@ impl Network for Wire {
     fn open(&self, addresses: &[ipnet::IpNet]) -> Arc<dyn Transport> {
         let out = lock(&self.0.out).as_ref().map(|network| network.open(addresses));
         Arc::new(Road { wire: self.clone(), out })
+    }
+
+    fn closed(&self) -> Arc<dyn Transport> {
+        Arc::new(Road { wire: self.clone(), out: None })
     }
 }
 
@@ -188,7 +220,8 @@ impl Transport for Road {
             let mut sent = noted(&request);
             let canned = self.wire.answer(&sent.line);
             sent.canned = canned.is_some();
-            let line = sent.line.clone();
+            sent.shown = self.wire.shown(&sent.line);
+            let shown = sent.shown.clone();
             let place = self.wire.note(sent);
             let answer = match (canned, &self.out) {
                 (Some(Canned(answer)), _) => answer.and_then(|answer| {
@@ -196,12 +229,37 @@ impl Transport for Road {
                     Ok(answer)
                 }),
                 (None, Some(out)) => out.send(request, allowance).await,
-                (None, None) => Err(HttpFault::Denied(format!("there is no answer for `{line}`"))),
+                (None, None) => Err(HttpFault::Denied(format!("there is no answer for `{shown}`"))),
             };
             self.wire.answered(place, &answer);
             answer
         })
     }
+
+    fn refused(&self, method: &str, url: &str, fault: &HttpFault) {
+        let line = format!("{method} {url}");
+        let line = request_line(&line).unwrap_or(line);
+        self.wire.note(Sent {
+            shown: self.wire.shown(&line),
+            line,
+            headers: Vec::new(),
+            body: Bytes::new(),
+            answer: Some(Err(fault.clone())),
+            canned: false,
+            refused: true,
+        });
+    }
+}
+
+/// A line whose query has names alone.
+fn without_values(line: &str) -> String {
+    let Some((place, query)) = line.split_once('?') else { return line.to_owned() };
+    let hidden = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) => format!("{name}={REDACTED}"),
+        None => REDACTED.to_owned(),
+    };
+    let hidden: Vec<_> = query.split('&').map(hidden).collect();
+    format!("{place}?{}", hidden.join("&"))
 }
 
 fn noted(request: &http::Request<Bytes>) -> Sent {
@@ -211,10 +269,12 @@ fn noted(request: &http::Request<Bytes>) -> Sent {
     };
     Sent {
         line: format!("{} {}", request.method(), request.uri()),
+        shown: String::new(),
         headers: request.headers().iter().map(header).collect(),
         body: request.body().clone(),
         answer: None,
         canned: false,
+        refused: false,
     }
 }
 

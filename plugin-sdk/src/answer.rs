@@ -1,10 +1,13 @@
 //! What comes of a request: an answer, or why there is none, and what a plugin makes of either.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use serde::de::DeserializeOwned;
 
-use crate::{Failure, malformed};
+use crate::{Failure, clock, json};
 
 /// An answer.
 ///
@@ -148,8 +151,7 @@ impl Response {
     /// # Errors
     /// A retry: the server may answer properly the next time.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        let fits = serde_json::from_slice(&self.body);
-        fits.map_err(|e| Failure::retry(malformed::json("the answer", &e).message()))
+        json::read("the answer", &self.body).map_err(|fault| Failure::retry(fault.message()))
     }
 
     /// Itself, if the status is 2xx.
@@ -187,7 +189,8 @@ impl Response {
         }
     }
 
-    /// How long the server wants to be left alone, if it says so in seconds.
+    /// How long the server wants to be left alone, if it says so: in seconds, or up to a date, which is
+    /// compared with the gateway's clock.
     ///
     /// ```
     /// use hookweir_sdk::prelude::*;
@@ -205,14 +208,20 @@ impl Response {
     /// # assert_eq!(failure.retry_after(), Some(std::time::Duration::from_secs(3)));
     /// ```
     pub fn retry_after(&self) -> Option<Duration> {
-        self.header("retry-after")?.trim().parse().ok().map(Duration::from_secs)
+        let said = self.header("retry-after")?.trim();
+        if let Ok(seconds) = said.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let date = httpdate::parse_http_date(said).ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(date.saturating_sub(Duration::from_millis(clock::now_ms())))
     }
 }
 
 /// Why there is no answer.
 ///
-/// `?` makes a [`Failure`] of it. What may pass, and what waits for the operator's grant, is tried
-/// again; a request that can't be sent at all is not.
+/// `?` makes a [`Failure`] of it. What may pass is tried again; a request that can't be sent at all is not,
+/// nor is one that the operator has not granted: it waits as a dead letter, which can be tried again once it
+/// is.
 ///
 /// ```
 /// use hookweir_sdk::prelude::*;
@@ -306,8 +315,10 @@ impl std::error::Error for HttpError {}
 
 impl From<HttpError> for Failure {
     fn from(error: HttpError) -> Self {
-        let HttpError { code, message, is_retryable } = error;
-        if is_retryable || code == "denied" { Self::retry(message) } else { Self::reject(message) }
+        match error.is_retryable {
+            true => Self::retry(error.message),
+            false => Self::reject(error.message),
+        }
     }
 }
 
@@ -337,8 +348,31 @@ mod tests {
         }
         let later = answered(429, &[("Retry-After", "7")]).ok_or_retry().expect_err("no 2xx");
         assert_eq!(later.retry_after(), Some(Duration::from_secs(7)));
-        let dated = answered(503, &[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")]);
-        assert_eq!(dated.retry_after(), None);
+        assert_eq!(answered(503, &[("retry-after", "soon")]).retry_after(), None);
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    #[test]
+    fn a_date_is_a_wait_from_the_hosts_time_on() {
+        use crate::{Event, Outputs, testing::Host};
+
+        #[expect(clippy::needless_pass_by_value, reason = "a handler's type")]
+        fn handle(event: Event) -> Result<Outputs, Failure> {
+            let date = event.text().into_owned();
+            answered(503, &[("retry-after", &date)]).ok_or_retry().map(|_| Outputs::default())
+        }
+
+        // 2026-10-21T07:27:00Z.
+        let host = Host::new().now_ms(1_792_567_620_000);
+        let wait = |date: &str| {
+            let event = Event::builder("s", "t").body(date).build();
+            host.run(handle, event).expect_err("no 2xx").retry_after()
+        };
+        let minute = Some(Duration::from_secs(60));
+        assert_eq!(wait("Wed, 21 Oct 2026 07:28:00 GMT"), minute);
+        assert_eq!(wait("Wednesday, 21-Oct-26 07:28:00 GMT"), minute, "as of RFC 850");
+        assert_eq!(wait("Wed, 21 Oct 2026 07:26:00 GMT"), Some(Duration::ZERO), "it is over");
+        assert_eq!(wait("Wed, 21 Oct 2026 07:28:00"), None, "no date that HTTP has");
     }
 
     #[test]
@@ -347,7 +381,7 @@ mod tests {
             Failure::from(HttpError { code: code.into(), message: "why".into(), is_retryable })
         };
         assert!(failure("timeout", true).is_retry());
-        assert!(failure("denied", false).is_retry(), "it waits for the operator");
+        assert!(!failure("denied", false).is_retry(), "it waits for the operator");
         assert!(!failure("invalid", false).is_retry());
         assert_eq!(failure("invalid", false).message(), "why");
     }

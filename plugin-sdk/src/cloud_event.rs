@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{Event, Failure, malformed};
+use crate::{Event, Failure, json};
 
 /// A CloudEvent, in whichever of the two modes it came; see [`Event::cloud_event`].
 ///
@@ -108,15 +108,14 @@ impl Event {
 struct Structured(BTreeMap<String, Value>);
 
 fn structured<T: DeserializeOwned>(body: &[u8]) -> Result<CloudEvent<T>, Failure> {
-    let fits = serde_json::from_slice(body);
-    let Structured(mut members) = fits.map_err(|e| malformed::json("CloudEvent", &e))?;
+    let Structured(mut members) = json::read("CloudEvent", body)?;
     let data = match (members.remove("data"), members.remove("data_base64")) {
         (data, None) => data.unwrap_or_default(),
         (None, Some(packed)) => {
             let bytes = packed.as_str().and_then(|packed| STANDARD.decode(packed).ok());
             let bytes =
                 bytes.ok_or_else(|| Failure::reject("malformed CloudEvent: data_base64"))?;
-            serde_json::from_slice(&bytes).map_err(|e| malformed::json("data", &e))?
+            json::read("data", &bytes)?
         }
         (Some(_), Some(_)) => {
             return Err(Failure::reject("malformed CloudEvent: data and data_base64"));
@@ -128,7 +127,7 @@ fn structured<T: DeserializeOwned>(body: &[u8]) -> Result<CloudEvent<T>, Failure
         other => Some(other.to_string()),
     };
     let attributes = members.into_iter().filter_map(|(name, value)| Some((name, text(value)?)));
-    let data = serde_json::from_value(data).map_err(|e| malformed::json("data", &e))?;
+    let data = json::read_value("data", data)?;
     CloudEvent::new(attributes.collect(), data)
 }
 
@@ -143,7 +142,7 @@ fn binary<T: DeserializeOwned>(event: &Event) -> Result<CloudEvent<T>, Failure> 
         attributes.insert("datacontenttype".to_owned(), content_type.to_owned());
     }
     let body = if event.body().is_empty() { b"null" } else { event.body() };
-    let data = serde_json::from_slice(body).map_err(|e| malformed::json("data", &e));
+    let data = json::read("data", body);
     // What is no CloudEvent at all is said before what its data lack.
     CloudEvent::new(attributes, ()).and_then(|envelope| Ok(envelope.with(data?)))
 }

@@ -16,7 +16,7 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::{Failure, host, malformed};
+use crate::{Failure, host, json};
 
 /// One value: a string as it is, anything else as JSON text.
 ///
@@ -62,6 +62,6 @@ pub fn get(key: &str) -> Option<String> {
 /// # Errors
 /// A retry that says what does not fit: the event is not to blame, and waits for the operator.
 pub fn all<T: DeserializeOwned>() -> Result<T, Failure> {
-    serde_json::from_str(&host::config_all())
-        .map_err(|e| Failure::retry(malformed::json("config", &e).message()))
+    json::read("config", host::config_all().as_bytes())
+        .map_err(|fault| Failure::retry(fault.message()))
 }

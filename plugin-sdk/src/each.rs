@@ -5,11 +5,17 @@
 
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
 use crate::{Event, Failure, Output, Outputs, clock, http};
 
 const KEY: &str = "idempotency-key";
+/// What the gateway takes of one attempt, unless its operator says otherwise: outputs, and their bytes.
+const OUTPUTS_MAX: usize = 100;
+const OUTPUT_BYTES_MAX: usize = 4 << 20;
+/// Bytes of an event type.
+const TYPE_MAX: usize = 256;
 
 /// Sends all at the same time; of each that fails the request comes back as an event of its own.
 ///
@@ -55,32 +61,69 @@ const KEY: &str = "idempotency-key";
 /// ```
 ///
 /// # Errors
-/// A reject if a request can't be written as JSON.
+/// A reject, before anything is sent, if what could be left would be refused by the gateway: a name that is no
+/// event type, more than 100 requests, or requests of more than 4 MiB together, as JSON, in which bytes that
+/// are no text take a third more.
 pub fn send_each<N: Into<String>>(
     event: &Event,
     requests: impl IntoIterator<Item = (N, http::Request)>,
 ) -> Result<Outputs, Failure> {
     let named = requests.into_iter().map(|(name, request)| {
-        let name = name.into();
+        let name: String = name.into();
         let has_key = request.headers.iter().any(|(header, _)| header.eq_ignore_ascii_case(KEY));
         let request = match has_key {
             true => request,
             false => request.header(KEY, format!("{}/{name}", event.id())),
         };
-        (name, request)
+        (name, Left::from(request))
     });
     let named: Vec<_> = named.collect();
-    let answers = http::send_all(named.iter().map(|(_, request)| request.clone()));
-    let mut left = Outputs::default();
-    for ((name, request), answer) in named.into_iter().zip(answers) {
+    check(&named)?;
+    let requests: Result<Vec<_>, _> =
+        named.iter().map(|(_, left)| left.clone().into_request()).collect();
+    let answers = http::send_all(requests?);
+    let mut outputs = Outputs::default();
+    for ((name, mut left), answer) in named.into_iter().zip(answers) {
         let Err(failure) = answer.map_err(Failure::from).and_then(http::Response::ok_or_retry)
         else {
             continue;
         };
         crate::log::warn!(request = name, "{}", failure.message());
-        left.push(Output::json(name, &Left::new(request, &failure))?);
+        let wait = failure.retry_after().map(millis);
+        left.not_before_ms = wait.map_or(0, |wait| clock::now_ms().saturating_add(wait));
+        outputs.push(Output::json(name, &left)?);
     }
-    Ok(left)
+    Ok(outputs)
+}
+
+/// That all of them could be left: an attempt whose outputs are refused fails after they were sent.
+fn check(named: &[(String, Left)]) -> Result<(), Failure> {
+    if named.len() > OUTPUTS_MAX {
+        let why = format!("{} requests at once, more than {OUTPUTS_MAX}", named.len());
+        return Err(Failure::reject(why));
+    }
+    let mut bytes = 0;
+    for (name, left) in named {
+        let is_clean = !name.chars().any(|c| c.is_whitespace() || c.is_control());
+        if !is_clean || !(1..=TYPE_MAX).contains(&name.len()) {
+            return Err(Failure::reject(
+                "a request's name is an event type: 1 to 256 bytes without white space or control characters",
+            ));
+        }
+        let output = Output::json(name.as_str(), left)?;
+        let headers: usize = output.headers().map(|(name, value)| name.len() + value.len()).sum();
+        bytes += name.len() + headers + output.body().len();
+    }
+    if bytes > OUTPUT_BYTES_MAX {
+        let why =
+            format!("the requests have {bytes} bytes as events, more than {OUTPUT_BYTES_MAX}");
+        return Err(Failure::reject(why));
+    }
+    Ok(())
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Sends what [`send_each`] left.
@@ -123,13 +166,13 @@ pub fn send_again(event: &Event) -> Result<http::Response, Failure> {
         let failure = Failure::retry("the other side asked to be left alone for a while");
         return Err(failure.after(Duration::from_millis(early)));
     }
-    left.into_request().send()?.ok_or_retry()
+    left.into_request()?.send()?.ok_or_retry()
 }
 
 /// A request that is left to send.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Left {
-    /// Unix time; 0 for at once.
+    /// Unix time; 0 for at once. As long as nobody has said, the one that takes the most room.
     not_before_ms: u64,
     method: String,
     url: String,
@@ -140,20 +183,18 @@ struct Left {
 }
 
 /// So that an operator can read what is text.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Bytes {
     Text(String),
-    Raw(Vec<u8>),
+    Base64(String),
 }
 
-impl Left {
-    fn new(request: http::Request, failure: &Failure) -> Self {
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let wait = failure.retry_after().map(millis);
+impl From<http::Request> for Left {
+    fn from(request: http::Request) -> Self {
         let headers = request.headers.into_iter().map(|(name, value)| (name, Bytes::from(value)));
         Self {
-            not_before_ms: wait.map_or(0, |wait| clock::now_ms().saturating_add(wait)),
+            not_before_ms: u64::MAX,
             method: request.method,
             url: request.url,
             headers: headers.collect(),
@@ -162,31 +203,38 @@ impl Left {
             timeout_ms: request.timeout.map(millis),
         }
     }
+}
 
-    fn into_request(self) -> http::Request {
-        let headers = self.headers.into_iter().map(|(name, value)| (name, value.into()));
-        http::Request {
+impl Left {
+    fn into_request(self) -> Result<http::Request, Failure> {
+        let header = |(name, value): (String, Bytes)| Ok((name, value.into_vec()?));
+        let headers: Result<_, Failure> = self.headers.into_iter().map(header).collect();
+        Ok(http::Request {
             method: self.method,
             url: self.url,
-            headers: headers.collect(),
+            headers: headers?,
             secret_headers: self.secret_headers,
-            body: self.body.into(),
+            body: self.body.into_vec()?,
             timeout: self.timeout_ms.map(Duration::from_millis),
-        }
+        })
     }
 }
 
 impl From<Vec<u8>> for Bytes {
     fn from(bytes: Vec<u8>) -> Self {
-        String::from_utf8(bytes).map_or_else(|e| Self::Raw(e.into_bytes()), Self::Text)
+        let packed = |e: std::string::FromUtf8Error| Self::Base64(STANDARD.encode(e.as_bytes()));
+        String::from_utf8(bytes).map_or_else(packed, Self::Text)
     }
 }
 
-impl From<Bytes> for Vec<u8> {
-    fn from(bytes: Bytes) -> Self {
-        match bytes {
-            Bytes::Text(text) => text.into_bytes(),
-            Bytes::Raw(raw) => raw,
+impl Bytes {
+    fn into_vec(self) -> Result<Vec<u8>, Failure> {
+        match self {
+            Self::Text(text) => Ok(text.into_bytes()),
+            Self::Base64(packed) => {
+                let unpacked = STANDARD.decode(packed);
+                unpacked.map_err(|_| Failure::reject("malformed body: it is no base64"))
+            }
         }
     }
 }
@@ -244,6 +292,40 @@ mod tests {
         let host = host.now_ms(8_000);
         let failure = host.run(again, came_back(&left[0])).expect_err("it is still busy");
         assert_eq!((failure.message(), host.requests().len()), ("answered with 429", 3));
+    }
+
+    #[test]
+    fn nothing_is_sent_if_what_could_be_left_would_be_refused() {
+        fn send(event: Event) -> Result<Outputs, Failure> {
+            let lines: Vec<_> = event.text().lines().map(str::to_owned).collect();
+            let [name, times, bytes] = &lines[..] else { panic!("three lines") };
+            let body = vec![0xff; bytes.parse().expect("a number")];
+            let request = http::post(URL).body(body);
+            let times = times.parse().expect("a number");
+            http::send_each(&event, std::iter::repeat_n((name.as_str(), request), times))
+        }
+        let run = |name: &str, times: usize, bytes: usize| {
+            let host = Host::new().http("POST https://a.test/", Canned::new(503));
+            let event = Event::builder("s", "t").body(format!("{name}\n{times}\n{bytes}"));
+            let ran = host.run(send, event.build());
+            (ran.map(|left| left.len()), host.requests().len())
+        };
+        // As base64 they take a third more: 4 MiB are reached by 3 MiB.
+        let fits = 3 << 20;
+        assert_eq!(run("a", 1, fits - 1_000), (Ok(1), 1));
+        assert_eq!(run(&"n".repeat(256), 100, 1), (Ok(100), 100));
+        for (name, times, bytes, why) in [
+            ("a", 1, fits, "bytes as events"),
+            ("a", 101, 1, "101 requests"),
+            ("a b", 1, 1, "name"),
+            ("", 1, 1, "name"),
+            (&"n".repeat(257), 1, 1, "name"),
+        ] {
+            let (ran, sent) = run(name, times, bytes);
+            let failure = ran.expect_err(why);
+            assert!(!failure.is_retry() && failure.message().contains(why), "{failure}");
+            assert_eq!(sent, 0, "{why}");
+        }
     }
 
     #[test]

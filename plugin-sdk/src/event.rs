@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::de::DeserializeOwned;
 
-use crate::{Failure, clock, export::bindings::hookweir::plugin::types, form, malformed};
+use crate::{Failure, clock, export::bindings::hookweir::plugin::types, form, json};
 
 /// One verified webhook, or an event that a plugin or the gateway made.
 ///
@@ -268,7 +268,7 @@ impl Event {
     /// # Errors
     /// A reject that says what did not fit and where, never what the body holds.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(&self.0.body).map_err(|e| malformed::json("body", &e))
+        json::read("body", &self.0.body)
     }
 
     /// The body from `application/x-www-form-urlencoded`, as Slack and Twilio send it. Values are

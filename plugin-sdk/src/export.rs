@@ -72,7 +72,7 @@ pub use wit_bindgen::rt;
 
 use bindings::hookweir::plugin::types;
 
-use crate::{Event, Failure, Outputs, Request, Response, Verified, malformed};
+use crate::{Event, Failure, Outputs, Request, Response, Verified, json};
 
 /// Runs a handler as the component's export: the panic hook first, then the event in the SDK's
 /// words, then the answer in those of the contract.
@@ -118,8 +118,8 @@ pub fn init<T: DeserializeOwned>(
 ) -> Result<(), String> {
     #[cfg(target_family = "wasm")]
     crate::panic::report_to_host();
-    let config = serde_json::from_str(config_json);
-    init(config.map_err(|e| malformed::json("config", &e).message().to_owned())?)
+    let config = json::read("config", config_json.as_bytes());
+    init(config.map_err(|fault| fault.message().to_owned())?)
 }
 
 /// The backend of `getrandom` 0.3 and 0.4 for all of a plugin's crates, which look for this very name and type if

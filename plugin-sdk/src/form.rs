@@ -1,21 +1,23 @@
 //! `application/x-www-form-urlencoded` into a type: the pairs as a map whose values are text and
 //! read as numbers, booleans or unit variants where the type asks for one.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, convert::Infallible};
 
-use serde::de::value::{Error, MapDeserializer};
+use serde::de::value::MapDeserializer;
 use serde::de::{Deserializer, Error as _, IntoDeserializer, Unexpected, Visitor};
 use serde::{de::DeserializeOwned, forward_to_deserialize_any};
 
-use crate::{Failure, malformed};
+use crate::{Failure, malformed::Fault};
 
 /// Reads a body.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     let pairs = form_urlencoded::parse(body).map(|(name, value)| (name, Value(value)));
-    T::deserialize(MapDeserializer::new(pairs)).map_err(|e: Error| {
-        Failure::reject(format!("malformed form: {}", malformed::without_values(&e.to_string())))
-    })
+    T::deserialize(MapDeserializer::new(pairs))
+        .map_err(|fault: Error| Failure::reject(format!("malformed form: {fault}")))
 }
+
+/// There is no parser here that could say something.
+type Error = Fault<Infallible>;
 
 /// One value of a form.
 struct Value<'a>(Cow<'a, str>);

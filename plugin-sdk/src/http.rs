@@ -34,7 +34,7 @@ use serde::Serialize;
 
 pub use crate::answer::{HttpError, Response};
 pub use crate::each::{send_again, send_each};
-use crate::{Failure, host};
+use crate::{Failure, host, json};
 
 /// A request that is being made. Nothing is sent before [`Request::send`] or [`send_all`].
 ///
@@ -311,7 +311,7 @@ impl Request {
     /// # Errors
     /// A reject if it can't be JSON.
     pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Result<Self, Failure> {
-        Ok(self.header("content-type", "application/json").body(serde_json::to_vec(value)?))
+        Ok(self.header("content-type", "application/json").body(json::write(value)?))
     }
 
     /// Gives up after this long; what the operator allows may be less.

@@ -55,6 +55,7 @@ mod form;
 pub mod github;
 mod host;
 pub mod http;
+mod json;
 pub mod log;
 mod malformed;
 mod output;

@@ -2,11 +2,139 @@
 //! messages quote values: `invalid type: string "4242 4242 …", expected u64`. What comes from the
 //! program (expected types, names of fields) and the position stay; what comes from the data goes.
 
+use std::fmt::{self, Write as _};
+
+use serde::de::{self, Expected, Unexpected};
 use serde_json::error::Category;
 
 use crate::Failure;
 
-/// A reject for JSON that could not be read or written.
+/// Why something does not fit: what a parser says, or what is said here.
+#[derive(Debug)]
+pub(crate) enum Fault<E> {
+    Parser(E),
+    Said(Why),
+}
+
+/// A sentence. One word long, since whatever reads a field hands it on, and not inlined, for the same reason.
+#[derive(Debug, Default)]
+pub(crate) struct Why(Box<Sentence>);
+
+#[derive(Debug, Default)]
+struct Sentence(String);
+
+impl Why {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0.0
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn said(parts: &[&str], expected: Option<&dyn Expected>) -> Self {
+        let mut said = String::new();
+        parts.iter().for_each(|part| said.push_str(part));
+        if let Some(expected) = expected {
+            let _ = write!(said, ", expected {expected}");
+        }
+        Self(Box::new(Sentence(said)))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn found(start: &str, found: &Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::said(&[start, kind(found)], Some(expected))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unknown(start: &str, expected: &[&str]) -> Self {
+        let mut said = start.to_owned();
+        let (before, between) = match expected.len() {
+            0 => ("none", ""),
+            1 | 2 => ("", " or "),
+            _ => ("one of ", ", "),
+        };
+        said.push_str(before);
+        for (at, name) in expected.iter().enumerate() {
+            said.push_str(if at == 0 { "" } else { between });
+            for part in ["`", name, "`"] {
+                said.push_str(part);
+            }
+        }
+        Self(Box::new(Sentence(said)))
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Fault<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Parser(error) => error.fmt(f),
+            Self::Said(why) => f.write_str(why.as_str()),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> std::error::Error for Fault<E> {}
+
+impl<E: fmt::Debug + fmt::Display> de::Error for Fault<E> {
+    /// A sentence of the author's own types: no telling what it quotes.
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self::Said(Why::said(&["a value does not fit"], None))
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::Said(Why::found("invalid type: ", &found, expected))
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::Said(Why::found("invalid value: ", &found, expected))
+    }
+
+    fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
+        Self::Said(Why::said(&["invalid length ", &length.to_string()], Some(expected)))
+    }
+
+    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
+        Self::Said(Why::unknown("unknown variant, expected ", expected))
+    }
+
+    fn unknown_field(_: &str, expected: &'static [&'static str]) -> Self {
+        Self::Said(Why::unknown("unknown field, expected ", expected))
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::Said(Why::said(&["missing field `", field, "`"], None))
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self::Said(Why::said(&["duplicate field `", field, "`"], None))
+    }
+}
+
+/// What a value is, without the value.
+fn kind(found: &Unexpected<'_>) -> &'static str {
+    match found {
+        Unexpected::Bool(_) => "boolean",
+        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "integer",
+        Unexpected::Float(_) => "floating point",
+        Unexpected::Char(_) => "character",
+        Unexpected::Str(_) => "string",
+        Unexpected::Bytes(_) => "byte array",
+        Unexpected::Unit => "null",
+        Unexpected::Option => "Option value",
+        Unexpected::NewtypeStruct => "newtype struct",
+        Unexpected::Seq => "sequence",
+        Unexpected::Map => "map",
+        Unexpected::Enum => "enum",
+        Unexpected::UnitVariant => "unit variant",
+        Unexpected::NewtypeVariant => "newtype variant",
+        Unexpected::TupleVariant => "tuple variant",
+        Unexpected::StructVariant => "struct variant",
+        Unexpected::Other(_) => "value",
+    }
+}
+
+/// A reject for JSON that the author's own code could not read or write.
 pub(crate) fn json(what: &str, error: &serde_json::Error) -> Failure {
     let text = error.to_string();
     let (line, column) = (error.line(), error.column());
@@ -21,7 +149,7 @@ pub(crate) fn json(what: &str, error: &serde_json::Error) -> Failure {
 }
 
 /// serde's message for a value that does not fit, without the value.
-pub(crate) fn without_values(said: &str) -> String {
+fn without_values(said: &str) -> String {
     /// Sentences of serde and its derive that name only what the program knows.
     const OWN: [&str; 4] = [
         "missing field `",
@@ -50,7 +178,6 @@ pub(crate) fn without_values(said: &str) -> String {
             None => format!("{start}{expected}"),
         };
     }
-    // A sentence of the author's own types: no telling what it quotes.
     "a value does not fit".to_owned()
 }
 
@@ -76,29 +203,29 @@ mod tests {
 
     fn said(text: &str) -> String {
         let error = serde_json::from_str::<Card>(text).expect_err("malformed");
-        json("body", &error).message().to_owned()
+        json("JSON", &error).message().to_owned()
     }
 
     #[test]
-    fn it_says_what_and_where_but_quotes_nothing() {
+    fn what_the_author_reads_himself_is_not_quoted_either() {
         let cases = [
-            ("{}", "malformed body: missing field `number` at line 1 column 2"),
-            ("{\"number\":", "malformed body: EOF while parsing a value at line 1 column 10"),
+            ("{}", "malformed JSON: missing field `number` at line 1 column 2"),
+            ("{\"number\":", "malformed JSON: EOF while parsing a value at line 1 column 10"),
             (
                 r#"{"number": "4242, expected x \" ` 4242"}"#,
-                "malformed body: invalid type: string, expected u64 at line 1 column 39",
+                "malformed JSON: invalid type: string, expected u64 at line 1 column 39",
             ),
             (
                 r#"{"number": -4242}"#,
-                "malformed body: invalid value: integer, expected u64 at line 1 column 16",
+                "malformed JSON: invalid value: integer, expected u64 at line 1 column 16",
             ),
             (
                 r#"{"number": 1, "kind": "secret"}"#,
-                "malformed body: unknown variant, expected `credit` at line 1 column 30",
+                "malformed JSON: unknown variant, expected `credit` at line 1 column 30",
             ),
             (
                 r#"{"secret": 1}"#,
-                "malformed body: unknown field, expected `number` or `kind` at line 1 column 9",
+                "malformed JSON: unknown field, expected `number` or `kind` at line 1 column 9",
             ),
         ];
         for (text, expected) in cases {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Failure, export::bindings::hookweir::plugin::types, malformed};
+use crate::{Failure, export::bindings::hookweir::plugin::types, json};
 
 /// An event that a plugin makes.
 ///
@@ -62,7 +62,7 @@ impl Output {
         event_type: impl Into<String>,
         value: &T,
     ) -> Result<Self, Failure> {
-        let body = serde_json::to_vec(value)?;
+        let body = json::write(value)?;
         Ok(Self::new(event_type, body).header("content-type", "application/json"))
     }
 
@@ -156,7 +156,7 @@ impl Output {
     /// # Errors
     /// A reject that says what did not fit and where.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(&self.0.body).map_err(|e| malformed::json("body", &e))
+        json::read("body", &self.0.body)
     }
 }
 

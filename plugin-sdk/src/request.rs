@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::de::DeserializeOwned;
 
-use crate::{Failure, export::bindings::hookweir::plugin::types, form, malformed};
+use crate::{Failure, export::bindings::hookweir::plugin::types, form, json};
 
 /// A request that a plugin answers ([`macro@crate::api`]) or verifies ([`macro@crate::verifier`]).
 ///
@@ -187,7 +187,7 @@ impl Request {
     /// # Errors
     /// A reject, which is answered with 400, that says what did not fit and where, never what the body holds.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(&self.0.body).map_err(|e| malformed::json("body", &e))
+        json::read("body", &self.0.body)
     }
 
     /// The body from `application/x-www-form-urlencoded`.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Failure, export::bindings::hookweir::plugin::types, malformed};
+use crate::{Failure, export::bindings::hookweir::plugin::types, json};
 
 /// The answer to a request. It leaves the gateway when what the call changed of the state is on disk.
 ///
@@ -60,7 +60,7 @@ impl Response {
     /// # Errors
     /// A reject if `value` can't be written as JSON: a map with keys that are no strings.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, Failure> {
-        let body = serde_json::to_vec(value)?;
+        let body = json::write(value)?;
         Ok(Self::new(200).header("content-type", "application/json").with_body(body))
     }
 
@@ -154,7 +154,7 @@ impl Response {
     /// # Errors
     /// A reject that says what did not fit.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(&self.body).map_err(|e| malformed::json("response", &e))
+        json::read("response", &self.body)
     }
 
     pub(crate) fn into_wire(self) -> types::Response {

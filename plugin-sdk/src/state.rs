@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Failure, host, malformed};
+use crate::{Failure, host, json};
 
 /// The most keys that are asked for at once.
 const PAGE: u32 = 1000;
@@ -83,8 +83,7 @@ pub fn get(key: &str) -> Result<Option<Vec<u8>>, Failure> {
 /// As [`get`], and a retry if it does not fit: the event is not to blame.
 pub fn json<T: DeserializeOwned>(key: &str) -> Result<Option<T>, Failure> {
     let Some(value) = get(key)? else { return Ok(None) };
-    let fits = serde_json::from_slice(&value);
-    fits.map(Some).map_err(|e| Failure::retry(malformed::json("state", &e).message()))
+    json::read("state", &value).map(Some).map_err(|fault| Failure::retry(fault.message()))
 }
 
 /// Keeps a value.
@@ -150,7 +149,19 @@ pub fn set_for(key: &str, value: impl AsRef<[u8]>, ttl: Duration) -> Result<(), 
 /// # Errors
 /// As [`set`], and a reject if it can't be JSON.
 pub fn set_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<(), Failure> {
-    set(key, serde_json::to_vec(value)?)
+    set(key, json::write(value)?)
+}
+
+/// The same for some time; then it counts as absent.
+///
+/// # Errors
+/// As [`set_json`].
+pub fn set_json_for<T: Serialize + ?Sized>(
+    key: &str,
+    value: &T,
+    ttl: Duration,
+) -> Result<(), Failure> {
+    set_for(key, json::write(value)?, ttl)
 }
 
 /// Keeps a value if there is none, for some time if one is given. Answers whether it was kept.

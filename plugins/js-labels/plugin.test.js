@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import test from "node:test";
 
 import { handler } from "./plugin.js";
@@ -57,4 +57,21 @@ test("what is malformed is rejected", () => {
   new Host();
   fails("no json", "reject");
   fails({ action: "opened" }, "reject");
+});
+
+test("each sample comes to what it says", async () => {
+  const samples = new URL("./samples/", import.meta.url);
+  const names = (await readdir(samples)).filter((name) => /^event\..*\.json$/.test(name));
+  assert.equal(names.length, 4);
+  for (const name of names) {
+    const { source, type, body, state, http, expect } = JSON.parse(await readFile(new URL(name, samples), "utf8"));
+    new Host({ state, answers: http });
+    let came = "done";
+    try {
+      handler.handle(event(source, type, body));
+    } catch ({ payload }) {
+      came = payload.kind;
+    }
+    assert.equal(came, expect, name);
+  }
 });

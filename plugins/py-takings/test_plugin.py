@@ -1,5 +1,6 @@
 import json
 import unittest
+from pathlib import Path
 
 from testing import Err, Host, event
 
@@ -59,6 +60,19 @@ class Takings(unittest.TestCase):
         Host()
         for body in ["no json", [], {"data": {}}, {"data": {"object": {"id": "ch_1", "created": "today"}}}]:
             self.rejects(body)
+
+    def test_each_sample_comes_to_what_it_says(self):
+        samples = sorted((Path(__file__).parent / "samples").glob("*.json"))
+        self.assertEqual(len(samples), 5)
+        for path in samples:
+            sample = json.loads(path.read_text())
+            Host(state=sample.get("state"))
+            try:
+                handle(event(sample["source"], sample["type"], sample["body"]))
+                came = "done"
+            except Err as raised:
+                came = raised.value.kind.name.lower()
+            self.assertEqual(came, sample["expect"], path.name)
 
 
 if __name__ == "__main__":

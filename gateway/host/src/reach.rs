@@ -79,24 +79,26 @@ impl HasData for Bare<'static> {
 }
 
 impl Bare<'_> {
-    fn denied(&self) -> HttpError {
+    fn denied(&self, request: &OutgoingRequest) -> HttpError {
         let plugin = self.0.plugin();
         let why =
             format!("requests are not granted: say where they may go in [plugins.{plugin}] http");
-        error(&HttpFault::Denied(why))
+        let fault = HttpFault::Denied(why);
+        self.0.egress().refused(&request.method, &request.url, &fault);
+        error(&fault)
     }
 }
 
 impl Host for Bare<'_> {
-    async fn send(&mut self, _: OutgoingRequest) -> Result<IncomingResponse, HttpError> {
-        Err(self.denied())
+    async fn send(&mut self, request: OutgoingRequest) -> Result<IncomingResponse, HttpError> {
+        Err(self.denied(&request))
     }
 
     async fn send_all(
         &mut self,
         all: Vec<OutgoingRequest>,
     ) -> Vec<Result<IncomingResponse, HttpError>> {
-        all.iter().map(|_| Err(self.denied())).collect()
+        all.iter().map(|request| Err(self.denied(request))).collect()
     }
 }
 

@@ -1,5 +1,5 @@
-//! Tells when something in a package's folder was saved. What is built there is left out: a build must not
-//! bring about the next one.
+//! Tells when something in a package's folder was saved. What is built there is left out, and so is a save that
+//! changes nothing: a build that writes among the sources must not bring about the next one for ever.
 
 use std::{
     ffi::OsStr,
@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use hookweir_event::Digest;
 use notify::{
     Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
     event::{AccessKind, AccessMode},
@@ -18,14 +19,22 @@ use notify::{
 const REST: Duration = Duration::from_millis(100);
 /// Saves that may follow one another before a build begins all the same.
 const SAVES_MAX: usize = 50;
-/// Folders that hold no sources. Hidden ones are left out as well.
-const BUILT: &[&str] = &["target", "node_modules", "__pycache__", "build", "dist"];
+/// Folders of a package that hold no sources. Hidden ones are left out as well.
+const BUILT: &[&str] = &["target", "node_modules", "build", "dist"];
+/// One that Python writes beside any source.
+const CACHE: &str = "__pycache__";
+/// Files that are read to see whether they have changed; what lies beside more of them counts as changed.
+const FILES_MAX: usize = 10_000;
+/// Folders in folders that are looked into.
+const DEPTH_MAX: usize = 32;
 
 /// Watches packages.
 pub struct Saves {
     watcher: RecommendedWatcher,
     packages: Vec<PathBuf>,
     saved: Receiver<PathBuf>,
+    /// The sources as they were when they were told of last.
+    known: Option<Digest>,
 }
 
 impl Saves {
@@ -48,26 +57,37 @@ impl Saves {
             hand_on(&event, &roots, &sender);
         });
         let watcher = watcher.map_err(|error| error.to_string())?;
-        let mut saves = Self { watcher, packages, saved };
+        let mut saves = Self { watcher, packages, saved, known: None };
         saves.follow()?;
+        saves.is_news();
         Ok(saves)
     }
 
-    /// Waits for a save, and until no more follow. Answers one of the files.
+    /// Waits for a save that changes something, and until no more follow. Answers one of the files.
     ///
     /// # Errors
     /// If a folder can't be watched any more.
     pub fn wait(&mut self) -> Result<PathBuf, String> {
-        let saved = self.saved.recv().map_err(|error| error.to_string())?;
-        // At most so often: a log that lies there never rests.
-        for _ in 0..SAVES_MAX {
-            if self.saved.recv_timeout(REST).is_err() {
-                break;
+        loop {
+            let saved = self.saved.recv().map_err(|error| error.to_string())?;
+            // At most so often: a log that lies there never rests.
+            for _ in 0..SAVES_MAX {
+                if self.saved.recv_timeout(REST).is_err() {
+                    break;
+                }
+            }
+            // Folders may have come. They are watched before they are read, so that nothing is missed.
+            self.follow()?;
+            if self.is_news() {
+                return Ok(saved);
             }
         }
-        // Folders may have come.
-        self.follow()?;
-        Ok(saved)
+    }
+
+    /// Whether the sources are others than when this was asked last.
+    fn is_news(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.known, digest(&self.packages));
+        self.known.is_none() || self.known != before
     }
 
     /// Each package's folder, and whole the folders in it: but for what is built there, which is a lot.
@@ -77,7 +97,8 @@ impl Saves {
             let watched = self.watcher.watch(package, RecursiveMode::NonRecursive);
             watched.map_err(|error| fault(&error))?;
             for entry in fs::read_dir(package).map_err(|error| fault(&error))?.flatten() {
-                if entry.path().is_dir() && !is_built(&entry.file_name()) {
+                let name = entry.file_name();
+                if entry.path().is_dir() && !is_made(&name) && !is_built(&name) {
                     // It may be gone already.
                     let _ = self.watcher.watch(&entry.path(), RecursiveMode::Recursive);
                 }
@@ -118,12 +139,54 @@ fn is_source(path: &Path, package: &Path) -> bool {
     let Ok(inside) = path.strip_prefix(package) else { return false };
     let made = inside.extension().is_some_and(|extension| extension == "wasm");
     let lock = ["Cargo.lock", "package-lock.json"].iter().any(|lock| inside == Path::new(lock));
-    let nothing = inside.as_os_str().is_empty();
-    !made && !lock && !nothing && !inside.components().any(|part| is_built(part.as_os_str()))
+    let Some(first) = inside.components().next() else { return false };
+    let built = is_built(first.as_os_str());
+    !made && !lock && !built && !inside.components().any(|part| is_made(part.as_os_str()))
 }
 
+/// A folder at the top of a package.
 fn is_built(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".") || BUILT.iter().any(|built| name == *built)
+    BUILT.iter().any(|built| name == *built)
+}
+
+/// Anywhere in it.
+fn is_made(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".") || name == CACHE
+}
+
+/// Of all sources. `None` if they are more than are read.
+fn digest(packages: &[PathBuf]) -> Option<Digest> {
+    let mut files = Vec::new();
+    for package in packages {
+        gather(package, package, DEPTH_MAX, &mut files);
+    }
+    if files.len() > FILES_MAX {
+        return None;
+    }
+    files.sort();
+    let mut all = Vec::new();
+    for file in files {
+        // It may be gone already.
+        let content = fs::read(&file).map(|content| Digest::of(&content).to_string());
+        all.push(file.into_os_string().into_encoded_bytes());
+        all.push(content.unwrap_or_default().into_bytes());
+    }
+    Some(Digest::of_fields(&all.iter().map(Vec::as_slice).collect::<Vec<_>>()))
+}
+
+fn gather(folder: &Path, package: &Path, depth: usize, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if files.len() > FILES_MAX || !is_source(&path, package) {
+            continue;
+        }
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() && depth > 0 => gather(&path, package, depth - 1, files),
+            // What a link leads to counts, but for folders: they may lead back.
+            Ok(_) if path.is_file() => files.push(path),
+            _ => {}
+        }
+    }
 }
 
 #[cfg(test)]
@@ -134,7 +197,14 @@ mod tests {
     fn what_a_build_makes_is_no_save() {
         let package = Path::new("/p/orders");
         let is_source = |path: &str| is_source(&package.join(path), package);
-        for path in ["src/lib.rs", "Cargo.toml", "samples/a.json", "build.rs", "src/target.rs"] {
+        for path in [
+            "src/lib.rs",
+            "Cargo.toml",
+            "samples/a.json",
+            "build.rs",
+            "src/target.rs",
+            "src/build/mod.rs",
+        ] {
             assert!(is_source(path), "{path}");
         }
         for path in [
@@ -145,6 +215,7 @@ mod tests {
             ".hookweir-x1",
             "target/debug/a",
             "node_modules/a/b.js",
+            "lib/__pycache__/a.pyc",
             "src/.lib.rs.swp",
         ] {
             assert!(!is_source(path), "{path}");
@@ -163,11 +234,35 @@ mod tests {
         fs::write(package.join("orders.wasm"), "made").unwrap();
         fs::write(package.join("src/main.rs"), "2").unwrap();
         assert_eq!(saves.wait().unwrap(), package.join("src/main.rs"));
-        // A folder that came later, and what came in it.
+        // A folder that came later, and what came in it then and behind.
         fs::create_dir_all(package.join("samples")).unwrap();
-        assert_eq!(saves.wait().unwrap(), package.join("samples"));
         fs::write(package.join("samples/a.json"), "{}").unwrap();
-        assert_eq!(saves.wait().unwrap(), package.join("samples/a.json"));
+        assert!(saves.wait().unwrap().starts_with(package.join("samples")));
+        fs::write(package.join("samples/b.json"), "{}").unwrap();
+        assert_eq!(saves.wait().unwrap(), package.join("samples/b.json"));
         assert!(Saves::of(&[package.join("nowhere")]).is_err());
+    }
+
+    #[test]
+    fn a_build_that_writes_the_same_among_the_sources_is_no_news() {
+        let folder = tempfile::tempdir().unwrap();
+        let package = fs::canonicalize(folder.path()).unwrap();
+        fs::create_dir_all(package.join("src/made")).unwrap();
+        fs::create_dir_all(package.join("target")).unwrap();
+        let write = |name: &str, text: &str| fs::write(package.join(name), text).unwrap();
+        write("src/made/table.rs", "1");
+        let mut saves = Saves::of(std::slice::from_ref(&package)).unwrap();
+        write("src/made/table.rs", "1");
+        write("target/a", "2");
+        assert!(!saves.is_news());
+        write("src/made/table.rs", "2");
+        assert!(saves.is_news() && !saves.is_news());
+        fs::rename(package.join("src/made/table.rs"), package.join("src/made/other.rs")).unwrap();
+        assert!(saves.is_news(), "another name is another source");
+        // What changes nothing is waited over.
+        write("src/made/other.rs", "2");
+        write("src/lib.rs", "3");
+        saves.wait().unwrap();
+        assert!(!saves.is_news());
     }
 }

@@ -73,7 +73,7 @@ impl Order {
     pub(crate) fn change(id: &str, change: impl FnOnce(&mut Self)) -> Result<(), Failure> {
         let mut order = Self::load(id)?.unwrap_or_default();
         change(&mut order);
-        state::set_for(&format!("{PREFIX}{id}"), serde_json::to_vec(&order)?, KEPT)
+        state::set_json_for(&format!("{PREFIX}{id}"), &order, KEPT)
     }
 
     /// Forgets it.

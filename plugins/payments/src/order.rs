@@ -51,7 +51,7 @@ impl Order {
             None => Came::News,
         };
         match &came {
-            Came::News => state::set_for(&key, serde_json::to_vec(&self)?, KEPT)?,
+            Came::News => state::set_json_for(&key, &self, KEPT)?,
             // Told once, however often Stripe says so.
             Came::Twice(_) => {
                 let told = format!("again:{id}:{}", self.payment);

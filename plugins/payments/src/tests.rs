@@ -167,7 +167,7 @@ fn a_silent_warehouse_is_tried_again() {
 #[test]
 fn what_can_never_be_handled_is_rejected() {
     let cases = [
-        (event("not JSON"), "malformed body: expected ident at line 1 column 2"),
+        (event("not JSON"), "malformed body: it is no JSON at line 1 column 2"),
         (event("{}"), "malformed body: missing field `data` at line 1 column 2"),
         (with_metadata(&json!({})), "no metadata.order_id: not a payment of the shop's"),
         (

@@ -13,6 +13,7 @@ mod beside;
 mod calls;
 mod compile;
 mod figures;
+mod languages;
 mod load;
 mod process;
 mod swaps;
@@ -31,7 +32,7 @@ use self::{figures::Section, load::Plan};
 #[derive(Debug, Parser)]
 #[command(name = "cargo bench -p hookweir-tests --", max_term_width = 100)]
 struct Flags {
-    /// What to measure; everything, if nothing is named
+    /// What to measure; everything but `languages`, if nothing is named
     parts: Vec<Part>,
     /// Length of one round
     #[arg(long, default_value_t = 3)]
@@ -77,11 +78,14 @@ enum Part {
     Swaps,
     /// What the compiler takes for modules made to hurt it
     Compile,
+    /// A plugin in Rust, JavaScript and Python (`cargo ci --only languages` builds them)
+    Languages,
 }
 
 impl Flags {
+    /// Everything is all that needs no more than this workspace.
     fn measures(&self, part: Part) -> bool {
-        self.parts.is_empty() || self.parts.contains(&part)
+        self.parts.contains(&part) || (self.parts.is_empty() && part != Part::Languages)
     }
 
     fn time(&self) -> Duration {
@@ -136,6 +140,9 @@ async fn measure(flags: &Flags) {
     }
     if flags.measures(Part::Compile) {
         show(compile::measure(flags));
+    }
+    if flags.measures(Part::Languages) {
+        languages::measure(flags).await.into_iter().for_each(&mut show);
     }
     if flags.json {
         println!("{}", json!({ "configuration": configuration, "sections": sections }));

@@ -2,7 +2,8 @@
 
 use std::{panic, time::Duration};
 
-use hookweir_kit::{Canned, Event, Kit, KitError, Limits, Outcome, Plugin, Request};
+use hookweir_host::HttpGrant;
+use hookweir_kit::{Canned, Event, Grant, Kit, KitError, Limits, Outcome, Plugin, Request, Sent};
 use hookweir_tests::guests;
 use serde_json::{Value, json};
 
@@ -75,10 +76,61 @@ fn requests_are_answered_in_turn_and_recorded() {
     // What has no answer goes nowhere; what is answered by silence is tried again.
     let put = event("must").json(&step("PUT"));
     let ran = plugin.run(&put);
-    assert!(ran.assert_retry().message.contains("no answer for `PUT https://api.test/v1`"));
+    assert!(ran.assert_reject().message.contains("no answer for `PUT https://api.test/v1`"));
     assert_eq!(ran.requests()[0].answer().unwrap().as_ref().unwrap_err().code(), "denied");
     plugin.answer("PUT https://api.test/v1", Canned::timeout());
     plugin.run(&put).assert_retry();
+}
+
+#[test]
+fn what_the_grant_does_not_allow_is_recorded_as_denied() {
+    let granted = |origins: &[&str]| {
+        let origins = origins.iter().map(|origin| origin.parse().unwrap()).collect();
+        let http = Some(HttpGrant { origins, addresses: Vec::new() });
+        Kit::new().grant(Grant { http, ..Grant::default() })
+    };
+    let wishes = json!([{ "url": "https://api.test/1" }, { "url": "https://other.test/2" },
+        { "url": "https://api.test/3", "secrets": [["authorization", "{API_KEY}"]] },
+        { "url": "https://api.test/4" }]);
+    let asked = |kit: Kit| {
+        let kit = kit.http("GET https://api.test/1", Canned::new(200));
+        let ran = load(kit, "reach").run(&event("send-all").json(&wishes));
+        ran.assert_done();
+        let seen = |sent: &Sent| (sent.line().to_owned(), sent.is_refused());
+        let denied = |sent: &&Sent| sent.answer().is_some_and(Result::is_err);
+        let count = ran.requests().iter().filter(denied).count();
+        (ran.requests().iter().map(seen).collect::<Vec<_>>(), count)
+    };
+    let all = |refused: [bool; 4]| {
+        let line = |(at, host): (usize, &str)| format!("GET https://{host}.test/{}", at + 1);
+        let lines = ["api", "other", "api", "api"].into_iter().enumerate().map(line);
+        lines.zip(refused).collect::<Vec<_>>()
+    };
+    // The last one is granted, and has no answer.
+    assert_eq!(asked(granted(&["https://api.test"])), (all([false, true, true, false]), 3));
+    assert_eq!(asked(Kit::new().grant(Grant::default())), (all([true; 4]), 4));
+}
+
+#[test]
+fn what_is_secret_in_a_url_is_not_shown() {
+    let url = "https://hooks.test/services/T0/B0";
+    let kit = Kit::new().readable_secret("URL", url).readable_secret("ID", "4711");
+    let kit = kit.http("POST https://hooks.test/services/T0/B0", Canned::new(200));
+    let plugin = load(kit, "reach");
+    let wish = |url: &str| json!([{ "method": "POST", "url": url }]);
+    let shown = |url: &str| {
+        let ran = plugin.run(&event("send").json(&wish(url)));
+        ran.assert_done();
+        let [sent] = ran.requests() else { panic!("{:?}", ran.requests()) };
+        assert_eq!(sent.line(), format!("POST {url}"), "a test sees it all");
+        sent.shown_line().to_owned()
+    };
+    assert_eq!(shown(url), "POST https://hooks.test[redacted]");
+    let query = shown("https://api.test/users/4711/x?token=abc&plain");
+    assert_eq!(query, "POST https://api.test/users/[redacted]/x?token=[redacted]&[redacted]");
+    let must = plugin.run(&event("must").json(&wish("https://hooks.test/services/T0/B0/4711")));
+    let message = &must.assert_reject().message;
+    assert!(message.contains("hooks.test") && !message.contains("T0"), "{message}");
 }
 
 #[test]

@@ -169,6 +169,37 @@ fn limits(plugin: &str) -> String {
 }
 
 #[test]
+fn the_samples_of_the_examples_come_to_what_they_say() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("token"), "made-up").unwrap();
+    let config = format!(
+        "[plugins.js-labels]\nhttp = [\"https://api.github.com\"]\n\
+         secrets = {{ GITHUB_TOKEN = {{ file = \"token\", hosts = [\"https://api.github.com\"] }} }}\n{}\n\
+         [plugins.py-takings]\n{}",
+        limits("js-labels"),
+        limits("py-takings")
+    );
+    fs::write(folder.path().join("gateway.toml"), config).unwrap();
+    for (plugin, count) in [
+        ("js-labels", "4 passed, 0 failed, 1 skipped"),
+        ("py-takings", "5 passed, 0 failed, 0 skipped"),
+    ] {
+        // As in the plugin's own folder, but for the build.
+        let own = folder.path().join(plugin);
+        fs::create_dir_all(own.join("samples")).unwrap();
+        let from = root().join("plugins").join(plugin).join("samples");
+        for sample in fs::read_dir(&from).unwrap().map(Result::unwrap) {
+            fs::copy(sample.path(), own.join("samples").join(sample.file_name())).unwrap();
+        }
+        let file = own.join(plugin).with_extension("wasm");
+        fs::write(&file, module(plugin)).unwrap();
+        let test = ["plugin", "test", file.to_str().unwrap(), "--config", "gateway.toml"];
+        let tested = said(PROGRAM, folder.path(), &test, true);
+        assert!(tested.contains(count), "no {count:?} in\n{tested}");
+    }
+}
+
+#[test]
 fn a_new_project_of_javascript_tests_builds_and_checks_at_the_first_try() {
     let folder = TempDir::new().unwrap();
     let new = ["plugin", "new", "orders", "--lang", "js"];

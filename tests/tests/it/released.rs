@@ -6,6 +6,7 @@ use std::{fs, sync::Arc};
 use hookweir_event::{Clock, Event, EventId, Hops, Timestamp};
 use hookweir_host::{Grant, Host, NoNetwork, NoState, Request, Settings};
 use hookweir_tests::{guests::root, load::payment};
+use serde_json::{Map, Value};
 
 fn event(origin: &str, event_type: &str, body: &str) -> Event {
     Event {
@@ -36,6 +37,13 @@ async fn released_plugins_still_load_and_run() {
     let paid = event("stripe", "payment_intent.succeeded", &payment("evt_1", "{}"));
     let push = fs::read_to_string(root().join("plugins/github/samples/push.json")).unwrap();
     let push = event("github", "push", &push);
+    let customer = r#"{ "id": 7, "email": "ada@example.com", "first_name": "Ada" }"#;
+    let signup = event("shopify", "customers/create", customer);
+    let config = ["accounts_url", "mail_url", "mail_from"];
+    let config: Map<_, _> = config
+        .into_iter()
+        .map(|key| (key.to_owned(), Value::from("https://api.example.com/")))
+        .collect();
     for (file, event, outputs) in [
         ("payments-0-1-0", &paid, ["order.paid"].as_slice()),
         ("github-0-1-0", &push, &["ci.trigger", "board.update", "team.notify"]),
@@ -43,9 +51,12 @@ async fn released_plugins_still_load_and_run() {
         ("desk-0-1-0", &event("test", "opened", "7"), &[]),
         ("reach-0-1-0", &event("test", "send", "[]"), &["answers"]),
         ("foreign-0-1-0", &event("test", "foreign", "{}"), &["answers"]),
+        // The whole config, the clock, and requests that are left: there is no network here.
+        ("user-signup-0-1-0", &signup, &["account.create", "mail.welcome"]),
     ] {
         let module = fs::read(folder.join(file).with_extension("wasm")).unwrap();
-        let version = host.prepare(file.parse().unwrap(), module, Grant::default()).await.unwrap();
+        let grant = Grant { config: config.clone(), ..Grant::default() };
+        let version = host.prepare(file.parse().unwrap(), module, grant).await.unwrap();
         let ran = host.call(&version, event, 1).await.unwrap();
         let made = ran.result.unwrap();
         let types: Vec<_> = made.iter().map(|output| output.event_type.as_str()).collect();

@@ -53,6 +53,11 @@ pub trait Network: Send + Sync {
     /// A way out for one version of one plugin, with connections of its own. Addresses that are not
     /// public are connected to only if they are among `addresses`.
     fn open(&self, addresses: &[IpNet]) -> Arc<dyn Transport>;
+
+    /// What a version has that is granted no way out.
+    fn closed(&self) -> Arc<dyn Transport> {
+        Arc::new(NoNetwork)
+    }
 }
 
 /// One plugin version's way out.
@@ -60,6 +65,10 @@ pub trait Transport: Send + Sync {
     /// Sends a request and reads the answer, whatever its status; each piece of its body takes of the allowance
     /// as it comes. No redirect is followed. Dropping the future ends the request.
     fn send(&self, request: http::Request<Bytes>, allowance: Allowance) -> Sending<'_>;
+
+    /// A request came to nothing before it was sent: the grant or a limit is against it. For those who keep
+    /// account of all that a plugin wanted.
+    fn refused(&self, _method: &str, _url: &str, _fault: &HttpFault) {}
 }
 
 /// No way out: for trials and tests.
@@ -161,6 +170,17 @@ impl SecretText {
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
+
+    /// A line of method and URL without this secret: of one that is a URL itself, its host stays.
+    pub fn hidden_in(&self, line: &str) -> String {
+        let url: Option<http::Uri> = self.0.parse().ok();
+        let path =
+            url.as_ref().filter(|url| url.host().is_some()).and_then(http::Uri::path_and_query);
+        match path.map_or(self.expose(), http::uri::PathAndQuery::as_str) {
+            "" | "/" => line.to_owned(),
+            secret => line.replace(secret, hookweir_event::REDACTED),
+        }
+    }
 }
 
 impl fmt::Debug for SecretText {
@@ -225,7 +245,7 @@ impl Egress {
         let limits = grant.limits.http.clone();
         let HttpGrant { origins, addresses } = grant.http.clone().unwrap_or_default();
         let transport =
-            if origins.is_empty() { Arc::new(NoNetwork) } else { network.open(&addresses) };
+            if origins.is_empty() { network.closed() } else { network.open(&addresses) };
         let at_once = Semaphore::new(limits.at_once as usize);
         Self { plugin, origins, secrets: grant.secrets.clone(), limits, transport, at_once }
     }
@@ -233,6 +253,11 @@ impl Egress {
     /// Bytes of one request's headers.
     pub(crate) fn header_bytes(&self) -> usize {
         self.limits.header_bytes
+    }
+
+    /// Tells of a request that nothing came of.
+    pub(crate) fn refused(&self, method: &str, url: &str, fault: &HttpFault) {
+        self.transport.refused(method, url, fault);
     }
 
     /// A secret that the plugin may read.
@@ -316,6 +341,14 @@ pub(crate) struct Requests {
     transport: Option<Arc<dyn Transport>>,
 }
 
+/// A request that is not sent.
+#[derive(Debug)]
+pub(crate) struct Unsent {
+    method: String,
+    url: String,
+    fault: HttpFault,
+}
+
 /// A request's place among those of its attempt.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Number(u32);
@@ -362,9 +395,11 @@ impl Requests {
         Ok(Number(number))
     }
 
-    /// Holds a URL against the grant.
-    pub(crate) fn allows(&self, url: &str) -> Result<(), HttpFault> {
-        request::checked_url(&self.egress, url).map(drop)
+    /// Holds a URL against the grant, and takes the next number.
+    pub(crate) fn allows(&self, method: &str, url: &str) -> Result<Number, HttpFault> {
+        let checked = |number| request::checked_url(&self.egress, url).map(|_| number);
+        let allowed = self.number().and_then(checked);
+        allowed.inspect_err(|fault| self.transport().refused(method, url, fault))
     }
 
     /// Holds a wish against the grant and the limits.
@@ -372,17 +407,25 @@ impl Requests {
         &self,
         number: Result<Number, HttpFault>,
         wish: Wish,
-    ) -> Result<Ready, HttpFault> {
-        let Number(number) = number?;
-        request::prepare(&self.egress, self.subject.as_ref(), number, wish)
+    ) -> Result<Ready, Unsent> {
+        let ready = number.and_then(|Number(number)| {
+            request::prepare(&self.egress, self.subject.as_ref(), number, &wish)
+        });
+        ready.map_err(|fault| Unsent { method: wish.method, url: wish.url, fault })
     }
 
     /// Sends one.
     pub(crate) async fn send(
         &self,
-        ready: Result<Ready, HttpFault>,
+        ready: Result<Ready, Unsent>,
     ) -> Result<Response<Bytes>, HttpFault> {
-        let Ready { request, timeout } = ready?;
+        let Ready { request, timeout } = match ready {
+            Ok(ready) => ready,
+            Err(Unsent { method, url, fault }) => {
+                self.transport().refused(&method, &url, &fault);
+                return Err(fault);
+            }
+        };
         let (host, method) = (request.uri().host().map(str::to_owned), request.method().clone());
         let answered = self.until_over(tokio::time::timeout(timeout, self.exchange(request)));
         let answered = answered.await?.unwrap_or(Err(HttpFault::Timeout(timeout)));
@@ -409,10 +452,13 @@ impl Requests {
     }
 
     async fn exchange(&self, request: http::Request<Bytes>) -> Result<Response<Bytes>, HttpFault> {
-        let Egress { limits, transport, at_once, .. } = &*self.egress;
+        let Egress { limits, at_once, .. } = &*self.egress;
         let _place = at_once.acquire().await;
-        let transport = self.transport.as_ref().unwrap_or(transport);
-        transport.send(request, self.received.allow(limits.response_bytes)).await
+        self.transport().send(request, self.received.allow(limits.response_bytes)).await
+    }
+
+    fn transport(&self) -> &dyn Transport {
+        &**self.transport.as_ref().unwrap_or(&self.egress.transport)
     }
 
     /// Sends all at the same time; the answers are in the order of the wishes.

@@ -54,7 +54,7 @@ pub(super) fn prepare(
     egress: &Egress,
     subject: Option<&Subject>,
     number: u32,
-    wish: Wish,
+    wish: &Wish,
 ) -> Result<Ready, HttpFault> {
     let url = checked_url(egress, &wish.url)?;
     let method = checked_method(&wish.method)?;
@@ -83,7 +83,7 @@ pub(super) fn prepare(
         headers.append(checked_name(name)?, value);
     }
     add_defaults(&mut headers, &method, subject, number);
-    let mut request = Request::new(wish.body);
+    let mut request = Request::new(wish.body.clone());
     *request.method_mut() = method;
     *request.uri_mut() = url;
     *request.headers_mut() = headers;
@@ -250,26 +250,26 @@ mod tests {
         Subject { id: SubjectId::Event(event), traceparent: Some("00-1".into()) }
     }
 
-    fn ready(wish: Wish) -> Request<Bytes> {
+    fn ready(wish: &Wish) -> Request<Bytes> {
         prepare(&egress(), Some(&subject()), 3, wish).unwrap().request
     }
 
-    fn refused(wish: Wish) -> (&'static str, String) {
+    fn refused(wish: &Wish) -> (&'static str, String) {
         let fault = prepare(&egress(), Some(&subject()), 1, wish).unwrap_err();
         (fault.code(), fault.to_string())
     }
 
     #[test]
     fn a_request_gets_what_a_good_sender_sets() {
-        let post = ready(wish("POST", "https://api.example.com/v1?a=b"));
+        let post = ready(&wish("POST", "https://api.example.com/v1?a=b"));
         let header = |name: &str| post.headers()[name].to_str().unwrap().to_owned();
         assert_eq!(header("idempotency-key"), format!("{}/3", subject().id));
         assert_eq!(header("traceparent"), "00-1");
         assert!(header("user-agent").starts_with("hookweir/"));
-        let get = ready(wish("GET", "https://api.example.com"));
+        let get = ready(&wish("GET", "https://api.example.com"));
         assert!(!get.headers().contains_key("idempotency-key"));
         let own = vec![("Idempotency-Key".to_owned(), b"mine".to_vec())];
-        let own = ready(Wish { headers: own, ..wish("POST", "https://api.example.com") });
+        let own = ready(&Wish { headers: own, ..wish("POST", "https://api.example.com") });
         assert_eq!(own.headers()["idempotency-key"], "mine");
     }
 
@@ -278,24 +278,24 @@ mod tests {
         for url in
             ["https://evil.test/", "http://api.example.com/", "https://api.example.com:8443/"]
         {
-            let (code, why) = refused(wish("GET", url));
+            let (code, why) = refused(&wish("GET", url));
             assert_eq!(code, "denied", "{url}");
             assert!(why.contains("add it to http in [plugins.tested]"), "{why}");
         }
         for url in
             ["", "/v1", "api.example.com", "https://", "https://a b/", "https://u@api.example.com/"]
         {
-            assert_eq!(refused(wish("GET", url)).0, "invalid", "{url:?}");
+            assert_eq!(refused(&wish("GET", url)).0, "invalid", "{url:?}");
         }
         let long = format!("https://api.example.com/{}", "x".repeat(URL_MAX));
-        assert_eq!(refused(wish("GET", &long)).0, "limit");
+        assert_eq!(refused(&wish("GET", &long)).0, "limit");
     }
 
     #[test]
     fn methods_and_headers_that_are_the_gateways_are_refused() {
-        assert_eq!(refused(wish("CONNECT", "https://api.example.com")).0, "denied");
-        assert_eq!(refused(wish("TRACE", "https://api.example.com")).0, "denied");
-        assert_eq!(refused(wish("A B", "https://api.example.com")).0, "invalid");
+        assert_eq!(refused(&wish("CONNECT", "https://api.example.com")).0, "denied");
+        assert_eq!(refused(&wish("TRACE", "https://api.example.com")).0, "denied");
+        assert_eq!(refused(&wish("A B", "https://api.example.com")).0, "invalid");
         let with = |name: &str, value: &[u8]| Wish {
             headers: vec![(name.to_owned(), value.to_vec())],
             ..wish("POST", "https://api.example.com")
@@ -314,15 +314,15 @@ mod tests {
             "Proxy-Connection",
             "http2-settings",
         ] {
-            assert_eq!(refused(with(name, b"x")).0, "denied", "{name}");
+            assert_eq!(refused(&with(name, b"x")).0, "denied", "{name}");
             let secret = vec![(name.to_owned(), "{API_KEY}".to_owned())];
             let secret = Wish { secret_headers: secret, ..wish("POST", "https://api.example.com") };
-            assert_eq!(refused(secret).0, "denied", "{name}");
+            assert_eq!(refused(&secret).0, "denied", "{name}");
         }
         for (name, value) in
             [("a b", &b"x"[..]), ("", b"x"), ("x", b"a\r\nhost: evil"), ("x", b"\0")]
         {
-            assert_eq!(refused(with(name, value)).0, "invalid", "{name:?}");
+            assert_eq!(refused(&with(name, value)).0, "invalid", "{name:?}");
         }
     }
 
@@ -332,7 +332,7 @@ mod tests {
             secret_headers: vec![("authorization".to_owned(), template.to_owned())],
             ..wish("POST", url)
         };
-        let sent = ready(with("https://api.example.com", "Bearer {API_KEY}"));
+        let sent = ready(&with("https://api.example.com", "Bearer {API_KEY}"));
         assert_eq!(sent.headers()["authorization"], format!("Bearer {KEY}"));
         assert!(sent.headers()["authorization"].is_sensitive(), "it does not print");
         for (url, template, code) in [
@@ -340,22 +340,22 @@ mod tests {
             ("https://api.example.com", "{OTHER}", "denied"),
             ("https://api.example.com", "{API_KEY", "invalid"),
         ] {
-            let (found, why) = refused(with(url, template));
+            let (found, why) = refused(&with(url, template));
             assert_eq!(found, code, "{url} {template}");
             assert!(!why.contains(KEY), "{why}");
         }
         assert!(!format!("{:?}", egress().secrets).contains(KEY));
         // However often it is named, and by however many headers.
         let often = "{API_KEY}".repeat(1 << 20);
-        assert_eq!(refused(with("https://api.example.com", &often)).0, "limit");
+        assert_eq!(refused(&with("https://api.example.com", &often)).0, "limit");
         let long = vec![("x".to_owned(), "y".repeat(HttpLimits::default().header_bytes / 2)); 3];
         let long = Wish { secret_headers: long, ..wish("GET", "https://api.example.com") };
-        assert_eq!(refused(long).0, "limit");
+        assert_eq!(refused(&long).0, "limit");
     }
 
     #[test]
     fn a_host_has_one_spelling() {
-        let sent = |url: &str| ready(wish("GET", url)).uri().to_string();
+        let sent = |url: &str| ready(&wish("GET", url)).uri().to_string();
         for same in [
             "https://api.example.com/a?b",
             "https://API.Example.com:0443/a?b",
@@ -368,14 +368,14 @@ mod tests {
     #[test]
     fn sizes_and_times_are_bounded() {
         let body = Bytes::from(vec![0; (1 << 20) + 1]);
-        assert_eq!(refused(Wish { body, ..wish("POST", "https://api.example.com") }).0, "limit");
+        assert_eq!(refused(&Wish { body, ..wish("POST", "https://api.example.com") }).0, "limit");
         let many = vec![("x".to_owned(), vec![]); HttpLimits::default().headers + 1];
         assert_eq!(
-            refused(Wish { headers: many, ..wish("GET", "https://api.example.com") }).0,
+            refused(&Wish { headers: many, ..wish("GET", "https://api.example.com") }).0,
             "limit"
         );
         let asked = |timeout| Wish { timeout, ..wish("GET", "https://api.example.com") };
-        let timeout = |timeout| prepare(&egress(), None, 1, asked(timeout)).unwrap().timeout;
+        let timeout = |timeout| prepare(&egress(), None, 1, &asked(timeout)).unwrap().timeout;
         let longest = HttpLimits::default().timeout;
         assert_eq!(timeout(None), longest);
         assert_eq!(timeout(Some(longest / 2)), longest / 2);

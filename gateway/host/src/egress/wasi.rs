@@ -48,9 +48,8 @@ impl WasiHttpHooks for Hooks {
     ) -> Answer {
         let requests = Arc::clone(&self.0);
         // Here, in the order in which the guest makes them, and before anything of a body is taken.
-        let allowed = requests
-            .number()
-            .and_then(|number| requests.allows(&request.uri().to_string()).map(|()| number));
+        let (method, url) = (request.method().to_string(), request.uri().to_string());
+        let allowed = requests.allows(&method, &url);
         Box::new(async move {
             let number = allowed.map_err(error)?;
             let mut lent = requests.lend_body();

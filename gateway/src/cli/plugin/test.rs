@@ -186,9 +186,11 @@ fn try_one(plugin: &Plugin, file: &Path, bodies: bool) -> Tried {
     Tried { plugin: plugin.name().to_owned(), sample, verdict }
 }
 
-/// Whether a text is a provider's own body: it does not say which source it is from.
+/// Whether a text is a provider's own body: it does not say which source it is from, or does so as a
+/// CloudEvent, whose source is another thing.
 fn is_bare(text: &[u8]) -> bool {
-    serde_json::from_slice::<Value>(text).is_ok_and(|value| value.get("source").is_none())
+    serde_json::from_slice::<Value>(text)
+        .is_ok_and(|value| value.get("source").is_none() || value.get("specversion").is_some())
 }
 
 fn replay(plugin: &Plugin, sample: &Sample) -> Result<Verdict, String> {
@@ -252,6 +254,8 @@ mod tests {
     fn a_body_that_names_no_source_is_bare() {
         assert!(is_bare(br#"{"ref":"refs/heads/main"}"#) && is_bare(b"[1]"));
         assert!(!is_bare(br#"{"source":"github"}"#));
+        let captured = br#"{"specversion":"1.0","id":"1","source":"/erp","type":"order.paid"}"#;
+        assert!(is_bare(captured), "a CloudEvent");
         assert!(!is_bare(b"{"), "what is no JSON is said");
     }
 

@@ -88,6 +88,7 @@ pub(super) fn note_subscription(plugin: &Plugin, config: Option<&Config>, sample
 pub(super) fn note_unanswered(ran: &Ran) {
     let unanswered = |sent: &&Sent| {
         !sent.is_canned()
+            && !sent.is_refused()
             && sent
                 .answer()
                 .is_some_and(|answer| answer.as_ref().is_err_and(|fault| fault.code() == "denied"))
@@ -96,7 +97,7 @@ pub(super) fn note_unanswered(ran: &Ran) {
         tell(format_args!(
             "nothing left this machine: answer requests in the event file, by \"http\": {{ \"{}\": {{ \"status\": 200 }} }}, \
              or let those that are granted out with --allow",
-            printable(sent.line())
+            printable(sent.shown_line())
         ));
     }
 }
@@ -158,7 +159,7 @@ fn change(change: &StateChange) -> Value {
 }
 
 fn request(sent: &Sent) -> Value {
-    let (method, url) = sent.line().split_once(' ').unwrap_or_default();
+    let (method, url) = sent.shown_line().split_once(' ').unwrap_or_default();
     let mut shown = json!({
         "method": method,
         "url": url,
@@ -229,7 +230,7 @@ pub(super) fn lines(plugin: &Plugin, sample: &Sample, ran: &Ran) -> Vec<String> 
         }
     }
     for sent in ran.requests() {
-        let line = printable(sent.line());
+        let line = printable(sent.shown_line());
         add("request", format!("{line}, {} bytes -> {}", sent.body().len(), answered(sent)));
     }
     for LogLine { level, text } in ran.logs() {
