@@ -103,6 +103,7 @@ pub(crate) const CLOCKS: &[(&str, &str)] = &[
     ("gateway/event/src/time.rs", "the system's clock, made once and passed on"),
     ("gateway/host/src/attempt.rs", "measures an attempt's wall time"),
     ("gateway/host/src/guest.rs", "the guest's own monotonic clock"),
+    ("gateway/store/src/sqlite/window.rs", "how long a snapshot is shared"),
     (
         "gateway/src/dispatch/attempt.rs",
         "when an attempt's outcome counts for its plugin's breaker",
