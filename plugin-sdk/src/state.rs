@@ -154,6 +154,21 @@ pub fn set_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<(), Failu
 
 /// The same for some time; then it counts as absent.
 ///
+/// ```
+/// use std::time::Duration;
+/// use hookweir_sdk::prelude::*;
+///
+/// fn handle(event: Event) -> Result<Outputs, Failure> {
+///     let cart: Vec<String> = event.json()?;
+///     state::set_json_for("cart", &cart, Duration::from_secs(3600))?;
+///     Ok(outputs![])
+/// }
+/// # let host = hookweir_sdk::testing::Host::new();
+/// # host.run(handle, Event::builder("s", "t").body(r#"["a"]"#).build()).expect("handled");
+/// # assert_eq!(host.stored("cart").as_deref(), Some(&br#"["a"]"#[..]));
+/// # assert!(host.now_ms(3_600_000).stored("cart").is_none());
+/// ```
+///
 /// # Errors
 /// As [`set_json`].
 pub fn set_json_for<T: Serialize + ?Sized>(
