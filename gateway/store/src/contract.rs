@@ -272,8 +272,7 @@ pub struct Settlement {
     pub fate: Fate,
     /// What the plugin made. Committed with the settlement or not at all.
     pub outputs: Vec<Output>,
-    /// What the plugin read and changed of its state, each key once. Committed with the settlement or not
-    /// at all.
+    /// What the plugin read and changed of its state. Committed with the settlement or not at all.
     pub state: Vec<StateChange>,
 }
 

@@ -99,8 +99,8 @@ impl Store {
         self.engine.unblock(plugin).await
     }
 
-    /// Changes a plugin's state alone, all or nothing, if all is as the changes rely on: each key once. It
-    /// makes no event and settles nothing.
+    /// Changes a plugin's state alone, all or nothing, if all is as the changes rely on. It makes no event
+    /// and settles nothing.
     ///
     /// # Errors
     /// [`StoreError::Overloaded`] at once if the queue is full, [`StoreError::Full`] if there is no room for

@@ -1,6 +1,6 @@
 //! A plugin's state: checked and changed in the transaction that settles the attempt, or by itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use hookweir_event::{Basis, Change, Lasts, PluginName, StateChange};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -29,11 +29,6 @@ impl Batch<'_> {
         plugin: i64,
         changes: &[StateChange],
     ) -> Result<Option<Vec<Found>>, Fault> {
-        debug_assert!(
-            changes.iter().map(|change| &change.key).collect::<BTreeSet<_>>().len()
-                == changes.len(),
-            "each key once"
-        );
         let mut all = Vec::with_capacity(changes.len());
         for change in changes {
             let found = Found::of(self.connection, plugin, &change.key)?;
@@ -52,7 +47,7 @@ impl Batch<'_> {
         Ok(Some(all))
     }
 
-    /// Makes the changes, each of a key of its own, to what was found under these.
+    /// Makes the changes, one after another, to what was found.
     pub(super) fn change_state(
         &mut self,
         plugin: i64,
@@ -62,7 +57,11 @@ impl Batch<'_> {
         let mut grown = 0;
         for (StateChange { key, change, .. }, found) in changes.iter().zip(found) {
             if *change != Change::Keep {
-                grown -= found.bytes;
+                grown -= match changes.len() {
+                    1 => found.bytes,
+                    // One before it may have changed it.
+                    _ => Found::of(self.connection, plugin, key)?.bytes,
+                };
             }
             match change {
                 Change::Keep => {}
