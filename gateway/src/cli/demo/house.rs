@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     net::{SocketAddr, TcpListener},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -149,6 +149,8 @@ listen = "{admin}"
             .arg(self.config())
             .stdout(Stdio::null())
             .stderr(log)
+            // A terminal's Ctrl-C is for the demo, which then ends the gateway calmly.
+            .process_group(0)
             .spawn()
             .map_err(|error| format!("failed to start the gateway: {error}"))?;
         let mut running = Running { child };

@@ -92,9 +92,15 @@ async fn play(args: &Args, modules: &[PathBuf], plugins: PathBuf) -> Result<bool
 }
 
 async fn perform(args: &Args, book: &mut Book, stage: &mut Stage) -> Result<(), String> {
-    stage.start().await?;
-    // Why it does not come to its end is on the page where it does not.
-    let is_whole = story::tell(book, stage).await.is_ok();
+    let telling = async {
+        stage.start().await?;
+        // Why it does not come to its end is on the page where it does not.
+        Ok::<_, String>(story::tell(book, stage).await.is_ok())
+    };
+    let is_whole = tokio::select! {
+        is_whole = telling => is_whole?,
+        _ = tokio::signal::ctrl_c() => return stage.stop().await.and(Err("interrupted".into())),
+    };
     if is_whole {
         book.close(stage).await?;
     }
