@@ -2,8 +2,9 @@
 //!
 //! serde_json's own errors print the value that did not fit, which an operator must not see, and which brings
 //! all that prints floats into every plugin: half of a small one. So whatever is read is read through the types
-//! below. They pass on what they are given, and a type that it does not fit is told of a [`Fault`]; the parser
-//! is told that nothing was made of it, and no error of its own is ever made but for what is no JSON.
+//! below. They pass on what they are given, and a type that it does not fit is told of a [`Fault`]. The parser
+//! is told that nothing was made of a value, and to stop at the end of the list or map that the value is in: so
+//! the place is its own, and the only errors that it makes are of what is no JSON, and one without words.
 
 use std::{cell::Cell, fmt, mem::size_of};
 
@@ -36,7 +37,11 @@ pub(crate) fn read<T: DeserializeOwned>(what: &str, json: &[u8]) -> Result<T, Fa
             Ok(()) => Ok(value),
             Err(error) => Err(malformed(what, None, Some(&error))),
         },
-        Err(Fault::Parser(error)) => Err(malformed(what, said.0.take().as_ref(), Some(&error))),
+        Err(Fault::Parser(error)) => {
+            // What an author's type was told, and went on after, is not why the rest is no JSON.
+            let why = said.0.take().filter(|_| error.is_data());
+            Err(malformed(what, why.as_ref(), Some(&error)))
+        }
         Err(Fault::Said(why)) => {
             // Where the parser stands, it says only of what is no JSON. After a value comes none.
             let place = IgnoredAny::deserialize(&mut json).err();
@@ -103,6 +108,14 @@ impl Said {
         }
     }
 
+    /// The same at the end of a list or a map, where the parser stops: it adds where that is.
+    fn keep_or_stop<T, E: de::Error>(&self, made: Result<T, Fault<E>>) -> Result<Option<T>, E> {
+        match self.keep(made) {
+            Ok(None) => Err(E::custom("")),
+            kept => kept,
+        }
+    }
+
     /// What the parser answers.
     fn tell<T, E>(&self, answered: Result<Option<T>, E>) -> Result<T, Fault<E>> {
         match answered {
@@ -159,8 +172,12 @@ macro_rules! take {
 macro_rules! take_parts {
     ($($method:ident($($name:ident: $type:ty),*): $seq:literal, $map:literal,)*) => {
         $(fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, Self::Error> {
-            $(let _ = $name;)*
             let reader = PartsReader::<_, $seq, $map> { inner: visitor, said: self.said };
+            $(let _ = $name;)*
+            // A number that is a map must not be taken for one. A struct is a list or a map.
+            if NUMBERS_ARE_MAPS && $map {
+                return self.said.tell(self.inner.deserialize_struct("", &[], reader));
+            }
             self.said.tell(self.inner.deserialize_any(reader))
         })*
     };
@@ -204,7 +221,8 @@ impl<'de, D: Deserializer<'de>, const KEY: bool> Deserializer<'de> for Source<'_
         deserialize_seq(): true, false,
         deserialize_tuple(len: usize): true, false,
         deserialize_tuple_struct(name: &'static str, len: usize): true, false,
-        deserialize_map(): false, true,
+        // A list as well: a variant's fields come this way, and may be one.
+        deserialize_map(): true, true,
         deserialize_struct(name: &'static str, fields: &'static [&'static str]): true, true,
     }
 
@@ -395,14 +413,18 @@ impl<'de, V: Visitor<'de>, const SEQ: bool, const MAP: bool> Visitor<'de>
 
     fn visit_seq<A: SeqAccess<'de>>(self, found: A) -> Result<Self::Value, A::Error> {
         match SEQ {
-            true => self.said.keep(self.inner.visit_seq(Parts { inner: found, said: self.said })),
+            true => self
+                .said
+                .keep_or_stop(self.inner.visit_seq(Parts { inner: found, said: self.said })),
             false => self.unfit(&Found::List),
         }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, found: A) -> Result<Self::Value, A::Error> {
         match MAP {
-            true => self.said.keep(self.inner.visit_map(Parts { inner: found, said: self.said })),
+            true => self
+                .said
+                .keep_or_stop(self.inner.visit_map(Parts { inner: found, said: self.said })),
             false => self.unfit(&Found::Map),
         }
     }
@@ -442,7 +464,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for EnumReader<'_, V> {
 
     fn visit_map<A: MapAccess<'de>>(self, found: A) -> Result<Self::Value, A::Error> {
         let variant = MapAccessDeserializer::new(Parts { inner: found, said: self.said });
-        self.said.keep(self.inner.visit_enum(variant))
+        self.said.keep_or_stop(self.inner.visit_enum(variant))
     }
 }
 
@@ -490,11 +512,11 @@ impl<'de, V: Visitor<'de>, const KEY: bool> Visitor<'de> for Reader<'_, V, KEY> 
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, found: A) -> Result<Self::Value, A::Error> {
-        self.said.keep(self.inner.visit_seq(Parts { inner: found, said: self.said }))
+        self.said.keep_or_stop(self.inner.visit_seq(Parts { inner: found, said: self.said }))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, found: A) -> Result<Self::Value, A::Error> {
-        self.said.keep(self.inner.visit_map(Parts { inner: found, said: self.said }))
+        self.said.keep_or_stop(self.inner.visit_map(Parts { inner: found, said: self.said }))
     }
 }
 

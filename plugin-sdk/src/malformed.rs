@@ -111,6 +111,27 @@ impl<E: fmt::Debug + fmt::Display> de::Error for Fault<E> {
     }
 }
 
+/// What serde and serde_json call values, before they quote them.
+const KINDS: &[&str] = &[
+    "boolean",
+    "integer",
+    "floating point",
+    "character",
+    "string",
+    "byte array",
+    "unit value",
+    "null",
+    "Option value",
+    "newtype struct",
+    "sequence",
+    "map",
+    "enum",
+    "unit variant",
+    "newtype variant",
+    "tuple variant",
+    "struct variant",
+];
+
 /// What a value is, without the value.
 fn kind(found: &Unexpected<'_>) -> &'static str {
     match found {
@@ -170,8 +191,9 @@ fn without_values(said: &str) -> String {
             Some(at) => rest.split_at(at),
             None => (rest, ""),
         };
-        // `string "…"`, `integer `…``: the kind is before the quote.
+        // `string "…"`, `integer `…``: the kind is before the quote. What is none is an author's own sentence.
         let kind = quoted.split(['"', '`']).next().unwrap_or_default().trim_end();
+        let kind = if kind.is_empty() || KINDS.contains(&kind) { kind } else { "value" };
         let start = quoting.trim_end_matches('`').trim_end();
         return match start.strip_suffix(':') {
             Some(start) => format!("{start}: {kind}{expected}"),
@@ -236,5 +258,9 @@ mod tests {
     #[test]
     fn an_unknown_sentence_is_not_passed_on() {
         assert_eq!(without_values("bad card 4242"), "a value does not fit");
+        let said = without_values("invalid value: card 4242, expected one of ours");
+        assert_eq!(said, "invalid value: value, expected one of ours");
+        let said = without_values("invalid type: null, expected u64");
+        assert_eq!(said, "invalid type: null, expected u64");
     }
 }

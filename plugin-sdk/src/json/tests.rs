@@ -30,6 +30,10 @@ fn said(text: &str) -> String {
 
 #[test]
 fn it_says_what_and_where_but_quotes_nothing() {
+    // Numbers are asked for by name then, and what is found in their place is not said.
+    if NUMBERS_ARE_MAPS {
+        return;
+    }
     let cases = [
         ("{}", "malformed body: missing field `number` at line 1 column 2"),
         ("{\"number\":", "malformed body: it ends too early at line 1 column 10"),
@@ -57,11 +61,19 @@ fn it_says_what_and_where_but_quotes_nothing() {
         ),
         (
             r#"{"number": 1, "limits": [1]}"#,
-            "malformed body: invalid length 1, expected a tuple of size 2 at line 1 column 28",
+            "malformed body: invalid length 1, expected a tuple of size 2 at line 1 column 27",
+        ),
+        (
+            "{\"number\": {},\n \"kind\": null,\n \"limits\": null}",
+            "malformed body: invalid type: map, expected u64 at line 1 column 13",
+        ),
+        (
+            "{\"number\": 1,\n \"limits\": [1, \"4242\"\n], \"kind\": null}",
+            "malformed body: invalid type: string, expected u8 at line 3 column 1",
         ),
         (
             r#"{"secret": 1}"#,
-            "malformed body: unknown field, expected one of `number`, `kind`, `limits` at line 1 column 10",
+            "malformed body: unknown field, expected one of `number`, `kind`, `limits` at line 1 column 9",
         ),
     ];
     for (text, expected) in cases {
@@ -69,6 +81,30 @@ fn it_says_what_and_where_but_quotes_nothing() {
     }
     let failure = read_value::<Card>("data", json!({ "number": "4242" })).expect_err("a string");
     assert_eq!(failure.message(), "malformed data: invalid type: string, expected u64");
+}
+
+#[test]
+fn what_an_author_goes_on_after_is_not_why_the_rest_is_no_json() {
+    fn if_it_fits<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u8>, D::Error> {
+        Ok(u8::deserialize(from).ok())
+    }
+    #[derive(Debug, Deserialize)]
+    struct Lenient {
+        #[serde(deserialize_with = "if_it_fits")]
+        count: Option<u8>,
+    }
+    let read = |text: &str| read::<Lenient>("body", text.as_bytes());
+    assert_eq!(read(r#"{"count": "many"}"#).expect("it goes on").count, None);
+    let failure = read(r#"{"count": "many"]"#).expect_err("no JSON");
+    assert_eq!(failure.message(), "malformed body: it is no JSON at line 1 column 17");
+}
+
+#[test]
+fn a_number_is_no_map() {
+    let failure = read::<BTreeMap<String, Value>>("body", b"4242").expect_err("a number");
+    assert!(!failure.message().contains("4242"), "{}", failure.message());
+    let failure = read::<Card>("body", b"4242").expect_err("a number");
+    assert!(!failure.message().contains("4242"), "{}", failure.message());
 }
 
 #[test]
@@ -150,7 +186,8 @@ fn it_reads_what_serde_json_reads() {
         "floats": [1.5, 1e300, 3], "truth": true, "letter": "ß", "text": "a\n\"\u20ac",
         "nothing": null, "unit": null, "new": 9, "none": null, "some": 4, "list": [1, 2],
         "by_number": { "18446744073709551615": true }, "by_truth": { "false": 1 },
-        "variants": ["Plain", { "New": 1 }, { "Tuple": [2, "b"] }, { "Struct": { "a": 3 } }],
+        "variants": ["Plain", { "New": 1 }, { "Tuple": [2, "b"] }, { "Struct": { "a": 3 } },
+            { "Struct": [4] }],
         "untagged": [7, "x"], "tagged": { "kind": "One", "value": 5 },
         "any": { "a": [1, -2.5, "b", null, false] }, "more": [{ "c": 1e-7 }]
     }"#;
@@ -168,6 +205,10 @@ fn it_refuses_what_serde_json_refuses() {
     for text in
         ["", "[", "[1", "1 2", "{\"a\"", "{\"a\":1,}", "nul", "01", "\"\\x\"", "\"\u{1}\"", "1e999"]
     {
+        // Any number fits if it is kept as text.
+        if text == "1e999" && NUMBERS_ARE_MAPS {
+            continue;
+        }
         assert!(serde_json::from_str::<Value>(text).is_err(), "{text}");
         assert!(read::<Value>("body", text.as_bytes()).is_err(), "{text}");
     }
@@ -185,7 +226,7 @@ fn whether_numbers_are_maps_is_known() {
         fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             f.write_str("a number")
         }
-        fn visit_u64<E: de::Error>(self, _: u64) -> Result<bool, E> {
+        fn visit_f64<E: de::Error>(self, _: f64) -> Result<bool, E> {
             Ok(false)
         }
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
@@ -193,7 +234,7 @@ fn whether_numbers_are_maps_is_known() {
             Ok(true)
         }
     }
-    let found = serde_json::Deserializer::from_str("1").deserialize_any(IsMap).expect("a number");
+    let found = serde_json::Deserializer::from_str("1.5").deserialize_any(IsMap).expect("a number");
     assert_eq!(found, NUMBERS_ARE_MAPS);
 }
 
