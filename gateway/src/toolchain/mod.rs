@@ -42,8 +42,19 @@ pub const TARGET: &str = "wasm32-unknown-unknown";
 /// page tables are shared, 39 and 10.
 ///
 /// And whom `getrandom` asks, which knows of no chance on this target: the SDK, with its feature `getrandom`.
-const FLAGS: &str = "target.wasm32-unknown-unknown.rustflags=['-C', \
-    'link-arg=--initial-heap=524288', '--cfg', 'getrandom_backend=\"custom\"']";
+const FLAGS: &[&str] =
+    &["-C", "link-arg=--initial-heap=524288", "--cfg", "getrandom_backend=\"custom\""];
+
+/// The same as cargo takes it. Panics in crates name their source: not where the author's home is.
+fn flags() -> String {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    let mut flags: Vec<_> = FLAGS.iter().map(|&flag| toml::Value::from(flag)).collect();
+    if let Some(home) = home.as_deref().and_then(Path::to_str) {
+        flags.push(format!("--remap-path-prefix={home}/registry/src=crates").into());
+    }
+    format!("target.{TARGET}.rustflags={}", toml::Value::Array(flags))
+}
 
 /// Whether the system's package manager may be asked to install a compiler, Node.js or Python. It is used as root only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,7 +193,7 @@ impl Toolchain {
         let profile = package.profile();
 
         let mut cargo = self.cargo(&manifest);
-        cargo.args(["build", "--target", TARGET, "--profile", profile, "--config", FLAGS]);
+        cargo.args(["build", "--target", TARGET, "--profile", profile, "--config", &flags()]);
         cargo.args(["--message-format", "json-render-diagnostics", "--manifest-path"]);
         cargo.arg(&manifest).arg("--target-dir").arg(target_dir.unwrap_or(&shared));
         if matches!(self.0, Way::Debian { .. }) {

@@ -2,8 +2,9 @@
 //! changes nothing: a build that writes among the sources must not bring about the next one for ever.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     time::Duration,
@@ -21,10 +22,14 @@ const REST: Duration = Duration::from_millis(100);
 const SAVES_MAX: usize = 50;
 /// Folders of a package that hold no sources. Hidden ones are left out as well.
 const BUILT: &[&str] = &["target", "node_modules", "build", "dist"];
-/// One that Python writes beside any source.
-const CACHE: &str = "__pycache__";
+/// Folders that stand beside any source: what Python makes of it, and what npm fetches.
+const MADE: &[&str] = &["__pycache__", "node_modules"];
+/// A file in a folder that a program such as cargo fills, wherever that is (<https://bford.info/cachedir/>).
+const CACHE_TAG: &str = "CACHEDIR.TAG";
 /// Files that are read to see whether they have changed; what lies beside more of them counts as changed.
 const FILES_MAX: usize = 10_000;
+/// Bytes of a file that are read to see whether it has changed; of a larger one its size and time tell.
+const FILE_MAX: u64 = 4 << 20;
 /// Folders in folders that are looked into.
 const DEPTH_MAX: usize = 32;
 
@@ -151,14 +156,14 @@ fn is_built(name: &OsStr) -> bool {
 
 /// Anywhere in it.
 fn is_made(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".") || name == CACHE
+    name.as_encoded_bytes().starts_with(b".") || MADE.iter().any(|made| name == *made)
 }
 
 /// Of all sources. `None` if they are more than are read.
 fn digest(packages: &[PathBuf]) -> Option<Digest> {
     let mut files = Vec::new();
     for package in packages {
-        gather(package, package, DEPTH_MAX, &mut files);
+        gather(package, package, DEPTH_MAX, &mut BTreeSet::new(), &mut files);
     }
     if files.len() > FILES_MAX {
         return None;
@@ -167,23 +172,45 @@ fn digest(packages: &[PathBuf]) -> Option<Digest> {
     let mut all = Vec::new();
     for file in files {
         // It may be gone already.
-        let content = fs::read(&file).map(|content| Digest::of(&content).to_string());
+        let content = content(&file).unwrap_or_default();
         all.push(file.into_os_string().into_encoded_bytes());
-        all.push(content.unwrap_or_default().into_bytes());
+        all.push(content.into_bytes());
     }
     Some(Digest::of_fields(&all.iter().map(Vec::as_slice).collect::<Vec<_>>()))
 }
 
-fn gather(folder: &Path, package: &Path, depth: usize, files: &mut Vec<PathBuf>) {
+/// What tells a file from what it was.
+fn content(file: &Path) -> io::Result<String> {
+    let found = fs::metadata(file)?;
+    match found.len() {
+        ..=FILE_MAX => Ok(Digest::of(&fs::read(file)?).to_string()),
+        long => Ok(format!("{long} {:?}", found.modified()?)),
+    }
+}
+
+/// The sources in a folder, links followed. `seen` are the folders that were looked into: a link may lead back.
+fn gather(
+    folder: &Path,
+    package: &Path,
+    depth: usize,
+    seen: &mut BTreeSet<PathBuf>,
+    files: &mut Vec<PathBuf>,
+) {
+    let Ok(whole) = fs::canonicalize(folder) else { return };
+    // The package's own folder may be somebody's cache.
+    if !seen.insert(whole) || (folder != package && folder.join(CACHE_TAG).exists()) {
+        return;
+    }
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         if files.len() > FILES_MAX || !is_source(&path, package) {
             continue;
         }
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() && depth > 0 => gather(&path, package, depth - 1, files),
-            // What a link leads to counts, but for folders: they may lead back.
-            Ok(_) if path.is_file() => files.push(path),
+        match fs::metadata(&path) {
+            Ok(found) if found.is_dir() && depth > 0 => {
+                gather(&path, package, depth - 1, seen, files);
+            }
+            Ok(found) if found.is_file() => files.push(path),
             _ => {}
         }
     }
@@ -216,6 +243,7 @@ mod tests {
             "target/debug/a",
             "node_modules/a/b.js",
             "lib/__pycache__/a.pyc",
+            "page/node_modules/a/b.js",
             "src/.lib.rs.swp",
         ] {
             assert!(!is_source(path), "{path}");
@@ -241,6 +269,34 @@ mod tests {
         fs::write(package.join("samples/b.json"), "{}").unwrap();
         assert_eq!(saves.wait().unwrap(), package.join("samples/b.json"));
         assert!(Saves::of(&[package.join("nowhere")]).is_err());
+    }
+
+    #[test]
+    fn what_a_link_leads_to_is_a_source_and_what_a_cache_holds_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = fs::canonicalize(folder.path()).unwrap();
+        let [package, shared, built] =
+            ["orders", "shared", "orders/lib/target"].map(|name| folder.join(name));
+        for name in [&package, &shared, &built] {
+            fs::create_dir_all(name).unwrap();
+        }
+        fs::write(built.join(CACHE_TAG), "Signature: 8a477f597d28d172789f06886806bc55").unwrap();
+        std::os::unix::fs::symlink(&shared, package.join("shared")).unwrap();
+        std::os::unix::fs::symlink(&package, package.join("lib/back")).unwrap();
+        let mut saves = Saves::of(std::slice::from_ref(&package)).unwrap();
+        fs::write(built.join("a.rs"), "1").unwrap();
+        assert!(!saves.is_news());
+        fs::write(shared.join("a.rs"), "1").unwrap();
+        saves.wait().unwrap();
+        fs::create_dir(shared.join("deep")).unwrap();
+        fs::write(shared.join("deep/b.rs"), "1").unwrap();
+        saves.wait().unwrap();
+        // A large one by its size and time.
+        let large = fs::File::create(package.join("large.bin")).unwrap();
+        large.set_len(FILE_MAX + 1).unwrap();
+        assert!(saves.is_news() && !saves.is_news());
+        large.set_len(FILE_MAX + 2).unwrap();
+        assert!(saves.is_news());
     }
 
     #[test]
