@@ -69,7 +69,8 @@ impl From<Response<Bytes>> for Canned {
 #[derive(Debug, Clone)]
 pub struct Sent {
     line: String,
-    shown: String,
+    /// What the plugin may read, and must not be shown.
+    secrets: Arc<[SecretText]>,
     headers: Vec<(String, Vec<u8>)>,
     body: Bytes,
     answer: Option<Result<u16, HttpFault>>,
@@ -83,15 +84,26 @@ impl Sent {
         &self.line
     }
 
-    /// The same for people to see: values in the query, and secrets that the plugin has read and put there, read
-    /// `[redacted]`.
-    pub fn shown_line(&self) -> &str {
-        &self.shown
+    /// The same for people to see: values in the query, who it is in front of the host, and secrets that the
+    /// plugin has read and put there, read `[redacted]`.
+    pub fn shown_line(&self) -> String {
+        without_values(&self.without_secrets(&self.line))
+    }
+
+    /// What an answer to it is given for, but for secrets that the plugin has read, which read `[redacted]`.
+    pub fn answerable_line(&self) -> String {
+        self.without_secrets(&self.line)
     }
 
     /// Names in lower case. A header with a secret in it reads `[redacted]`.
     pub fn headers(&self) -> &[(String, Vec<u8>)] {
         &self.headers
+    }
+
+    /// The same for people to see: secrets that the plugin has read read `[redacted]`.
+    pub fn shown_headers(&self) -> Vec<(String, Vec<u8>)> {
+        let shown = |(name, value): &(String, Vec<u8>)| (name.clone(), self.shown_bytes(value));
+        self.headers.iter().map(shown).collect()
     }
 
     /// The first header of this name, whatever its case, if it is text.
@@ -103,6 +115,11 @@ impl Sent {
     /// The body.
     pub fn body(&self) -> &[u8] {
         &self.body
+    }
+
+    /// The same for people to see: secrets that the plugin has read read `[redacted]`.
+    pub fn shown_body(&self) -> Vec<u8> {
+        self.shown_bytes(&self.body)
     }
 
     /// The body as text; what is no UTF-8 is replaced.
@@ -125,6 +142,15 @@ impl Sent {
     pub fn is_refused(&self) -> bool {
         self.refused
     }
+
+    fn without_secrets(&self, text: &str) -> String {
+        self.secrets.iter().fold(text.to_owned(), |text, secret| secret.hidden_in(&text))
+    }
+
+    fn shown_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        let shown = str::from_utf8(bytes).map(|text| self.without_secrets(text).into_bytes());
+        shown.unwrap_or_else(|_| bytes.to_vec())
+    }
 }
 
 /// What answers, and what was sent.
@@ -138,7 +164,7 @@ struct Shared {
     sent: Mutex<Vec<Sent>>,
     out: Mutex<Option<Arc<dyn Network>>>,
     /// What the plugin may read, and must not be shown.
-    secrets: Mutex<Vec<SecretText>>,
+    secrets: Mutex<Arc<[SecretText]>>,
 }
 
 impl Wire {
@@ -160,7 +186,7 @@ impl Wire {
 
     /// Does not show these.
     pub(crate) fn hide(&self, secrets: Vec<SecretText>) {
-        *lock(&self.0.secrets) = secrets;
+        *lock(&self.0.secrets) = secrets.into();
     }
 
     /// What was sent since it was taken last.
@@ -181,11 +207,8 @@ impl Wire {
         all.len() - 1
     }
 
-    /// A line without secrets in it.
-    fn shown(&self, line: &str) -> String {
-        let secrets = lock(&self.0.secrets);
-        let line = secrets.iter().fold(line.to_owned(), |line, secret| secret.hidden_in(&line));
-        without_values(&line)
+    fn secrets(&self) -> Arc<[SecretText]> {
+        Arc::clone(&lock(&self.0.secrets))
     }
 
     fn answered(&self, place: usize, answer: &Result<Response<Bytes>, HttpFault>) {
@@ -217,11 +240,10 @@ struct Road {
 impl Transport for Road {
     fn send(&self, request: http::Request<Bytes>, mut allowance: Allowance) -> Sending<'_> {
         Box::pin(async move {
-            let mut sent = noted(&request);
+            let mut sent = noted(&request, self.wire.secrets());
             let canned = self.wire.answer(&sent.line);
             sent.canned = canned.is_some();
-            sent.shown = self.wire.shown(&sent.line);
-            let shown = sent.shown.clone();
+            let shown = sent.shown_line();
             let place = self.wire.note(sent);
             let answer = match (canned, &self.out) {
                 (Some(Canned(answer)), _) => answer.and_then(|answer| {
@@ -240,8 +262,8 @@ impl Transport for Road {
         let line = format!("{method} {url}");
         let line = request_line(&line).unwrap_or(line);
         self.wire.note(Sent {
-            shown: self.wire.shown(&line),
             line,
+            secrets: self.wire.secrets(),
             headers: Vec::new(),
             body: Bytes::new(),
             answer: Some(Err(fault.clone())),
@@ -251,9 +273,11 @@ impl Transport for Road {
     }
 }
 
-/// A line whose query has names alone.
+/// A line whose query has names alone, and nobody in front of its host.
 fn without_values(line: &str) -> String {
-    let Some((place, query)) = line.split_once('?') else { return line.to_owned() };
+    let (place, query) = line.split_once('?').map_or((line, None), |(p, query)| (p, Some(query)));
+    let place = without_user(place);
+    let Some(query) = query else { return place };
     let hidden = |pair: &str| match pair.split_once('=') {
         Some((name, _)) => format!("{name}={REDACTED}"),
         None => REDACTED.to_owned(),
@@ -262,14 +286,23 @@ fn without_values(line: &str) -> String {
     format!("{place}?{}", hidden.join("&"))
 }
 
-fn noted(request: &http::Request<Bytes>) -> Sent {
+fn without_user(place: &str) -> String {
+    let Some((scheme, rest)) = place.split_once("://") else { return place.to_owned() };
+    let host_ends = rest.find('/').unwrap_or(rest.len());
+    match rest[..host_ends].rfind('@') {
+        Some(at) => format!("{scheme}://{REDACTED}{}", &rest[at..]),
+        None => place.to_owned(),
+    }
+}
+
+fn noted(request: &http::Request<Bytes>, secrets: Arc<[SecretText]>) -> Sent {
     let header = |(name, value): (&HeaderName, &HeaderValue)| {
         let value = if value.is_sensitive() { REDACTED.as_bytes() } else { value.as_bytes() };
         (name.to_string(), value.to_vec())
     };
     Sent {
         line: format!("{} {}", request.method(), request.uri()),
-        shown: String::new(),
+        secrets,
         headers: request.headers().iter().map(header).collect(),
         body: request.body().clone(),
         answer: None,

@@ -114,7 +114,9 @@ fn what_the_grant_does_not_allow_is_recorded_as_denied() {
 #[test]
 fn what_is_secret_in_a_url_is_not_shown() {
     let url = "https://hooks.test/services/T0/B0";
-    let kit = Kit::new().readable_secret("URL", url).readable_secret("ID", "4711");
+    // One of them as a file with a line has it.
+    let kit = Kit::new().readable_secret("URL", format!("{url}?key=9\n"));
+    let kit = kit.readable_secret("ID", "4711");
     let kit = kit.http("POST https://hooks.test/services/T0/B0", Canned::new(200));
     let plugin = load(kit, "reach");
     let wish = |url: &str| json!([{ "method": "POST", "url": url }]);
@@ -123,11 +125,26 @@ fn what_is_secret_in_a_url_is_not_shown() {
         ran.assert_done();
         let [sent] = ran.requests() else { panic!("{:?}", ran.requests()) };
         assert_eq!(sent.line(), format!("POST {url}"), "a test sees it all");
-        sent.shown_line().to_owned()
+        (sent.shown_line(), sent.answerable_line())
     };
-    assert_eq!(shown(url), "POST https://hooks.test[redacted]");
-    let query = shown("https://api.test/users/4711/x?token=abc&plain");
+    let both = |line: &str| (line.to_owned(), line.to_owned());
+    // With its query and without, and with more behind it.
+    assert_eq!(shown(&format!("{url}?key=9")), both("POST https://hooks.test[redacted]"));
+    assert_eq!(shown(url), both("POST https://hooks.test[redacted]"));
+    assert_eq!(shown(&format!("{url}/x")), both("POST https://hooks.test[redacted]/x"));
+    let (query, answerable) = shown("https://api.test/users/4711/x?token=abc&plain");
     assert_eq!(query, "POST https://api.test/users/[redacted]/x?token=[redacted]&[redacted]");
+    // What an answer is given for has what it is found by.
+    assert_eq!(answerable, "POST https://api.test/users/[redacted]/x?token=abc&plain");
+    let user = shown("https://me:word@api.test/@x");
+    assert_eq!(user.0, "POST https://[redacted]@api.test/@x");
+    let told =
+        json!([{ "url": "https://api.test/", "headers": [["x-id", "a 4711"]], "body": "id=4711" }]);
+    let ran = plugin.run(&event("send").json(&told));
+    let sent = &ran.requests()[0];
+    assert_eq!((sent.header("x-id"), sent.text()), (Some("a 4711"), "id=4711".to_owned()));
+    assert_eq!(sent.shown_body(), b"id=[redacted]");
+    assert!(sent.shown_headers().contains(&("x-id".to_owned(), b"a [redacted]".to_vec())));
     let must = plugin.run(&event("must").json(&wish("https://hooks.test/services/T0/B0/4711")));
     let message = &must.assert_reject().message;
     assert!(message.contains("hooks.test") && !message.contains("T0"), "{message}");

@@ -171,15 +171,22 @@ impl SecretText {
         &self.0
     }
 
-    /// A line of method and URL without this secret: of one that is a URL itself, its host stays.
-    pub fn hidden_in(&self, line: &str) -> String {
-        let url: Option<http::Uri> = self.0.parse().ok();
+    /// A text without this secret: of one that is a URL itself, its host stays, and its path is hidden without
+    /// its query too. What a plugin has made of the secret, such as its base64, is not found.
+    pub fn hidden_in(&self, text: &str) -> String {
+        let secret = self.0.trim();
+        let url: Option<http::Uri> = secret.parse().ok();
         let path =
             url.as_ref().filter(|url| url.host().is_some()).and_then(http::Uri::path_and_query);
-        match path.map_or(self.expose(), http::uri::PathAndQuery::as_str) {
-            "" | "/" => line.to_owned(),
-            secret => line.replace(secret, hookweir_event::REDACTED),
-        }
+        let forms = match path {
+            Some(path) => [path.as_str(), path.path().trim_end_matches('/')],
+            None => [secret, ""],
+        };
+        let hide = |text: String, form: &str| match form {
+            "" | "/" => text,
+            form => text.replace(form, hookweir_event::REDACTED),
+        };
+        forms.into_iter().fold(text.to_owned(), hide)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use hookweir_event::{Change, Clock, Lasts, NewOutput, Outcome, Pattern, StateChange};
+use hookweir_event::{Change, Clock, Lasts, NewOutput, Outcome, Pattern, REDACTED, StateChange};
 use hookweir_kit::{Kit, LogLine, Plugin, Ran, Sample, Sent};
 use serde_json::{Value, json};
 
@@ -94,10 +94,11 @@ pub(super) fn note_unanswered(ran: &Ran) {
                 .is_some_and(|answer| answer.as_ref().is_err_and(|fault| fault.code() == "denied"))
     };
     if let Some(sent) = ran.requests().iter().find(unanswered) {
+        let line = printable(&sent.answerable_line());
+        let secret = if line.contains(REDACTED) { " (with what is [redacted] here)" } else { "" };
         tell(format_args!(
-            "nothing left this machine: answer requests in the event file, by \"http\": {{ \"{}\": {{ \"status\": 200 }} }}, \
-             or let those that are granted out with --allow",
-            printable(sent.shown_line())
+            "nothing left this machine: answer requests in the event file, by \"http\": {{ \"{line}\": {{ \"status\": 200 }} }}{secret}, \
+             or let those that are granted out with --allow"
         ));
     }
 }
@@ -159,14 +160,15 @@ fn change(change: &StateChange) -> Value {
 }
 
 fn request(sent: &Sent) -> Value {
-    let (method, url) = sent.shown_line().split_once(' ').unwrap_or_default();
+    let line = sent.shown_line();
+    let (method, url) = line.split_once(' ').unwrap_or_default();
     let mut shown = json!({
         "method": method,
         "url": url,
-        "headers": headers(sent.headers()),
+        "headers": headers(&sent.shown_headers()),
         "canned": sent.is_canned(),
     });
-    content(&mut shown, "body", sent.body());
+    content(&mut shown, "body", &sent.shown_body());
     match sent.answer() {
         Some(Ok(status)) => shown["status"] = json!(status),
         Some(Err(fault)) => {
@@ -230,7 +232,7 @@ pub(super) fn lines(plugin: &Plugin, sample: &Sample, ran: &Ran) -> Vec<String> 
         }
     }
     for sent in ran.requests() {
-        let line = printable(sent.shown_line());
+        let line = printable(&sent.shown_line());
         add("request", format!("{line}, {} bytes -> {}", sent.body().len(), answered(sent)));
     }
     for LogLine { level, text } in ran.logs() {
