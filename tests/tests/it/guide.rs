@@ -19,7 +19,7 @@ use std::{
 use hookweir_tests::{guests::root, house::PATIENCE};
 use tempfile::TempDir;
 
-use crate::project::target;
+use crate::running::target;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_hookweir-under-test");
 /// Ends what one command says; its exit code follows.

@@ -6,7 +6,7 @@ use hookweir_tests::guests::root;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{cli::hookweir, project::target};
+use crate::{cli::hookweir, running::target};
 
 /// A mistake, and what of the compiler's words the author has to read.
 const MISTAKES: &[(&str, &str, &str)] = &[

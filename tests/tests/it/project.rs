@@ -1,38 +1,20 @@
 //! A plugin's package under its author's hands: built again on each save, and tried in a gateway of its own.
 
-use std::{
-    fs,
-    io::{BufRead as _, BufReader, Read},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, Sender, channel},
-    thread,
-    time::Instant,
-};
+use std::{fs, path::PathBuf};
 
-use hookweir_tests::{guests, house::PATIENCE};
-use rustix::process::{Pid, Signal, kill_process};
+use hookweir_tests::guests;
 use tempfile::TempDir;
 
-use crate::cli::hookweir;
+use crate::{cli::hookweir, running::Running};
 
 /// Bytes of a plugin that reads JSON, writes a log line and makes an output: what a new one is. It has some
 /// 70,000; before the SDK read JSON with errors of its own it had 132,000.
 const SMALLEST_MAX: u64 = 76_000;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_hookweir-under-test");
-
 /// A new plugin's package.
 struct Project {
     dir: TempDir,
     name: &'static str,
-}
-
-/// A command that goes on until it is told to end, and what it says, on whichever stream.
-struct Running {
-    child: Child,
-    lines: Receiver<String>,
-    said: Vec<String>,
 }
 
 impl Project {
@@ -60,71 +42,7 @@ impl Project {
     }
 
     fn start(&self, args: &[&str]) -> Running {
-        let mut child = Command::new(PROGRAM)
-            .args(args)
-            .current_dir(self.folder())
-            // Where the other tests' plugins are built, and with them the SDK.
-            .env("CARGO_TARGET_DIR", target())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (sender, lines) = channel();
-        read(child.stdout.take().unwrap(), sender.clone());
-        read(child.stderr.take().unwrap(), sender);
-        Running { child, lines, said: Vec::new() }
-    }
-}
-
-pub(crate) fn target() -> PathBuf {
-    let said = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    guests::root().join(said.unwrap_or_else(|| "target".into()))
-}
-
-fn read(stream: impl Read + Send + 'static, to: Sender<String>) {
-    thread::spawn(move || {
-        for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            let _ = to.send(line);
-        }
-    });
-}
-
-impl Running {
-    /// Waits for a line with all of these words in it, of those that were not looked at yet. What is said on
-    /// one stream may come before what was said earlier on the other.
-    #[track_caller]
-    fn until(&mut self, words: &[&str]) -> String {
-        // It may be the compiler that is waited for, and all that the SDK stands on.
-        let deadline = Instant::now() + 15 * PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(line) = self.lines.recv_timeout(left) else {
-                panic!("waited in vain for {words:?} in\n{}", self.said.join("\n"));
-            };
-            self.said.push(line.clone());
-            if words.iter().all(|word| line.contains(word)) {
-                return line;
-            }
-        }
-    }
-
-    /// Ctrl-C. Answers the exit code, and all that was said.
-    fn interrupt(mut self) -> (i32, Vec<String>) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, Signal::INT).unwrap();
-        let code = self.child.wait().unwrap().code().expect("it ended by itself");
-        let mut said = std::mem::take(&mut self.said);
-        said.extend(self.lines.iter());
-        (code, said)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // An error means that it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        Running::start(&self.folder(), args)
     }
 }
 

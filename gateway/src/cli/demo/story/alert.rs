@@ -2,7 +2,7 @@
 
 use super::{Chapter, reaching};
 use crate::cli::demo::{
-    ending::done,
+    ending::done_after,
     outside::Outside,
     page::{Page, same, so},
     sender::Webhook,
@@ -33,17 +33,21 @@ secrets = {{ WEBHOOK_URL = {{ env = "CHAT_URL", readable = true }} }}
         let before = stage.outside.chat.came().len();
         let alert = stage.sender.body("alerts", "alert.latency.json")?;
         let alert = Webhook::new("monitoring", "alert.latency", "", &alert);
+        stage.outside.chat.be_busy_once(0);
         let answer = stage.sender.send(&alert).await?;
         page.tell(format_args!("The team's own monitoring sent alert.latency, signed: {answer}."));
-        let id = page.expect("an alert", &answer, vec![done("alerts")], vec![])?;
+        let id = page.expect("an alert", &answer, vec![done_after("alerts", 2..=2)], vec![])?;
         stage.settle(page).await?;
 
         let came = stage.outside.chat.came();
-        let [said] = &came[before..] else {
+        let [busy, said] = &came[before..] else {
             return Err(format!("the chat was told {} times", came.len() - before));
         };
         let text = said.json()["text"].as_str().unwrap_or_default().to_owned();
-        page.tell("The chat reads:");
+        page.tell(format_args!(
+            "The chat was busy, {}, and told again. Then it reads:",
+            busy.answered
+        ));
         text.lines().for_each(|line| page.tell(format_args!("   {line}")));
         let first = text.lines().next();
         let wanted = Some("*demo*: events take too long at `payments`");
@@ -54,7 +58,10 @@ secrets = {{ WEBHOOK_URL = {{ env = "CHAT_URL", readable = true }} }}
         let shown = format!("{event:?}{:?}", stage.show(id).await?);
         let is_told = stage.logged(secret)? || shown.contains(secret);
         let told = so(!is_told, || "it is in the log, or with the event".to_owned());
-        page.check("the chat's URL is a secret, and stands in no log and no event", told);
+        page.check(
+            "the chat's URL is a secret: not even the failure told it to log or event",
+            told,
+        );
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! A version that passes its trial and then traps: the gateway takes it back by itself.
 
-use hookweir_event::Digest;
+use hookweir_event::{Digest, Outcome};
 use serde_json::{Value, json};
 
 use super::{
@@ -54,9 +54,9 @@ impl Chapter for BadVersion {
         stage.settle(page).await?;
 
         let attempts = attempts(stage, page).await?;
-        let traps = attempts.iter().filter(|(version, _)| *version == Some(bad)).count();
-        let last =
-            attempts.iter().filter(|(version, last)| *last && *version == Some(good)).count();
+        let traps = attempts.iter().filter(|made| made.version == Some(bad) && made.trapped);
+        let traps = traps.count();
+        let last = attempts.iter().filter(|made| made.version == Some(good) && made.last).count();
         page.tell(format_args!(
             "{traps} attempts trapped on {}, and were tried again; all {last} moves were done on {}.",
             bad.short(),
@@ -80,15 +80,25 @@ impl Chapter for BadVersion {
     }
 }
 
-/// The version of each attempt on the page's events, and whether it was the last on its event.
-async fn attempts(stage: &Stage, page: &Page) -> Result<Vec<(Option<Digest>, bool)>, String> {
+/// An attempt on one of the page's events.
+struct Made {
+    version: Option<Digest>,
+    trapped: bool,
+    /// Whether no other came after it.
+    last: bool,
+}
+
+async fn attempts(stage: &Stage, page: &Page) -> Result<Vec<Made>, String> {
     let mut all = Vec::new();
     for expected in &page.expected {
         let deliveries = stage.show(expected.event).await?.map(|shown| shown.deliveries);
         for delivery in deliveries.unwrap_or_default() {
             let count = delivery.attempts.len();
-            let versions = delivery.attempts.iter().map(|made| made.attempt.version).enumerate();
-            all.extend(versions.map(|(nth, version)| (version, nth + 1 == count)));
+            all.extend(delivery.attempts.iter().enumerate().map(|(nth, made)| Made {
+                version: made.attempt.version,
+                trapped: made.attempt.outcome == Outcome::Trap,
+                last: nth + 1 == count,
+            }));
         }
     }
     Ok(all)

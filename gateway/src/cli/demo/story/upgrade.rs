@@ -36,6 +36,7 @@ impl Chapter for Upgrade {
         let plugin = stage.until_plugin("payments", "its new file to need approval", waits).await?;
         let reason = plugin["file"]["reason"].as_str().unwrap_or_default().to_owned();
         page.tell(format_args!("The gateway does not take it: {}", reason.replace('\n', " ")));
+        let live = plugin["live"]["version"].clone();
         let before = pay(stage, "evt_demo_before_grant").await?;
         page.expect("a payment before the grant", &before, vec![done("payments")], paid())?;
         stage.settled().await?;
@@ -50,6 +51,7 @@ impl Chapter for Upgrade {
         stage.settle(page).await?;
 
         let held = so(reason.contains(WISH), || reason.clone());
+        let held = held.and_then(|()| same(live, json!(old.to_string())));
         page.check("the new version did not go live before it was granted what it wants", held);
         let (Some(before), Some(after)) = (before.id, after.id) else {
             return Err("a payment was not accepted".to_owned());
