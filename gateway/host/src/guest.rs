@@ -140,10 +140,10 @@ impl Guest {
         }
     }
 
-    /// Whether it may hold more of answers than another call should begin with: a guest can keep what it
-    /// was sent by wasi:http.
+    /// Whether it holds more than another call should begin with: of memory, or of answers, since a guest can
+    /// keep what it was sent by wasi:http.
     pub(crate) fn is_worn(&self) -> bool {
-        self.received > RECEIVED_MAX
+        self.received > RECEIVED_MAX || self.limiter.is_nearly_full()
     }
 
     pub(crate) fn plugin(&self) -> &PluginName {

@@ -2,8 +2,9 @@
 //!
 //! The operator asks for it by saying how many calls one may serve; without that each call gets a fresh
 //! instance. A kept one is used by one call at a time, and is gone after a trap, a timeout or an answer
-//! that broke a limit, after its calls are used up, after a minute without any, and with its version. What
-//! the guest left in its memory is there in its next call: that is the price.
+//! that broke a limit, after its calls are used up, when three quarters of its memory are taken, after a minute
+//! without any, and with its version. What the guest left in its memory is there in its next call: that is the
+//! price.
 
 use std::{
     fmt,

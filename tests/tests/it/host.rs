@@ -292,7 +292,12 @@ async fn a_full_pool_runs_nothing_and_recovers() {
 
 /// What the guest says of how often its instance was called.
 async fn uses(version: &Version, body: &str) -> String {
-    let ran = call(version, "uses", body).await;
+    counted(version, "uses", body).await
+}
+
+/// The same of another type of event.
+async fn counted(version: &Version, event_type: &str, body: &str) -> String {
+    let ran = call(version, event_type, body).await;
     let said = String::from_utf8(ran.result.unwrap().remove(0).body).unwrap();
     // The lines of one call are not those of another.
     assert_eq!(ran.logs.len(), 1, "{:?}", ran.logs);
@@ -344,6 +349,18 @@ async fn a_kept_instance_has_each_calls_limits_anew() {
     }
     said.sort();
     assert_eq!(said, ["1", "1", "2"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_lets_garbage_lie_is_dropped_before_its_memory_is_full() {
+    let grant = limits(Limits { reuse: 1000, memory: 16 << 20, ..Limits::default() });
+    let reused = version("hostile", grant).await;
+    let mut said = Vec::new();
+    for _ in 0..40 {
+        said.push(counted(&reused, "hoard", "1024").await.parse::<u32>().unwrap());
+    }
+    let begun = said.iter().filter(|&&uses| uses == 1).count();
+    assert!((2..=5).contains(&begun), "{said:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -45,6 +45,7 @@ fn handle(event: Event) -> Result<Outputs, Failure> {
         "count-and-fail" => count().and(Err(Failure::retry("as asked"))),
         "temper" => temper(&event),
         "uses" => uses(number(&event, 0)?),
+        "hoard" => hoard(number(&event, 1)?),
         "state" => remembered::steps(&event.text()),
         "tree" => tree::written(event),
         _ => harm::done_by(&event),
@@ -106,6 +107,13 @@ fn uses(millis: u64) -> Result<Outputs, Failure> {
     log::info!("use {uses}");
     spin(millis)?;
     Ok(outputs![Output::new("uses", uses.to_string())])
+}
+
+/// Says how often this instance has been called, and lets so many KiB lie for ever.
+fn hoard(kib: u64) -> Result<Outputs, Failure> {
+    let bytes = usize::try_from(kib * 1024).map_err(|_| Failure::reject("too much"))?;
+    vec![1_u8; bytes].leak();
+    uses(0)
 }
 
 /// Is busy for so many milliseconds.
