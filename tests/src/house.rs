@@ -1,6 +1,7 @@
 //! A house: a temporary folder with a config, plugins and a data folder, and gateways run in it.
 
 use std::{
+    fmt,
     fs::{self, File},
     net::{SocketAddr, TcpListener},
     path::PathBuf,
@@ -336,9 +337,47 @@ impl Gateway {
 
     /// Resident memory in bytes.
     pub fn resident(&self) -> u64 {
+        self.resident_parts().whole()
+    }
+
+    /// The same by where its pages come from.
+    pub fn resident_parts(&self) -> Resident {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+        let bytes = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+        };
+        Resident {
+            anonymous: bytes("RssAnon:"),
+            file: bytes("RssFile:"),
+            shared: bytes("RssShmem:"),
+        }
+    }
+}
+
+/// Resident memory in bytes (proc(5), `/proc/pid/status`).
+#[derive(Debug, Clone, Copy)]
+pub struct Resident {
+    /// What the process has written.
+    pub anonymous: u64,
+    /// Pages of files, the program's own among them.
+    pub file: u64,
+    /// Shared memory: the images that guests start from.
+    pub shared: u64,
+}
+
+impl Resident {
+    /// All of it.
+    pub fn whole(self) -> u64 {
+        self.anonymous + self.file + self.shared
+    }
+}
+
+impl fmt::Display for Resident {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [whole, anonymous, file, shared] =
+            [self.whole(), self.anonymous, self.file, self.shared].map(|bytes| bytes >> 20);
+        write!(f, "{whole} MiB ({anonymous} anonymous, {file} of files, {shared} shared)")
     }
 }
 
