@@ -261,7 +261,7 @@ impl Event {
     ///
     /// let torn = Event::builder("shop", "order").body(r#"{ "id": 4242 }"#).build();
     /// let failure = torn.json::<Order>().map(drop).unwrap_err();
-    /// assert_eq!(failure.message(), "malformed body: invalid type: integer, expected a string at line 1 column 14");
+    /// assert_eq!(failure.message(), "malformed body: invalid type: integer, expected a string near line 1 column 3");
     /// # Ok::<(), Failure>(())
     /// ```
     ///

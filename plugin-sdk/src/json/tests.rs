@@ -41,39 +41,39 @@ fn it_says_what_and_where_but_quotes_nothing() {
         ("{\"number\": 1} 2", "malformed body: it is no JSON at line 1 column 15"),
         (
             r#"{"number": "4242, expected x \" ` 4242"}"#,
-            "malformed body: invalid type: string, expected u64 at line 1 column 40",
+            "malformed body: invalid type: string, expected u64 near line 1 column 2",
         ),
         (
             r#"{"number": -4242}"#,
-            "malformed body: invalid value: integer, expected u64 at line 1 column 17",
+            "malformed body: invalid value: integer, expected u64 near line 1 column 2",
         ),
         (
             r#"{"number": 42.42}"#,
-            "malformed body: invalid type: floating point, expected u64 at line 1 column 17",
+            "malformed body: invalid type: floating point, expected u64 near line 1 column 2",
         ),
         (
             r#"{"number": null}"#,
-            "malformed body: invalid type: null, expected u64 at line 1 column 16",
+            "malformed body: invalid type: null, expected u64 near line 1 column 2",
         ),
         (
             r#"{"number": 1, "kind": "secret"}"#,
-            "malformed body: unknown variant, expected `credit` at line 1 column 31",
+            "malformed body: unknown variant, expected `credit` near line 1 column 15",
         ),
         (
             r#"{"number": 1, "limits": [1]}"#,
-            "malformed body: invalid length 1, expected a tuple of size 2 at line 1 column 27",
+            "malformed body: invalid length 1, expected a tuple of size 2 near line 1 column 15",
         ),
         (
             "{\"number\": {},\n \"kind\": null,\n \"limits\": null}",
-            "malformed body: invalid type: map, expected u64 at line 1 column 13",
+            "malformed body: invalid type: map, expected u64 near line 1 column 2",
         ),
         (
             "{\"number\": 1,\n \"limits\": [1, \"4242\"\n], \"kind\": null}",
-            "malformed body: invalid type: string, expected u8 at line 3 column 1",
+            "malformed body: invalid type: string, expected u8 near line 2 column 2",
         ),
         (
             r#"{"secret": 1}"#,
-            "malformed body: unknown field, expected one of `number`, `kind`, `limits` at line 1 column 9",
+            "malformed body: unknown field, expected one of `number`, `kind`, `limits` near line 1 column 2",
         ),
     ];
     for (text, expected) in cases {
