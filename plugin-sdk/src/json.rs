@@ -101,6 +101,7 @@ fn malformed(
 }
 
 /// Where something is, counted from 1.
+#[derive(Clone, Copy)]
 struct Place {
     word: &'static str,
     line: usize,
