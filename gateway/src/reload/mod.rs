@@ -193,15 +193,12 @@ impl Reload {
     /// Whether to look again soon.
     async fn look_at_plugins(&mut self) -> bool {
         let complete = self.watch.take_complete();
-        let looked = self.shelf.look(&self.config, now(), &complete).await;
+        let Self { config, shelf, board, changed, .. } = self;
+        let put_up = |shelf: &mut Shelf| publish(board, config, shelf, changed);
+        let looked = shelf.look(config, now(), &complete, put_up).await;
+        shelf.tell();
         match looked {
-            Ok(looked) => {
-                if looked.changed {
-                    self.publish();
-                }
-                self.shelf.tell();
-                looked.pending
-            }
+            Ok(looked) => looked.pending,
             Err(error) => {
                 tracing::warn!(folder = %self.config.host.dir.display(), %error, "failed to list the plugins folder");
                 false
@@ -246,10 +243,7 @@ impl Reload {
     }
 
     fn publish(&mut self) {
-        let before = self.board.load();
-        self.board.store(Arc::new(live(&self.config, &self.shelf, Some(&before))));
-        self.shelf.tell();
-        self.changed.notify_one();
+        publish(&self.board, &self.config, &mut self.shelf, &self.changed);
     }
 
     fn follow(&mut self) {
@@ -257,6 +251,14 @@ impl Reload {
         let files = self.config.secret_files.iter().map(PathBuf::as_path);
         self.watch.follow(&self.config.host.dir, files.chain(self.seen.files()));
     }
+}
+
+/// Puts on the board what is on the shelf, and says what is in force with that.
+fn publish(board: &Board, config: &Config, shelf: &mut Shelf, changed: &Notify) {
+    let before = board.load();
+    board.store(Arc::new(live(config, shelf, Some(&before))));
+    shelf.tell();
+    changed.notify_one();
 }
 
 /// The time, by both clocks.
@@ -273,7 +275,7 @@ fn now() -> Moment {
 async fn first_look(shelf: &mut Shelf, config: &Config) -> bool {
     let mut waited = Duration::ZERO;
     loop {
-        let (pending, unserved) = match shelf.look(config, now(), &BTreeSet::new()).await {
+        let (pending, unserved) = match shelf.look(config, now(), &BTreeSet::new(), |_| {}).await {
             Ok(looked) => (looked.pending, looked.unserved),
             Err(error) => {
                 tracing::warn!(folder = %config.host.dir.display(), %error, "failed to list the plugins folder");

@@ -231,6 +231,22 @@ async fn a_slow_plugin_does_not_use_up_the_time_that_the_next_ones_file_is_waite
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_is_live_before_the_next_ones_trial_is_over() {
+    let house = house();
+    house.write_config("[plugins.z-slow]\ncpu = \"90s\"\ntimeout = \"180s\"\n");
+    let _gateway = house.start().await;
+    let log = house.log().len();
+    // Both are there when the folder is looked at.
+    let slow = house.plugins().join("z-slow.wasm");
+    std::fs::write(slow.with_extension("part"), endless()).unwrap();
+    let put = Instant::now();
+    house.put("hostile", &guests::with_section(guests::wasm("hostile"), 7));
+    std::fs::rename(slow.with_extension("part"), slow).unwrap();
+    house.until_log(log, &["plugin is live", "hostile"]).await;
+    assert!(put.elapsed() < Duration::from_secs(90), "the trial took that long");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_is_written_to_during_a_start_leaves_the_version_before_it_serving() {
     let house = house();
     let gateway = house.start().await;

@@ -60,8 +60,8 @@ fn is_passing(error: &io::Error) -> bool {
 /// What a look at the folder came to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::reload) struct Looked {
-    /// Something went live, or went away, or stands otherwise.
-    pub(in crate::reload) changed: bool,
+    /// Something went live, or went away, or stands otherwise, and was not put up.
+    changed: bool,
     /// Something is not decided yet: look again soon.
     pub(in crate::reload) pending: bool,
     /// And nothing serves under its name meanwhile.
@@ -69,7 +69,9 @@ pub(in crate::reload) struct Looked {
 }
 
 impl Shelf {
-    /// Looks at the folder and follows it. The files named `complete` are not waited for.
+    /// Looks at the folder and follows it. The files named `complete` are not waited for. `put_up` is called
+    /// whenever something went live, or went away, or stands otherwise: with each plugin, since the next one
+    /// may take long to compile.
     ///
     /// # Errors
     /// If the folder can't be listed; then everything stays as it is.
@@ -78,6 +80,7 @@ impl Shelf {
         config: &Config,
         moment: Moment,
         complete: &BTreeSet<OsString>,
+        mut put_up: impl FnMut(&mut Self),
     ) -> io::Result<Looked> {
         let mut listing = scan::list(&config.host.dir, moment.wall).await?;
         for found in listing.plugins.values_mut() {
@@ -87,11 +90,13 @@ impl Shelf {
         let mut looked = Looked::default();
         for (name, found) in &listing.plugins {
             self.look_at(name, found, config, moment, &mut looked).await;
+            looked.put_up(self, &mut put_up);
         }
         let names: Vec<_> = self.items.keys().cloned().collect();
         for name in names {
             if !listing.plugins.contains_key(&name) {
                 self.missing(&name, moment, &mut looked).await;
+                looked.put_up(self, &mut put_up);
             }
         }
         Ok(looked)
@@ -319,6 +324,12 @@ impl Shelf {
 }
 
 impl Looked {
+    fn put_up(&mut self, shelf: &mut Shelf, put_up: &mut impl FnMut(&mut Shelf)) {
+        if std::mem::take(&mut self.changed) {
+            put_up(shelf);
+        }
+    }
+
     /// A file is not decided about; this serves meanwhile.
     fn wait(&mut self, serving: Option<&Version>) {
         self.pending = true;
