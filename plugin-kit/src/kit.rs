@@ -152,6 +152,14 @@ impl Kit {
         self
     }
 
+    /// Keeps compiled code in this folder, instead of beside the test's own program. It is made if it is missing,
+    /// and nobody else can read or write there from then on. Without the right to do so nothing is kept.
+    #[must_use]
+    pub fn cache(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.settings.cache = Some(folder.into());
+        self
+    }
+
     /// Loads a plugin as a gateway does, down to its trial start and its `init`. The file's stem is its name.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! What authors try on their modules before any gateway has them: `plugin run` and `plugin test`.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use hookweir_tests::{guests, world::World};
 use serde_json::{Value, json};
@@ -164,6 +164,24 @@ secrets = { KEY = { env = "TEST_SECRET", hosts = ["http://HOST"] } }
     assert_eq!(requests[1]["status"], 200);
     let redacted = json!(["authorization", "[redacted]"]);
     assert!(requests[1]["headers"].as_array().unwrap().contains(&redacted), "{requests:#?}");
+}
+
+#[test]
+fn compiled_code_is_kept_for_the_next_command_where_nobody_else_can_write() {
+    let folder = folder(&["hostile"]);
+    let caches = folder.path().join("caches");
+    write(folder.path(), "event.json", &event("echo", "x"));
+    let run = |caches: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hookweir-under-test"));
+        command.args(["plugin", "run", "hostile.wasm", "--event", "event.json"]);
+        Said::by(command.current_dir(folder.path()).env("XDG_CACHE_HOME", caches)).succeeds(&[]);
+    };
+    run(&caches);
+    let compiled = caches.join("hookweir/compiled");
+    assert_eq!(fs::metadata(&compiled).unwrap().permissions().mode() & 0o777, 0o700);
+    assert!(fs::read_dir(&compiled).unwrap().next().is_some(), "nothing was kept");
+    // Where nothing can be kept, it is compiled all the same.
+    run(Path::new("/proc/nowhere"));
 }
 
 #[test]

@@ -50,7 +50,9 @@ impl Said {
 /// `hookweir` with these arguments, in this folder.
 pub(crate) fn hookweir(folder: &Path, args: &[&str]) -> Said {
     let mut command = Command::new(PROGRAM);
-    Said::by(command.args(args).current_dir(folder).env("TEST_SECRET", SECRET))
+    let command = command.args(args).current_dir(folder).env("TEST_SECRET", SECRET);
+    // The user's own is none of the tests'.
+    Said::by(command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR")))
 }
 
 #[test]

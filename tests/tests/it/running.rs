@@ -36,6 +36,7 @@ impl Running {
             .current_dir(folder)
             // Where the other tests' plugins are built, and with them the SDK.
             .env("CARGO_TARGET_DIR", target())
+            .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -1,7 +1,12 @@
 //! A plugin on trial: loaded into the kit as a gateway with this config would load it, and what a run of it
 //! came to, for people and for programs.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hookweir_event::{Change, Clock, Lasts, NewOutput, Outcome, Pattern, REDACTED, StateChange};
@@ -35,8 +40,11 @@ pub(super) fn config(path: Option<&Path>) -> Result<Option<Config>, Exit> {
 
 /// Loads a module: with the config's grant, or, without a config, with what it wants.
 pub(super) fn load(file: &Path, config: Option<&Config>, out: Out) -> Result<Plugin, String> {
-    // Nothing is kept between two commands, so compiled code is not either.
-    let mut kit = Kit::new().without_cache().clock(Clock::system());
+    let kit = Kit::new().clock(Clock::system());
+    let mut kit = match cache() {
+        Some(folder) => kit.cache(folder),
+        None => kit.without_cache(),
+    };
     if let Some(config) = config {
         kit = kit.stack(config.host.stack);
         let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
@@ -55,6 +63,14 @@ pub(super) fn load(file: &Path, config: Option<&Config>, out: Out) -> Result<Plu
         note_needs(&plugin, config);
     }
     Ok(plugin)
+}
+
+/// Where compiled code is kept from one command to the next, of which an interpreter's takes half a minute: in
+/// the user's own cache (XDG Base Directory Specification). The engine forgets what has not been used for long.
+fn cache() -> Option<PathBuf> {
+    let given = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let caches = given.or_else(|| Some(env::home_dir()?.join(".cache")))?;
+    Some(caches.join("hookweir/compiled"))
 }
 
 /// Says what keeps the version out of a gateway with this config. It is run all the same, with less.
