@@ -255,7 +255,7 @@ impl Reload {
 }
 
 /// Puts on the board what is on the shelf, and says what is in force with that.
-fn publish(board: &Board, config: &Config, shelf: &mut Shelf, changed: &Notify) {
+fn publish(board: &Board, config: &Arc<Config>, shelf: &mut Shelf, changed: &Notify) {
     let before = board.load();
     board.store(Arc::new(live(config, shelf, Some(&before))));
     shelf.tell();
