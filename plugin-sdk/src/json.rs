@@ -7,7 +7,9 @@
 //! something did not fit is told by the field that was read last: the parser does not say where it stands, and
 //! to have it make an error for that took 11 of a small plugin's 80 KB.
 
-use std::{cell::Cell, fmt, mem::size_of};
+mod said;
+
+use std::{fmt, mem::size_of};
 
 use serde::Serialize;
 use serde::de::{
@@ -15,8 +17,8 @@ use serde::de::{
     IntoDeserializer, MapAccess, SeqAccess, Visitor,
     value::{MapAccessDeserializer, StrDeserializer},
 };
-use serde_json::error::Category;
 
+use self::said::{Place, Said, malformed};
 use crate::{
     Failure,
     malformed::{Fault, Why},
@@ -77,78 +79,6 @@ pub(crate) fn read_value<T: DeserializeOwned>(
 pub(crate) fn write<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Failure> {
     let written = serde_json::to_vec(value);
     written.map_err(|_| Failure::reject("a value that is to be JSON can't be: are its keys text?"))
-}
-
-#[cold]
-fn malformed(
-    what: &str,
-    said: Option<&Why>,
-    error: Option<&serde_json::Error>,
-    place: Option<Place>,
-) -> Failure {
-    let parsers = error.map_or("a value does not fit", |error| match error.classify() {
-        Category::Data => "a value does not fit",
-        Category::Eof => "it ends too early",
-        Category::Syntax | Category::Io => "it is no JSON",
-    });
-    let why = said.map_or(parsers, Why::as_str);
-    Failure::reject(match place {
-        Some(Place { word, line, column }) => {
-            format!("malformed {what}: {why} {word} line {line} column {column}")
-        }
-        None => format!("malformed {what}: {why}"),
-    })
-}
-
-/// Where something is, counted from 1.
-#[derive(Clone, Copy)]
-struct Place {
-    word: &'static str,
-    line: usize,
-    /// In bytes.
-    column: usize,
-}
-
-/// What did not fit, on its way past the parser.
-#[derive(Default)]
-struct Said {
-    why: Cell<Option<Why>>,
-    /// Where the text of the field lies that was read last, if it lies in the JSON itself.
-    field: Cell<Option<*const u8>>,
-}
-
-impl Said {
-    /// What the parser is told: a value, its own error, or that there is no value.
-    fn keep<T, E>(&self, made: Result<T, Fault<E>>) -> Result<Option<T>, E> {
-        match made {
-            Ok(value) => Ok(Some(value)),
-            Err(Fault::Parser(error)) => Err(error),
-            Err(Fault::Said(why)) => {
-                self.why.set(Some(why));
-                Ok(None)
-            }
-        }
-    }
-
-    /// What the parser answers.
-    fn tell<T, E>(&self, answered: Result<Option<T>, E>) -> Result<T, Fault<E>> {
-        match answered {
-            Ok(Some(value)) => Ok(value),
-            Ok(None) => Err(Fault::Said(self.why.take().unwrap_or_default())),
-            Err(error) => Err(Fault::Parser(error)),
-        }
-    }
-
-    /// The field that was read last: what did not fit is its value, or stands behind it.
-    #[cold]
-    fn place_in(&self, json: &[u8]) -> Option<Place> {
-        let at = self.field.get()?.addr().checked_sub(json.as_ptr().addr())?;
-        let before = json.get(..at)?;
-        let lines = before.iter().filter(|&&byte| byte == b'\n').count();
-        let line_starts = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-        // The quote in front of the text is the field's.
-        Some(Place { word: "near", line: lines + 1, column: at - line_starts })
-    }
 }
 
 /// What is read from: the parser, a value, or the key of a map (`KEY`), where numbers stand in quotes.
