@@ -3,6 +3,7 @@
 
 mod api;
 mod authors;
+mod candidate;
 mod cli;
 mod crash;
 mod crash_images;
