@@ -100,6 +100,13 @@ impl Event {
     }
 }
 
+impl From<hookweir_event::Event> for Event {
+    /// As a gateway has it; first attempt.
+    fn from(event: hookweir_event::Event) -> Self {
+        Self { event, attempt: 1 }
+    }
+}
+
 impl From<&Sample> for Event {
     fn from(sample: &Sample) -> Self {
         Self { event: sample.rehearsal.event.clone(), attempt: sample.rehearsal.attempt }

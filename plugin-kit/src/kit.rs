@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use hookweir_event::{Clock, PluginName, Timestamp};
+use hookweir_event::{Clock, PluginName, StateEntry, Timestamp};
 use hookweir_host::{
     Grant, Host, HostError, HttpGrant, Limits, LoadFault, Network, SecretGrant, SecretText,
     Settings, Wants, inspect,
@@ -102,6 +102,21 @@ impl Kit {
     #[must_use]
     pub fn http(self, line: &str, answer: Canned) -> Self {
         self.wire.can(line, answer);
+        self
+    }
+
+    /// Entries of the plugin's state as a store has them, with the time until which each holds.
+    #[must_use]
+    pub fn entries(self, entries: impl IntoIterator<Item = StateEntry>) -> Self {
+        entries.into_iter().for_each(|entry| self.memory.take(entry));
+        self
+    }
+
+    /// What requests are answered with that have no answer of their own and whose line begins so, in place of
+    /// being denied; of several beginnings the longest counts, and an empty one is that of all.
+    #[must_use]
+    pub fn http_below(self, beginning: &str, answer: Canned) -> Self {
+        self.wire.can_below(beginning, answer);
         self
     }
 

@@ -25,6 +25,11 @@ impl Memory {
         self.lock().put(key, value, None);
     }
 
+    /// An entry as a store has it.
+    pub(crate) fn take(&self, entry: StateEntry) {
+        self.lock().put(&entry.key, entry.value, entry.expires_at);
+    }
+
     /// Nothing is left.
     pub(crate) fn clear(&self) {
         self.lock().entries.clear();

@@ -60,6 +60,18 @@ impl Plugin {
         self.call(self.host.call(&self.version, &event.event, event.attempt))
     }
 
+    /// The same, with chance and passing time that hang on the event and the attempt alone: what two versions
+    /// do with one event can be compared.
+    ///
+    /// # Errors
+    /// If this machine could not run it.
+    ///
+    /// # Panics
+    /// Inside an async runtime.
+    pub fn repeat(&self, event: &Event) -> Result<Ran, NotRun> {
+        self.call(self.host.repeat(&self.version, &event.event, event.attempt))
+    }
+
     /// One attempt on a sample's event: state and answers are the sample's, and no others.
     ///
     /// # Errors

@@ -161,6 +161,8 @@ pub(crate) struct Wire(Arc<Shared>);
 struct Shared {
     /// For each line the answers that are left; the last one stays.
     canned: Mutex<BTreeMap<String, VecDeque<Canned>>>,
+    /// For lines that have none, by how they begin.
+    below: Mutex<BTreeMap<String, Canned>>,
     sent: Mutex<Vec<Sent>>,
     out: Mutex<Option<Arc<dyn Network>>>,
     /// What the plugin may read, and must not be shown.
@@ -172,6 +174,11 @@ impl Wire {
     pub(crate) fn can(&self, line: &str, answer: Canned) {
         let line = request_line(line).unwrap_or_else(|| line.to_owned());
         lock(&self.0.canned).entry(line).or_default().push_back(answer);
+    }
+
+    /// What lines are answered with that have no answer of their own and begin so.
+    pub(crate) fn can_below(&self, beginning: &str, answer: Canned) {
+        lock(&self.0.below).insert(beginning.to_owned(), answer);
     }
 
     /// No answers are left.
@@ -196,8 +203,15 @@ impl Wire {
 
     fn answer(&self, line: &str) -> Option<Canned> {
         let mut canned = lock(&self.0.canned);
-        let answers = canned.get_mut(line)?;
+        let Some(answers) = canned.get_mut(line) else { return self.answer_below(line) };
         if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() }
+    }
+
+    fn answer_below(&self, line: &str) -> Option<Canned> {
+        let below = lock(&self.0.below);
+        let fitting = below.iter().filter(|(beginning, _)| line.starts_with(beginning.as_str()));
+        // In the order of their bytes, of those that fit the last is the longest.
+        fitting.last().map(|(_, answer)| answer.clone())
     }
 
     /// Notes a request before anything comes of it: it may be cut off. Answers its place.

@@ -31,14 +31,19 @@ pub fn with_section(mut module: Vec<u8>, content: u64) -> Vec<u8> {
     module
 }
 
+/// A version with other words: they are in one place of the module, and as long.
+pub fn reworded(module: &[u8], old: &str, new: &str) -> Vec<u8> {
+    let at: Vec<_> =
+        (0..module.len()).filter(|&at| module[at..].starts_with(old.as_bytes())).collect();
+    assert_eq!((at.len(), old.len()), (1, new.len()), "`{old}` is in one place of the module");
+    let mut module = module.to_vec();
+    module[at[0]..at[0] + new.len()].copy_from_slice(new.as_bytes());
+    module
+}
+
 /// The guest `hostile` as a version that traps at every event `temper`, which the built one echoes.
 pub fn ill_tempered(module: &[u8]) -> Vec<u8> {
-    let (good, ill) = (b"temper: good", b"temper: ill!");
-    let at: Vec<_> = (0..module.len()).filter(|&at| module[at..].starts_with(good)).collect();
-    let mut module = module.to_vec();
-    assert_eq!(at.len(), 1, "the module has its temper in one place");
-    module[at[0]..at[0] + ill.len()].copy_from_slice(ill);
-    module
+    reworded(module, "temper: good", "temper: ill!")
 }
 
 /// A component that has a plugin's names and not its types: it passes as one, until it is tried.

@@ -15,6 +15,7 @@ use wasmtime::{Engine, Store, UpdateDeadline, component::Instance};
 use crate::{
     Limits, NotRun, StateReader, Transport,
     egress::Subject,
+    fixed::Fixed,
     guest::{Guest, Left},
     meter::{Meter, metered},
     outcome::{self, OverCpu},
@@ -90,6 +91,8 @@ pub(crate) struct Means {
     pub(crate) closed: Option<&'static str>,
     /// How they go, if not the version's own way.
     pub(crate) transport: Option<Arc<dyn Transport>>,
+    /// Chance and passing time, if they are not to be the machine's.
+    pub(crate) fixed: Option<Fixed>,
 }
 
 /// A store in which all limits hold.

@@ -30,6 +30,7 @@ pub(crate) async fn fly(
         subject: None,
         closed: Some("a version is tried without the network"),
         transport: None,
+        fixed: None,
     };
     let mut store = store(engine, version, &version.limits, means);
     let meter = Arc::clone(&store.data().meter);

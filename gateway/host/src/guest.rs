@@ -16,7 +16,7 @@ use wasmtime::{
     Engine,
     component::{HasSelf, Linker, ResourceTable},
 };
-use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView, random::Deterministic};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
     attempt::Means,
     bindings::plugin::hookweir::plugin as contract,
     egress::{Egress, Hooks, Requests, Subject},
+    fixed::Fixed,
     limiter::Limiter,
     logs::Logs,
     meter::Meter,
@@ -56,6 +57,7 @@ pub(crate) struct Guest {
     version: Arc<Inner>,
     clock: Clock,
     started: Instant,
+    fixed: Option<Fixed>,
     wasi: Option<Box<Wasi>>,
 }
 
@@ -86,7 +88,7 @@ impl SharedLogs {
 
 impl Guest {
     pub(crate) fn new(version: Arc<Inner>, limits: &Limits, means: Means) -> Self {
-        let Means { clock, state, subject, closed, transport } = means;
+        let Means { clock, state, subject, closed, transport, fixed } = means;
         let name = &version.name;
         let state = state.map(|kept| State::new(kept, name.clone(), limits.state_bytes));
         Self {
@@ -105,6 +107,7 @@ impl Guest {
             version,
             clock,
             started: Instant::now(),
+            fixed,
             wasi: None,
         }
     }
@@ -181,7 +184,12 @@ impl Guest {
             table.set_max_capacity(self.handles);
             let [stdout, stderr] =
                 [LogLevel::Info, LogLevel::Warn].map(|level| Stdio::new(self.logs.clone(), level));
-            let ctx = WasiCtx::builder()
+            let mut builder = WasiCtx::builder();
+            if let Some(fixed) = &self.fixed {
+                let cycle = || Deterministic::new(fixed.cycle());
+                builder.secure_random(cycle()).insecure_random(cycle()).insecure_random_seed(0);
+            }
+            let ctx = builder
                 .stdout(stdout.clone())
                 .stderr(stderr.clone())
                 .max_random_size(u64::from(self.random_bytes))
@@ -274,7 +282,10 @@ impl contract::clock::Host for Guest {
     }
 
     fn monotonic_ns(&mut self) -> u64 {
-        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        match &mut self.fixed {
+            Some(fixed) => fixed.elapsed_ns(),
+            None => u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX),
+        }
     }
 }
 
@@ -287,8 +298,12 @@ impl contract::random::Host for Guest {
             ));
         }
         let mut bytes = vec![0; len as usize];
-        getrandom::fill(&mut bytes)
-            .map_err(|error| wasmtime::format_err!("the system has no random bytes: {error}"))?;
+        match &mut self.fixed {
+            Some(fixed) => fixed.fill(&mut bytes),
+            None => getrandom::fill(&mut bytes).map_err(|error| {
+                wasmtime::format_err!("the system has no random bytes: {error}")
+            })?,
+        }
         Ok(bytes)
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     compile::{Compiled, Compiler},
     egress::{Egress, Subject},
     engine::{self, CANARIES},
+    fixed::Fixed,
     guest::{self, Guest, Reach},
     interfaces::Interfaces,
     job::{Handle, Respond, Verify},
@@ -164,6 +165,23 @@ impl Host {
             .await
     }
 
+    /// The same in a fresh instance, with chance and passing time that hang on the event and the attempt alone:
+    /// for comparing what versions do.
+    ///
+    /// # Errors
+    /// [`NotRun`].
+    pub async fn repeat(
+        &self,
+        version: &Version,
+        event: &Event,
+        attempt: u32,
+    ) -> Result<Ran, NotRun> {
+        let _slot = turn(&self.0.slots, version.limits()).await?;
+        let fixed = Some(Fixed::of(event.id, attempt));
+        let means = Means { subject: Some(Subject::of(event)), fixed, ..self.means() };
+        self.run(version, version.limits(), means, None, &Handle { event, attempt }).await
+    }
+
     /// The plugin's answer to a request, in a fresh instance. It sees its state; what it changed there
     /// is for the caller to commit before the answer leaves.
     ///
@@ -228,6 +246,7 @@ impl Host {
             subject: None,
             closed: None,
             transport: None,
+            fixed: None,
         }
     }
 

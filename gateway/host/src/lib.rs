@@ -15,6 +15,7 @@ mod compile;
 mod egress;
 mod engine;
 mod fault;
+mod fixed;
 mod guest;
 mod host;
 mod interfaces;

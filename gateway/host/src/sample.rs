@@ -119,18 +119,22 @@ impl Sample {
         let event = event(source, event_type, headers.collect(), bytes(written.body), now)?;
         let event = Event { query: written.query, ..event };
         let state = written.state.into_iter().map(|(key, value)| (key, bytes(value)));
-        let answer = |(text, answer): (String, WrittenAnswer)| {
-            let line = request_line(&text).ok_or_else(|| SampleError::Line(text.clone()))?;
-            let read = answer.read().map_err(|what| SampleError::Answer { line: text, what })?;
-            Ok((line, read))
-        };
         let rehearsal = Rehearsal {
             event,
             attempt: written.attempt,
             state: state.collect(),
-            answers: written.http.into_iter().map(answer).collect::<Result<_, _>>()?,
+            answers: read_answers(written.http)?,
         };
         Ok(Self { rehearsal, expect })
+    }
+
+    /// Reads answers alone, written as in a sample's `http`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with them.
+    pub fn parse_answers(text: &[u8]) -> Result<BTreeMap<String, Response<Bytes>>, SampleError> {
+        let written = serde_json::from_slice(text);
+        read_answers(written.map_err(|error| SampleError::Malformed(error.to_string()))?)
     }
 
     /// A sample of a bare body: nothing in the state, no answers, and it is to be done.
@@ -151,6 +155,18 @@ impl Sample {
             expect: Outcome::Done,
         })
     }
+}
+
+/// By method and URL.
+fn read_answers(
+    written: BTreeMap<String, WrittenAnswer>,
+) -> Result<BTreeMap<String, Response<Bytes>>, SampleError> {
+    let answer = |(text, answer): (String, WrittenAnswer)| {
+        let line = request_line(&text).ok_or_else(|| SampleError::Line(text.clone()))?;
+        let read = answer.read().map_err(|what| SampleError::Answer { line: text, what })?;
+        Ok((line, read))
+    };
+    written.into_iter().map(answer).collect()
 }
 
 impl WrittenAnswer {

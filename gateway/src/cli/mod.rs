@@ -84,6 +84,8 @@ pub enum Exit {
     Ok,
     /// It did not.
     Failed,
+    /// It could not tell: of commands of which `Failed` is an answer.
+    Unknown,
     /// The config is bad (EX_USAGE of sysexits.h).
     Config,
 }
@@ -93,6 +95,8 @@ impl From<Exit> for ExitCode {
         Self::from(match exit {
             Exit::Ok => 0,
             Exit::Failed => 1,
+            // As of bad arguments, by clap.
+            Exit::Unknown => 2,
             Exit::Config => 64,
         })
     }

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hookweir_event::{Attempt, Clock, Event, EventId, Hops, NewOutput, Origin, Outcome};
+use hookweir_event::{
+    Attempt, Clock, Event, EventId, Hops, NewOutput, OrderKey, Origin, Outcome, Timestamp,
+};
 use hookweir_host::{Host, NotRun, Ran, Version};
 use hookweir_store::{Lease, Output, Settled, Settlement, Store, StoreError};
 
@@ -37,7 +39,10 @@ pub(super) async fn run(
     policy: Policy,
     mut place: Place,
 ) {
-    describe(&mut lease);
+    for attribute in told(lease.order_key.as_ref(), lease.replayed_at) {
+        // Nobody else has the event, so that nothing is copied.
+        Arc::make_mut(&mut lease.event).attributes.push(attribute);
+    }
     let mut cut = bench.cut.clone();
     // Cutting it off drops the call, and with it the instance.
     let called = tokio::select! {
@@ -55,14 +60,15 @@ pub(super) async fn run(
     }
 }
 
-/// Tells the plugin what is the delivery's and not the event's.
-fn describe(lease: &mut Lease) {
-    let order_key = lease.order_key.as_ref().map(|key| ("order-key", key.to_string()));
-    let replayed_at = lease.replayed_at.map(|at| ("replayed-at-ms", at.as_millis().to_string()));
-    for (name, value) in [order_key, replayed_at].into_iter().flatten() {
-        // Nobody else has the event, so that nothing is copied.
-        Arc::make_mut(&mut lease.event).attributes.push((name.to_owned(), value));
-    }
+/// What the plugin is told that is the delivery's and not the event's.
+pub(crate) fn told(
+    order_key: Option<&OrderKey>,
+    replayed_at: Option<Timestamp>,
+) -> impl Iterator<Item = (String, String)> {
+    let order_key = order_key.map(|key| ("order-key".to_owned(), key.to_string()));
+    let replayed_at =
+        replayed_at.map(|at| ("replayed-at-ms".to_owned(), at.as_millis().to_string()));
+    [order_key, replayed_at].into_iter().flatten()
 }
 
 impl Bench {

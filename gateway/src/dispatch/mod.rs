@@ -23,6 +23,7 @@ use hookweir_host::Host;
 use hookweir_store::{Lease, Leased, Store, StoreError};
 use tokio::sync::Notify;
 
+pub(crate) use self::attempt::told;
 pub use self::monitor::{Monitor, OpenBreaker, Seen};
 use self::{
     attempt::Bench,

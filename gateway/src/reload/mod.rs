@@ -6,6 +6,7 @@
 //! where the one before did not is taken back, and operators have a say through [`Wishes`].
 
 mod approve;
+mod kept;
 mod probation;
 mod samples;
 mod scan;
@@ -26,8 +27,8 @@ use hookweir_event::SourceName;
 use hookweir_host::Host;
 use tokio::sync::{Notify, mpsc};
 
-pub(crate) use self::approve::approve;
 pub use self::verb::{Refusal, Verb, Wishes};
+pub(crate) use self::{approve::approve, kept::kept};
 use self::{
     shelf::{Moment, Shelf},
     verb::Wish,

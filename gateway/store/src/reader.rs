@@ -119,7 +119,21 @@ impl Reader {
         self.window.look(query).await
     }
 
-    /// The same without their values.
+    /// All of a plugin's state, of one moment, in memory: expired entries that are there still included. `None`
+    /// if its keys and values have more than `max` bytes.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn whole_state(
+        &self,
+        plugin: &PluginName,
+        max: u64,
+    ) -> Result<Option<Vec<StateEntry>>, ReadError> {
+        let plugin = plugin.clone();
+        self.window.look(move |connection| look::whole_state(connection, &plugin, max)).await
+    }
+
+    /// Keys in the same way as entries, without their values.
     ///
     /// # Errors
     /// If the store can't be read.

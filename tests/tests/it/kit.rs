@@ -2,8 +2,11 @@
 
 use std::{panic, time::Duration};
 
+use hookweir_event::StateEntry;
 use hookweir_host::HttpGrant;
-use hookweir_kit::{Canned, Event, Grant, Kit, KitError, Limits, Outcome, Plugin, Request, Sent};
+use hookweir_kit::{
+    Canned, Event, Grant, Kit, KitError, Limits, Outcome, Plugin, Request, Sent, Timestamp,
+};
 use hookweir_tests::guests;
 use serde_json::{Value, json};
 
@@ -80,6 +83,41 @@ fn requests_are_answered_in_turn_and_recorded() {
     assert_eq!(ran.requests()[0].answer().unwrap().as_ref().unwrap_err().code(), "denied");
     plugin.answer("PUT https://api.test/v1", Canned::timeout());
     plugin.run(&put).assert_retry();
+}
+
+#[test]
+fn what_has_no_answer_of_its_own_gets_that_of_the_longest_beginning() {
+    let kit = Kit::new()
+        .http("GET https://api.test/a/b", Canned::new(201))
+        .http_below("", Canned::new(202))
+        .http_below("GET https://api.test/a", Canned::new(203));
+    let plugin = load(kit, "reach");
+    let wishes = json!([{ "url": "https://api.test/a/b" }, { "url": "https://api.test/a/c" },
+        { "url": "https://other.test/" }]);
+    let ran = plugin.run(&event("send").json(&wishes));
+    let statuses: Vec<_> = ran.requests().iter().map(|sent| sent.answer().cloned()).collect();
+    assert_eq!(statuses, [201, 202 + 1, 202].map(|status| Some(Ok(status))));
+}
+
+#[test]
+fn a_repeat_begins_with_a_stores_entries_and_draws_the_same_again() {
+    let until = |at| (at > 0).then(|| Timestamp::from_millis(at));
+    let entry = |key: &str, at| StateEntry {
+        key: key.to_owned(),
+        version: 7,
+        value: b"1".to_vec(),
+        expires_at: until(at),
+    };
+    let kit =
+        || Kit::new().now_ms(1000).entries([entry("a", 0), entry("b", 1000), entry("c", 1001)]);
+    let asked = event("state").body("keys \nrandom 8");
+    let said = || {
+        let ran = load(kit(), "hostile").repeat(&asked).unwrap();
+        String::from_utf8(ran.assert_done()[0].body.clone()).unwrap()
+    };
+    let first = said();
+    assert!(first.starts_with("a,c\n"), "{first}");
+    assert_eq!(said(), first);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod admin;
 mod api;
 mod authors;
+mod candidate;
 mod cli;
 mod crash;
 mod crash_images;

@@ -2,6 +2,7 @@
 
 mod approve;
 mod build;
+mod candidate;
 mod check;
 mod embed;
 mod live;
@@ -26,6 +27,9 @@ pub(super) enum Command {
     Run(run::Args),
     /// Run the sample events beside a module or in a package, and see that each comes to what it says.
     Test(test::Args),
+    /// Run events that a gateway has recorded through a new version, beside the live one, and show where they
+    /// differ. Nothing is sent, and nothing written.
+    Try(candidate::Args),
     /// Put what a plugin wants into a component that another toolchain made; `build` does it by itself.
     Embed(embed::Args),
     /// List the running gateway's plugins: which version serves, what is wrong with the file that is there,
@@ -48,6 +52,7 @@ pub(super) fn run(command: Command) -> Exit {
         Command::Check(args) => check::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Try(args) => candidate::run(&args),
         Command::Embed(args) => embed::run(&args),
         Command::List(common) => live::list(&common),
         Command::Rollback(which) => live::rollback(&which),

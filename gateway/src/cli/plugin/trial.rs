@@ -9,7 +9,9 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use hookweir_event::{Change, Clock, Lasts, NewOutput, Outcome, Pattern, REDACTED, StateChange};
+use hookweir_event::{
+    Change, Clock, Lasts, NameError, NewOutput, Outcome, Pattern, PluginName, REDACTED, StateChange,
+};
 use hookweir_kit::{Kit, LogLine, Plugin, Ran, Sample, Sent};
 use serde_json::{Value, json};
 
@@ -40,18 +42,9 @@ pub(super) fn config(path: Option<&Path>) -> Result<Option<Config>, Exit> {
 
 /// Loads a module: with the config's grant, or, without a config, with what it wants.
 pub(super) fn load(file: &Path, config: Option<&Config>, out: Out) -> Result<Plugin, String> {
-    let kit = Kit::new().clock(Clock::system());
-    let mut kit = match cache() {
-        Some(folder) => kit.cache(folder),
-        None => kit.without_cache(),
-    };
+    let mut kit = kit().clock(Clock::system());
     if let Some(config) = config {
-        kit = kit.stack(config.host.stack);
-        let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        // As the kit has it.
-        let name = stem.replace('_', "-").parse().ok();
-        let own = name.as_ref().and_then(|name| config.plugins.get(name));
-        kit = kit.grant(own.map(|own| own.grant.clone()).unwrap_or_default());
+        kit = granted(kit, config, name(file).ok().as_ref());
     }
     if out == Out::Granted {
         let roots = config.and_then(|config| config.egress.roots.as_deref());
@@ -65,6 +58,14 @@ pub(super) fn load(file: &Path, config: Option<&Config>, out: Out) -> Result<Plu
     Ok(plugin)
 }
 
+/// A kit that keeps compiled code for the next command.
+pub(super) fn kit() -> Kit {
+    match cache() {
+        Some(folder) => Kit::new().cache(folder),
+        None => Kit::new().without_cache(),
+    }
+}
+
 /// Where compiled code is kept from one command to the next, of which an interpreter's takes half a minute: in
 /// the user's own cache (XDG Base Directory Specification). The engine forgets what has not been used for long.
 fn cache() -> Option<PathBuf> {
@@ -73,8 +74,20 @@ fn cache() -> Option<PathBuf> {
     Some(caches.join("hookweir/compiled"))
 }
 
+/// The plugin that a file would be, as the kit has it.
+pub(super) fn name(file: &Path) -> Result<PluginName, NameError> {
+    let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    stem.replace('_', "-").parse()
+}
+
+/// With the config's grant and limits.
+pub(super) fn granted(kit: Kit, config: &Config, name: Option<&PluginName>) -> Kit {
+    let own = name.and_then(|name| config.plugins.get(name));
+    kit.stack(config.host.stack).grant(own.map(|own| own.grant.clone()).unwrap_or_default())
+}
+
 /// Says what keeps the version out of a gateway with this config. It is run all the same, with less.
-fn note_needs(plugin: &Plugin, config: &Config) {
+pub(super) fn note_needs(plugin: &Plugin, config: &Config) {
     let own = config.plugins.iter().find(|(name, _)| name.as_str() == plugin.name());
     let (own, rule) = (own.map(|(_, own)| own), config.host.subscriptions);
     if let Err(needs) = approve(plugin.name(), plugin.wants(), plugin.exports(), own, rule) {
@@ -286,7 +299,7 @@ fn cost(ran: &Ran) -> String {
 }
 
 /// The beginning of it, on one line.
-fn shown(bytes: &[u8]) -> String {
+pub(super) fn shown(bytes: &[u8]) -> String {
     let Ok(text) = str::from_utf8(bytes) else { return format!("{} bytes", bytes.len()) };
     let mut shown = printable(text);
     if let Some((end, _)) = shown.char_indices().nth(SHOWN_MAX) {

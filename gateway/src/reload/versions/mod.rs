@@ -75,6 +75,20 @@ impl Versions {
         Ok(versions)
     }
 
+    /// Looks at what a gateway keeps there, which may be running, and changes nothing.
+    ///
+    /// # Errors
+    /// If there is no record, or none that can be read.
+    pub(super) async fn look(data: &Path) -> io::Result<Self> {
+        let dir = data.join("versions");
+        let path = dir.join(RECORD);
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let text = fs::read(&path).await.map_err(named)?;
+        let records = file::read(&text).map_err(|fault| named(io::Error::other(fault)))?;
+        Ok(Self { dir, records, frozen: Some("it is only looked at".to_owned()) })
+    }
+
     /// What is known of a plugin.
     pub(super) fn record(&self, plugin: &PluginName) -> Option<&Record> {
         self.records.get(plugin)

@@ -134,7 +134,22 @@ pub(crate) fn state_from(
     state_rows(connection, columns, (plugin, prefix, after, limit), entry)
 }
 
-/// The same without their values.
+/// All entries of a plugin's state, unless they have more than `max` bytes.
+pub(crate) fn whole_state(
+    connection: &Connection,
+    plugin: &PluginName,
+    max: u64,
+) -> rusqlite::Result<Option<Vec<StateEntry>>> {
+    if state_bytes(connection, plugin)? > max {
+        return Ok(None);
+    }
+    let sql = "SELECT s.name, s.version, s.value, s.expires_at FROM state AS s
+               WHERE s.plugin = (SELECT key FROM plugins WHERE name = ?1) ORDER BY s.name";
+    let mut statement = connection.prepare_cached(sql)?;
+    statement.query_map([plugin.as_str()], entry)?.collect::<rusqlite::Result<_>>().map(Some)
+}
+
+/// Keys in the same way as entries, without their values.
 pub(crate) fn state_keys(
     connection: &Connection,
     plugin: &PluginName,

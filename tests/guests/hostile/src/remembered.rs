@@ -1,7 +1,7 @@
 //! State, step by step: the body says what to do, a line for each, and the output what came of each.
 //!
 //! `get KEY`, `set KEY VALUE [TTL]`, `absent KEY VALUE`, `add KEY NUMBER`, `delete KEY`, `keys PREFIX
-//! [AFTER] [LIMIT]`, `big KEY BYTES`, `many PREFIX COUNT`.
+//! [AFTER] [LIMIT]`, `big KEY BYTES`, `many PREFIX COUNT`, `random BYTES`.
 
 use std::time::Duration;
 
@@ -46,6 +46,7 @@ fn step(line: &str) -> Result<String, Failure> {
             (0..count).try_for_each(|n| state::set(&format!("{prefix}{n}"), "v"))?;
             "set".to_owned()
         }
+        ["random", bytes] => format!("{:?}", random::bytes(bytes.parse().or_reject()?)),
         _ => return Err(Failure::reject(format!("no step `{line}`"))),
     })
 }
