@@ -21,7 +21,7 @@ use thiserror::Error;
 use tokio::{net::TcpListener, sync::Notify};
 
 use crate::{
-    admin::{Admin, Guard, Plugins, token_file},
+    admin::{Admin, Desk, Guard, token_file},
     chance::Chance,
     config::{Config, Seen, ServerConfig},
     dispatch::{Capacity, Dispatch},
@@ -101,7 +101,6 @@ pub enum Ended {
 pub struct Gateway {
     server: ServerConfig,
     store: Store,
-    board: Arc<Board>,
     reload: Reload,
     dispatch: Dispatch,
     intake: Arc<Intake>,
@@ -109,7 +108,7 @@ pub struct Gateway {
     public: TcpListener,
     admin: TcpListener,
     guard: Guard,
-    plugins: Plugins,
+    desk: Desk,
 }
 
 impl Gateway {
@@ -165,25 +164,14 @@ impl Gateway {
             Dispatch::new(board.clone(), store.clone(), host, drawn, capacity, spawner, told);
         let intake = Intake::new(board.clone(), store.clone(), (keys, door), clock, chance);
         let intake = Arc::new(intake);
-        let plugins = Plugins {
-            board: board.clone(),
+        let desk = Desk {
+            board,
+            store: store.clone(),
             health,
             monitor: dispatch.monitor(),
             wishes: reload.wishes(),
         };
-        Ok(Self {
-            server,
-            store,
-            board,
-            reload,
-            dispatch,
-            intake,
-            guests,
-            public,
-            admin,
-            guard,
-            plugins,
-        })
+        Ok(Self { server, store, reload, dispatch, intake, guests, public, admin, guard, desk })
     }
 
     /// Where senders post.
@@ -204,24 +192,13 @@ impl Gateway {
 
     /// What is in force.
     pub fn board(&self) -> Arc<Board> {
-        self.board.clone()
+        self.desk.board.clone()
     }
 
     /// Runs until `stop` is asked for or a part fails, then takes everything down in order.
     pub async fn run(self, mut stop: Stop) -> Ended {
-        let Self {
-            server,
-            store,
-            board,
-            reload,
-            dispatch,
-            intake,
-            guests,
-            public,
-            admin,
-            guard,
-            plugins,
-        } = self;
+        let Self { server, store, reload, dispatch, intake, guests, public, admin, guard, desk } =
+            self;
         let readiness = Readiness::new(store.health(), stop.clone());
         let starting = readiness.latch();
         let (stopper, asked) = Stopper::new();
@@ -246,8 +223,8 @@ impl Gateway {
         // Health is answered to the last, so that a balancer sees the gateway go.
         let (last, asked_last) = Stopper::new();
         let mut health = Tasks::default();
-        let answers = Admin::new(readiness, board, store.clone(), guard, plugins);
-        let handler = move |request, _| answers.clone().answer(request);
+        let answers = Admin::new(readiness, guard, desk);
+        let handler = move |request, peer: SocketAddr| answers.clone().answer(request, peer.ip());
         let bounds = Bounds { connections: ADMIN_CONNECTIONS, grace: Duration::ZERO, ..bounds };
         let door = serve(admin, bounds, handler, guests.spawner(), asked_last);
         health.run("admin", async move {

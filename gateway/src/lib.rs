@@ -9,6 +9,7 @@
 pub mod admin;
 pub mod chance;
 pub mod cli;
+mod client;
 pub mod config;
 pub mod dispatch;
 pub mod egress;
@@ -17,6 +18,7 @@ pub mod health;
 pub mod intake;
 mod keys;
 pub mod learned;
+mod limits;
 pub mod live;
 pub mod log;
 pub mod order;

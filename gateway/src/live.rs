@@ -16,7 +16,7 @@ use hookweir_store::Route;
 use hookweir_verify::Secret;
 
 use crate::{
-    config::{ApiConfig, Policy, ServerConfig, SourceConfig},
+    config::{ApiConfig, Config, Policy, SourceConfig},
     learned::Learned,
     order::OrderBy,
     record::Record,
@@ -89,8 +89,8 @@ pub struct Plugin {
 /// Everything that can change while the gateway runs.
 #[derive(Debug)]
 pub struct Live {
-    /// The public listener's limits.
-    pub server: ServerConfig,
+    /// The config that it was made of.
+    pub config: Arc<Config>,
     sources: HashMap<String, Arc<Source>>,
     plugins: BTreeMap<PluginName, Plugin>,
     routes: Routes,
@@ -114,13 +114,13 @@ struct Subscriber {
 impl Live {
     /// Puts sources, by their paths, and plugins together.
     pub fn new(
-        server: ServerConfig,
+        config: Arc<Config>,
         sources: impl IntoIterator<Item = Arc<Source>>,
         plugins: BTreeMap<PluginName, Plugin>,
     ) -> Self {
         let sources = sources.into_iter().map(|s| (s.config.path.clone(), s)).collect();
         let routes = Routes::new(&plugins);
-        Self { server, sources, plugins, routes }
+        Self { config, sources, plugins, routes }
     }
 
     /// The source whose path this is.

@@ -69,11 +69,15 @@ impl House {
         house
     }
 
-    /// Replaces the config. A line `server.KEY = …` at the head of `sections` goes into `[server]`.
+    /// Replaces the config. A line `server.KEY = …` in `sections` goes into `[server]`, one with `admin.`
+    /// into `[admin]`.
     pub fn write_config(&self, sections: &str) {
-        let (server, sections): (Vec<_>, Vec<_>) =
-            sections.lines().partition(|line| line.starts_with("server."));
-        let server: Vec<_> = server.iter().map(|line| &line["server.".len()..]).collect();
+        let part = |name: &str| -> Vec<&str> {
+            sections.lines().filter_map(|line| line.strip_prefix(name)).collect()
+        };
+        let (server, admin_lines) = (part("server."), part("admin."));
+        let elsewhere = |line: &&str| !line.starts_with("server.") && !line.starts_with("admin.");
+        let sections: Vec<_> = sections.lines().filter(elsewhere).collect();
         let Self { public, admin, .. } = self;
         let declared = TEST_SCHEME;
         let config = format!(
@@ -84,6 +88,7 @@ listen = "{public}"
 
 [admin]
 listen = "{admin}"
+{}
 
 [sources.github]
 path = "/webhooks/github"
@@ -112,6 +117,7 @@ rate = "off"
                 "address_rate = \"off\"\nrefused_rate = \"off\""
             },
             server.join("\n"),
+            admin_lines.join("\n"),
             sections.join("\n"),
         );
         let aside = self.dir.path().join(".gateway.toml");

@@ -1,5 +1,6 @@
 //! The command line: one file for each command, and the exit codes they share.
 
+mod admin;
 mod api;
 mod check;
 mod dead;
@@ -46,6 +47,9 @@ enum Command {
     Send(send::Args),
     /// Check the presets against recorded requests, or list them.
     Verify(verify::Args),
+    /// Make a token for the admin API.
+    #[command(subcommand)]
+    Admin(admin::Command),
     /// Ask the running gateway what became of sources' requests.
     #[command(subcommand)]
     Source(source::Command),
@@ -104,6 +108,7 @@ impl Cli {
             Command::Dev(args) => dev::run(&args, self.log),
             Command::Send(args) => send::run(args),
             Command::Verify(args) => verify::run(&args),
+            Command::Admin(command) => admin::run(&command),
             Command::Source(command) => source::run(command),
             Command::Api(command) => api::run(command),
             Command::Events(command) => events::run(command),

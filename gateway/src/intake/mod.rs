@@ -5,13 +5,11 @@
 //! door, through which plugins answer requests themselves, or say who sent one.
 
 mod ack;
-mod address;
 mod admit;
 mod append;
 mod desk;
 mod door;
 mod handshake;
-mod limits;
 mod receive;
 mod refusal;
 mod verify;
@@ -124,7 +122,7 @@ impl Intake {
     ) -> Result<Response<Body>, Refusal> {
         let head = receive::head(desk, request, client)?;
         let source = head.source().clone();
-        let received = head.read(desk.live.server.body_timeout, || self.clock.now()).await?;
+        let received = head.read(desk.live.config.server.body_timeout, || self.clock.now()).await?;
         if let Some(answer) = handshake::answer(&self.keys, &received, id).await {
             return answer;
         }

@@ -16,8 +16,8 @@ use hookweir_event::Timestamp;
 use hookweir_verify::Incoming;
 use http_body_util::BodyExt as _;
 
-use super::{Refusal, address, desk::Desk};
-use crate::live::Source;
+use super::{Refusal, desk::Desk};
+use crate::{client, live::Source};
 
 /// Names one request in its reply and in the logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +90,7 @@ pub(super) fn head(
 
 /// The client's address, as far as it can be believed.
 pub(super) fn client(desk: &Desk, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-    address::client(peer, headers, &desk.live.server.trusted_proxies)
+    client::address(peer, headers, &desk.live.config.server.trusted_proxies)
 }
 
 impl Head {

@@ -11,7 +11,8 @@ use axum::{
 
 use hookweir_verify::Rejection;
 
-use super::{limits::Limited, receive::RequestId};
+use super::receive::RequestId;
+use crate::limits::Limited;
 
 /// Why a request was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -54,6 +54,7 @@ pub(crate) const FENCES: &[(&str, &[&str])] = &[
     ("rusqlite", &["hookweir-store"]),
     ("tokio-postgres", &["hookweir-store"]),
     ("axum*", &["hookweir"]),
+    ("utoipa*", &["hookweir"]),
     ("notify", &["hookweir"]),
     ("rustls", &["hookweir"]),
     ("hyper-rustls", &["hookweir"]),
@@ -66,6 +67,8 @@ pub(crate) const UNFENCED: &[&str] = &["hookweir-tests"];
 /// Outside crates that only some modules of the gateway's own crate may name.
 pub(crate) const MODULE_FENCES: &[(&str, &[&str])] = &[
     ("axum", &["intake", "admin"]),
+    ("utoipa", &["admin"]),
+    ("utoipa_axum", &["admin"]),
     // Plugins' files as they change, and plugins' sources.
     ("notify", &["reload", "toolchain"]),
     ("rustls", &["egress"]),
