@@ -21,6 +21,7 @@ mod languages;
 mod layering;
 mod lifecycle;
 mod look;
+mod mend;
 mod mistakes;
 mod neighbours;
 mod operate;
