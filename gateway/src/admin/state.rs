@@ -17,6 +17,9 @@ use super::{
     reply::{Answer, Json, Page, Time},
 };
 
+/// The longest that an entry may last if not for ever: a hundred years.
+const TTL_MAX: u64 = 100 * 365 * 24 * 3600;
+
 /// Which entries.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -79,7 +82,8 @@ pub(super) struct SetOrder {
     value: Option<String>,
     /// The value in Base64, in place of that.
     value_base64: Option<String>,
-    /// How long it lasts, in seconds; for ever, if this is left out.
+    /// How long it lasts, in seconds, a hundred years at most; for ever, if this is left out.
+    #[schema(minimum = 1, maximum = 3_153_600_000_u64)]
     ttl_seconds: Option<u64>,
     /// Only if it is this version that is there.
     if_version: Option<u64>,
@@ -189,11 +193,16 @@ pub(super) async fn set(
         // What has expired may be there still, and is a basis as well.
         _ => version.map_or(Basis::Nothing, Basis::Version),
     };
+    if order.ttl_seconds.is_some_and(|ttl| !(1..=TTL_MAX).contains(&ttl)) {
+        return Err(Fault::bad(format_args!("ttlSeconds: expected 1 to {TTL_MAX}")));
+    }
     let lasts =
         order.ttl_seconds.map_or(Lasts::ForEver, |ttl| Lasts::For(Duration::from_secs(ttl)));
     write(&desk, &name, &key, based_on, Change::Set { value, lasts }).await?;
     tracing::info!(plugin = %name, key, by = caller.who, "an entry of its state was written");
-    Ok(Json(there(&desk, &name, &key).await?.1.ok_or_else(none)?.into()))
+    // However soon it ends.
+    let entry = desk.store.reader().state(&name, &key).await?;
+    Ok(Json(entry.ok_or_else(none)?.into()))
 }
 
 /// Delete an entry of a plugin's state.

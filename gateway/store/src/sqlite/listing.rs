@@ -109,7 +109,7 @@ pub(crate) fn news(
 ) -> rusqlite::Result<News<Shown>> {
     let next_event: i64 =
         connection.query_row("SELECT next_event FROM totals", [], |row| row.get(0))?;
-    let from = after.map_or(next_event, |Cursor(key)| key);
+    let from = after.map_or(next_event, |Cursor(key)| key.min(next_event));
     let limit = limit.clamp(1, PAGE_MAX);
     let (view, meant) = (View::new(connection)?, Meant::new(filter));
     let (mut found, mut looked, mut next, mut more) = (Vec::new(), 0, from, false);

@@ -132,7 +132,8 @@ pub(super) fn find(
         found: Vec::new(),
         looked: 0,
     };
-    let from = from.map_or(next_event, |Cursor(key)| key);
+    // Nothing is behind the last event, whatever a cursor says.
+    let from = from.map_or(next_event, |Cursor(key)| key.min(next_event));
     let open = u64::try_from(open).unwrap_or(0);
     let next = match filter.state {
         // One event, by the blocks.
