@@ -16,7 +16,7 @@ use std::{
 
 use hookweir_event::Clock;
 use hookweir_host::{Host, HostError, Settings};
-use hookweir_store::{OpenError, Options, Room, SqliteFile, Store};
+use hookweir_store::{OpenError, Options, ReadError, Room, SqliteFile, Store};
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::Notify};
 
@@ -28,8 +28,10 @@ use crate::{
     egress::{Names, Roads, Web},
     health::Health,
     intake::{Door, Intake},
+    jobs::Jobs,
     keys::Keys,
     live::Board,
+    pauses::Pauses,
     plugin_state::PluginState,
     readiness::Readiness,
     reload::Reload,
@@ -58,6 +60,9 @@ pub enum StartError {
     /// The store can't be opened.
     #[error("failed to open the store: {0}")]
     Store(#[from] OpenError),
+    /// What is paused can't be read.
+    #[error("failed to read what is paused: {0}")]
+    Pauses(#[from] ReadError),
     /// The plugin host can't start.
     #[error("failed to start the plugin host: {0}")]
     Host(#[from] HostError),
@@ -158,11 +163,16 @@ impl Gateway {
             .map_err(|source| StartError::Folder { path: data, source })?;
         let board = reload.board();
         let drawn = (clock.clone(), chance.clone());
-        let (spawner, told) = (guests.spawner(), (changed, outcomes));
+        let spawner = guests.spawner();
+        let pauses = Pauses::read(store.clone(), spawner.clone(), changed.clone()).await?;
+        let told = (changed, outcomes, pauses.clone());
+        let jobs = Jobs::new(store.clone(), board.clone(), drawn.clone(), spawner.clone());
         let door = Door::new(host.clone(), spawner.clone(), store.clone());
         let dispatch =
             Dispatch::new(board.clone(), store.clone(), host, drawn, capacity, spawner, told);
-        let intake = Intake::new(board.clone(), store.clone(), (keys, door), clock, chance);
+        let told_time = clock.clone();
+        let intake =
+            Intake::new(board.clone(), store.clone(), (keys, door, pauses.clone()), clock, chance);
         let intake = Arc::new(intake);
         let desk = Desk {
             board,
@@ -170,6 +180,9 @@ impl Gateway {
             health,
             monitor: dispatch.monitor(),
             wishes: reload.wishes(),
+            jobs,
+            pauses,
+            clock: told_time,
         };
         Ok(Self { server, store, reload, dispatch, intake, guests, public, admin, guard, desk })
     }
@@ -223,6 +236,7 @@ impl Gateway {
         // Health is answered to the last, so that a balancer sees the gateway go.
         let (last, asked_last) = Stopper::new();
         let mut health = Tasks::default();
+        let jobs = desk.jobs.clone();
         let answers = Admin::new(readiness, guard, desk);
         let handler = move |request, peer: SocketAddr| answers.clone().answer(request, peer.ip());
         let bounds = Bounds { connections: ADMIN_CONNECTIONS, grace: Duration::ZERO, ..bounds };
@@ -238,6 +252,7 @@ impl Gateway {
             ended = health.first_to_end() => Some(ended),
         };
         stopper.stop();
+        jobs.close();
         line.all().await;
         last.stop();
         health.all().await;

@@ -3,7 +3,7 @@
 //! [`intake`] is the front half, [`dispatch`] the back half; the store is the only thing between
 //! them. `keys` gets intake the keys that lie at URLs, [`egress`]
 //! is its way out to the world. [`live`] is what both halves look up, and [`reload`] is who writes it. [`gateway`] puts them
-//! together, [`cli`] is how people start them.
+//! together, [`cli`] is how people start them. [`pauses`] is what operators hold up, [`jobs`] the bulk work that they ask for.
 #![forbid(unsafe_code)]
 
 pub mod admin;
@@ -16,6 +16,7 @@ pub mod egress;
 pub mod gateway;
 pub mod health;
 pub mod intake;
+pub mod jobs;
 mod keys;
 pub mod learned;
 mod limits;
@@ -23,6 +24,7 @@ pub mod live;
 pub mod log;
 pub mod order;
 mod patient;
+pub mod pauses;
 mod plugin_state;
 pub mod readiness;
 pub mod record;

@@ -26,6 +26,7 @@ pub(super) const TOKEN: &str = "token";
     tags(
         (name = "gateway", description = "The gateway itself: how it stands, and this description."),
         (name = "events", description = "Events, their deliveries, and having them delivered once more."),
+        (name = "jobs", description = "Bulk work: all that a filter means, with progress and cancel."),
         (name = "dead", description = "Dead letters: deliveries that are not tried again until somebody says so."),
         (name = "sources", description = "Sources, and what they refused."),
         (name = "plugins", description = "Plugins, their versions, and what they answer."),

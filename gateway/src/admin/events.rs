@@ -1,70 +1,23 @@
 //! What operators see of events.
 
 use axum::extract::State;
-use hookweir_event::{EventId, EventType, OrderKey, Origin, Pattern, PluginName, SourceName};
-use hookweir_store as store;
-use hookweir_store::{Cursor, Filter, Standpoint};
-use hookweir_verify::claim_of_id;
+use hookweir_event::EventId;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Desk,
-    asked::{At, Limit, Moment, Params, Text},
+    asked::{At, Params, Text},
     fault::{Fault, Refused},
+    filter::{Filtered, Paged, page},
     reply::{Answer, Json, Page},
     shown::Event,
 };
 
-/// Which events are listed.
+/// What is listed of them.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct Wanted {
-    /// Where they come from: a source, `plugin.NAME` or `gateway`.
-    #[param(value_type = Option<String>)]
-    source: Option<Text<Origin>>,
-    /// What happened.
-    #[serde(rename = "type")]
-    #[param(rename = "type", value_type = Option<String>)]
-    event_type: Option<Text<EventType>>,
-    /// The same, by a pattern such as `stripe/payment_intent.*`.
-    #[serde(rename = "match")]
-    #[param(rename = "match", value_type = Option<String>)]
-    pattern: Option<Text<Pattern>>,
-    /// Received then or later.
-    #[param(value_type = Option<String>, format = DateTime)]
-    since: Option<Text<Moment>>,
-    /// Received before.
-    #[param(value_type = Option<String>, format = DateTime)]
-    until: Option<Text<Moment>>,
-    /// One of their deliveries is of this plugin,
-    #[param(value_type = Option<String>)]
-    plugin: Option<Text<PluginName>>,
-    /// has this order key,
-    order_key: Option<String>,
-    /// and stands so: `due`, `behind`, `leased`, `done`, `dead`; or `blocks`, dead with others waiting behind it; or
-    /// `unrouted`, the event has no delivery.
-    #[param(value_type = Option<String>)]
-    state: Option<Text<Standpoint>>,
-    /// They were sent again within their window.
-    #[serde(default)]
-    #[param(value_type = Option<bool>, default = false)]
-    duplicated: bool,
-    /// It is somewhere in the path, the query, a header or the body, as it is written here.
-    text: Option<String>,
-    /// The values that their dedupe id was made of, in the scheme's order. Needs `source`, and `type` where the
-    /// id is not signed.
-    #[serde(default)]
-    #[param(value_type = Option<Vec<String>>)]
-    dedupe: Vec<String>,
-    /// The `next` of the page before.
-    #[param(value_type = Option<String>)]
-    cursor: Option<Text<Cursor>>,
-    /// How many at most.
-    #[serde(default)]
-    #[param(value_type = Option<usize>, minimum = 1, maximum = 1000, default = 50)]
-    limit: Limit<50>,
     /// Nothing but ids.
     #[serde(default)]
     #[param(value_type = Option<bool>, default = false)]
@@ -81,82 +34,36 @@ pub(super) enum Found {
     Id(String),
 }
 
-impl Wanted {
-    /// The filters to try one after another: an id's claim has the type in it where the id is not
-    /// signed, and which of the two it is the scheme knows.
-    fn filters(&self) -> Result<Vec<Filter>, Fault> {
-        let filter = self.filter();
-        if self.dedupe.is_empty() {
-            return Ok(vec![filter]);
-        }
-        let origin = filter.origin.as_ref().map(ToString::to_string);
-        let source: SourceName = origin
-            .and_then(|origin| origin.parse().ok())
-            .ok_or_else(|| Fault::bad("a dedupe id is looked for in one source: name it"))?;
-        let id: Vec<&str> = self.dedupe.iter().map(String::as_str).collect();
-        let kinds = [None, filter.event_type.as_ref()];
-        let kinds = if kinds[1].is_some() { &kinds[..] } else { &kinds[..1] };
-        let claimed = |kind: &Option<_>| Filter {
-            claim: Some(claim_of_id(&source, *kind, &id)),
-            ..filter.clone()
-        };
-        Ok(kinds.iter().map(claimed).collect())
-    }
-
-    fn filter(&self) -> Filter {
-        Filter {
-            origin: text(&self.source),
-            event_type: text(&self.event_type),
-            pattern: text(&self.pattern),
-            since: text(&self.since).map(|Moment(at)| at),
-            until: text(&self.until).map(|Moment(at)| at),
-            claim: None,
-            plugin: text(&self.plugin),
-            order_key: self.order_key.as_deref().map(OrderKey::new),
-            state: text(&self.state),
-            duplicated: self.duplicated,
-            text: self.text.clone(),
-        }
-    }
-}
-
-fn text<T: Clone>(given: &Option<Text<T>>) -> Option<T> {
-    given.as_ref().map(|Text(value)| value.clone())
-}
-
 /// Find events.
 ///
 /// The newest first, each with its deliveries and their attempts. All that is said of them has to hold.
 #[utoipa::path(get, path = "/v1/events", operation_id = "events.list", tag = "events",
-    params(Wanted),
+    params(Filtered, Paged, Wanted),
     responses((status = 200, description = "A page of events.", body = Page<Found>),
               (status = 500, description = "The store can't be read.", body = Refused)))]
 pub(super) async fn list(
     State(desk): State<Desk>,
+    Params(filtered): Params<Filtered>,
+    Params(paged): Params<Paged>,
     Params(wanted): Params<Wanted>,
 ) -> Answer<Page<Found>> {
-    let (from, limit) = (text(&wanted.cursor), wanted.limit.0);
+    let (from, limit) = paged.parts();
     let reader = desk.store.reader();
-    let mut page = Page { items: Vec::new(), next: None };
-    for filter in &wanted.filters()? {
-        page = match wanted.ids {
+    let mut found = Page { items: Vec::new(), next: None };
+    for filter in &filtered.filters()? {
+        found = match wanted.ids {
             true => {
-                of(reader.search_ids(filter, from, limit).await?, |id| Found::Id(id.to_string()))
+                page(reader.search_ids(filter, from, limit).await?, |id| Found::Id(id.to_string()))
             }
-            false => of(reader.search(filter, from, limit).await?, |shown| {
+            false => page(reader.search(filter, from, limit).await?, |shown| {
                 Found::Event(Box::new(Event::from(shown)))
             }),
         };
-        if !page.items.is_empty() {
+        if !found.items.is_empty() {
             break;
         }
     }
-    Ok(Json(page))
-}
-
-fn of<T, U>(page: store::Page<T>, show: impl Fn(T) -> U) -> Page<U> {
-    let items = page.found.into_iter().map(show).collect();
-    Page { items, next: page.next.map(|next| next.to_string()) }
+    Ok(Json(found))
 }
 
 /// Show an event.

@@ -31,7 +31,7 @@ pub(super) struct Refused {
     error: String,
     /// The same as one word, for programs: `malformed`, `unauthenticated`, `forbidden`, `not_found`,
     /// `method_not_allowed`, `too_large`, `wrong_host`, `rate_limited`, `no_version`, `needs_grant`,
-    /// `not_possible`, `unavailable`, `store`.
+    /// `not_possible`, `conflict`, `too_many_jobs`, `unavailable`, `store`.
     code: &'static str,
     /// The scope that the token would need, if that is what it lacks.
     #[serde(skip_serializing_if = "Option::is_none")]

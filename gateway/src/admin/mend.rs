@@ -1,8 +1,8 @@
-//! What operators have done to deliveries: events delivered once more, dead letters retried or skipped.
+//! What operators have done to deliveries: events delivered once more, dead letters retried, skipped or discarded.
 
 use axum::extract::State;
 use hookweir_event::{Event, EventId, OrderKey, PluginName};
-use hookweir_store::{Blocked, DeliveryId, Mend, ReadError, Reader, Replay, Route};
+use hookweir_store::{Blocked, DeliveryId, Mend, ReadError, Reader, Replay};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use utoipa::{IntoParams, ToSchema};
 
@@ -12,7 +12,7 @@ use super::{
     fault::{Fault, Refused},
     reply::{Answer, Json, Page, Time},
 };
-use crate::live::Live;
+use crate::jobs::routes;
 
 /// How many events or deliveries one request may change.
 const CHANGES_MAX: usize = 1000;
@@ -165,17 +165,6 @@ async fn kept(reader: &Reader, ids: &[EventId]) -> Result<Vec<Event>, ReadError>
     Ok(events)
 }
 
-fn routes(live: &Live, event: &Event, to: Option<&PluginName>) -> Vec<Route> {
-    match to {
-        None => live.route(event),
-        Some(name) => {
-            let order_by = live.plugins().get(name).and_then(|plugin| plugin.order_by.as_ref());
-            let order_key = order_by.and_then(|order_by| order_by.key(event));
-            vec![Route { plugin: name.clone(), order_key }]
-        }
-    }
-}
-
 /// Have dead letters tried again.
 ///
 /// With all the attempts that a new delivery has.
@@ -202,6 +191,20 @@ pub(super) async fn skip(
     Order(order): Order<MendOrder>,
 ) -> Answer<Mended> {
     mend(&desk, order, Mend::Skip).await
+}
+
+/// Put dead letters aside.
+///
+/// They stay dead, are in nobody's way, and are listed as `discarded`. To have them tried again brings them back.
+#[utoipa::path(post, path = "/v1/dead/discard", operation_id = "dead.discard", tag = "dead",
+    request_body = MendOrder,
+    responses((status = 200, description = "How many were put aside.", body = Mended),
+              (status = 503, description = "The store takes nothing now.", body = Refused)))]
+pub(super) async fn discard(
+    State(desk): State<Desk>,
+    Order(order): Order<MendOrder>,
+) -> Answer<Mended> {
+    mend(&desk, order, Mend::Discard).await
 }
 
 async fn mend(desk: &Desk, order: MendOrder, how: Mend) -> Answer<Mended> {

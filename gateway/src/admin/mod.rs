@@ -27,16 +27,25 @@
 
 mod apis;
 mod asked;
+mod deliveries;
 mod document;
 mod events;
+mod export;
 mod fault;
+mod filter;
+mod jobs;
 mod list;
 mod mend;
+mod missing;
+mod pauses;
 mod plugins;
+mod queues;
 mod reply;
 mod routes;
 mod shown;
 mod sources;
+mod state;
+mod tail;
 mod token;
 
 use std::{fmt, net::IpAddr, sync::Arc};
@@ -47,6 +56,7 @@ use axum::{
     http::{Request, Response},
     response::IntoResponse as _,
 };
+use hookweir_event::Clock;
 use hookweir_store::Store;
 use hyper::body::Incoming;
 use tower_service::Service as _;
@@ -56,8 +66,8 @@ pub(crate) use self::token::new_token;
 pub use self::token::{Guard, token_file};
 use self::{document::Document, fault::Fault, routes::Routes};
 use crate::{
-    config::Scope, dispatch::Monitor, health::Health, live::Board, readiness::Readiness,
-    reload::Wishes,
+    config::Scope, dispatch::Monitor, health::Health, jobs::Jobs, live::Board, pauses::Pauses,
+    readiness::Readiness, reload::Wishes,
 };
 
 /// Answers operators and their supervisors.
@@ -82,6 +92,12 @@ pub struct Desk {
     pub monitor: Monitor,
     /// Does what is asked of their versions.
     pub wishes: Wishes,
+    /// Bulk work.
+    pub jobs: Jobs,
+    /// What is held up.
+    pub pauses: Pauses,
+    /// The time.
+    pub clock: Clock,
 }
 
 /// Who asks: whoever has a token that is known.
@@ -114,6 +130,26 @@ fn routes() -> Routes {
         .add(Scope::Operate, routes!(mend::replay))
         .add(Scope::Operate, routes!(mend::retry))
         .add(Scope::Operate, routes!(mend::skip))
+        .add(Scope::Operate, routes!(mend::discard))
+        .add(Scope::Read, routes!(deliveries::list))
+        .add(Scope::Read, routes!(deliveries::show))
+        .add(Scope::Read, routes!(jobs::list))
+        .add(Scope::Read, routes!(jobs::show))
+        .add(Scope::Operate, routes!(jobs::begin))
+        .add(Scope::Operate, routes!(jobs::cancel))
+        .add(Scope::Read, routes!(queues::list))
+        .add(Scope::Read, routes!(pauses::list))
+        .add(Scope::Operate, routes!(pauses::pause_source))
+        .add(Scope::Operate, routes!(pauses::resume_source))
+        .add(Scope::Operate, routes!(pauses::pause_plugin))
+        .add(Scope::Operate, routes!(pauses::resume_plugin))
+        .add(Scope::Read, routes!(export::export))
+        .add(Scope::Read, routes!(tail::tail))
+        .add(Scope::Read, routes!(missing::missing))
+        .add(Scope::Read, routes!(state::list))
+        .add(Scope::Read, routes!(state::get))
+        .add(Scope::Admin, routes!(state::set))
+        .add(Scope::Admin, routes!(state::delete))
 }
 
 impl Admin {

@@ -12,6 +12,7 @@ use super::{
     asked::{At, Order, Params},
     fault::{Fault, Refused},
     list::Listed,
+    pauses::Paused,
     reply::{Answer, Json, Page, Time},
 };
 use crate::{
@@ -44,6 +45,8 @@ pub(super) struct Plugin {
     turned_away: Vec<TurnedAway>,
     /// Attempts that run now.
     running: usize,
+    /// If an operator holds it up.
+    paused: Option<Paused>,
     /// How many attempts ended since the start, by the outcome's word.
     outcomes: BTreeMap<&'static str, u64>,
     /// What was done, in a sentence: in answers to what was asked for.
@@ -250,6 +253,7 @@ impl Desk {
             earlier: standing.earlier.iter().map(Served::from).collect(),
             turned_away: standing.turned_away.iter().map(TurnedAway::from).collect(),
             running,
+            paused: self.pauses.plugin(name).map(Paused::from),
             outcomes: self.health.outcomes(name),
             said: None,
         }

@@ -70,7 +70,7 @@ pub(super) struct Delivery {
     /// Whose it is.
     plugin: String,
     /// Where it stands: `due`, `behind` (others with its order key come first), `leased` (it is being attempted),
-    /// `done` or `dead`.
+    /// `done`, `dead` or `discarded` (dead, and put aside).
     state: &'static str,
     /// The key that it is ordered by.
     order_key: Option<String>,
@@ -82,6 +82,8 @@ pub(super) struct Delivery {
     settled_at: Option<Time>,
     /// When an operator had the event replayed, if that made this delivery.
     replayed_at: Option<Time>,
+    /// When an operator put it aside.
+    discarded_at: Option<Time>,
     /// How often a process died while it held it.
     lost_leases: u32,
     /// The attempts that ended, the first one first.
@@ -180,6 +182,7 @@ impl From<ShownDelivery> for Delivery {
             due_at: Time(delivery.due_at),
             settled_at: delivery.settled_at.map(Time),
             replayed_at: delivery.replayed_at.map(Time),
+            discarded_at: delivery.discarded_at.map(Time),
             lost_leases: delivery.lost_leases,
             attempts: delivery.attempts.into_iter().map(Attempt::from).collect(),
         }

@@ -11,6 +11,7 @@ use super::{
     asked::{At, Params},
     fault::{Fault, Refused},
     list::Listed,
+    pauses::Paused,
     reply::{Answer, Json, Page, Time},
 };
 use crate::{live, record};
@@ -33,6 +34,8 @@ pub(super) struct Source {
     verified: Vec<Proofs>,
     /// How many requests were refused since the start, by the reason's word.
     refused: BTreeMap<&'static str, u64>,
+    /// If an operator holds it up.
+    paused: Option<Paused>,
 }
 
 /// What one secret proved.
@@ -79,7 +82,10 @@ pub(super) async fn list(
     let mut sources: Vec<_> = live.sources().collect();
     sources.sort_by_key(|source| &source.name);
     let named = sources.iter().map(|source| (source.name.as_str(), source));
-    Ok(Json(asked.page(named, |source| Source::from(&***source))))
+    Ok(Json(asked.page(named, |source| {
+        let paused = desk.pauses.source(&source.name).map(Paused::from);
+        Source { paused, ..Source::from(&***source) }
+    })))
 }
 
 /// Show what a source refused.
@@ -121,6 +127,7 @@ impl From<&live::Source> for Source {
             secrets: source.secrets().len(),
             verified: proofs.collect(),
             refused: source.record.refused_by_reason(),
+            paused: None,
         }
     }
 }

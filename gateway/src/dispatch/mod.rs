@@ -35,6 +35,7 @@ use crate::{
     health::Health,
     live::{Board, Live, Plugin},
     order::OnDead,
+    pauses::Pauses,
     tasks::{Spawner, Stop, Stopper},
 };
 
@@ -51,6 +52,7 @@ pub struct Dispatch {
     spawner: Spawner,
     changed: Arc<Notify>,
     health: Arc<Health>,
+    pauses: Pauses,
     slots: Arc<Mutex<Slots>>,
     freed: Arc<Notify>,
     cut: Stopper,
@@ -73,8 +75,8 @@ pub struct Capacity {
 }
 
 impl Dispatch {
-    /// A driver over these. `changed` is notified when what is in force was swapped; outcomes go to
-    /// `health`.
+    /// A driver over these. `changed` is notified when what is in force was swapped, pauses included;
+    /// outcomes go to `health`.
     pub fn new(
         board: Arc<Board>,
         store: Store,
@@ -82,7 +84,7 @@ impl Dispatch {
         (clock, chance): (Clock, Chance),
         capacity: Capacity,
         spawner: Spawner,
-        (changed, health): (Arc<Notify>, Arc<Health>),
+        (changed, health, pauses): (Arc<Notify>, Arc<Health>, Pauses),
     ) -> Self {
         let slots = Slots::new(capacity.instances, capacity.memory);
         let (cut, asked) = Stopper::new();
@@ -91,6 +93,7 @@ impl Dispatch {
             spawner,
             changed,
             health,
+            pauses,
             slots: Arc::new(Mutex::new(slots)),
             freed: Arc::new(Notify::new()),
             cut,
@@ -165,7 +168,7 @@ impl Dispatch {
         let plan = {
             let mut slots = self.slots();
             slots.keep_only(|name| live.plugins().contains_key(name));
-            slots.plan(runnable(&live), Instant::now())
+            slots.plan(self.runnable(&live), Instant::now())
         };
         if plan.wants.is_empty() {
             return Ok(Some(plan.again.unwrap_or(LONGEST_SLEEP)));
@@ -185,7 +188,9 @@ impl Dispatch {
     }
 
     async fn start(&self, live: &Live, lease: Lease) {
+        // It may have been paused after it was planned for.
         let plugin = live.plugins().get(&lease.plugin);
+        let plugin = plugin.filter(|_| !self.pauses.has_plugin(&lease.plugin));
         let Some((plugin, version)) = plugin.and_then(|p| Some((p, p.version.clone()?))) else {
             attempt::give_back(&self.bench.store, lease, Duration::ZERO).await;
             return;
@@ -205,6 +210,20 @@ impl Dispatch {
         };
         let policy = plugin.policy;
         self.spawner.guest(attempt::run(self.bench.clone(), lease, version, policy, place));
+    }
+
+    /// The plugins that can run: deliveries of the others wait.
+    fn runnable<'l>(&self, live: &'l Live) -> impl Iterator<Item = Runnable<'l>> + use<'l, '_> {
+        let runs = |(name, plugin): &(&PluginName, &Plugin)| {
+            plugin.version.is_some() && !self.pauses.has_plugin(name)
+        };
+        let plugins = live.plugins().iter().filter(runs);
+        plugins.map(|(name, Plugin { generation, policy, memory, .. })| Runnable {
+            name,
+            generation: *generation,
+            policy,
+            memory: *memory,
+        })
     }
 
     fn slots(&self) -> std::sync::MutexGuard<'_, Slots> {
@@ -234,15 +253,4 @@ impl Dispatch {
             }
         }
     }
-}
-
-/// The plugins that can run: deliveries of the others wait.
-fn runnable(live: &Live) -> impl Iterator<Item = Runnable<'_>> {
-    let plugins = live.plugins().iter().filter(|(_, plugin)| plugin.version.is_some());
-    plugins.map(|(name, Plugin { generation, policy, memory, .. })| Runnable {
-        name,
-        generation: *generation,
-        policy,
-        memory: *memory,
-    })
 }

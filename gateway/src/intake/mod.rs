@@ -34,6 +34,7 @@ use crate::{
     chance::Chance,
     keys::Keys,
     live::{Board, Plugin, Source},
+    pauses::Pauses,
     record::Refused,
 };
 
@@ -43,6 +44,7 @@ pub struct Intake {
     store: Store,
     keys: Keys,
     door: Door,
+    pauses: Pauses,
     clock: Clock,
     chance: Chance,
     desks: Desks,
@@ -53,11 +55,11 @@ impl Intake {
     pub(crate) fn new(
         board: Arc<Board>,
         store: Store,
-        (keys, door): (Keys, Door),
+        (keys, door, pauses): (Keys, Door, Pauses),
         clock: Clock,
         chance: Chance,
     ) -> Self {
-        Self { board, store, keys, door, clock, chance, desks: Desks::default() }
+        Self { board, store, keys, door, pauses, clock, chance, desks: Desks::default() }
     }
 
     /// Answers one request. This is the only road to the store from outside, but for operators.
@@ -120,7 +122,7 @@ impl Intake {
         client: IpAddr,
         id: RequestId,
     ) -> Result<Response<Body>, Refusal> {
-        let head = receive::head(desk, request, client)?;
+        let head = receive::head(desk, &self.pauses, request, client)?;
         let source = head.source().clone();
         let received = head.read(desk.live.config.server.body_timeout, || self.clock.now()).await?;
         if let Some(answer) = handshake::answer(&self.keys, &received, id).await {

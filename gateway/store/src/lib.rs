@@ -9,6 +9,7 @@
 
 mod contract;
 mod error;
+mod pause;
 mod reader;
 mod room;
 mod search;
@@ -21,9 +22,13 @@ pub use contract::{
     Receipt, Replay, Retention, Route, Settled, Settlement, SqliteFile, Want, Written,
 };
 pub use error::{OpenError, ReadError, StoreError};
+pub use pause::{Pausable, Pause};
 pub use reader::Reader;
 pub use room::Room;
-pub use search::{Cursor, Filter, Page, Standpoint};
-pub use shown::{Blocked, Counts, DeliveryState, Shown, ShownAttempt, ShownDelivery, Summary};
+pub use search::{Cursor, Filter, News, Page, Standpoint};
+pub use shown::{
+    Blocked, Counts, DeliveryState, Exported, Listed, Queue, Shown, ShownAttempt, ShownDelivery,
+    ShownEntry, Summary,
+};
 pub use sqlite::care;
 pub use store::Store;

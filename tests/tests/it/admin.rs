@@ -34,6 +34,26 @@ fn operations() -> Vec<(&'static str, &'static str, Value, &'static str)> {
         post("/v1/replay", json!({ "events": [] }), "operate"),
         post("/v1/dead/retry", json!({ "deliveries": [] }), "operate"),
         post("/v1/dead/skip", json!({ "deliveries": [] }), "operate"),
+        post("/v1/dead/discard", json!({ "deliveries": [] }), "operate"),
+        get("/v1/deliveries"),
+        get("/v1/deliveries/{event}/{number}"),
+        get("/v1/jobs"),
+        get("/v1/jobs/{id}"),
+        post("/v1/jobs", json!({ "kind": "retry", "dryRun": true }), "operate"),
+        post("/v1/jobs/{id}/cancel", json!({}), "operate"),
+        get("/v1/queues"),
+        get("/v1/pauses"),
+        post("/v1/sources/{name}/pause", json!({ "why": "a test" }), "operate"),
+        post("/v1/sources/{name}/resume", json!({}), "operate"),
+        post("/v1/plugins/{name}/pause", json!({}), "operate"),
+        post("/v1/plugins/{name}/resume", json!({}), "operate"),
+        get("/v1/export"),
+        get("/v1/tail"),
+        post("/v1/sources/{name}/missing", json!({ "ids": ["1"], "type": "push" }), "read"),
+        get("/v1/plugins/{name}/state"),
+        get("/v1/plugins/{name}/state/entry"),
+        ("PUT", "/v1/plugins/{name}/state/entry", json!({ "value": "v" }), "admin"),
+        ("DELETE", "/v1/plugins/{name}/state/entry", Value::Null, "admin"),
     ]
 }
 
@@ -132,8 +152,17 @@ async fn each_scope_does_just_what_it_may_and_the_description_says_so() {
     assert_eq!(described, listed);
 
     for (method, path, body, needs) in &table {
-        let place =
-            path.replace("{name}", "test").replace("{id}", "01890a5d-ac96-774b-bcce-b302099a8057");
+        let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+        let named = [
+            ("{name}", "test"),
+            ("{id}", id),
+            ("{event}", id),
+            ("{number}", "0"),
+            ("/entry", "/entry?key=k"),
+        ];
+        let place = named
+            .iter()
+            .fold((*path).to_owned(), |place, (name, value)| place.replace(name, value));
         let body = if body.is_null() { String::new() } else { body.to_string() };
         for (rank, scope) in SCOPES.iter().enumerate() {
             let said = ask(&house, method, &place, Some(&token(scope)), &body).await;

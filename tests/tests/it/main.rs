@@ -22,6 +22,7 @@ mod languages;
 mod layering;
 mod lifecycle;
 mod look;
+mod mend;
 mod mistakes;
 mod neighbours;
 mod operate;

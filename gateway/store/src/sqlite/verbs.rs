@@ -9,8 +9,8 @@ use tokio::sync::{oneshot, watch};
 
 use super::{blocks::Term, codec};
 use crate::{
-    DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, Receipt, Replay, Route, Settled,
-    Settlement, StoreError, Want, Written,
+    DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, Pausable, Pause, Receipt, Replay, Route,
+    Settled, Settlement, StoreError, Want, Written,
 };
 
 /// What the writer is asked to do. Applied by reference, so that it can be run again.
@@ -24,6 +24,9 @@ pub(super) enum Verb {
     Unblock(PluginName),
     Replay(Vec<Replay>),
     WriteState(PluginName, Vec<StateChange>),
+    /// By whom, and why.
+    Pause(Pausable, String, Option<String>),
+    Resume(Pausable),
 }
 
 impl Verb {
@@ -46,7 +49,9 @@ impl Verb {
             | Self::GiveBack(..)
             | Self::Mend(..)
             | Self::Unblock(_)
-            | Self::Replay(_) => 0,
+            | Self::Replay(_)
+            | Self::Pause(..)
+            | Self::Resume(_) => 0,
         }
     }
 }
@@ -120,6 +125,9 @@ pub(super) enum Done {
     /// How many deliveries were made.
     Replayed(u64),
     WroteState(Written),
+    Paused(Pause),
+    /// Whether it was paused.
+    Resumed(bool),
 }
 
 /// The answer goes to whoever asked, if that one still waits.

@@ -226,6 +226,7 @@ pub(crate) async fn recount(reader: &Reader) -> hookweir_store::Counts {
                     hookweir_store::DeliveryState::Leased => counts.leased += 1,
                     hookweir_store::DeliveryState::Done => counts.done += 1,
                     hookweir_store::DeliveryState::Dead => counts.dead += 1,
+                    hookweir_store::DeliveryState::Discarded => counts.discarded += 1,
                 }
             }
         }

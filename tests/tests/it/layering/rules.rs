@@ -83,10 +83,11 @@ pub(crate) const STRANGERS: &[(&str, &str)] = &[("intake", "dispatch"), ("dispat
 /// returns, so nothing else may make one.
 pub(crate) const APPEND: &str = "gateway/src/intake/append.rs";
 
-/// The one place in intake that knows the plugin host, and in it the one file that writes plugins' state
-/// to the store.
+/// The one place in intake that knows the plugin host.
 pub(crate) const DOOR: &str = "gateway/src/intake/door/";
-pub(crate) const WRITE_STATE: &str = "gateway/src/intake/door/api.rs";
+/// What writes plugins' state to the store by itself: what a plugin answers, and what operators say.
+pub(crate) const WRITE_STATE: &[&str] =
+    &["gateway/src/intake/door/api.rs", "gateway/src/admin/state.rs"];
 
 /// Where the gateway's crate may start a task or a thread.
 pub(crate) const SPAWNS: &[(&str, &str)] = &[
