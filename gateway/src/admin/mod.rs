@@ -27,9 +27,11 @@
 
 mod apis;
 mod asked;
+mod audit;
 mod document;
 mod events;
 mod fault;
+mod gateway;
 mod list;
 mod mend;
 mod plugins;
@@ -47,13 +49,17 @@ use axum::{
     http::{Request, Response},
     response::IntoResponse as _,
 };
+use hookweir_event::Timestamp;
 use hookweir_store::Store;
 use hyper::body::Incoming;
 use tower_service::Service as _;
 use utoipa_axum::routes;
 
 pub(crate) use self::token::new_token;
-pub use self::token::{Guard, token_file};
+pub use self::{
+    audit::Audit,
+    token::{Guard, token_file},
+};
 use self::{document::Document, fault::Fault, routes::Routes};
 use crate::{
     config::Scope, dispatch::Monitor, health::Health, live::Board, readiness::Readiness,
@@ -72,6 +78,8 @@ pub struct Admin {
 /// What handlers work with.
 #[derive(Debug, Clone)]
 pub struct Desk {
+    /// When this process started.
+    pub started_at: Timestamp,
     /// What is in force.
     pub board: Arc<Board>,
     /// Where events are.
@@ -82,6 +90,8 @@ pub struct Desk {
     pub monitor: Monitor,
     /// Does what is asked of their versions.
     pub wishes: Wishes,
+    /// Where changes are written down.
+    pub audit: Audit,
 }
 
 /// Who asks: whoever has a token that is known.
@@ -96,9 +106,13 @@ struct Caller {
 }
 
 /// All routes, each with the scope that it wants.
-fn routes() -> Routes {
-    Routes::new()
+fn routes(audit: Audit) -> Routes {
+    Routes::new(audit)
         .add(Scope::Read, routes!(document::describe))
+        .add(Scope::Read, routes!(gateway::status))
+        .add(Scope::Read, routes!(gateway::config))
+        .add(Scope::Admin, routes!(gateway::reload))
+        .add(Scope::Read, routes!(audit::list))
         .add(Scope::Read, routes!(sources::list))
         .add(Scope::Read, routes!(sources::refusals))
         .add(Scope::Read, routes!(apis::list))
@@ -120,9 +134,10 @@ impl Admin {
     /// Tells operators what `desk` knows, and has done what they ask, if `guard` lets them in.
     pub fn new(readiness: Readiness, guard: Guard, desk: Desk) -> Self {
         let board = desk.board.clone();
-        let (router, document) = routes().split();
+        let (router, document) = routes(desk.audit.clone()).split();
         let router = router
             .layer(Extension(Document(Arc::new(document))))
+            .layer(Extension(readiness.clone()))
             .fallback(async || Fault::no_place())
             .method_not_allowed_fallback(async || Fault::method())
             .with_state(desk);
