@@ -25,7 +25,7 @@ use crate::{
     chance::Chance,
     config::{Config, Seen, ServerConfig},
     dispatch::{Capacity, Dispatch},
-    egress::{Names, Roads, Web},
+    egress::{Names, Post, Roads, Web},
     health::Health,
     intake::{Door, Intake},
     keys::Keys,
@@ -35,6 +35,7 @@ use crate::{
     reload::Reload,
     serve::{Bounds, serve},
     tasks::{GuestRuntime, Stop, Stopper, Tasks},
+    trace::{Exporter, Tracer},
 };
 
 /// What the gateway is told beside its config.
@@ -110,6 +111,7 @@ pub struct Gateway {
     admin: TcpListener,
     guard: Guard,
     plugins: Plugins,
+    exporter: Option<Exporter>,
 }
 
 impl Gateway {
@@ -142,7 +144,10 @@ impl Gateway {
         let state = Arc::new(PluginState::new(&store.reader()));
         let egress = &config.egress;
         let roots = egress.roots.as_deref();
+        let drawn = (clock.clone(), chance.clone());
+        let (tracer, exporter) = tracing_to(&config, drawn, &names).map_err(StartError::Roots)?;
         let network = Roads::new(roots, names.clone()).map_err(StartError::Roots)?;
+        let network = network.traced(tracer.clone());
         let host = Host::new(settings, clock.clone(), state, Arc::new(network))?;
         let web = Web::new(roots, &egress.allow, names).map_err(StartError::Roots)?;
         let keys = Keys::new(web);
@@ -158,12 +163,13 @@ impl Gateway {
             .await
             .map_err(|source| StartError::Folder { path: data, source })?;
         let board = reload.board();
-        let drawn = (clock.clone(), chance.clone());
+        let drawn = (clock.clone(), chance.clone(), tracer.clone());
         let (spawner, told) = (guests.spawner(), (changed, outcomes));
         let door = Door::new(host.clone(), spawner.clone(), store.clone());
         let dispatch =
             Dispatch::new(board.clone(), store.clone(), host, drawn, capacity, spawner, told);
-        let intake = Intake::new(board.clone(), store.clone(), (keys, door), clock, chance);
+        let (behind, drawn) = ((keys, door), (clock, chance));
+        let intake = Intake::new(board.clone(), store.clone(), behind, drawn, tracer);
         let intake = Arc::new(intake);
         let plugins = Plugins {
             board: board.clone(),
@@ -183,6 +189,7 @@ impl Gateway {
             admin,
             guard,
             plugins,
+            exporter,
         })
     }
 
@@ -221,6 +228,7 @@ impl Gateway {
             admin,
             guard,
             plugins,
+            exporter,
         } = self;
         let readiness = Readiness::new(store.health(), stop.clone());
         let starting = readiness.latch();
@@ -249,10 +257,14 @@ impl Gateway {
         let answers = Admin::new(readiness, board, store.clone(), guard, plugins);
         let handler = move |request, _| answers.clone().answer(request);
         let bounds = Bounds { connections: ADMIN_CONNECTIONS, grace: Duration::ZERO, ..bounds };
-        let door = serve(admin, bounds, handler, guests.spawner(), asked_last);
+        let door = serve(admin, bounds, handler, guests.spawner(), asked_last.clone());
         health.run("admin", async move {
             let _ = door.await;
         });
+        // The last spans end with the line.
+        if let Some(exporter) = exporter {
+            health.run("traces", exporter.run(asked_last, server.grace));
+        }
         drop(starting);
 
         let failed = tokio::select! {
@@ -270,6 +282,20 @@ impl Gateway {
         drop(guests);
         failed.map_or_else(|| Ended::Stopped { cut_off: cut_off.get() }, Ended::Failed)
     }
+}
+
+/// What records traces, and what sends them, if that is wanted.
+fn tracing_to(
+    config: &Config,
+    (clock, chance): (Clock, Chance),
+    names: &Names,
+) -> Result<(Tracer, Option<Exporter>), String> {
+    let Some(traces) = &config.traces else { return Ok((Tracer::default(), None)) };
+    let (url, headers, roots) =
+        (traces.url.clone(), traces.headers.clone(), config.egress.roots.as_deref());
+    let post = Post::new(url, headers, traces.timeout, roots, names.clone())?;
+    let (tracer, exporter) = Exporter::new(traces, post, clock, chance);
+    Ok((tracer, Some(exporter)))
 }
 
 /// Connections that operators and their supervisors may have open.

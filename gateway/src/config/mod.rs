@@ -13,6 +13,7 @@ mod server;
 mod source;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod units;
 
 use std::{
@@ -33,6 +34,7 @@ pub use self::{
     seen::Seen,
     server::{AdminConfig, HostConfig, ServerConfig, StoreConfig, Subscriptions, Token},
     source::{Reply, SourceConfig},
+    traces::TracesConfig,
     units::Rate,
 };
 use self::{
@@ -53,6 +55,8 @@ pub struct Config {
     pub host: HostConfig,
     /// How the gateway itself reaches the world.
     pub egress: EgressConfig,
+    /// Which traces are recorded, if any are.
+    pub traces: Option<TracesConfig>,
     /// The ingress endpoints.
     pub sources: BTreeMap<SourceName, SourceConfig>,
     /// What the operator says of plugins; a plugin may also have no entry.
@@ -143,6 +147,7 @@ impl Config {
             store: StoreConfig::read(root.sub("store"), folder),
             host: HostConfig::read(root.sub("host"), folder),
             egress: EgressConfig::read(root.sub("egress"), &secrets),
+            traces: TracesConfig::read(root.sub("traces"), &secrets),
             sources: source::read_all(root.sub("sources").as_ref(), &secrets, &plugins),
             plugins,
             secret_files: secrets.into_files(),
@@ -161,6 +166,7 @@ impl Config {
             ("store.url", self.store.path != new.store.path),
             ("store.disk_free_min", self.store.disk_free_min != new.store.disk_free_min),
             ("egress", self.egress != new.egress),
+            ("traces", self.traces != new.traces),
             ("host", self.host.needs_restart(&new.host)),
         ];
         differences.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
