@@ -25,7 +25,7 @@ use crate::{
     chance::Chance,
     config::{Config, Seen, ServerConfig},
     dispatch::{Capacity, Dispatch},
-    egress::{Names, Roads, Web},
+    egress::{Names, Post, Roads, Web},
     health::Health,
     intake::{Door, Intake},
     jobs::Jobs,
@@ -37,6 +37,7 @@ use crate::{
     reload::Reload,
     serve::{Bounds, serve},
     tasks::{GuestRuntime, Stop, Stopper, Tasks},
+    trace::{Exporter, Tracer},
 };
 
 /// What the gateway is told beside its config.
@@ -114,6 +115,7 @@ pub struct Gateway {
     admin: TcpListener,
     guard: Guard,
     desk: Desk,
+    exporter: Option<Exporter>,
 }
 
 impl Gateway {
@@ -149,7 +151,10 @@ impl Gateway {
         let state = Arc::new(PluginState::new(&store.reader()));
         let egress = &config.egress;
         let roots = egress.roots.as_deref();
+        let drawn = (clock.clone(), chance.clone());
+        let (tracer, exporter) = tracing_to(&config, drawn, &names).map_err(StartError::Roots)?;
         let network = Roads::new(roots, names.clone()).map_err(StartError::Roots)?;
+        let network = network.traced(tracer.clone());
         let host = Host::new(settings, clock.clone(), state, Arc::new(network))?;
         let web = Web::new(roots, &egress.allow, names).map_err(StartError::Roots)?;
         let keys = Keys::new(web);
@@ -165,17 +170,17 @@ impl Gateway {
             .await
             .map_err(|source| StartError::Folder { path: data, source })?;
         let board = reload.board();
-        let drawn = (clock.clone(), chance.clone());
         let spawner = guests.spawner();
         let pauses = Pauses::read(store.clone(), spawner.clone(), changed.clone()).await?;
         let told = (changed, outcomes, pauses.clone());
+        let drawn = (clock.clone(), chance.clone());
         let jobs = Jobs::new(store.clone(), board.clone(), drawn.clone(), spawner.clone());
         let door = Door::new(host.clone(), spawner.clone(), store.clone());
+        let traced = (clock.clone(), chance.clone(), tracer.clone());
         let dispatch =
-            Dispatch::new(board.clone(), store.clone(), host, drawn, capacity, spawner, told);
-        let told_time = clock.clone();
-        let intake =
-            Intake::new(board.clone(), store.clone(), (keys, door, pauses.clone()), clock, chance);
+            Dispatch::new(board.clone(), store.clone(), host, traced, capacity, spawner, told);
+        let behind = (keys, door, pauses.clone());
+        let intake = Intake::new(board.clone(), store.clone(), behind, drawn, tracer);
         let intake = Arc::new(intake);
         let desk = Desk {
             board,
@@ -185,11 +190,23 @@ impl Gateway {
             wishes: reload.wishes(),
             jobs,
             pauses,
-            clock: told_time,
+            clock,
             audit,
             started_at,
         };
-        Ok(Self { server, store, reload, dispatch, intake, guests, public, admin, guard, desk })
+        Ok(Self {
+            server,
+            store,
+            reload,
+            dispatch,
+            intake,
+            guests,
+            public,
+            admin,
+            guard,
+            desk,
+            exporter,
+        })
     }
 
     /// Where senders post.
@@ -215,8 +232,19 @@ impl Gateway {
 
     /// Runs until `stop` is asked for or a part fails, then takes everything down in order.
     pub async fn run(self, mut stop: Stop) -> Ended {
-        let Self { server, store, reload, dispatch, intake, guests, public, admin, guard, desk } =
-            self;
+        let Self {
+            server,
+            store,
+            reload,
+            dispatch,
+            intake,
+            guests,
+            public,
+            admin,
+            guard,
+            desk,
+            exporter,
+        } = self;
         let readiness = Readiness::new(store.health(), stop.clone());
         let starting = readiness.latch();
         let (stopper, asked) = Stopper::new();
@@ -245,10 +273,14 @@ impl Gateway {
         let answers = Admin::new(readiness, guard, desk);
         let handler = move |request, peer: SocketAddr| answers.clone().answer(request, peer.ip());
         let bounds = Bounds { connections: ADMIN_CONNECTIONS, grace: Duration::ZERO, ..bounds };
-        let door = serve(admin, bounds, handler, guests.spawner(), asked_last);
+        let door = serve(admin, bounds, handler, guests.spawner(), asked_last.clone());
         health.run("admin", async move {
             let _ = door.await;
         });
+        // The last spans end with the line.
+        if let Some(exporter) = exporter {
+            health.run("traces", exporter.run(asked_last, server.grace));
+        }
         drop(starting);
 
         let failed = tokio::select! {
@@ -267,6 +299,20 @@ impl Gateway {
         drop(guests);
         failed.map_or_else(|| Ended::Stopped { cut_off: cut_off.get() }, Ended::Failed)
     }
+}
+
+/// What records traces, and what sends them, if that is wanted.
+fn tracing_to(
+    config: &Config,
+    (clock, chance): (Clock, Chance),
+    names: &Names,
+) -> Result<(Tracer, Option<Exporter>), String> {
+    let Some(traces) = &config.traces else { return Ok((Tracer::default(), None)) };
+    let (url, headers, roots) =
+        (traces.url.clone(), traces.headers.clone(), config.egress.roots.as_deref());
+    let post = Post::new(url, headers, traces.timeout, roots, names.clone())?;
+    let (tracer, exporter) = Exporter::new(traces, post, clock, chance);
+    Ok((tracer, Some(exporter)))
 }
 
 /// Connections that operators and their supervisors may have open.

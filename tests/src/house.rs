@@ -413,9 +413,9 @@ fn test_scheme() -> Scheme {
     .unwrap()
 }
 
-/// A port below those that the system gives to outgoing connections (32768 on): else, while a gateway
+/// An address of this machine at which nobody listens: at a port below those that the system gives to outgoing connections (32768 on): else, while a gateway
 /// is down, somebody's connection may take its port, or a sender be connected with itself.
-fn free_port() -> SocketAddr {
+pub fn free_port() -> SocketAddr {
     static NEXT: OnceLock<AtomicU16> = OnceLock::new();
     // Test processes that run side by side start apart from one another.
     let start = || AtomicU16::new(u16::try_from(std::process::id() % 199).unwrap() * 100);

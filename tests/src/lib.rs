@@ -14,6 +14,7 @@ pub mod fault_vfs;
 pub mod guests;
 pub mod house;
 pub mod load;
+pub mod otlp;
 pub mod provider;
 pub mod sender;
 pub mod world;

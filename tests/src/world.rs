@@ -69,7 +69,12 @@ type Answer = Either<Full<Bytes>, Endless>;
 impl World {
     /// A server on this address of the machine, at any port. It runs as long as the test.
     pub async fn start(address: &str) -> Self {
-        let listener = TcpListener::bind((address, 0)).await.unwrap();
+        Self::start_at(SocketAddr::new(address.parse().unwrap(), 0)).await
+    }
+
+    /// The same at this port.
+    pub async fn start_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let world = Self { address: listener.local_addr().unwrap(), state: Arc::default() };
         let serving = world.clone();
         tokio::spawn(async move {

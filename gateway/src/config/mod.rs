@@ -15,6 +15,7 @@ mod shown;
 mod source;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod units;
 
 use std::{
@@ -38,6 +39,7 @@ pub use self::{
         Token,
     },
     source::{Reply, SourceConfig},
+    traces::TracesConfig,
     units::Rate,
 };
 pub(crate) use self::{read::near, server::token_name};
@@ -59,6 +61,8 @@ pub struct Config {
     pub host: HostConfig,
     /// How the gateway itself reaches the world.
     pub egress: EgressConfig,
+    /// Which traces are recorded, if any are.
+    pub traces: Option<TracesConfig>,
     /// The ingress endpoints.
     pub sources: BTreeMap<SourceName, SourceConfig>,
     /// What the operator says of plugins; a plugin may also have no entry.
@@ -149,6 +153,7 @@ impl Config {
             store: StoreConfig::read(root.sub("store"), folder),
             host: HostConfig::read(root.sub("host"), folder),
             egress: EgressConfig::read(root.sub("egress"), &secrets),
+            traces: TracesConfig::read(root.sub("traces"), &secrets),
             sources: source::read_all(root.sub("sources").as_ref(), &secrets, &plugins),
             plugins,
             secret_files: secrets.into_files(),
@@ -167,6 +172,7 @@ impl Config {
             ("store.url", self.store.path != new.store.path),
             ("store.disk_free_min", self.store.disk_free_min != new.store.disk_free_min),
             ("egress", self.egress != new.egress),
+            ("traces", self.traces != new.traces),
             ("host", self.host.needs_restart(&new.host)),
         ];
         differences.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()

@@ -12,14 +12,16 @@ use serde_json::{Map, Value, json};
 
 use super::{
     AdminConfig, ApiAccess, ApiConfig, AuditConfig, Config, EgressConfig, HostConfig, PluginConfig,
-    Policy, Rate, Reply, ServerConfig, SourceConfig, StoreConfig, Subscriptions, units::Size,
+    Policy, Rate, Reply, ServerConfig, SourceConfig, StoreConfig, Subscriptions, TracesConfig,
+    units::Size,
 };
 use crate::order::OnDead;
 
 impl Config {
     /// The whole of it.
     pub fn shown(&self) -> Value {
-        let Self { server, admin, store, host, egress, sources, plugins, secret_files } = self;
+        let Self { server, admin, store, host, egress, sources, plugins, traces, secret_files } =
+            self;
         let sources = sources.iter().map(|(name, source)| (name.to_string(), of_source(source)));
         let plugins = plugins.iter().map(|(name, plugin)| (name.to_string(), of_plugin(plugin)));
         json!({
@@ -30,6 +32,7 @@ impl Config {
             "egress": of_egress(egress),
             "sources": sources.collect::<Map<_, _>>(),
             "plugins": plugins.collect::<Map<_, _>>(),
+            "traces": traces.as_ref().map(of_traces),
             "files": secret_files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
         })
     }
@@ -123,6 +126,19 @@ fn of_host(host: &HostConfig) -> Value {
 fn of_egress(egress: &EgressConfig) -> Value {
     let EgressConfig { roots, allow } = egress;
     json!({ "roots": roots.as_ref().map(|_| "given"), "allow": texts(allow) })
+}
+
+fn of_traces(traces: &TracesConfig) -> Value {
+    let TracesConfig { url, sample, service, headers, timeout } = traces;
+    let headers = headers.iter().map(|(name, _)| (name.to_string(), json!(REDACTED)));
+    json!({
+        // The whole of it: what is posted to, below what the file has.
+        "endpoint": url.to_string(),
+        "sample": sample,
+        "service": service,
+        "headers": headers.collect::<Map<_, _>>(),
+        "timeout": time(*timeout),
+    })
 }
 
 fn of_source(source: &SourceConfig) -> Value {

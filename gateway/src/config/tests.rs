@@ -537,3 +537,37 @@ fn the_folders_are_watched_and_looked_at_regularly() {
         "2:9: host.watch: expected a string, found boolean\n3:10: host.rescan: is at least \"100ms\""
     );
 }
+
+#[test]
+fn traces_are_recorded_only_if_the_config_says_where_they_go() {
+    let traces = |text: &str| parse(text).expect("the text has no faults").traces;
+    assert_eq!(traces(""), None);
+    let told = traces("[traces]\nendpoint = \"http://127.0.0.1:4318/\"\n").unwrap();
+    assert_eq!(told.url.to_string(), "http://127.0.0.1:4318/v1/traces");
+    assert_eq!((told.sample, told.service.as_str()), (0.1, "hookweir"));
+    let told = traces(
+        "[traces]\nendpoint = \"https://otlp.example.com\"\nsample = 1\nservice = \"hooks\"\n\
+         headers = { authorization = { env = \"GITHUB_SECRET\" } }\n",
+    )
+    .unwrap();
+    assert_eq!((told.sample, told.headers.len()), (1.0, 1));
+    let shown = format!("{told:?}");
+    assert!(shown.contains("[redacted]") && !shown.contains(GITHUB_SECRET), "{shown}");
+    let faults = faults(
+        "[traces]\nsample = 2\nheaders = { \"not a name\" = { env = \"GITHUB_SECRET\" }, b = \"text\" }\n",
+    );
+    assert_eq!(
+        faults,
+        "1:1: traces: endpoint is missing: where the collector listens, such as \"http://127.0.0.1:4318\"\n\
+         2:10: traces.sample: expected a share between 0 and 1, such as 0.1\n\
+         3:28: traces.headers.not a name: this can't be a header\n\
+         3:59: traces.headers.b: expected a table, found string"
+    );
+    for bad in
+        ["127.0.0.1:4318", "ftp://a.test", "http://", "http://u:p@a.test", "http://a.test/?q"]
+    {
+        let text = format!("[traces]\nendpoint = \"{bad}\"\n");
+        let fault = parse(&text).expect_err("it is no endpoint").remove(0);
+        assert!(fault.message.contains("expected the URL of a collector"), "{bad}: {fault}");
+    }
+}

@@ -12,7 +12,13 @@ use hookweir_host::{Host, NotRun, Ran, Version};
 use hookweir_store::{Lease, Output, Settled, Settlement, Store, StoreError};
 
 use super::{decide::decide, place::Place};
-use crate::{chance::Chance, config::Policy, live::Board, tasks::Stop, trace};
+use crate::{
+    chance::Chance,
+    config::Policy,
+    live::Board,
+    tasks::Stop,
+    trace::{self, Begun, Context, Fact, Kind, Tracer},
+};
 
 /// How long a delivery waits that the gateway itself could not run. No attempt is counted.
 const REQUEUE: Duration = Duration::from_millis(100);
@@ -27,6 +33,7 @@ pub(super) struct Bench {
     pub(super) host: Host,
     pub(super) clock: Clock,
     pub(super) chance: Chance,
+    pub(super) tracer: Tracer,
     /// Asked when the grace time is over.
     pub(super) cut: Stop,
 }
@@ -43,20 +50,40 @@ pub(super) async fn run(
         // Nobody else has the event, so that nothing is copied.
         Arc::make_mut(&mut lease.event).attributes.push(attribute);
     }
+    let mut span = bench.begin(&lease, &version);
+    let calling = span.child("call");
+    enter(&mut lease, &calling);
     let mut cut = bench.cut.clone();
     // Cutting it off drops the call, and with it the instance.
     let called = tokio::select! {
         called = bench.host.call(&version, &lease.event, lease.attempt) => called,
         () = cut.asked() => Err(NotRun::ShuttingDown),
     };
+    drop(calling);
+    enter(&mut lease, &span);
     match called {
         Ok(ran) => {
             let outcome =
                 ran.result.as_ref().map_or_else(|failure| failure.outcome, |_| Outcome::Done);
             place.end(outcome, Instant::now());
+            span.note("hookweir.outcome", || Fact::named(&outcome));
+            if let Err(failure) = &ran.result {
+                span.fail(|| failure.message.clone());
+            }
+            let _settling = span.child("settle");
             bench.settle(lease, &version, &policy, ran).await;
         }
-        Err(fault) => bench.give_back(lease, fault).await,
+        Err(fault) => {
+            span.fail(|| fault.to_string());
+            bench.give_back(lease, fault).await;
+        }
+    }
+}
+
+/// What is made or sent from here on is part of this span, if it is one.
+fn enter(lease: &mut Lease, span: &Begun) {
+    if let Some(context) = span.context() {
+        trace::enter(&mut Arc::make_mut(&mut lease.event).attributes, context);
     }
 }
 
@@ -72,6 +99,19 @@ pub(crate) fn told(
 }
 
 impl Bench {
+    /// The span of an attempt on an event whose trace is recorded.
+    fn begin(&self, lease: &Lease, version: &Version) -> Begun {
+        let Lease { event, plugin, attempt, .. } = lease;
+        let parent = || Context::of(&event.attributes);
+        let mut span = self.tracer.go_on(Kind::Consumer, parent, || format!("attempt {plugin}"));
+        span.note("hookweir.plugin", || Fact::named(plugin));
+        span.note("hookweir.version", || Fact::Text(version.digest().short()));
+        span.note("hookweir.event", || Fact::named(&event.id));
+        span.note("hookweir.event_type", || Fact::named(&event.event_type));
+        span.note("hookweir.attempt", || Fact::Number((*attempt).into()));
+        span
+    }
+
     async fn settle(&self, lease: Lease, version: &Version, policy: &Policy, ran: Ran) {
         let Ran { result, state, wall, cpu, logs, .. } = ran;
         let chance = self.chance.number();
@@ -125,16 +165,16 @@ impl Bench {
             match self.store.settle(settlement.clone()).await {
                 Ok(Settled::Committed) => return,
                 Ok(Settled::Conflict) => {
-                    tracing::debug!(event_id = %lease.event.id, plugin = %lease.plugin, "its state was changed meanwhile; runs again");
+                    tracing::debug!(event_id = %lease.event.id, trace_id = trace::id(&lease.event.attributes), plugin = %lease.plugin, "its state was changed meanwhile; runs again");
                     return;
                 }
                 Ok(Settled::LeaseLost) => {
-                    tracing::warn!(event_id = %lease.event.id, plugin = %lease.plugin, "lease was lost; its outcome is dropped");
+                    tracing::warn!(event_id = %lease.event.id, trace_id = trace::id(&lease.event.attributes), plugin = %lease.plugin, "lease was lost; its outcome is dropped");
                     return;
                 }
                 Err(StoreError::Poisoned(_) | StoreError::Closed) => return,
                 Err(error) => {
-                    tracing::warn!(event_id = %lease.event.id, plugin = %lease.plugin, %error, "failed to settle; trying again");
+                    tracing::warn!(event_id = %lease.event.id, trace_id = trace::id(&lease.event.attributes), plugin = %lease.plugin, %error, "failed to settle; trying again");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(longest);
                 }
@@ -143,7 +183,7 @@ impl Bench {
     }
 
     async fn give_back(&self, lease: Lease, fault: NotRun) {
-        tracing::warn!(event_id = %lease.event.id, plugin = %lease.plugin, %fault, "not run; will be");
+        tracing::warn!(event_id = %lease.event.id, trace_id = trace::id(&lease.event.attributes), plugin = %lease.plugin, %fault, "not run; will be");
         give_back(&self.store, lease, REQUEUE).await;
     }
 }
@@ -151,7 +191,7 @@ impl Bench {
 /// Returns a lease unused. If even that fails, the lease is freed when the store is next opened.
 pub(super) async fn give_back(store: &Store, lease: Lease, after: Duration) {
     if let Err(error) = store.give_back(vec![lease.key], after).await {
-        tracing::warn!(event_id = %lease.event.id, plugin = %lease.plugin, %error, "failed to give a lease back");
+        tracing::warn!(event_id = %lease.event.id, trace_id = trace::id(&lease.event.attributes), plugin = %lease.plugin, %error, "failed to give a lease back");
     }
 }
 
@@ -164,16 +204,17 @@ fn report(
 ) {
     let Lease { event, plugin, attempt, .. } = lease;
     let wall_us = u64::try_from(wall.as_micros()).unwrap_or(u64::MAX);
+    let trace_id = trace::id(&event.attributes);
     match (failure, fate) {
         (None, _) => {
-            tracing::debug!(event_id = %event.id, %plugin, attempt, wall_us, "done");
+            tracing::debug!(event_id = %event.id, trace_id, %plugin, attempt, wall_us, "done");
         }
         (Some(failure), hookweir_event::Fate::Due { after }) => tracing::info!(
-            event_id = %event.id, %plugin, attempt, wall_us, outcome = %failure.outcome,
+            event_id = %event.id, trace_id, %plugin, attempt, wall_us, outcome = %failure.outcome,
             message = failure.message, due_in_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX), "will be tried again"
         ),
         (Some(failure), _) => tracing::warn!(
-            event_id = %event.id, %plugin, attempt, wall_us, outcome = %failure.outcome,
+            event_id = %event.id, trace_id, %plugin, attempt, wall_us, outcome = %failure.outcome,
             message = failure.message, "dead letter"
         ),
     }

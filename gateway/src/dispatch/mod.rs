@@ -37,6 +37,7 @@ use crate::{
     order::OnDead,
     pauses::Pauses,
     tasks::{Spawner, Stop, Stopper},
+    trace::Tracer,
 };
 
 /// The longest sleep, so that a change that nobody announced is found at all.
@@ -77,11 +78,11 @@ pub struct Capacity {
 impl Dispatch {
     /// A driver over these. `changed` is notified when what is in force was swapped, pauses included;
     /// outcomes go to `health`.
-    pub fn new(
+    pub(crate) fn new(
         board: Arc<Board>,
         store: Store,
         host: Host,
-        (clock, chance): (Clock, Chance),
+        (clock, chance, tracer): (Clock, Chance, Tracer),
         capacity: Capacity,
         spawner: Spawner,
         (changed, health, pauses): (Arc<Notify>, Arc<Health>, Pauses),
@@ -89,7 +90,7 @@ impl Dispatch {
         let slots = Slots::new(capacity.instances, capacity.memory);
         let (cut, asked) = Stopper::new();
         Self {
-            bench: Bench { board, store, host, clock, chance, cut: asked },
+            bench: Bench { board, store, host, clock, chance, tracer, cut: asked },
             spawner,
             changed,
             health,

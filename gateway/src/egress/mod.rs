@@ -1,11 +1,12 @@
 //! The way out to the world. What the gateway itself fetches is here: keys, and the links by which a
-//! subscription is confirmed. `plugins` is the plugins' way. No redirects, addresses checked after they
+//! subscription is confirmed. `plugins` is the plugins' way, `post` that to a place of the operator's. No redirects, addresses checked after they
 //! were resolved and connected to as checked, size and time bounded.
 
 mod address;
 mod bounded;
 mod names;
 mod plugins;
+mod post;
 mod trust;
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
@@ -23,7 +24,11 @@ use thiserror::Error;
 
 pub use self::names::Names;
 use self::{bounded::Bounded, names::Resolver};
-pub(crate) use self::{plugins::Roads, trust::Trust};
+pub(crate) use self::{
+    plugins::Roads,
+    post::{Post, PostFault},
+    trust::Trust,
+};
 
 /// For everything: resolving, connecting, TLS, the answer. SNS waits 15 s for ours.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -6,7 +6,7 @@ use std::{error::Error, fmt, io, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use hookweir_host::{Allowance, HttpFault, Network, Sending, Transport};
-use http::{Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::{
     client::legacy::Client,
@@ -18,6 +18,7 @@ use super::{
     Connector, Names, Trust, address, connector,
     names::{NotAllowed, Resolver},
 };
+use crate::trace::{Begun, Context, Fact, Kind, Tracer};
 
 /// How long a connection that nobody uses is kept: less than servers commonly do.
 const IDLE: Duration = Duration::from_secs(30);
@@ -27,6 +28,8 @@ const IDLE_MAX: usize = 32;
 const CONNECTIONS_MAX: usize = 128;
 /// Bytes of an answer's status line and headers.
 const HEAD_MAX: usize = 64 << 10;
+/// Where a request says which trace it is part of.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Header fields of an answer.
 const HEADERS_MAX: usize = 128;
 
@@ -34,12 +37,14 @@ const HEADERS_MAX: usize = 128;
 pub(crate) struct Roads {
     trust: Trust,
     names: Names,
+    tracer: Tracer,
 }
 
 /// One version's.
 struct Road {
     client: Client<Connector, Full<Bytes>>,
     also: Arc<[IpNet]>,
+    tracer: Tracer,
 }
 
 /// A way out that can't be opened.
@@ -51,7 +56,12 @@ impl Roads {
     /// # Errors
     /// If the operator's authorities are none.
     pub(crate) fn new(roots: Option<&str>, names: Names) -> Result<Self, String> {
-        Ok(Self { trust: Trust::new(roots)?, names })
+        Ok(Self { trust: Trust::new(roots)?, names, tracer: Tracer::default() })
+    }
+
+    /// Requests that are part of a trace become spans of it.
+    pub(crate) fn traced(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
     }
 }
 
@@ -72,32 +82,76 @@ impl Network for Roads {
             // A request whose connection broke before anything was sent goes out on another one.
             .retry_canceled_requests(true)
             .build(connector);
-        Arc::new(Road { client, also })
+        Arc::new(Road { client, also, tracer: self.tracer.clone() })
     }
 }
 
 impl Transport for Road {
-    fn send(&self, request: Request<Bytes>, mut allowance: Allowance) -> Sending<'_> {
+    fn send(&self, mut request: Request<Bytes>, allowance: Allowance) -> Sending<'_> {
         Box::pin(async move {
-            // An address needs no resolver, so it is held against the policy here.
-            let host = request.uri().host().unwrap_or_default().trim_matches(['[', ']']);
-            if let Ok(literal) = host.parse::<IpAddr>()
-                && !address::allowed(literal, &self.also)
-            {
-                return Err(HttpFault::Denied(not_public(host)));
+            let mut span = self.begin(&mut request);
+            let answer = self.answer(request, allowance).await;
+            match &answer {
+                Ok(answer) => {
+                    let status = answer.status();
+                    span.note("http.response.status_code", || Fact::Number(status.as_u16().into()));
+                    if status.is_client_error() || status.is_server_error() {
+                        span.fail(String::new);
+                    }
+                }
+                Err(fault) => {
+                    span.note("error.type", || Fact::named(fault.code()));
+                    span.fail(|| fault.to_string());
+                }
             }
-            let host = host.to_owned();
-            let answer = self.client.request(request.map(Full::new)).await;
-            let (parts, mut body) = answer.map_err(|error| fault(&error, &host))?.into_parts();
-            let mut whole = BytesMut::new();
-            while let Some(frame) = body.frame().await {
-                let broken = |error| HttpFault::Protocol(format!("the answer broke off: {error}"));
-                let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
-                allowance.take(data.len())?;
-                whole.extend_from_slice(&data);
-            }
-            Ok(Response::from_parts(parts, whole.freeze()))
+            answer
         })
+    }
+}
+
+impl Road {
+    /// The span of a request whose trace is recorded. From here on it is the request's parent.
+    fn begin(&self, request: &mut Request<Bytes>) -> Begun {
+        let method = request.method();
+        let parent = || Context::parse(request.headers().get(TRACEPARENT)?.to_str().ok()?);
+        let mut span = self.tracer.go_on(Kind::Client, parent, || method.to_string());
+        let Some(context) = span.context() else { return span };
+        // Not where to on the server: some paths are secrets.
+        let uri = request.uri();
+        span.note("http.request.method", || Fact::named(method));
+        span.note("server.address", || Fact::named(uri.host().unwrap_or_default()));
+        if let Some(port) = uri.port_u16() {
+            span.note("server.port", || Fact::Number(port.into()));
+        }
+        if let Ok(value) = HeaderValue::from_str(&context.text()) {
+            request.headers_mut().insert(TRACEPARENT, value);
+        }
+        span
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Bytes>,
+        mut allowance: Allowance,
+    ) -> Result<Response<Bytes>, HttpFault> {
+        // An address needs no resolver, so it is held against the policy here.
+        let host = request.uri().host().unwrap_or_default().trim_matches(['[', ']']);
+        if let Ok(literal) = host.parse::<IpAddr>()
+            && !address::allowed(literal, &self.also)
+        {
+            return Err(HttpFault::Denied(not_public(host)));
+        }
+        let host = host.to_owned();
+        let answer = self.client.request(request.map(Full::new)).await;
+        let (parts, mut body) = answer.map_err(|error| fault(&error, &host))?.into_parts();
+        let mut whole = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let broken = |error| HttpFault::Protocol(format!("the answer broke off: {error}"));
+            let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+            allowance.take(data.len())?;
+            whole.extend_from_slice(&data);
+        }
+        Ok(Response::from_parts(parts, whole.freeze()))
     }
 }
 

@@ -5,7 +5,10 @@ use hookweir_event::{Event, EventId, Hops, Origin};
 use hookweir_store::{NewEvent, Receipt, Store, StoreError};
 
 use super::{Refusal, admit::Admitted};
-use crate::{live::Live, trace};
+use crate::{
+    live::Live,
+    trace::{self, Context},
+};
 
 /// Who gets the event is fixed here, by the routes in force now.
 pub(super) async fn append(
@@ -13,10 +16,15 @@ pub(super) async fn append(
     live: &Live,
     admitted: Admitted,
     chance: [u8; 10],
+    span: Option<Context>,
 ) -> Result<Receipt, Refusal> {
     let (source, verified, received_at) = admitted.into_parts();
     let parts = verified.into_parts();
-    let attributes = trace::parent(&parts.headers).into_iter().collect();
+    let mut attributes: Vec<_> = trace::parent(&parts.headers).into_iter().collect();
+    // What is done with the event is done in the trace of its receipt.
+    if let Some(span) = span {
+        trace::enter(&mut attributes, span);
+    }
     let event = Event {
         id: EventId::new(received_at, chance),
         origin: Origin::Source(source.name.clone()),

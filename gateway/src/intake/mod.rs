@@ -18,7 +18,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     body::Body,
-    http::{Request, Response},
+    http::{Request, Response, StatusCode},
 };
 use hookweir_event::{Clock, PluginName};
 use hookweir_store::Store;
@@ -36,6 +36,7 @@ use crate::{
     live::{Board, Plugin, Source},
     pauses::Pauses,
     record::Refused,
+    trace::{Begun, Context, Fact, Kind, Tracer},
 };
 
 /// What the line stands on.
@@ -47,6 +48,7 @@ pub struct Intake {
     pauses: Pauses,
     clock: Clock,
     chance: Chance,
+    tracer: Tracer,
     desks: Desks,
 }
 
@@ -56,10 +58,11 @@ impl Intake {
         board: Arc<Board>,
         store: Store,
         (keys, door, pauses): (Keys, Door, Pauses),
-        clock: Clock,
-        chance: Chance,
+        (clock, chance): (Clock, Chance),
+        tracer: Tracer,
     ) -> Self {
-        Self { board, store, keys, door, pauses, clock, chance, desks: Desks::default() }
+        let desks = Desks::default();
+        Self { board, store, keys, door, pauses, clock, chance, tracer, desks }
     }
 
     /// Answers one request. This is the only road to the store from outside, but for operators.
@@ -73,21 +76,42 @@ impl Intake {
         let source = desk.live.source_at(path).cloned();
         // Only what leads to a plugin is named: the rest is anybody's text.
         let plugin = door::plugin(&desk.live, path);
+        let mut span = self.begin(source.as_deref(), &request);
         let answered = match door::is_api(path) {
             true => self.door.answer(&desk, request, client, id).await,
-            false => self.line(&desk, request, client, id).await,
+            false => self.line(&desk, request, client, id, &mut span).await,
         };
         match answered {
-            Ok(response) => response,
+            Ok(response) => {
+                answers(&mut span, response.status());
+                response
+            }
             Err(refusal) => {
+                answers(&mut span, refusal.status());
+                span.note("error.type", || Fact::named(refusal.code()));
                 if refusal.counts_against_address() {
                     desk.refused.count(client);
                 }
                 let whose = (source.as_deref(), plugin);
-                self.note(whose, &refusal, id, client, watch.micros());
+                let trace_id = span.context().map(|context| context.id());
+                self.note(whose, &refusal, (id, trace_id), client, watch.micros());
                 refusal.into_response(id)
             }
         }
+    }
+
+    /// The span of a request to a source, if its trace is recorded.
+    fn begin(&self, source: Option<&Source>, request: &Request<Body>) -> Begun {
+        let Some(source) = source else { return Begun::default() };
+        let parent = || {
+            let named = request.headers().get("traceparent")?.to_str().ok()?;
+            Context::parse(named)
+        };
+        let mut span =
+            self.tracer.begin(Kind::Server, parent, || format!("receive {}", source.name));
+        span.note("hookweir.source", || Fact::named(&source.name));
+        span.note("http.request.method", || Fact::named(request.method()));
+        span
     }
 
     /// Notes a refusal: in the audit log, and in the record of the source or the plugin.
@@ -95,14 +119,14 @@ impl Intake {
         &self,
         (source, plugin): (Option<&Source>, Option<(&PluginName, &Plugin)>),
         refusal: &Refusal,
-        id: RequestId,
+        (id, trace_id): (RequestId, Option<String>),
         client: IpAddr,
         elapsed_us: u64,
     ) {
         let (code, (reason, detail)) = (refusal.code(), refusal.reason());
         tracing::info!(
             target: "hookweir::audit",
-            request_id = %id, %client, source = source.map(|source| source.name.as_str()),
+            request_id = %id, trace_id, %client, source = source.map(|source| source.name.as_str()),
             scheme = source.map(|source| source.config.scheme.name()),
             plugin = plugin.map(|(name, _)| name.as_str()),
             code, reason, elapsed_us, "refused: {detail}"
@@ -121,6 +145,7 @@ impl Intake {
         request: Request<Body>,
         client: IpAddr,
         id: RequestId,
+        span: &mut Begun,
     ) -> Result<Response<Body>, Refusal> {
         let head = receive::head(desk, &self.pauses, request, client)?;
         let source = head.source().clone();
@@ -130,14 +155,29 @@ impl Intake {
         }
         let echo = ack::Echo::of(&received);
         let referees = Referees { keys: &self.keys, door: &self.door, desk };
+        let verifying = span.child("verify");
         let proven = verify::verify(referees, received, id).await?;
+        drop(verifying);
         let admitted = admit::admit(desk, proven)?;
-        let receipt =
-            append::append(&self.store, &desk.live, admitted, self.chance.bytes()).await?;
+        let appending = span.child("append");
+        let (chance, context) = (self.chance.bytes(), span.context());
+        let receipt = append::append(&self.store, &desk.live, admitted, chance, context).await?;
+        drop(appending);
+        span.note("hookweir.event", || Fact::named(&receipt.id()));
+        span.note("hookweir.duplicate", || Fact::Flag(receipt.is_duplicate()));
         tracing::debug!(
             request_id = %id, event_id = %receipt.id(), source = %source.name,
+            trace_id = context.map(|context| context.id()),
             duplicate = receipt.is_duplicate(), "accepted"
         );
         Ok(ack::ack(&source, &receipt, echo, id))
+    }
+}
+
+/// Notes the answer's status; only what is the gateway's own fault is a failure.
+fn answers(span: &mut Begun, status: StatusCode) {
+    span.note("http.response.status_code", || Fact::Number(status.as_u16().into()));
+    if status.is_server_error() {
+        span.fail(String::new);
     }
 }

@@ -125,6 +125,11 @@ impl Refusal {
         }
     }
 
+    /// The reply's status.
+    pub(super) fn status(&self) -> StatusCode {
+        self.row().0
+    }
+
     /// The word in the reply and in the audit log.
     pub(crate) fn code(&self) -> &'static str {
         self.row().1

@@ -388,3 +388,20 @@ async fn what_can_not_be_told_says_why() {
     }
     assert!(gateway.stop().await.success());
 }
+
+#[test]
+fn its_help_names_its_flags() {
+    let said = hookweir(Path::new("."), &["plugin", "try", "--help"]);
+    said.succeeds(&[
+        "--plugin",
+        "--against",
+        "--last",
+        "--since",
+        "--until",
+        "--source",
+        "--type",
+        "--match",
+    ]);
+    said.succeeds(&["--ids", "--fresh-state", "--answers", "--answer-all", "--logs", "--all"]);
+    said.succeeds(&["--allow-differences", "--json", "--db", "--config", "Exit codes:"]);
+}

@@ -41,6 +41,7 @@ mod state;
 mod store_copy;
 mod store_faults;
 mod swap;
+mod traces;
 mod uses;
 mod verifier;
 mod wit;

@@ -54,6 +54,26 @@ async fn it_is_kept_with_the_settlement_over_a_crash() {
 }
 
 #[tokio::test]
+async fn the_whole_of_it_is_of_one_plugin_and_of_a_size() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    // A plugin is known by its first delivery.
+    let lease = leased(&store).await;
+    let keys: Vec<_> = (0..1500).map(|number| format!("k{number:04}")).collect();
+    for some in keys.chunks(1000) {
+        let changes = some.iter().map(|key| set(key, Basis::Anything, "v")).collect();
+        assert_eq!(store.write_state(plugin("a"), changes).await.unwrap(), Written::Committed);
+    }
+    let other = vec![set("other", Basis::Anything, "v")];
+    assert_eq!(store.write_state(plugin("b"), other).await.unwrap(), Written::Committed);
+    let whole = store.reader().whole_state(&plugin("a"), 9000).await.unwrap().unwrap();
+    assert_eq!(whole.into_iter().map(|entry| entry.key).collect::<Vec<_>>(), keys);
+    assert_eq!(store.reader().whole_state(&plugin("a"), 8999).await.unwrap(), None);
+    assert_eq!(store.reader().whole_state(&plugin("c"), 0).await.unwrap(), Some(Vec::new()));
+    let _ = settle(&store, &lease, Vec::new()).await;
+}
+
+#[tokio::test]
 async fn a_conflict_keeps_nothing_and_counts_no_attempt() {
     let mut bed = Bed::new();
     let store = bed.boot().await;

@@ -74,7 +74,7 @@ fn outputs_are_paired_by_type_and_their_order_counts() {
     headed.outputs[1].attributes.push(("y".to_owned(), "2".to_owned()));
     assert_eq!(
         places(&fewer, &headed),
-        [place("header x", "", "1"), place("attribute y", "", "2")]
+        [place("attribute y", "", "2"), place("header x", "", "1")]
     );
 }
 
