@@ -21,7 +21,7 @@ use thiserror::Error;
 use tokio::{net::TcpListener, sync::Notify};
 
 use crate::{
-    admin::{Admin, Desk, Guard, token_file},
+    admin::{Admin, Audit, Desk, Guard, token_file},
     chance::Chance,
     config::{Config, Seen, ServerConfig},
     dispatch::{Capacity, Dispatch},
@@ -123,6 +123,7 @@ impl Gateway {
     /// If a part can't be built. A plugin that can't be loaded is no error: its deliveries wait.
     pub async fn build(config: Config, around: Surrounds) -> Result<Self, StartError> {
         let Surrounds { seen, clock, chance, names, vfs } = around;
+        let started_at = clock.now();
         let public = listen(config.server.listen).await?;
         let admin = listen(config.admin.listen).await?;
         folder(&config.host.dir)?;
@@ -143,6 +144,8 @@ impl Gateway {
         };
         let guard = Guard::new(&config.admin, &data, &chance)
             .map_err(|source| StartError::Folder { path: token_file(&data), source })?;
+        let audit = Audit::open(&data, config.admin.audit, clock.clone())
+            .map_err(|source| StartError::Folder { path: data.clone(), source })?;
         let state = Arc::new(PluginState::new(&store.reader()));
         let egress = &config.egress;
         let roots = egress.roots.as_deref();
@@ -183,6 +186,8 @@ impl Gateway {
             jobs,
             pauses,
             clock: told_time,
+            audit,
+            started_at,
         };
         Ok(Self { server, store, reload, dispatch, intake, guests, public, admin, guard, desk })
     }

@@ -1,6 +1,6 @@
 //! `order_by`: which events of a plugin have to be handled one after another.
 
-use std::{borrow::Cow, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use hookweir_event::{Event, OrderKey};
 use hookweir_verify::Pointer;
@@ -36,6 +36,15 @@ impl OrderBy {
             }
         };
         key.filter(|key| !key.is_empty()).as_deref().map(OrderKey::new)
+    }
+}
+
+impl fmt::Display for OrderBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pointer(pointer) => pointer.fmt(f),
+            Self::Header(name) => write!(f, "header:{name}"),
+        }
     }
 }
 

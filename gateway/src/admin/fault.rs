@@ -1,6 +1,6 @@
 //! The one shape of every refusal: `{"error": sentence, "code": word}`, and where it comes from.
 
-use std::{fmt, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use axum::{
     body::Body,
@@ -24,6 +24,10 @@ pub(super) struct Fault {
     retry_after: Option<Duration>,
 }
 
+/// The word of a refusal, on the response that says it: for the audit log.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Code(pub(super) &'static str);
+
 /// Why a request was not answered with what it asks for.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Refused {
@@ -31,7 +35,7 @@ pub(super) struct Refused {
     error: String,
     /// The same as one word, for programs: `malformed`, `unauthenticated`, `forbidden`, `not_found`,
     /// `method_not_allowed`, `too_large`, `wrong_host`, `rate_limited`, `no_version`, `needs_grant`,
-    /// `not_possible`, `conflict`, `too_many_jobs`, `unavailable`, `store`.
+    /// `not_possible`, `conflict`, `too_many_jobs`, `unavailable`, `store`, `audit`.
     code: &'static str,
     /// The scope that the token would need, if that is what it lacks.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,6 +112,7 @@ impl IntoResponse for Fault {
     fn into_response(self) -> Response<Body> {
         let refused = Refused { error: self.sentence, code: self.code, needs: self.needs };
         let mut response = reply::json(self.status, &refused);
+        response.extensions_mut().insert(Code(self.code));
         let headers = response.headers_mut();
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -117,6 +122,14 @@ impl IntoResponse for Fault {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
         response
+    }
+}
+
+/// Of the audit log: nothing else here is in files.
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        let sentence = format_args!("the audit log: {error}");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "audit", sentence)
     }
 }
 
@@ -136,9 +149,8 @@ impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Self {
         let (status, code) = match refusal {
             Refusal::NoPlugin { .. } => (StatusCode::NOT_FOUND, "not_found"),
-            Refusal::NoVersion { .. } | Refusal::Ambiguous { .. } => {
-                (StatusCode::BAD_REQUEST, "no_version")
-            }
+            Refusal::NoVersion { .. } => (StatusCode::NOT_FOUND, "no_version"),
+            Refusal::Ambiguous { .. } => (StatusCode::CONFLICT, "no_version"),
             Refusal::Grant(_) => (StatusCode::CONFLICT, "needs_grant"),
             Refusal::NoFile
             | Refusal::NoEarlier

@@ -19,7 +19,7 @@ use super::{
 #[serde(rename_all = "camelCase")]
 pub(super) struct Filtered {
     /// Where they come from: a source, `plugin.NAME` or `gateway`.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, pattern = "^(plugin\\.)?[a-z0-9-]{1,64}$")]
     source: Option<Text<Origin>>,
     /// What happened.
     #[serde(rename = "type")]
@@ -36,13 +36,13 @@ pub(super) struct Filtered {
     #[param(value_type = Option<String>, format = DateTime)]
     until: Option<Text<Moment>>,
     /// One of their deliveries is of this plugin,
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, pattern = "^[a-z0-9-]{1,64}$")]
     plugin: Option<Text<PluginName>>,
     /// has this order key,
     order_key: Option<String>,
     /// and stands so: `due`, `behind`, `leased`, `done`, `dead`, `discarded`; or `blocks`, dead with others
     /// waiting behind it; or `unrouted`, the event has no delivery.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, pattern = "^(due|behind|leased|done|dead|discarded|blocks|unrouted)$")]
     state: Option<Text<Standpoint>>,
     /// They were sent again within their window.
     #[serde(default)]

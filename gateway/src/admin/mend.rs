@@ -34,15 +34,30 @@ where
     }
 }
 
+/// An event's id.
+#[derive(ToSchema)]
+#[schema(
+    format = "uuid",
+    pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+)]
+#[allow(dead_code, reason = "it describes a text")]
+struct EventIdText(String);
+
+/// A delivery's id: its event's, a slash and a number.
+#[derive(ToSchema)]
+#[schema(pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/[0-9]{1,4}$")]
+#[allow(dead_code, reason = "it describes a text")]
+struct DeliveryIdText(String);
+
 /// What is replayed.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReplayOrder {
     /// The ids of the events. One that is named twice is replayed once, one that is gone not at all.
-    #[schema(value_type = Vec<String>, max_items = 1000)]
+    #[schema(value_type = Vec<EventIdText>, max_items = 1000)]
     events: Ids<EventId>,
     /// To this plugin alone, whatever it subscribes to; otherwise to those that subscribe now.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^[a-z0-9-]{1,64}$")]
     plugin: Option<Text<PluginName>>,
 }
 
@@ -62,7 +77,7 @@ pub(super) struct Replayed {
 #[serde(deny_unknown_fields)]
 pub(super) struct MendOrder {
     /// The ids of the deliveries. What is not dead is left as it is.
-    #[schema(value_type = Vec<String>, max_items = 1000)]
+    #[schema(value_type = Vec<DeliveryIdText>, max_items = 1000)]
     deliveries: Ids<DeliveryId>,
 }
 
@@ -79,7 +94,7 @@ pub(super) struct Mended {
 #[serde(deny_unknown_fields)]
 pub(super) struct BlockedOf {
     /// Of this plugin alone.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, pattern = "^[a-z0-9-]{1,64}$")]
     plugin: Option<Text<PluginName>>,
     /// How many at most.
     #[serde(default)]

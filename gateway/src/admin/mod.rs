@@ -27,12 +27,14 @@
 
 mod apis;
 mod asked;
+mod audit;
 mod deliveries;
 mod document;
 mod events;
 mod export;
 mod fault;
 mod filter;
+mod gateway;
 mod jobs;
 mod list;
 mod mend;
@@ -56,14 +58,17 @@ use axum::{
     http::{Request, Response},
     response::IntoResponse as _,
 };
-use hookweir_event::Clock;
+use hookweir_event::{Clock, Timestamp};
 use hookweir_store::Store;
 use hyper::body::Incoming;
 use tower_service::Service as _;
 use utoipa_axum::routes;
 
 pub(crate) use self::token::new_token;
-pub use self::token::{Guard, token_file};
+pub use self::{
+    audit::Audit,
+    token::{Guard, token_file},
+};
 use self::{document::Document, fault::Fault, routes::Routes};
 use crate::{
     config::Scope, dispatch::Monitor, health::Health, jobs::Jobs, live::Board, pauses::Pauses,
@@ -82,6 +87,8 @@ pub struct Admin {
 /// What handlers work with.
 #[derive(Debug, Clone)]
 pub struct Desk {
+    /// When this process started.
+    pub started_at: Timestamp,
     /// What is in force.
     pub board: Arc<Board>,
     /// Where events are.
@@ -98,6 +105,8 @@ pub struct Desk {
     pub pauses: Pauses,
     /// The time.
     pub clock: Clock,
+    /// Where changes are written down.
+    pub audit: Audit,
 }
 
 /// Who asks: whoever has a token that is known.
@@ -112,9 +121,13 @@ struct Caller {
 }
 
 /// All routes, each with the scope that it wants.
-fn routes() -> Routes {
-    Routes::new()
+fn routes(audit: Audit) -> Routes {
+    Routes::new(audit)
         .add(Scope::Read, routes!(document::describe))
+        .add(Scope::Read, routes!(gateway::status))
+        .add(Scope::Read, routes!(gateway::config))
+        .add(Scope::Admin, routes!(gateway::reload))
+        .add(Scope::Read, routes!(audit::list))
         .add(Scope::Read, routes!(sources::list))
         .add(Scope::Read, routes!(sources::refusals))
         .add(Scope::Read, routes!(apis::list))
@@ -156,9 +169,10 @@ impl Admin {
     /// Tells operators what `desk` knows, and has done what they ask, if `guard` lets them in.
     pub fn new(readiness: Readiness, guard: Guard, desk: Desk) -> Self {
         let board = desk.board.clone();
-        let (router, document) = routes().split();
+        let (router, document) = routes(desk.audit.clone()).split();
         let router = router
             .layer(Extension(Document(Arc::new(document))))
+            .layer(Extension(readiness.clone()))
             .fallback(async || Fault::no_place())
             .method_not_allowed_fallback(async || Fault::method())
             .with_state(desk);

@@ -171,8 +171,8 @@ pub(super) async fn show(State(desk): State<Desk>, At(name): At<String>) -> Answ
     params(("name" = String, Path, description = "The plugin.")),
     request_body = Which,
     responses((status = 200, description = "How the plugin stands after that.", body = Plugin),
-              (status = 404, description = "No plugin has this name.", body = Refused),
-              (status = 409, description = "It is not possible as things stand.", body = Refused),
+              (status = 404, description = "No plugin has this name; `no_version`: no version of it begins so.", body = Refused),
+              (status = 409, description = "It is not possible as things stand; `no_version`: several versions begin so.", body = Refused),
               (status = 503, description = "The gateway is busy, ends, or can't write it down.", body = Refused)))]
 pub(super) async fn rollback(
     State(desk): State<Desk>,
@@ -189,8 +189,8 @@ pub(super) async fn rollback(
     params(("name" = String, Path, description = "The plugin.")),
     request_body = Hold,
     responses((status = 200, description = "How the plugin stands after that.", body = Plugin),
-              (status = 404, description = "No plugin has this name.", body = Refused),
-              (status = 409, description = "It is not possible as things stand.", body = Refused),
+              (status = 404, description = "No plugin has this name; `no_version`: no version of it begins so.", body = Refused),
+              (status = 409, description = "It is not possible as things stand; `no_version`: several versions begin so.", body = Refused),
               (status = 503, description = "The gateway is busy, ends, or can't write it down.", body = Refused)))]
 pub(super) async fn pin(
     State(desk): State<Desk>,
@@ -214,8 +214,8 @@ pub(super) async fn pin(
     params(("name" = String, Path, description = "The plugin.")),
     request_body = Which,
     responses((status = 200, description = "How the plugin stands after that.", body = Plugin),
-              (status = 404, description = "No plugin has this name.", body = Refused),
-              (status = 409, description = "It is not possible as things stand; `needs_grant`: only the config can grant what it wants.", body = Refused),
+              (status = 404, description = "No plugin has this name; `no_version`: no version of it begins so.", body = Refused),
+              (status = 409, description = "It is not possible as things stand; `no_version`: several versions begin so; `needs_grant`: only the config can grant what it wants.", body = Refused),
               (status = 503, description = "The gateway is busy, ends, or can't write it down.", body = Refused)))]
 pub(super) async fn approve(
     State(desk): State<Desk>,

@@ -79,8 +79,10 @@ pub(super) struct Entry {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct SetOrder {
     /// The value, as text: 64 KiB at most.
+    #[schema(write_only)]
     value: Option<String>,
     /// The value in Base64, in place of that.
+    #[schema(write_only)]
     value_base64: Option<String>,
     /// How long it lasts, in seconds, a hundred years at most; for ever, if this is left out.
     #[schema(minimum = 1, maximum = 3_153_600_000_u64)]

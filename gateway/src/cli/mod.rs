@@ -16,6 +16,7 @@ mod run;
 mod send;
 mod source;
 mod state;
+mod status;
 mod store;
 mod tail;
 mod verify;
@@ -52,6 +53,12 @@ enum Command {
     Send(send::Args),
     /// Check the presets against recorded requests, or list them.
     Verify(verify::Args),
+    /// Ask the running gateway how it stands.
+    Status(operator::Common),
+    /// Have the running gateway look at its config and its plugins folder now, and say what came of it.
+    Reload(operator::Common),
+    /// List who had what changed through the admin API.
+    Audit(status::AuditArgs),
     /// Make a token for the admin API.
     #[command(subcommand)]
     Admin(admin::Command),
@@ -127,6 +134,9 @@ impl Cli {
             Command::Dev(args) => dev::run(&args, self.log),
             Command::Send(args) => send::run(args),
             Command::Verify(args) => verify::run(&args),
+            Command::Status(common) => status::status(&common),
+            Command::Reload(common) => status::reload(&common),
+            Command::Audit(args) => status::audit(&args),
             Command::Admin(command) => admin::run(&command),
             Command::Source(command) => source::run(command),
             Command::Api(command) => api::run(command),

@@ -11,6 +11,7 @@ mod scope;
 mod secret;
 mod seen;
 mod server;
+mod shown;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -33,7 +34,8 @@ pub use self::{
     scope::Scope,
     seen::Seen,
     server::{
-        AdminConfig, HostConfig, NamedToken, ServerConfig, StoreConfig, Subscriptions, Token,
+        AdminConfig, AuditConfig, HostConfig, NamedToken, ServerConfig, StoreConfig, Subscriptions,
+        Token,
     },
     source::{Reply, SourceConfig},
     units::Rate,

@@ -100,7 +100,28 @@ pub struct AdminConfig {
     pub hosts: Vec<String>,
     /// Requests a client address may have refused before it is turned away unread.
     pub refused_rate: Option<Rate>,
+    /// How much of the audit log is kept.
+    pub audit: AuditConfig,
 }
+
+/// How much of the audit log is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditConfig {
+    /// Bytes of one file.
+    pub max: u64,
+    /// Files that are kept beside the one that is written to.
+    pub files: u32,
+}
+
+impl Default for AuditConfig {
+    /// A change takes about half a KiB: together some hundred thousand.
+    fn default() -> Self {
+        Self { max: 16 << 20, files: 4 }
+    }
+}
+
+/// A line of it takes some KiB at most.
+const AUDIT: RangeInclusive<u64> = 64 << 10..=1 << 30;
 
 /// A token that the config knows by its digest alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,6 +216,7 @@ impl AdminConfig {
             insecure: false,
             hosts: Vec::new(),
             refused_rate: Some(Rate { count: 60, per: Duration::from_secs(60) }),
+            audit: AuditConfig::default(),
         };
         let Some(section) = section else { return config };
         set(&mut config.listen, section.get("listen").and_then(|node| node.parsed(address)));
@@ -203,6 +225,10 @@ impl AdminConfig {
         config.tokens = tokens.map(|tokens| NamedToken::read_all(&tokens)).unwrap_or_default();
         let refused_rate = section.get("refused_rate").and_then(|node| node.parsed(units::rate));
         set(&mut config.refused_rate, refused_rate);
+        let max = section.get("audit_max").and_then(|node| node.size_in(AUDIT));
+        set(&mut config.audit.max, max);
+        let files = section.get("audit_files").and_then(|node| node.number(0..101));
+        set(&mut config.audit.files, files.and_then(|n| u32::try_from(n).ok()));
         if let Some(node) = section.get("insecure") {
             set(&mut config.insecure, node.flag());
             if config.insecure && !config.listen.ip().is_loopback() {
@@ -226,6 +252,7 @@ impl AdminConfig {
             || self.insecure != new.insecure
             || self.token.is_some() != new.token.is_some()
             || self.refused_rate != new.refused_rate
+            || self.audit != new.audit
     }
 }
 

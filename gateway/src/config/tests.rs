@@ -293,6 +293,29 @@ fn the_admin_api_is_never_open_to_the_network() {
 }
 
 #[test]
+fn what_is_shown_has_each_key_of_the_example_and_no_secret() {
+    let shown = parse(EXAMPLE).expect("it has no faults").shown();
+    let example: toml::Table = EXAMPLE.parse().expect("it is TOML");
+    let pairs = |name: &str| example[name].as_table().expect(name).clone();
+    for section in ["server", "admin", "store", "host"] {
+        for key in pairs(section).keys() {
+            assert!(shown[section].get(key).is_some(), "{section}.{key}: {shown:#}");
+        }
+    }
+    for section in ["sources", "plugins"] {
+        for (name, entry) in pairs(section) {
+            for key in entry.as_table().expect("it is one").keys() {
+                assert!(shown[section][&name].get(key).is_some(), "{section}.{name}.{key}");
+            }
+        }
+    }
+    assert_eq!(shown["plugins"]["payments"]["memory"], "64MiB");
+    assert_eq!(shown["plugins"]["payments"]["order_by"], "/data/object/customer");
+    assert_eq!(shown["store"]["keep_done"], "7d");
+    assert!(!shown.to_string().contains(GITHUB_SECRET));
+}
+
+#[test]
 fn tokens_of_the_admin_api_are_followed_without_a_restart() {
     let admin = |lines: &str| parse(&format!("[admin]\n{lines}\n")).expect(lines);
     let digest = "ab".repeat(32);

@@ -15,29 +15,29 @@ mod versions;
 mod watch;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
-use hookweir_event::SourceName;
+use hookweir_event::{Digest, PluginName, SourceName};
 use hookweir_host::Host;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 pub(crate) use self::approve::approve;
-pub use self::verb::{Refusal, Verb, Wishes};
+pub use self::verb::{ConfigLook, Looked, PluginLook, Refusal, Verb, Wishes};
 use self::{
     shelf::{Moment, Shelf},
-    verb::Wish,
+    verb::{Asked, Wish},
     versions::Versions,
     watch::Watch,
 };
 use crate::{
     config::{Config, Seen, SourceConfig, Surroundings},
     health::Health,
-    live::{Board, Live, Source},
+    live::{Board, Live, Plugin, Source},
     tasks::Stop,
 };
 
@@ -53,13 +53,15 @@ pub struct Reload {
     config: Arc<Config>,
     /// What was last followed or refused.
     seen: Seen,
+    /// Why that was refused, if it was.
+    refused: Option<String>,
     shelf: Shelf,
     /// A file is not decided about: look again soon.
     pending: bool,
     board: Arc<Board>,
     changed: Arc<Notify>,
     health: Arc<Health>,
-    wishes: (Wishes, mpsc::Receiver<Wish>),
+    wishes: (Wishes, mpsc::Receiver<Asked>),
     watch: Watch,
 }
 
@@ -70,6 +72,7 @@ enum Cause {
     Rest,
     News,
     Wish(Wish),
+    Look(oneshot::Sender<Looked>),
 }
 
 impl Reload {
@@ -95,8 +98,18 @@ impl Reload {
         shelf.tell();
         let watch = Watch::new(config.host.watch);
         let wishes = Wishes::new();
-        let mut reload =
-            Self { config, seen, shelf, pending, board, changed, health, wishes, watch };
+        let mut reload = Self {
+            config,
+            seen,
+            refused: None,
+            shelf,
+            pending,
+            board,
+            changed,
+            health,
+            wishes,
+            watch,
+        };
         reload.follow();
         Ok(reload)
     }
@@ -127,10 +140,14 @@ impl Reload {
                     self.grant(wish).await;
                     continue;
                 }
+                Cause::Look(answer) => {
+                    let looked = self.look_for_operator().await;
+                    // Who asked may have gone.
+                    let _ = answer.send(looked);
+                    continue;
+                }
             }
-            self.look_at_config().await;
-            self.pending = self.look_at_plugins().await;
-            self.judge().await;
+            self.look().await;
         }
     }
 
@@ -142,9 +159,50 @@ impl Reload {
             biased;
             () = stop.asked() => Cause::Stop,
             () = self.health.news() => Cause::News,
-            Some(wish) = self.wishes.1.recv() => Cause::Wish(wish),
+            Some(asked) = self.wishes.1.recv() => match asked {
+                Asked::Wish(wish) => Cause::Wish(wish),
+                Asked::Look(answer) => Cause::Look(answer),
+            },
             () = self.watch.hint() => Cause::Hint,
             () = tokio::time::sleep(rest) => Cause::Rest,
+        }
+    }
+
+    /// Looks at everything, and answers what became of the config.
+    async fn look(&mut self) -> ConfigLook {
+        let config = self.look_at_config().await;
+        self.pending = self.look_at_plugins().await;
+        self.judge().await;
+        config
+    }
+
+    /// The same with what it brings. A file that may be half copied is waited for a moment: whoever copied
+    /// it asks for a look right after.
+    async fn look_for_operator(&mut self) -> Looked {
+        let before = versions(&self.board.load());
+        let config = self.look().await;
+        let mut waited = Duration::ZERO;
+        while self.pending && waited < RESTLESS {
+            tokio::time::sleep(AGAIN).await;
+            waited += AGAIN;
+            self.look().await;
+        }
+        let live = self.board.load();
+        let now = versions(&live);
+        let names: BTreeSet<_> = before.keys().chain(now.keys()).collect();
+        let look = |name: &&PluginName| {
+            let (before, now) = (before.get(*name).copied(), now.get(*name).copied());
+            (before != now).then(|| PluginLook { name: (*name).clone(), before, now })
+        };
+        let not_live = live.plugins().iter().filter_map(|(name, plugin)| {
+            let file = plugin.standing.file.as_ref()?;
+            Some((name.clone(), file.reason.clone()))
+        });
+        Looked {
+            config,
+            plugins: names.iter().filter_map(look).collect(),
+            not_live: not_live.collect(),
+            pending: self.pending,
         }
     }
 
@@ -211,10 +269,13 @@ impl Reload {
     }
 
     /// Follows a changed config whole, or not at all.
-    async fn look_at_config(&mut self) {
+    async fn look_at_config(&mut self) -> ConfigLook {
         let around = Surroundings::real();
         if self.seen.holds(&around) {
-            return;
+            return match &self.refused {
+                Some(reason) => ConfigLook::Refused(reason.clone()),
+                None => ConfigLook::Unchanged,
+            };
         }
         let (config, seen) = Seen::load(self.seen.config(), &around);
         self.seen = seen;
@@ -228,10 +289,14 @@ impl Reload {
             Ok((config, shelf)) => {
                 (self.config, self.shelf) = (Arc::new(config), shelf);
                 self.publish();
+                self.refused = None;
                 tracing::info!(path, "config reloaded");
+                ConfigLook::Reloaded
             }
             Err(reason) => {
                 tracing::error!(path, "config not reloaded, the old one stays in force:\n{reason}");
+                self.refused = Some(reason.clone());
+                ConfigLook::Refused(reason)
             }
         }
     }
@@ -258,6 +323,14 @@ impl Reload {
         let files = self.config.secret_files.iter().map(PathBuf::as_path);
         self.watch.follow(&self.config.host.dir, files.chain(self.seen.files()));
     }
+}
+
+/// What serves.
+fn versions(live: &Live) -> BTreeMap<PluginName, Digest> {
+    let version = |(name, plugin): (&PluginName, &Plugin)| {
+        Some((name.clone(), plugin.version.as_ref()?.digest()))
+    };
+    live.plugins().iter().filter_map(version).collect()
 }
 
 /// The time, by both clocks.

@@ -132,6 +132,50 @@ pub(super) struct Wish {
     pub(super) answer: oneshot::Sender<Result<String, Refusal>>,
 }
 
+/// What is handed in.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// Something is to be done with a plugin's versions.
+    Wish(Wish),
+    /// The config and the plugins folder are to be looked at now.
+    Look(oneshot::Sender<Looked>),
+}
+
+/// What a look has brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Looked {
+    /// What became of the config.
+    pub config: ConfigLook,
+    /// The plugins of which another version serves than before, or none, or one for the first time.
+    pub plugins: Vec<PluginLook>,
+    /// Files that are not live, with the reason.
+    pub not_live: Vec<(PluginName, String)>,
+    /// A file is not decided about: it may be half copied. It is looked at again soon.
+    pub pending: bool,
+}
+
+/// What became of the config in a look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfigLook {
+    /// Its files say what they said.
+    Unchanged,
+    /// Another is in force.
+    Reloaded,
+    /// It can't be followed; the old one stays in force. With the reason.
+    Refused(String),
+}
+
+/// A plugin of which another version serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginLook {
+    /// Which.
+    pub name: PluginName,
+    /// What served before.
+    pub before: Option<Digest>,
+    /// What serves now.
+    pub now: Option<Digest>,
+}
+
 impl Wish {
     /// Nobody waits for it any more. Who asks again must not have it done twice.
     pub(super) fn is_forsaken(&self) -> bool {
@@ -141,10 +185,10 @@ impl Wish {
 
 /// Where operators' wishes are handed in.
 #[derive(Debug, Clone)]
-pub struct Wishes(mpsc::Sender<Wish>);
+pub struct Wishes(mpsc::Sender<Asked>);
 
 impl Wishes {
-    pub(super) fn new() -> (Self, mpsc::Receiver<Wish>) {
+    pub(super) fn new() -> (Self, mpsc::Receiver<Asked>) {
         let (sender, receiver) = mpsc::channel(QUEUE);
         (Self(sender), receiver)
     }
@@ -155,12 +199,25 @@ impl Wishes {
     /// Why it was not done.
     pub async fn ask(&self, plugin: PluginName, verb: Verb) -> Result<String, Refusal> {
         let (answer, answered) = oneshot::channel();
-        self.0.try_send(Wish { plugin, verb, answer }).map_err(|error| match error {
+        self.hand_in(Asked::Wish(Wish { plugin, verb, answer }), answered).await?
+    }
+
+    /// Has the config and the plugins folder looked at now, and waits for what that brings.
+    ///
+    /// # Errors
+    /// Why nobody looked, or looks still.
+    pub async fn look(&self) -> Result<Looked, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        self.hand_in(Asked::Look(answer), answered).await
+    }
+
+    async fn hand_in<T>(&self, asked: Asked, answered: oneshot::Receiver<T>) -> Result<T, Refusal> {
+        self.0.try_send(asked).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Refusal::Busy,
             mpsc::error::TrySendError::Closed(_) => Refusal::ShuttingDown,
         })?;
         match tokio::time::timeout(PATIENCE, answered).await {
-            Ok(Ok(answer)) => answer,
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => Err(Refusal::ShuttingDown),
             Err(_) => Err(Refusal::Busy),
         }
@@ -208,7 +265,7 @@ mod tests {
             waiting.push(asking);
         }
         assert_eq!(ask().await, Err(Refusal::Busy));
-        receiver.recv().await.unwrap().answer.send(Ok("done".into())).unwrap();
+        wish(&mut receiver).await.answer.send(Ok("done".into())).unwrap();
         assert_eq!(waiting.remove(0).await, Ok("done".into()));
         drop(receiver);
         assert_eq!(waiting.remove(0).await, Err(Refusal::ShuttingDown));
@@ -222,8 +279,15 @@ mod tests {
         let (mut stays, mut goes) = (ask(), ask());
         assert!(by_now(&mut stays).await.is_none() && by_now(&mut goes).await.is_none());
         drop(goes);
-        assert!(!receiver.recv().await.unwrap().is_forsaken());
-        assert!(receiver.recv().await.unwrap().is_forsaken());
+        assert!(!wish(&mut receiver).await.is_forsaken());
+        assert!(wish(&mut receiver).await.is_forsaken());
+    }
+
+    async fn wish(receiver: &mut mpsc::Receiver<Asked>) -> Wish {
+        match receiver.recv().await.unwrap() {
+            Asked::Wish(wish) => wish,
+            Asked::Look(_) => panic!("nobody asked for a look"),
+        }
     }
 
     /// What a future has come to by now.

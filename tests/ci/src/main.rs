@@ -7,6 +7,7 @@
 
 mod audit;
 mod command;
+mod contract;
 mod fuzz;
 mod steps;
 mod tally;
@@ -23,21 +24,23 @@ use steps::{Ci, Outcome, STEPS, Step};
 const HELP: &str = "\
 Runs what CI checks, from formatting to the demo, and stops at the first step that fails.
 
-Usage: cargo ci [--only STEP]... [--fuzz SECONDS] [--list]
+Usage: cargo ci [--only STEP]... [--fuzz SECONDS] [--contract SECONDS] [--list]
 
       --only STEP      run this step alone; may be given more than once
       --fuzz SECONDS   how long the fuzzer runs (20)
+      --contract SECONDS
+                       how long schemathesis makes up requests (60)
       --list           name the steps
   -h, --help           this text
 
 As root, the steps `plugins` and `fuzz` may install a compiler with apt, where no other way leads to one, and
-`languages` Node.js and Python where they are missing.
+`languages` Node.js and Python where they are missing. `contract` installs schemathesis from PyPI below the target folder.
 Ends with 0 if all is well, 1 if a step failed, 2 if it was called wrongly.
 ";
 
 fn main() -> ExitCode {
     match parse(env::args().skip(1)) {
-        Ok(Wish::Run(steps, fuzz)) => run(&steps, fuzz),
+        Ok(Wish::Run(steps, times)) => run(&steps, times),
         Ok(Wish::List) => {
             for step in STEPS {
                 println!("{:<9} {}", step.name, step.about);
@@ -55,15 +58,22 @@ fn main() -> ExitCode {
     }
 }
 
+/// How long the steps run that could go on for ever.
+#[derive(Clone, Copy)]
+struct Times {
+    fuzz: Duration,
+    contract: Duration,
+}
+
 enum Wish {
-    Run(Vec<&'static Step>, Duration),
+    Run(Vec<&'static Step>, Times),
     List,
     Help,
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Wish, String> {
     let mut only = Vec::new();
-    let mut fuzz = Duration::from_secs(20);
+    let mut times = Times { fuzz: Duration::from_secs(20), contract: Duration::from_secs(60) };
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--list" => return Ok(Wish::List),
@@ -73,14 +83,17 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Wish, String> {
                 let known = STEPS.iter().find(|step| step.name == name);
                 only.push(known.ok_or_else(|| format!("no step is called `{name}`; see --list"))?);
             }
-            "--fuzz" => {
-                let seconds = args.next().and_then(|text| text.parse().ok());
-                fuzz = Duration::from_secs(seconds.ok_or("--fuzz wants a number of seconds")?);
-            }
+            "--fuzz" => times.fuzz = wanted_seconds("--fuzz", args.next())?,
+            "--contract" => times.contract = wanted_seconds("--contract", args.next())?,
             other => return Err(format!("unknown argument `{other}`")),
         }
     }
-    Ok(Wish::Run(if only.is_empty() { STEPS.iter().collect() } else { only }, fuzz))
+    Ok(Wish::Run(if only.is_empty() { STEPS.iter().collect() } else { only }, times))
+}
+
+fn wanted_seconds(flag: &str, given: Option<String>) -> Result<Duration, String> {
+    let seconds = given.and_then(|text| text.parse().ok());
+    seconds.map(Duration::from_secs).ok_or_else(|| format!("{flag} wants a number of seconds"))
 }
 
 /// One line of the table at the end.
@@ -90,8 +103,8 @@ struct Row {
     took: Duration,
 }
 
-fn run(steps: &[&'static Step], fuzz: Duration) -> ExitCode {
-    let ci = Ci::new(root(), fuzz);
+fn run(steps: &[&'static Step], times: Times) -> ExitCode {
+    let ci = Ci::new(root(), times.fuzz, times.contract);
     let mut rows = Vec::new();
     for (number, step) in steps.iter().enumerate() {
         println!("\n━━ {}/{} {}: {}", number + 1, steps.len(), step.name, step.about);

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{audit, command, fuzz, tally::Tally};
+use crate::{audit, command, contract, fuzz, tally::Tally};
 
 /// One check.
 pub(crate) struct Step {
@@ -28,6 +28,7 @@ pub(crate) const STEPS: &[Step] = &[
         run: languages,
     },
     Step { name: "test", about: "unit, integration and documentation tests", run: test },
+    Step { name: "contract", about: "the admin API is as it is described", run: contract::run },
     Step { name: "fuzz", about: "nothing made up breaks or passes verification", run: fuzz::run },
     Step { name: "doc", about: "the documentation builds, its links lead somewhere", run: doc },
     Step { name: "audit", about: "licences, sources, advisories of what we depend on", run: audit },
@@ -42,6 +43,8 @@ pub(crate) struct Ci {
     pub(crate) tally: Cell<Option<Tally>>,
     /// How long the fuzzer runs.
     pub(crate) fuzz: Duration,
+    /// How long schemathesis makes up requests.
+    pub(crate) contract: Duration,
 }
 
 /// How a step ended.
@@ -76,8 +79,8 @@ impl From<Result<(), String>> for Outcome {
 }
 
 impl Ci {
-    pub(crate) fn new(root: PathBuf, fuzz: Duration) -> Self {
-        Self { root, tally: Cell::new(None), fuzz }
+    pub(crate) fn new(root: PathBuf, fuzz: Duration, contract: Duration) -> Self {
+        Self { root, tally: Cell::new(None), fuzz, contract }
     }
 
     /// Cargo in the workspace.

@@ -1,10 +1,13 @@
-//! The admin API as its callers have it: who may do what, one shape of refusal, and a description that
-//! is what is enforced.
+//! The admin API as its callers have it: who may do what, one shape of refusal, a description that is what is
+//! enforced, an audit log of every change, and the gateway itself.
 
-use std::{collections::BTreeMap, fs, process::Command};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, process::Command};
 
 use hookweir_event::Digest;
-use hookweir_tests::house::{House, SECRET};
+use hookweir_tests::{
+    guests,
+    house::{House, SECRET},
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -19,6 +22,10 @@ fn operations() -> Vec<(&'static str, &'static str, Value, &'static str)> {
     let get = |path| ("GET", path, none.clone(), "read");
     vec![
         get("/v1/openapi.json"),
+        get("/v1/status"),
+        get("/v1/config"),
+        post("/v1/reload", json!({}), "admin"),
+        get("/v1/audit"),
         get("/v1/sources"),
         get("/v1/sources/{name}/refusals"),
         get("/v1/apis"),
@@ -309,14 +316,8 @@ async fn a_token_is_made_given_and_taken_back_without_a_restart() {
     // The command line takes it as well.
     let file = house.config().with_file_name("on-call");
     fs::write(&file, format!("{token}\n")).unwrap();
-    let list = Command::new(PROGRAM)
-        .args(["source", "list", "--token-file"])
-        .arg(&file)
-        .env("TEST_SECRET", SECRET)
-        .current_dir(house.config().parent().unwrap())
-        .output()
-        .unwrap();
-    assert!(String::from_utf8(list.stdout).unwrap().contains("/webhooks/github"));
+    let list = run(&house, &["source", "list", "--token-file", file.to_str().unwrap()]);
+    assert!(list.unwrap().contains("/webhooks/github"));
 
     let before = house.log().len();
     house.write_config("");
@@ -331,5 +332,186 @@ async fn a_token_is_made_given_and_taken_back_without_a_restart() {
         assert_eq!(said.status.code(), Some(2));
         assert!(String::from_utf8(said.stderr).unwrap().contains(part), "{args:?}");
     }
+    gateway.stop().await;
+}
+
+/// What the command says to standard output, if it ends well, or to standard output and error.
+fn run(house: &House, args: &[&str]) -> Result<String, String> {
+    let said = Command::new(PROGRAM)
+        .args(args)
+        .env("TEST_SECRET", SECRET)
+        .current_dir(house.config().parent().unwrap())
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    match said.status.success() {
+        true => Ok(text(said.stdout)),
+        false => Err(text(said.stdout) + &text(said.stderr)),
+    }
+}
+
+#[tokio::test]
+async fn every_change_is_in_the_audit_log_with_who_and_what_and_how_it_ended() {
+    let house = House::new(PROGRAM, &tokens());
+    let gateway = house.start().await;
+    let operate = token("operate");
+    let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+    let body = json!({ "deliveries": [format!("{id}/0")] }).to_string();
+    for (path, body, status) in [
+        ("/v1/dead/retry", &*body, 200),
+        ("/v1/plugins/nobody/pin", "{\"version\":\"ab\"}", 404),
+        ("/v1/replay", "{\"events\": 7, \"a\": \"b\"}", 400),
+        // These come to nothing before anything is asked for.
+        ("/v1/plugins/nobody/approve", "", 403),
+        ("/v1/replay?a=1", "{}", 400),
+    ] {
+        assert_eq!(ask(&house, "POST", path, Some(&operate), body).await.status, status, "{path}");
+    }
+    let read = token("read");
+    let audit = ask(&house, "GET", "/v1/audit", Some(&read), "").await.json();
+    let entries = audit["items"].as_array().unwrap();
+    let said: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            let who = (entry["who"].as_str().unwrap(), entry["client"].as_str().unwrap());
+            assert_eq!(who, ("operate-only", "127.0.0.1"));
+            let ended = &entry["ended"];
+            json!([
+                entry["id"],
+                entry["verb"],
+                entry["object"],
+                entry["parameters"],
+                ended["status"],
+                ended["code"]
+            ])
+        })
+        .collect();
+    let expected = [
+        json!([3, "events.replay", null, { "events": 7, "a": "b" }, 400, "malformed"]),
+        json!([2, "plugins.pin", "nobody", { "version": "ab" }, 404, "not_found"]),
+        json!([1, "dead.retry", null, { "deliveries": [format!("{id}/0")] }, 200, null]),
+    ];
+    assert_eq!((said, &audit["next"]), (expected.to_vec(), &Value::Null));
+
+    let page = ask(&house, "GET", "/v1/audit?limit=2", Some(&read), "").await.json();
+    assert_eq!((page["items"].as_array().unwrap().len(), &page["next"]), (2, &json!("2")));
+    let page = ask(&house, "GET", "/v1/audit?limit=2&cursor=2", Some(&read), "").await.json();
+    assert_eq!((&page["items"][0]["id"], &page["next"]), (&json!(1), &Value::Null));
+    let file = house.database().with_file_name("audit.jsonl");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), 6);
+    assert!(gateway.stop().await.success());
+
+    // It goes on over a restart; the command line is who has the token that it was given.
+    let gateway = house.start().await;
+    assert!(run(&house, &["dead", "retry", "--all"]).unwrap().contains("0 of 0"));
+    assert!(run(&house, &["plugin", "pin", "nobody"]).unwrap_err().contains("no plugin"));
+    let listed = run(&house, &["audit", "--limit", "2"]).unwrap();
+    let lines: Vec<_> = listed.lines().collect();
+    assert!(lines[1].contains(" admin ") && lines[1].contains("404 not_found"), "{listed}");
+    assert!(lines[2].contains(" operate-only ") && lines[2].contains("events.replay"), "{listed}");
+    assert_eq!(lines[3], "there are more: --cursor 3");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn what_can_not_be_written_down_is_not_done() {
+    let house = House::new(PROGRAM, "");
+    house.put_guest("echo");
+    let gateway = house.start().await;
+    let id = house.sender("github").send("push", "1", b"{}").await.unwrap().id().unwrap();
+    house.settled().await;
+    let token = fs::read_to_string(house.database().with_file_name("admin-token")).unwrap();
+    let body = json!({ "events": [id.to_string()], "plugin": "echo" }).to_string();
+    let replay = || ask(&house, "POST", "/v1/replay", Some(&token), &body);
+    let deliveries = async || house.reader().show(id).await.unwrap().unwrap().deliveries.len();
+    let before = deliveries().await;
+
+    let file = house.database().with_file_name("audit.jsonl");
+    fs::create_dir(&file).unwrap();
+    let said = replay().await;
+    assert_eq!((said.status, &*said.code()), (503, "audit"), "{}", said.text);
+    assert_eq!(deliveries().await, before);
+    fs::remove_dir(&file).unwrap();
+    assert_eq!(replay().await.status, 200);
+    assert_eq!(deliveries().await, before + 1);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_config_in_force_is_shown_without_secrets() {
+    let house = House::new(PROGRAM, "");
+    let secrets = ["one", "two", "three", "four", "five"]
+        .map(|nth| format!("the-{nth}-secret-of-this-config"));
+    let folder = house.config().parent().unwrap().to_owned();
+    for (nth, secret) in secrets.iter().enumerate() {
+        fs::write(folder.join(format!("secret-{nth}")), secret).unwrap();
+    }
+    house.write_config(&format!(
+        "admin.token = {{ file = \"secret-0\" }}\n{}\
+         [sources.erp]\npath = \"/erp\"\nscheme = \"github\"\nsecrets = [{{ file = \"secret-1\" }}, {{ file = \"secret-2\", until = \"2999-01-01T00:00:00Z\" }}]\n\
+         [plugins.echo]\napi = {{ token = {{ file = \"secret-3\" }} }}\nhttp = [\"https://api.example.com\"]\nmemory = \"32MiB\"\n\
+         secrets = {{ KEY = {{ file = \"secret-4\", hosts = [\"https://api.example.com\"] }} }}\n",
+        tokens()
+    ));
+    let gateway = house.start().await;
+    let said = ask(&house, "GET", "/v1/config", Some(&token("read")), "").await;
+    let config = said.json();
+    assert_eq!(config["admin"]["listen"], house.admin.to_string());
+    assert_eq!(config["admin"]["tokens"]["read-only"]["scope"], "read");
+    assert_eq!(config["server"]["grace"], "20s");
+    assert_eq!(config["sources"]["erp"]["dedupe_window"], "3d");
+    assert_eq!(config["sources"]["erp"]["secrets"][1]["until"], "2999-01-01T00:00:00Z");
+    let echo = &config["plugins"]["echo"];
+    assert_eq!((&echo["memory"], &echo["timeout"]), (&json!("32MiB"), &json!("10s")));
+    assert_eq!(echo["secrets"]["KEY"]["hosts"], json!(["https://api.example.com"]));
+    let digests = SCOPES.map(|scope| Digest::of(token(scope).as_bytes()).to_string());
+    for secret in secrets.iter().chain(&digests).map(String::as_str).chain([SECRET]) {
+        assert!(!said.text.contains(secret), "{secret}: {}", said.text);
+    }
+    assert_eq!(said.text.matches("[redacted]").count(), 11, "{}", said.text);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn files_are_looked_at_when_asked_and_the_status_tells() {
+    let host = "[host]\nwatch = \"off\"\nrescan = \"1d\"\n";
+    let house = House::new(PROGRAM, host);
+    let gateway = house.start().await;
+    let status = run(&house, &["status"]).unwrap();
+    assert!(status.starts_with("ready, version "), "{status}");
+    assert!(status.contains("0 due, 0 leased, 0 done, 0 dead"), "{status}");
+    assert!(status.contains("sources     github, stripe, test"), "{status}");
+
+    house.put_guest("echo");
+    let said = run(&house, &["reload"]).unwrap();
+    let live = Digest::of(&guests::wasm("echo")).short();
+    assert_eq!(said, format!("config: unchanged\necho: {live} is live\n"));
+    assert_eq!(run(&house, &["reload"]).unwrap(), "config: unchanged\n");
+    let status = house.admin("status").await;
+    assert_eq!(status["plugins"][0]["version"], Digest::of(&guests::wasm("echo")).to_string());
+    assert_eq!((&status["ready"], &status["store"]["state"]), (&json!(true), &json!("ready")));
+    assert!(status["disk"]["freeBytes"].as_u64().unwrap() > 0);
+
+    house.put("echo", b"no module");
+    let said = run(&house, &["reload"]).unwrap_err();
+    assert!(said.contains("echo: not live: ") && said.contains("1 file is not live"), "{said}");
+    let status = run(&house, &["status"]).unwrap();
+    assert!(status.contains(&live) && status.contains("file not live: "), "{status}");
+
+    let good = fs::read_to_string(house.config()).unwrap();
+    let faulty = good.replace("scheme = \"stripe\"", "scheme = \"strip\"");
+    // Beside the file, the command line would read what is faulty.
+    fs::write(house.config(), faulty).unwrap();
+    let admin = fs::read_to_string(house.database().with_file_name("admin-token")).unwrap();
+    for _ in 0..2 {
+        let said = ask(&house, "POST", "/v1/reload", Some(&admin), "").await.json();
+        assert_eq!(said["config"], "refused");
+        assert!(said["reason"].as_str().unwrap().contains("strip"), "{said}");
+    }
+    house.write_config(&format!("{host}[sources.late]\npath = \"/late\"\nscheme = \"github\"\nsecrets = [{{ env = \"TEST_SECRET\" }}]\n"));
+    let said = run(&house, &["reload"]).unwrap_err();
+    assert!(said.starts_with("config: reloaded\n"), "{said}");
+    assert!(run(&house, &["status"]).unwrap().contains("github, late, stripe, test"));
     gateway.stop().await;
 }

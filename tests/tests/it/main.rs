@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod admin;
+mod admin_contract;
 mod api;
 mod authors;
 mod cli;

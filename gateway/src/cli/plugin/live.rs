@@ -61,7 +61,7 @@ fn order(common: &Common, name: &PluginName, verb: &str, body: &Value) -> Exit {
 }
 
 /// The first digits of a version: enough to tell those of one plugin apart.
-pub(super) fn short(version: &Value) -> &str {
+pub(in crate::cli) fn short(version: &Value) -> &str {
     let text = version.as_str().unwrap_or("-");
     text.get(..12).unwrap_or(text)
 }

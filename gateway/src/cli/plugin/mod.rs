@@ -11,7 +11,10 @@ mod test;
 mod trial;
 mod watch;
 
-pub(super) use self::build::{build, put};
+pub(super) use self::{
+    build::{build, put},
+    live::short,
+};
 use super::{
     Exit,
     operator::Common,

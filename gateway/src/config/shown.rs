@@ -1,0 +1,321 @@
+//! The config that is in force, for operators to look at: by the keys and with the units of the file, with every
+//! default, and without secrets. Each struct is taken apart whole, so that no setting is left out by
+//! oversight.
+
+use std::{fmt::Display, time::Duration};
+
+use hookweir_event::REDACTED;
+use hookweir_host::{Grant, HttpGrant, HttpLimits, Limits, ModuleLimits, SecretGrant};
+use hookweir_store::Retention;
+use hookweir_verify::Secret;
+use serde_json::{Map, Value, json};
+
+use super::{
+    AdminConfig, ApiAccess, ApiConfig, AuditConfig, Config, EgressConfig, HostConfig, PluginConfig,
+    Policy, Rate, Reply, ServerConfig, SourceConfig, StoreConfig, Subscriptions, units::Size,
+};
+use crate::order::OnDead;
+
+impl Config {
+    /// The whole of it.
+    pub fn shown(&self) -> Value {
+        let Self { server, admin, store, host, egress, sources, plugins, secret_files } = self;
+        let sources = sources.iter().map(|(name, source)| (name.to_string(), of_source(source)));
+        let plugins = plugins.iter().map(|(name, plugin)| (name.to_string(), of_plugin(plugin)));
+        json!({
+            "server": of_server(server),
+            "admin": of_admin(admin),
+            "store": of_store(store),
+            "host": of_host(host),
+            "egress": of_egress(egress),
+            "sources": sources.collect::<Map<_, _>>(),
+            "plugins": plugins.collect::<Map<_, _>>(),
+            "files": secret_files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn of_server(server: &ServerConfig) -> Value {
+    let ServerConfig {
+        listen,
+        connections,
+        header_timeout,
+        body_timeout,
+        grace,
+        trusted_proxies,
+        address_rate,
+        refused_rate,
+    } = server;
+    json!({
+        "listen": listen.to_string(),
+        "connections": connections,
+        "header_timeout": time(*header_timeout),
+        "body_timeout": time(*body_timeout),
+        "grace": time(*grace),
+        "trusted_proxies": texts(trusted_proxies),
+        "address_rate": rate(*address_rate),
+        "refused_rate": rate(*refused_rate),
+    })
+}
+
+fn of_admin(admin: &AdminConfig) -> Value {
+    let AdminConfig { listen, token, tokens, insecure, hosts, refused_rate, audit } = admin;
+    let AuditConfig { max, files } = audit;
+    let tokens = tokens.iter().map(|(name, token)| {
+        (name.clone(), json!({ "sha256": REDACTED, "scope": token.scope.as_str() }))
+    });
+    json!({
+        "listen": listen.to_string(),
+        "token": token.as_ref().map(|_| REDACTED),
+        "tokens": tokens.collect::<Map<_, _>>(),
+        "insecure": insecure,
+        "hosts": hosts,
+        "refused_rate": rate(*refused_rate),
+        "audit_max": size(*max),
+        "audit_files": files,
+    })
+}
+
+fn of_store(store: &StoreConfig) -> Value {
+    let StoreConfig { path, disk_free_min, retention: Retention { done, dead } } = store;
+    // What is left out of the file is without a limit.
+    let most = |bytes: u64| (bytes != u64::MAX).then(|| size(bytes));
+    json!({
+        "url": format!("sqlite:{}", path.display()),
+        "disk_free_min": size(*disk_free_min),
+        "keep_done": time(done.age),
+        "keep_done_max": most(done.bytes),
+        "keep_dead": time(dead.age),
+        "keep_dead_max": most(dead.bytes),
+    })
+}
+
+fn of_host(host: &HostConfig) -> Value {
+    let HostConfig {
+        dir,
+        subscriptions,
+        instances,
+        memory,
+        threads,
+        stack,
+        kept,
+        kept_memory,
+        watch,
+        rescan,
+    } = host;
+    json!({
+        "dir": dir.display().to_string(),
+        "subscriptions": match subscriptions {
+            Subscriptions::Module => "module",
+            Subscriptions::Granted => "granted",
+        },
+        "instances": instances,
+        "memory": size(*memory),
+        "threads": threads,
+        "stack": size(*stack as u64),
+        "kept": kept,
+        "kept_memory": size(*kept_memory),
+        "watch": on(*watch),
+        "rescan": time(*rescan),
+    })
+}
+
+fn of_egress(egress: &EgressConfig) -> Value {
+    let EgressConfig { roots, allow } = egress;
+    json!({ "roots": roots.as_ref().map(|_| "given"), "allow": texts(allow) })
+}
+
+fn of_source(source: &SourceConfig) -> Value {
+    let SourceConfig {
+        path,
+        scheme,
+        verifier: _,
+        secrets,
+        learns,
+        public_url,
+        rate: verified,
+        allow,
+        body_max,
+        dedupe_window,
+        reply: Reply { status, body },
+        echoes: _,
+    } = source;
+    let secret = |secret: &Secret| {
+        let Secret { key: _, from, until } = secret;
+        let at = |time: &Option<hookweir_event::Timestamp>| {
+            time.and_then(|at| jiff::Timestamp::from_millisecond(at.as_millis()).ok())
+                .map(|at| at.to_string())
+        };
+        json!({ "secret": REDACTED, "from": at(from), "until": at(until) })
+    };
+    let secrets = match learns {
+        true => json!("handshake"),
+        false => secrets.iter().map(secret).collect(),
+    };
+    json!({
+        "path": path,
+        "scheme": scheme.name(),
+        "insecure": scheme.is_insecure(),
+        "secrets": secrets,
+        "public_url": public_url,
+        "rate": rate(*verified),
+        "allow": texts(allow),
+        "body_max": size(*body_max),
+        "dedupe_window": time(*dedupe_window),
+        "reply": { "status": status, "body": body },
+    })
+}
+
+fn of_plugin(plugin: &PluginConfig) -> Value {
+    let PluginConfig { subscribe, order_by, policy, grant, api, verifier } = plugin;
+    let Grant { limits, config, http, secrets } = grant;
+    let ApiConfig { access, concurrency } = api;
+    let access = access.as_ref().map(|access| match access {
+        ApiAccess::Off => json!("off"),
+        ApiAccess::Public => json!("public"),
+        ApiAccess::Token(_) => json!({ "token": REDACTED }),
+    });
+    let secret = |(name, secret): (&String, &SecretGrant)| {
+        let SecretGrant { value: _, hosts, readable } = secret;
+        (name.clone(), json!({ "secret": REDACTED, "hosts": texts(hosts), "readable": readable }))
+    };
+    let (origins, addresses) = match http {
+        Some(HttpGrant { origins, addresses }) => (texts(origins), texts(addresses)),
+        None => (Vec::new(), Vec::new()),
+    };
+    let mut shown = json!({
+        "subscribe": subscribe.as_deref().map(texts),
+        "order_by": order_by.as_ref().map(ToString::to_string),
+        "config": config,
+        "http": origins,
+        "http_addresses": addresses,
+        "secrets": secrets.iter().map(secret).collect::<Map<_, _>>(),
+        "api": access,
+        "api_concurrency": concurrency,
+        "verifier": verifier,
+    });
+    add(&mut shown, of_policy(policy));
+    add(&mut shown, of_limits(limits));
+    shown
+}
+
+fn of_policy(policy: &Policy) -> Value {
+    let Policy { concurrency, rate: begun, max_attempts, backoff, order_on_dead, breaker } = policy;
+    let limits = breaker.unwrap_or_default();
+    json!({
+        "concurrency": concurrency,
+        "rate": rate(*begun),
+        "max_attempts": max_attempts,
+        "backoff": time(backoff.base),
+        "backoff_max": time(backoff.max),
+        "retry_after_max": time(backoff.retry_after_max),
+        "order_on_dead": match order_on_dead {
+            OnDead::Block => "block",
+            OnDead::Continue => "continue",
+        },
+        "breaker": on(breaker.is_some()),
+        "breaker_failures": limits.failures,
+        "breaker_probe_max": time(limits.probe_max),
+    })
+}
+
+fn of_limits(limits: &Limits) -> Value {
+    let Limits {
+        memory,
+        table_elements,
+        core_instances,
+        handles,
+        host_call_bytes,
+        random_bytes,
+        cpu,
+        wall,
+        api_wall,
+        log_bytes,
+        log_lines,
+        log_line_bytes,
+        outputs,
+        output_bytes,
+        state_bytes,
+        http,
+        reuse,
+        module: ModuleLimits { bytes, function_bytes, compile_time },
+    } = limits;
+    let mut shown = json!({
+        "memory": size(*memory),
+        "table_elements": table_elements,
+        "core_instances": core_instances,
+        "handles": handles,
+        "host_call_max": host_call_bytes.map(size),
+        "random_max": size(u64::from(*random_bytes)),
+        "cpu": time(*cpu),
+        "timeout": time(*wall),
+        "api_timeout": time(*api_wall),
+        "log_max": size(*log_bytes as u64),
+        "log_lines": log_lines,
+        "log_line_max": size(*log_line_bytes as u64),
+        "outputs": outputs,
+        "outputs_max": size(*output_bytes),
+        "state_max": size(*state_bytes),
+        "reuse": reuse,
+        "module_max": size(*bytes),
+        "function_max": size(*function_bytes),
+        "compile_timeout": time(*compile_time),
+    });
+    add(&mut shown, of_http(http));
+    shown
+}
+
+fn of_http(http: &HttpLimits) -> Value {
+    let HttpLimits {
+        requests,
+        at_once,
+        timeout,
+        headers,
+        header_bytes,
+        request_bytes,
+        response_bytes,
+        received_bytes,
+    } = http;
+    json!({
+        "http_requests": requests,
+        "http_at_once": at_once,
+        "http_timeout": time(*timeout),
+        "http_headers": headers,
+        "http_headers_max": size(*header_bytes as u64),
+        "http_request_max": size(*request_bytes),
+        "http_response_max": size(*response_bytes),
+        "http_received_max": size(*received_bytes),
+    })
+}
+
+fn add(to: &mut Value, more: Value) {
+    if let (Value::Object(to), Value::Object(more)) = (to, more) {
+        to.extend(more);
+    }
+}
+
+fn texts<T: Display>(items: &[T]) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
+}
+
+fn size(bytes: u64) -> String {
+    Size(bytes).to_string()
+}
+
+fn rate(rate: Option<Rate>) -> String {
+    rate.map_or_else(|| "off".to_owned(), |rate| rate.to_string())
+}
+
+fn on(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
+}
+
+/// As it is written in a config, in the largest unit that it is a whole number of.
+fn time(time: Duration) -> String {
+    let millis = time.as_millis();
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
+    match units.into_iter().find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit)) {
+        Some((unit, name)) => format!("{}{name}", millis / unit),
+        None => format!("{millis}ms"),
+    }
+}
