@@ -34,14 +34,14 @@ pub(super) struct Begin {
 
 /// One line of an export.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Line {
+pub(super) struct ExportLine {
     /// Where an export goes on that ended after this line.
     cursor: String,
     /// The event with its content, its deliveries, their attempts and what they logged.
     event: Event,
 }
 
-impl Line {
+impl ExportLine {
     fn new(exported: Exported) -> Self {
         let Exported { next, shown, event } = exported;
         let mut line = Event::from(shown);
@@ -59,7 +59,7 @@ impl Line {
 /// An export that was cut short goes on behind its last line with that line's `cursor`.
 #[utoipa::path(get, path = "/v1/export", operation_id = "events.export", tag = "events",
     params(Filtered, Begin),
-    responses((status = 200, description = "The events, a line each.", body = Line, content_type = "application/x-ndjson"),
+    responses((status = 200, description = "The events, a line each.", body = ExportLine, content_type = "application/x-ndjson"),
               (status = 500, description = "The store can't be read.", body = Refused)))]
 pub(super) async fn export(
     State(desk): State<Desk>,
@@ -99,7 +99,7 @@ impl Lines {
     async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
         self.fill().await?;
         let Some(exported) = self.lines.pop_front() else { return Ok(None) };
-        let mut line = serde_json::to_vec(&Line::new(exported))
+        let mut line = serde_json::to_vec(&ExportLine::new(exported))
             .map_err(|error| ReadError::Failed(error.to_string()))?;
         line.push(b'\n');
         Ok(Some(line.into()))
