@@ -1,7 +1,7 @@
 //! The operators' listener: `/healthz` and `/readyz`, open to whoever reaches it, and the admin API below
 //! `/v1/`, for who has a token.
 //!
-//! A route is a handler that says what it takes and answers, and a line in [`routes`] that says who
+//! A route is a handler that says what it takes and answers, and a line in `routes` that says who
 //! may call it:
 //!
 //! ```text
@@ -22,8 +22,10 @@
 //! .add(Scope::Read, routes!(colours::list))
 //! ```
 //!
-//! The description of what all routes have in common is added there: the scope, and 400, 401, 403, 413, 421 and
-//! 429. A parameter that is not described is refused. A new module's schemas need no other list.
+//! The description of what all routes have in common is added there: the scope, and 400, 401, 403, 413, 421, 429
+//! and, of changes, 503. A parameter that is not described is refused. Whatever is no GET is a change, and in
+//! the audit log before it is begun, but for what `Scope::Read` may ask with a body; a field of its body that
+//! must not be there is `#[schema(write_only)]`. Schemas need no list of their own, and no two may have one name. A test has a table of all operations, to which a new one is added.
 
 mod apis;
 mod asked;

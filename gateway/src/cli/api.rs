@@ -30,7 +30,7 @@ pub(super) fn run(command: Command) -> Exit {
         }
     };
     Operator::run(&common, |operator| {
-        let answer = operator.get(&path)?;
+        let answer = operator.all(&path)?;
         operator.show(&answer, rows);
         Ok(())
     })

@@ -78,6 +78,21 @@ impl Operator {
         self.ask(Method::GET, path, None)
     }
 
+    /// All of a list, page by page, as one.
+    pub(super) fn all(&self, path: &str) -> Result<Value, String> {
+        let mut all = self.get(path)?;
+        while let Some(next) = all["next"].as_str().map(str::to_owned) {
+            let mut page = self.get(&with_query(path, [("cursor", Some(next))]))?;
+            if let (Value::Array(found), Value::Array(more)) =
+                (&mut all["items"], page["items"].take())
+            {
+                found.extend(more);
+            }
+            all["next"] = page["next"].take();
+        }
+        Ok(all)
+    }
+
     /// What comes of this.
     pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, String> {
         self.ask(Method::POST, path, Some(body))

@@ -57,7 +57,7 @@ pub(super) fn run(command: Command) -> Exit {
 
 fn show(common: &Common, path: &str, rows: fn(&Value) -> Table) -> Exit {
     Operator::run(common, |operator| {
-        let answer = operator.get(path)?;
+        let answer = operator.all(path)?;
         operator.show(&answer, rows);
         Ok(())
     })

@@ -223,6 +223,8 @@ async fn whatever_is_refused_is_refused_in_one_shape() {
         ("GET", "/v1/events?since=yesterday", "", 400, "malformed", "since: "),
         ("GET", "/v1/events?state=asleep", "", 400, "malformed", "state: "),
         ("GET", "/v1/events?dedupe=1", "", 400, "malformed", "name it"),
+        ("GET", "/v1/audit?cursor=-1", "", 400, "malformed", "cursor: "),
+        ("GET", "/v1/audit?cursor=9223372036854775808", "", 400, "malformed", "cursor: "),
         ("POST", "/v1/dead/retry", "", 400, "malformed", "deliveries"),
         ("POST", "/v1/dead/retry", "[[]]", 400, "malformed", "expected a JSON object"),
         ("POST", "/v1/dead/retry", "{", 400, "malformed", "the body: "),

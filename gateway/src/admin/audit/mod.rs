@@ -16,7 +16,7 @@ use std::{
 
 use axum::extract::State;
 use hookweir_event::Clock;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::Value;
 use tokio::sync::oneshot;
 use utoipa::{IntoParams, ToSchema};
@@ -152,13 +152,26 @@ impl Audit {
     }
 }
 
+/// A number of a change: the description's numbers have 63 bits.
+#[derive(Debug, Clone, Copy)]
+struct Before(u64);
+
+impl<'de> Deserialize<'de> for Before {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = i64::deserialize(deserializer)?;
+        u64::try_from(number).map(Self).map_err(|_| D::Error::custom("is no number of a change"))
+    }
+}
+
 /// Which part of the audit log.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     /// The `next` of the page before.
-    cursor: Option<u64>,
+    #[serde(default)]
+    #[param(value_type = Option<i64>, minimum = 0)]
+    cursor: Option<Before>,
     /// How many at most.
     #[serde(default)]
     #[param(value_type = Option<usize>, minimum = 1, maximum = 1000, default = 50)]
@@ -176,5 +189,6 @@ pub(super) async fn list(
     State(desk): State<Desk>,
     Params(wanted): Params<Wanted>,
 ) -> Answer<Page<Entry>> {
-    Ok(Json(desk.audit.page(wanted.cursor, wanted.limit.0).await?))
+    let before = wanted.cursor.map(|Before(id)| id);
+    Ok(Json(desk.audit.page(before, wanted.limit.0).await?))
 }

@@ -32,7 +32,7 @@ pub(in crate::cli) struct PinArgs {
 
 pub(super) fn list(common: &Common) -> Exit {
     Operator::run(common, |operator| {
-        let answer = operator.get("plugins")?;
+        let answer = operator.all("plugins")?;
         operator.show(&answer, listing);
         if !common.json() {
             items(&answer["items"]).flat_map(notes).for_each(say);
