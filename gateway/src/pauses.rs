@@ -62,6 +62,12 @@ impl Pauses {
         self.in_force.load().plugins.contains_key(name)
     }
 
+    /// All that is paused: sources, then plugins.
+    pub fn all(&self) -> Vec<Pause> {
+        let in_force = self.in_force.load();
+        in_force.sources.values().chain(in_force.plugins.values()).cloned().collect()
+    }
+
     /// Pauses something. It holds, and is on disk, when this returns; attempts that run go on.
     ///
     /// # Errors

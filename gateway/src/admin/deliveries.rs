@@ -79,7 +79,7 @@ pub(super) async fn list(
 /// With its attempts and what they logged.
 #[utoipa::path(get, path = "/v1/deliveries/{event}/{number}", operation_id = "deliveries.show", tag = "events",
     params(("event" = String, Path, format = "uuid", description = "The event."),
-           ("number" = u16, Path, description = "Which of its deliveries, counted from 0.")),
+           ("number" = u16, Path, minimum = 0, maximum = 1022, description = "Which of its deliveries, counted from 0.")),
     responses((status = 200, description = "The delivery.", body = DeliveryOf),
               (status = 404, description = "There is no such delivery, or it was forgotten.", body = Refused),
               (status = 500, description = "The store can't be read.", body = Refused)))]

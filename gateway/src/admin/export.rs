@@ -26,7 +26,7 @@ const PAGE: usize = 200;
 /// Where an export begins.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct From {
+pub(super) struct Begin {
     /// The `cursor` of the last line of an export that was cut short.
     #[param(value_type = Option<String>)]
     cursor: Option<Text<Cursor>>,
@@ -34,14 +34,14 @@ pub(super) struct From {
 
 /// One line of an export.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Line {
+pub(super) struct ExportLine {
     /// Where an export goes on that ended after this line.
     cursor: String,
     /// The event with its content, its deliveries, their attempts and what they logged.
     event: Event,
 }
 
-impl Line {
+impl ExportLine {
     fn new(exported: Exported) -> Self {
         let Exported { next, shown, event } = exported;
         let mut line = Event::from(shown);
@@ -58,19 +58,19 @@ impl Line {
 /// Each as one line of JSON with all that is kept of it, the newest first. What comes meanwhile is not among them.
 /// An export that was cut short goes on behind its last line with that line's `cursor`.
 #[utoipa::path(get, path = "/v1/export", operation_id = "events.export", tag = "events",
-    params(Filtered, From),
-    responses((status = 200, description = "The events, a line each.", body = Line, content_type = "application/x-ndjson"),
+    params(Filtered, Begin),
+    responses((status = 200, description = "The events, a line each.", body = ExportLine, content_type = "application/x-ndjson"),
               (status = 500, description = "The store can't be read.", body = Refused)))]
 pub(super) async fn export(
     State(desk): State<Desk>,
     Params(filtered): Params<Filtered>,
-    Params(from): Params<From>,
+    Params(begin): Params<Begin>,
 ) -> Result<Response<Body>, Fault> {
     let filter = filtered.without_dedupe()?;
     // With a connection of its own: others need not wait for it.
     let reader = desk.store.reader().apart();
     let mut lines =
-        Lines { reader, filter, from: text(&from.cursor), lines: VecDeque::new(), more: true };
+        Lines { reader, filter, from: text(&begin.cursor), lines: VecDeque::new(), more: true };
     // What can't be read at all is answered so, while that can be said.
     lines.fill().await?;
     let body = stream::try_unfold(lines, async |mut lines| {
@@ -99,7 +99,7 @@ impl Lines {
     async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
         self.fill().await?;
         let Some(exported) = self.lines.pop_front() else { return Ok(None) };
-        let mut line = serde_json::to_vec(&Line::new(exported))
+        let mut line = serde_json::to_vec(&ExportLine::new(exported))
             .map_err(|error| ReadError::Failed(error.to_string()))?;
         line.push(b'\n');
         Ok(Some(line.into()))

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::{
     Desk,
     fault::Refused,
+    pauses::PausedThing,
     reply::{Answer, Json, Time},
 };
 use crate::{
@@ -34,6 +35,8 @@ pub(super) struct Status {
     sources: Vec<String>,
     /// The plugins, in the order of their names.
     plugins: Vec<PluginStatus>,
+    /// What operators hold up.
+    paused: Vec<PausedThing>,
     /// How many events and deliveries there are.
     counts: Counts,
     /// Whether the store can be written.
@@ -72,7 +75,7 @@ struct Counts {
     leased: u64,
     /// Deliveries that are handled.
     done: u64,
-    /// Dead letters.
+    /// Dead letters that nobody put aside.
     dead: u64,
     /// Dead letters that an operator put aside.
     discarded: u64,
@@ -165,6 +168,7 @@ pub(super) async fn status(
         reason,
         sources,
         plugins: plugins.collect(),
+        paused: desk.pauses.all().into_iter().map(PausedThing::from).collect(),
         counts: desk.store.reader().counts().await?.into(),
         store: store_status(&desk.store.health().borrow()),
         disk: Disk {

@@ -28,7 +28,7 @@ pub(super) struct JobOrder {
     /// `retry`, `skip` or `discard`: dead letters. `replay`: events.
     kind: Kind,
     /// Of a replay: to this plugin alone, whatever it subscribes to; otherwise to those that subscribe now.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^[a-z0-9-]{1,64}$")]
     to: Option<Text<PluginName>>,
     /// Of a replay: a plugin that was replayed an event then or later is not sent it once more. So a replay
     /// that was cut short can be asked for again.

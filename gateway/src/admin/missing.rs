@@ -69,7 +69,7 @@ pub(super) struct Reconciled {
 ///
 /// Of a provider's list of ids, those whose claims nobody holds here. Nothing is changed.
 #[utoipa::path(post, path = "/v1/sources/{name}/missing", operation_id = "sources.missing", tag = "sources",
-    params(("name" = String, Path, description = "The source.")), request_body = Sent,
+    params(("name" = String, Path, pattern = "^[a-z0-9-]{1,64}$", description = "The source.")), request_body = Sent,
     responses((status = 200, description = "What was and what was not seen.", body = Reconciled),
               (status = 404, description = "No source has this name.", body = Refused),
               (status = 409, description = "The source's requests have no ids.", body = Refused),

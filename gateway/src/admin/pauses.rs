@@ -88,7 +88,7 @@ pub(super) async fn list(State(desk): State<Desk>) -> Answer<Page<PausedThing>> 
 /// Its requests are answered with 503, `Retry-After` and the code `paused`, before their bodies are read, until it is
 /// resumed, over restarts too.
 #[utoipa::path(post, path = "/v1/sources/{name}/pause", operation_id = "sources.pause", tag = "sources",
-    params(("name" = String, Path, description = "The source.")), request_body = PauseOrder,
+    params(("name" = String, Path, pattern = "^[a-z0-9-]{1,64}$", description = "The source.")), request_body = PauseOrder,
     responses((status = 200, description = "The pause.", body = Paused),
               (status = 404, description = "No source has this name.", body = Refused),
               (status = 503, description = "The store takes nothing now.", body = Refused)))]
@@ -108,7 +108,7 @@ pub(super) async fn pause_source(
 ///
 /// Senders come back by themselves.
 #[utoipa::path(post, path = "/v1/sources/{name}/resume", operation_id = "sources.resume", tag = "sources",
-    params(("name" = String, Path, description = "The source.")),
+    params(("name" = String, Path, pattern = "^[a-z0-9-]{1,64}$", description = "The source.")),
     responses((status = 200, description = "Whether it was paused.", body = Resumed),
               (status = 503, description = "The store takes nothing now.", body = Refused)))]
 pub(super) async fn resume_source(
@@ -124,7 +124,7 @@ pub(super) async fn resume_source(
 /// Its deliveries wait, and more come in, until it is resumed, over restarts too. Attempts that run go on, and so
 /// does what it answers and verifies.
 #[utoipa::path(post, path = "/v1/plugins/{name}/pause", operation_id = "plugins.pause", tag = "plugins",
-    params(("name" = String, Path, description = "The plugin.")), request_body = PauseOrder,
+    params(("name" = String, Path, pattern = "^[a-z0-9-]{1,64}$", description = "The plugin.")), request_body = PauseOrder,
     responses((status = 200, description = "The pause.", body = Paused),
               (status = 404, description = "No plugin has this name.", body = Refused),
               (status = 503, description = "The store takes nothing now.", body = Refused)))]
@@ -144,7 +144,7 @@ pub(super) async fn pause_plugin(
 ///
 /// With what waits for it, as fast as its limits allow.
 #[utoipa::path(post, path = "/v1/plugins/{name}/resume", operation_id = "plugins.resume", tag = "plugins",
-    params(("name" = String, Path, description = "The plugin.")),
+    params(("name" = String, Path, pattern = "^[a-z0-9-]{1,64}$", description = "The plugin.")),
     responses((status = 200, description = "Whether it was paused.", body = Resumed),
               (status = 503, description = "The store takes nothing now.", body = Refused)))]
 pub(super) async fn resume_plugin(

@@ -57,7 +57,7 @@ pub(super) struct If {
 /// An entry of a plugin's state.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Entry {
+pub(super) struct StateItem {
     /// Its key.
     key: String,
     /// Changes with each write, and never comes back.
@@ -101,7 +101,7 @@ pub(super) struct Deleted {
     version: u64,
 }
 
-impl From<ShownEntry> for Entry {
+impl From<ShownEntry> for StateItem {
     fn from(entry: ShownEntry) -> Self {
         let ShownEntry { key, version, bytes, expires_at } = entry;
         let expires_at = expires_at.map(Time);
@@ -109,7 +109,7 @@ impl From<ShownEntry> for Entry {
     }
 }
 
-impl From<StateEntry> for Entry {
+impl From<StateEntry> for StateItem {
     fn from(entry: StateEntry) -> Self {
         let StateEntry { key, version, value, expires_at } = entry;
         let bytes = value.len() as u64;
@@ -125,15 +125,15 @@ impl From<StateEntry> for Entry {
 ///
 /// Keys in the order of their bytes, without values. What has expired is left out.
 #[utoipa::path(get, path = "/v1/plugins/{name}/state", operation_id = "state.list", tag = "plugins",
-    params(("name" = String, Path, description = "The plugin."), Under),
-    responses((status = 200, description = "The entries.", body = Page<Entry>),
+    params(("name" = String, Path, pattern = "^[a-z0-9-]{1,64}$", description = "The plugin."), Under),
+    responses((status = 200, description = "The entries.", body = Page<StateItem>),
               (status = 404, description = "There is no such plugin, and it left no state.", body = Refused),
               (status = 500, description = "The store can't be read.", body = Refused)))]
 pub(super) async fn list(
     State(desk): State<Desk>,
     At(Text(name)): At<Text<PluginName>>,
     Params(under): Params<Under>,
-) -> Answer<Page<Entry>> {
+) -> Answer<Page<StateItem>> {
     let (now, reader) = (desk.clock.now(), desk.store.reader());
     let (after, limit) = (under.cursor.as_deref(), under.limit.0);
     let found = reader.state_listed(&name, &under.prefix, after, limit).await?;
@@ -143,7 +143,7 @@ pub(super) async fn list(
     }
     let next = found.last().filter(|_| found.len() >= limit).map(|last| last.key.clone());
     let holds = |entry: &ShownEntry| entry.expires_at.is_none_or(|at| at > now);
-    let items = found.into_iter().filter(holds).map(Entry::from).collect();
+    let items = found.into_iter().filter(holds).map(StateItem::from).collect();
     Ok(Json(Page { items, next }))
 }
 
@@ -151,15 +151,15 @@ pub(super) async fn list(
 ///
 /// With its value.
 #[utoipa::path(get, path = "/v1/plugins/{name}/state/entry", operation_id = "state.get", tag = "plugins",
-    params(("name" = String, Path, description = "The plugin."), Named),
-    responses((status = 200, description = "The entry.", body = Entry),
+    params(("name" = String, Path, pattern = "^[a-z0-9-]{1,64}$", description = "The plugin."), Named),
+    responses((status = 200, description = "The entry.", body = StateItem),
               (status = 404, description = "There is no such entry.", body = Refused),
               (status = 500, description = "The store can't be read.", body = Refused)))]
 pub(super) async fn get(
     State(desk): State<Desk>,
     At(Text(name)): At<Text<PluginName>>,
     Params(Named { key }): Params<Named>,
-) -> Answer<Entry> {
+) -> Answer<StateItem> {
     let entry = there(&desk, &name, &key).await?;
     Ok(Json(entry.1.ok_or_else(none)?.into()))
 }
@@ -168,8 +168,8 @@ pub(super) async fn get(
 ///
 /// As the plugin itself would: an attempt that relied on what was there is run again.
 #[utoipa::path(put, path = "/v1/plugins/{name}/state/entry", operation_id = "state.set", tag = "plugins",
-    params(("name" = String, Path, description = "The plugin."), Named), request_body = SetOrder,
-    responses((status = 200, description = "The entry as it is now.", body = Entry),
+    params(("name" = String, Path, pattern = "^[a-z0-9-]{1,64}$", description = "The plugin."), Named), request_body = SetOrder,
+    responses((status = 200, description = "The entry as it is now.", body = StateItem),
               (status = 404, description = "No plugin has this name.", body = Refused),
               (status = 409, description = "Something else is there than was said.", body = Refused),
               (status = 500, description = "The store can't be read.", body = Refused),
@@ -180,7 +180,7 @@ pub(super) async fn set(
     At(Text(name)): At<Text<PluginName>>,
     Params(Named { key }): Params<Named>,
     Order(order): Order<SetOrder>,
-) -> Answer<Entry> {
+) -> Answer<StateItem> {
     let value = value_of(&order)?;
     check(&key, &value)?;
     let (version, entry) = there(&desk, &name, &key).await?;
@@ -211,7 +211,7 @@ pub(super) async fn set(
 ///
 /// An attempt that relied on it is run again.
 #[utoipa::path(delete, path = "/v1/plugins/{name}/state/entry", operation_id = "state.delete", tag = "plugins",
-    params(("name" = String, Path, description = "The plugin."), Named, If),
+    params(("name" = String, Path, pattern = "^[a-z0-9-]{1,64}$", description = "The plugin."), Named, If),
     responses((status = 200, description = "It is gone.", body = Deleted),
               (status = 404, description = "There is no such entry.", body = Refused),
               (status = 409, description = "Another version is there.", body = Refused),

@@ -9,7 +9,7 @@ use super::{
 
 pub(super) fn run(common: &Common) -> Exit {
     Operator::run(common, |operator| {
-        let answer = operator.get("queues")?;
+        let answer = operator.all("queues")?;
         operator.show(&answer, rows);
         Ok(())
     })

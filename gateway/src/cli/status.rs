@@ -76,15 +76,15 @@ fn summary(status: &Value) -> Vec<String> {
         Some(reason) => format!("{}: {}", text(&status["store"]["state"]), printable(reason)),
     };
     let sources = items(&status["sources"]).map(text).collect::<Vec<_>>().join(", ");
-    vec![
+    let mut lines = vec![
         format!("{ready}, version {version}, since {since}"),
         format!(
             "events      {} ({} made by plugins, {} unrouted), {} duplicates answered",
             counts["events"], counts["outputs"], counts["unrouted"], counts["duplicates"]
         ),
         format!(
-            "deliveries  {} due, {} leased, {} done, {} dead",
-            counts["due"], counts["leased"], counts["done"], counts["dead"]
+            "deliveries  {} due, {} leased, {} done, {} dead, {} discarded",
+            counts["due"], counts["leased"], counts["done"], counts["dead"], counts["discarded"]
         ),
         format!(
             "store       {store}; {} MiB left on the disk, {} have to be",
@@ -92,7 +92,12 @@ fn summary(status: &Value) -> Vec<String> {
             mib(&disk["leastBytes"])
         ),
         format!("sources     {sources}"),
-    ]
+    ];
+    for thing in items(&status["paused"]) {
+        let (kind, name) = (text(&thing["kind"]), text(&thing["name"]));
+        lines.push(format!("paused      {kind} {name}, {}", super::source::paused(thing)));
+    }
+    lines
 }
 
 fn plugins(status: &Value) -> Table {

@@ -275,6 +275,10 @@ async fn a_plugins_state_is_read_and_written_by_its_rules() {
     assert_eq!(ask(&house, put, &entry("new"), absent).await.0, 200);
     assert_eq!(ask(&house, Method::DELETE, &entry("order/0"), Value::Null).await.0, 200);
     assert_eq!(refused(&house, Method::GET, &entry("order/0"), Value::Null).await.0, 404);
+    // Who wrote what is written down, the values are not.
+    let audit = get(&house, "audit").await.to_string();
+    assert!(audit.contains("state.set") && audit.contains("state.delete"), "{audit}");
+    assert!(!audit.contains("paid") && !audit.contains("/wA="), "{audit}");
     assert!(gateway.stop().await.success());
 }
 

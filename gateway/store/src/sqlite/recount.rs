@@ -1,5 +1,7 @@
 //! Counts everything that is there, for `store check`: what the totals say must agree with it.
 
+use std::collections::BTreeMap;
+
 use rusqlite::Connection;
 
 use super::{
@@ -33,6 +35,8 @@ struct Sums {
     discarded: i64,
     bytes: i64,
     dead_bytes: i64,
+    /// Fresh deliveries that are due, by plugin.
+    fresh: BTreeMap<i64, i64>,
 }
 
 /// Reads the whole store.
@@ -76,6 +80,9 @@ impl Sums {
         self.unrouted += i64::from(stood.is_empty());
         self.bytes += entry.bytes();
         for stood in stood {
+            if stood.state == DeliveryState::Due && stood.due_at.is_none() {
+                *self.fresh.entry(stood.plugin).or_default() += 1;
+            }
             match stood.state {
                 DeliveryState::Due | DeliveryState::Behind => self.due += 1,
                 DeliveryState::Leased => self.leased += 1,
@@ -113,6 +120,12 @@ impl Sums {
                 differing.push((what, sum - total));
             }
         }
+        let mut fresh = self.fresh.clone();
+        for front in fresh::fronts(connection)? {
+            *fresh.entry(front.plugin).or_default() -= front.due.cast_signed();
+        }
+        let fresh = fresh.into_values().filter(|by| *by != 0);
+        differing.extend(fresh.map(|by| ("due deliveries of a plugin", by)));
         let sql = "SELECT (SELECT coalesce(sum(length(CAST(name AS BLOB)) + length(value)), 0) FROM state)
                        - (SELECT coalesce(sum(state_bytes), 0) FROM plugins)";
         let state: i64 = connection.query_row(sql, [], |row| row.get(0))?;
