@@ -294,6 +294,14 @@ pub(super) fn first_due(connection: &Connection) -> rusqlite::Result<Option<i64>
     Ok(fronts.into_iter().map(|(_, front)| front).min())
 }
 
+/// The first event that may owe this plugin a fresh delivery that is due.
+pub(super) fn front_of(connection: &Connection, plugin: i64) -> rusqlite::Result<Option<i64>> {
+    let blob: Vec<u8> =
+        connection.prepare_cached("SELECT fronts FROM totals")?.query_row([], |row| row.get(0))?;
+    let fronts = read_fronts(&blob).ok_or_else(|| unreadable(0))?;
+    Ok(fronts.into_iter().find(|(owed, _)| *owed == plugin).map(|(_, front)| front))
+}
+
 /// The version of both layouts.
 const VERSION: u8 = 1;
 

@@ -19,7 +19,7 @@ use super::{
 pub(super) const APPLICATION_ID: i64 = 0x484b_5752;
 
 /// Schema N is made by the first N migrations. A released one never changes: add another.
-const MIGRATIONS: [&str; 8] = [V1, V2, V3, V4, V5, V6, V7, V8];
+const MIGRATIONS: [&str; 9] = [V1, V2, V3, V4, V5, V6, V7, V8, V9];
 
 /// The newest schema that this version knows.
 pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;
@@ -241,6 +241,19 @@ const V8: &str = "
 ALTER TABLE plugins ADD COLUMN state_bytes INTEGER NOT NULL DEFAULT 0;
 UPDATE plugins SET state_bytes = (SELECT coalesce(sum(length(CAST(s.name AS BLOB)) + length(s.value)), 0)
     FROM state AS s WHERE s.plugin = plugins.key);
+";
+
+/// How many deliveries of each plugin stand where (the module `depths`; empty: nobody has counted yet), and
+/// what was noticed and is not over, or was lately (the module `notices`).
+const V9: &str = "
+ALTER TABLE totals ADD COLUMN depths BLOB NOT NULL DEFAULT x'';
+CREATE TABLE notices(
+    name TEXT PRIMARY KEY,
+    raised_at INTEGER NOT NULL,
+    cleared_at INTEGER,                   -- null: it is not over
+    event BLOB NOT NULL,                  -- the one that told of it last
+    body BLOB NOT NULL                    -- of that one
+) STRICT, WITHOUT ROWID;
 ";
 
 /// The schema in which events and claims moved.

@@ -1,16 +1,16 @@
 //! What travels between the handles and the writer.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use hookweir_event::{
     Change, Digest, Event, EventId, EventType, Hops, Origin, PluginName, StateChange, Timestamp,
 };
 use tokio::sync::{oneshot, watch};
 
-use super::{blocks::Term, codec};
+use super::{blocks::Term, codec, notices::Notice};
 use crate::{
     DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, Receipt, Replay, Route, Settled,
-    Settlement, StoreError, Want, Written,
+    Settlement, StoreError, StoreVerb, Want, Written, figures::Counting,
 };
 
 /// What the writer is asked to do. Applied by reference, so that it can be run again.
@@ -24,6 +24,7 @@ pub(super) enum Verb {
     Unblock(PluginName),
     Replay(Vec<Replay>),
     WriteState(PluginName, Vec<StateChange>),
+    Notice(Notice),
 }
 
 impl Verb {
@@ -31,6 +32,21 @@ impl Verb {
     /// back half asks for goes on.
     pub(super) fn wants_room(&self) -> bool {
         matches!(self, Self::Append(_) | Self::WriteState(..))
+    }
+
+    /// Which verb it is.
+    pub(super) fn word(&self) -> StoreVerb {
+        match self {
+            Self::Append(_) => StoreVerb::Append,
+            Self::Lease(_) => StoreVerb::Lease,
+            Self::Settle(_) => StoreVerb::Settle,
+            Self::GiveBack(..) => StoreVerb::GiveBack,
+            Self::Mend(..) => StoreVerb::Mend,
+            Self::Unblock(_) => StoreVerb::Unblock,
+            Self::Replay(_) => StoreVerb::Replay,
+            Self::WriteState(..) => StoreVerb::WriteState,
+            Self::Notice(_) => StoreVerb::Notice,
+        }
     }
 
     /// What has to be written for it, give or take.
@@ -47,6 +63,7 @@ impl Verb {
             | Self::Mend(..)
             | Self::Unblock(_)
             | Self::Replay(_) => 0,
+            Self::Notice(notice) => notice.append.body.len(),
         }
     }
 }
@@ -120,6 +137,8 @@ pub(super) enum Done {
     /// How many deliveries were made.
     Replayed(u64),
     WroteState(Written),
+    /// Whether it was news.
+    Noticed(bool),
 }
 
 /// The answer goes to whoever asked, if that one still waits.
@@ -144,4 +163,5 @@ pub(super) struct Signals {
     pub(super) health: watch::Sender<Health>,
     /// Set when the writer has ended.
     pub(super) finished: watch::Sender<Option<Result<(), StoreError>>>,
+    pub(super) figures: Arc<Counting>,
 }
