@@ -22,6 +22,7 @@ use tokio::{net::TcpListener, sync::Notify};
 
 use crate::{
     admin::{Admin, Guard, Plugins, token_file},
+    alerts::Watch,
     chance::Chance,
     config::{Config, Seen, ServerConfig},
     dispatch::{Capacity, Dispatch},
@@ -30,10 +31,11 @@ use crate::{
     intake::{Door, Intake},
     keys::Keys,
     live::Board,
+    metrics::{Metrics, Surveyor, figures::Count},
     plugin_state::PluginState,
     readiness::Readiness,
     reload::Reload,
-    serve::{Bounds, serve},
+    serve::{Bounds, Connections, serve},
     tasks::{GuestRuntime, Stop, Stopper, Tasks},
 };
 
@@ -110,6 +112,9 @@ pub struct Gateway {
     admin: TcpListener,
     guard: Guard,
     plugins: Plugins,
+    metrics: Metrics,
+    metrics_on: bool,
+    watch: Watch,
 }
 
 impl Gateway {
@@ -123,53 +128,62 @@ impl Gateway {
         let admin = listen(config.admin.listen).await?;
         folder(&config.host.dir)?;
         let guests = GuestRuntime::start(config.host.threads).map_err(StartError::Threads)?;
-        let room = Room::least(config.store.disk_free_min);
-        let file = SqliteFile { path: config.store.path.clone(), vfs, room };
-        let options = Options::new(file, chance.bytes(), clock.clone());
-        let retention = config.store.retention;
-        let store = Store::open(Options { retention, ..options }).await?;
+        let store = Store::open(options(&config, vfs, &chance, clock.clone())).await?;
         let data = config.store.data_folder().to_owned();
-        let settings = Settings {
-            cache: Some(data.join("compiled")),
-            instances: config.host.instances,
-            stack: config.host.stack,
-            warm_instances: config.host.kept,
-            warm_memory: config.host.kept_memory,
-            ..Settings::default()
-        };
         let guard = Guard::new(&config.admin, &data, &chance)
             .map_err(|source| StartError::Folder { path: token_file(&data), source })?;
         let state = Arc::new(PluginState::new(&store.reader()));
         let egress = &config.egress;
         let roots = egress.roots.as_deref();
         let network = Roads::new(roots, names.clone()).map_err(StartError::Roots)?;
-        let host = Host::new(settings, clock.clone(), state, Arc::new(network))?;
+        let host = Host::new(settings(&config), clock.clone(), state, Arc::new(network))?;
         let web = Web::new(roots, &egress.allow, names).map_err(StartError::Roots)?;
         let keys = Keys::new(web);
         let changed = Arc::new(Notify::new());
         let server = config.server.clone();
-        let capacity = Capacity {
-            instances: usize::try_from(config.host.instances).unwrap_or(usize::MAX),
-            memory: config.host.memory,
-        };
+        let metrics_on = config.admin.metrics;
+        let capacity = capacity(&config);
         let health = Arc::new(Health::default());
         let (watched, outcomes) = (health.clone(), health.clone());
         let reload = Reload::start(seen, config, host.clone(), changed.clone(), watched)
             .await
             .map_err(|source| StartError::Folder { path: data, source })?;
         let board = reload.board();
-        let drawn = (clock.clone(), chance.clone());
+        let drawn = (clock.clone(), chance);
+        let strays: Arc<Count> = Arc::default();
         let (spawner, told) = (guests.spawner(), (changed, outcomes));
         let door = Door::new(host.clone(), spawner.clone(), store.clone());
-        let dispatch =
-            Dispatch::new(board.clone(), store.clone(), host, drawn, capacity, spawner, told);
-        let intake = Intake::new(board.clone(), store.clone(), (keys, door), clock, chance);
+        let dispatch = Dispatch::new(
+            board.clone(),
+            store.clone(),
+            host.clone(),
+            drawn.clone(),
+            capacity,
+            spawner,
+            told,
+        );
+        let intake =
+            Intake::new(board.clone(), store.clone(), (keys, door), drawn.clone(), strays.clone());
         let intake = Arc::new(intake);
         let plugins = Plugins {
             board: board.clone(),
-            health,
+            health: health.clone(),
             monitor: dispatch.monitor(),
             wishes: reload.wishes(),
+        };
+        let surveyor = Surveyor::new(&store.reader(), clock.clone());
+        let watch = Watch::new(board.clone(), store.clone(), surveyor.clone(), drawn);
+        let metrics = Metrics {
+            board: board.clone(),
+            health,
+            monitor: dispatch.monitor(),
+            host,
+            store: store.clone(),
+            surveyor,
+            strays,
+            connections: Connections::at_most(server.connections),
+            alerts: watch.standing(),
+            clock,
         };
         Ok(Self {
             server,
@@ -183,6 +197,9 @@ impl Gateway {
             admin,
             guard,
             plugins,
+            metrics,
+            metrics_on,
+            watch,
         })
     }
 
@@ -221,12 +238,15 @@ impl Gateway {
             admin,
             guard,
             plugins,
+            metrics,
+            metrics_on,
+            watch,
         } = self;
         let readiness = Readiness::new(store.health(), stop.clone());
         let starting = readiness.latch();
         let (stopper, asked) = Stopper::new();
         let bounds = Bounds {
-            connections: server.connections,
+            connections: metrics.connections.clone(),
             header_timeout: server.header_timeout,
             grace: server.grace,
         };
@@ -237,18 +257,21 @@ impl Gateway {
             let intake = intake.clone();
             async move { intake.answer(request, peer.ip()).await }
         };
-        let front = serve(public, bounds, handler, spawner, asked.clone());
+        let front = serve(public, bounds.clone(), handler, spawner, asked.clone());
         line.run("intake", async move { counted.add(front.await) });
         let (counted, back) = (cut_off.clone(), dispatch.run(asked.clone(), server.grace));
         line.run("dispatch", async move { counted.add(back.await) });
+        line.run("alerts", watch.run(asked.clone()));
         line.run("reload", reload.run(asked));
 
         // Health is answered to the last, so that a balancer sees the gateway go.
         let (last, asked_last) = Stopper::new();
         let mut health = Tasks::default();
-        let answers = Admin::new(readiness, board, store.clone(), guard, plugins);
+        let metrics = metrics_on.then_some(metrics);
+        let answers = Admin::new(readiness, board, store.clone(), guard, plugins, metrics);
         let handler = move |request, _| answers.clone().answer(request);
-        let bounds = Bounds { connections: ADMIN_CONNECTIONS, grace: Duration::ZERO, ..bounds };
+        let connections = Connections::at_most(ADMIN_CONNECTIONS);
+        let bounds = Bounds { connections, grace: Duration::ZERO, ..bounds };
         let door = serve(admin, bounds, handler, guests.spawner(), asked_last);
         health.run("admin", async move {
             let _ = door.await;
@@ -287,6 +310,29 @@ impl CutOff {
     fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+fn options(config: &Config, vfs: Option<String>, chance: &Chance, clock: Clock) -> Options {
+    let room = Room::least(config.store.disk_free_min);
+    let file = SqliteFile { path: config.store.path.clone(), vfs, room };
+    let retention = config.store.retention;
+    Options { retention, ..Options::new(file, chance.bytes(), clock) }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        cache: Some(config.store.data_folder().join("compiled")),
+        instances: config.host.instances,
+        stack: config.host.stack,
+        warm_instances: config.host.kept,
+        warm_memory: config.host.kept_memory,
+        ..Settings::default()
+    }
+}
+
+fn capacity(config: &Config) -> Capacity {
+    let instances = usize::try_from(config.host.instances).unwrap_or(usize::MAX);
+    Capacity { instances, memory: config.host.memory }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -2,11 +2,12 @@
 //!
 //! [`intake`] is the front half, [`dispatch`] the back half; the store is the only thing between
 //! them. `keys` gets intake the keys that lie at URLs, [`egress`]
-//! is its way out to the world. [`live`] is what both halves look up, and [`reload`] is who writes it. [`gateway`] puts them
-//! together, [`cli`] is how people start them.
+//! is its way out to the world. [`live`] is what both halves look up, and [`reload`] is who writes it. [`metrics`] is what is
+//! counted on the way, and [`alerts`] watches it. [`gateway`] puts them together, [`cli`] is how people start them.
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod alerts;
 pub mod chance;
 pub mod cli;
 pub mod config;
@@ -19,6 +20,7 @@ mod keys;
 pub mod learned;
 pub mod live;
 pub mod log;
+pub mod metrics;
 pub mod order;
 mod patient;
 mod plugin_state;

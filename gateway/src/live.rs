@@ -16,8 +16,9 @@ use hookweir_store::Route;
 use hookweir_verify::Secret;
 
 use crate::{
-    config::{ApiConfig, Policy, ServerConfig, SourceConfig},
+    config::{AlertsConfig, ApiConfig, Policy, ServerConfig, SourceConfig},
     learned::Learned,
+    metrics::figures::{Figures, SourceFigures},
     order::OrderBy,
     record::Record,
     standing::Standing,
@@ -34,19 +35,25 @@ pub struct Source {
     pub learned: Option<Learned>,
     /// What became of its requests.
     pub record: Arc<Record>,
+    /// How many there were.
+    pub figures: Arc<SourceFigures>,
 }
 
 impl Source {
-    /// A source whose data is kept in this folder.
-    pub fn new(name: SourceName, config: SourceConfig, data: &Path) -> Self {
+    /// A source whose data is kept in this folder. Its requests are counted, if that is wanted.
+    pub fn new(name: SourceName, config: SourceConfig, data: &Path, counted: bool) -> Self {
         let learned = config.learns.then(|| Learned::new(data, &name, &config.scheme));
-        Self { name, config, learned, record: Arc::default() }
+        let figures = Arc::new(SourceFigures::new(counted));
+        Self { name, config, learned, record: Arc::default(), figures }
     }
 
-    /// The same source, going on with the record of the one that it follows.
+    /// The same source, going on with the record and the figures of the one that it follows.
     pub fn following(self, before: Option<&Self>) -> Self {
         match before {
-            Some(before) => Self { record: before.record.clone(), ..self },
+            Some(before) => {
+                let (record, figures) = (before.record.clone(), before.figures.clone());
+                Self { record, figures, ..self }
+            }
             None => self,
         }
     }
@@ -80,6 +87,10 @@ pub struct Plugin {
     pub api: ApiConfig,
     /// What became of the requests to its api.
     pub record: Arc<Record>,
+    /// What became of its deliveries, counted.
+    pub figures: Figures,
+    /// What of that is watched.
+    pub alerts: AlertsConfig,
     /// Whether it may verify requests.
     pub verifier: bool,
     /// How it stands, for operators.
@@ -91,6 +102,8 @@ pub struct Plugin {
 pub struct Live {
     /// The public listener's limits.
     pub server: ServerConfig,
+    /// What is watched of the gateway itself.
+    pub alerts: AlertsConfig,
     sources: HashMap<String, Arc<Source>>,
     plugins: BTreeMap<PluginName, Plugin>,
     routes: Routes,
@@ -114,13 +127,13 @@ struct Subscriber {
 impl Live {
     /// Puts sources, by their paths, and plugins together.
     pub fn new(
-        server: ServerConfig,
+        (server, alerts): (ServerConfig, AlertsConfig),
         sources: impl IntoIterator<Item = Arc<Source>>,
         plugins: BTreeMap<PluginName, Plugin>,
     ) -> Self {
         let sources = sources.into_iter().map(|s| (s.config.path.clone(), s)).collect();
         let routes = Routes::new(&plugins);
-        Self { server, sources, plugins, routes }
+        Self { server, alerts, sources, plugins, routes }
     }
 
     /// The source whose path this is.
@@ -203,6 +216,8 @@ mod tests {
             memory: 0,
             api: ApiConfig::default(),
             record: Arc::default(),
+            figures: Figures::new(false),
+            alerts: AlertsConfig::default(),
             verifier: false,
             standing: Arc::default(),
         };

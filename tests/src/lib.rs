@@ -15,6 +15,7 @@ pub mod guests;
 pub mod house;
 pub mod load;
 pub mod provider;
+pub mod scrape;
 pub mod sender;
 pub mod world;
 

@@ -1,6 +1,7 @@
-//! The operators' listener: `/healthz` and `/readyz`, open to whoever reaches it, and `/v1/…` for who
-//! has the token.
+//! The operators' listener: `/healthz` and `/readyz`, open to whoever reaches it, `/metrics` and `/v1/…`
+//! for who has the token.
 
+mod alerts;
 mod apis;
 mod events;
 mod plugins;
@@ -25,7 +26,11 @@ pub use self::{
     plugins::Plugins,
     token::{Guard, token_file},
 };
-use crate::{live::Board, readiness::Readiness};
+use crate::{
+    live::Board,
+    metrics::{MEDIA_TYPE, Metrics},
+    readiness::Readiness,
+};
 
 /// Answers operators and their supervisors.
 #[derive(Debug, Clone)]
@@ -35,19 +40,21 @@ pub struct Admin {
     store: Store,
     guard: Guard,
     plugins: Plugins,
+    metrics: Option<Metrics>,
 }
 
 impl Admin {
     /// Tells what `readiness`, `board`, `store` and `plugins` know, and has done to the store and to plugins'
-    /// versions what it is asked to.
+    /// versions what it is asked to. Without metrics there is no page of them.
     pub fn new(
         readiness: Readiness,
         board: Arc<Board>,
         store: Store,
         guard: Guard,
         plugins: Plugins,
+        metrics: Option<Metrics>,
     ) -> Self {
-        Self { readiness, board, store, guard, plugins }
+        Self { readiness, board, store, guard, plugins, metrics }
     }
 
     /// Answers one request: to a probe 200 with `ok`, or 503 with the reason.
@@ -58,10 +65,13 @@ impl Admin {
             "/readyz" => return probe(self.readiness.unready()),
             _ => {}
         }
-        if !path.starts_with("/v1/") {
-            return text(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /v1/".into());
+        let is_metrics = path == "/metrics";
+        if !is_metrics && !path.starts_with("/v1/") {
+            let places = "there are /healthz, /readyz, /metrics and /v1/";
+            return text(StatusCode::NOT_FOUND, places.into());
         }
         match self.guard.check(request.headers(), request.uri()) {
+            Ok(()) if is_metrics => self.metrics(request.method()).await,
             Ok(()) => self.v1(request).await,
             Err(Barred::Token) => {
                 let mut response = fault(
@@ -78,6 +88,16 @@ impl Admin {
                 "wrong_host",
                 "this is not the host's name; admin.hosts lists those that are",
             ),
+        }
+    }
+
+    async fn metrics(&self, method: &Method) -> Response<Body> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return fault(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "GET /metrics");
+        }
+        match &self.metrics {
+            Some(metrics) => reply(StatusCode::OK, metrics.text().await, MEDIA_TYPE),
+            None => fault(StatusCode::NOT_FOUND, "not_found", "admin.metrics is false"),
         }
     }
 
@@ -119,6 +139,7 @@ impl Admin {
             ["plugins", name] => self.plugins.one(name),
             ["events"] => events::list(&self.store, query).await,
             ["events", id] => events::show(&self.store, id).await,
+            ["alerts"] => alerts::list(&self.store).await,
             ["blocked"] => events::blocked(&self.store).await,
             ["replay"] | ["dead", _] | ["plugins", _, "rollback" | "pin" | "approve"] => {
                 Err(Fault::method())
@@ -135,14 +156,16 @@ impl Admin {
             ["plugins", name, verb @ ("rollback" | "pin" | "approve")] => {
                 self.plugins.order(name, verb, body).await
             }
-            ["sources" | "apis" | "events" | "blocked" | "plugins", ..] => Err(Fault::method()),
+            ["sources" | "apis" | "alerts" | "events" | "blocked" | "plugins", ..] => {
+                Err(Fault::method())
+            }
             _ => Err(Fault::missing(PLACES)),
         }
     }
 }
 
 /// What there is.
-const PLACES: &str = "there are GET sources, sources/NAME/refusals, apis, apis/NAME/refusals, plugins, plugins/NAME, events, \
+const PLACES: &str = "there are GET sources, sources/NAME/refusals, apis, apis/NAME/refusals, plugins, plugins/NAME, alerts, events, \
                       events/ID and blocked, and POST plugins/NAME/rollback, /pin and /approve, replay, dead/retry and dead/skip";
 /// The largest body that is taken: a thousand ids and more.
 const BODY_MAX: usize = 256 << 10;

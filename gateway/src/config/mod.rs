@@ -3,6 +3,7 @@
 //! Parsing is pure: the text, the environment and the reading of secret files are parameters. What
 //! comes out is valid and is never checked again.
 
+mod alerts;
 mod egress;
 mod plugin;
 mod reach;
@@ -27,6 +28,7 @@ use toml::de::DeTable;
 
 pub(crate) use self::read::near;
 pub use self::{
+    alerts::AlertsConfig,
     egress::EgressConfig,
     plugin::{ApiAccess, ApiConfig, BreakerConfig, PROBE_FIRST, PluginConfig, Policy},
     read::Fault,
@@ -53,6 +55,8 @@ pub struct Config {
     pub host: HostConfig,
     /// How the gateway itself reaches the world.
     pub egress: EgressConfig,
+    /// From where on something is wrong.
+    pub alerts: AlertsConfig,
     /// The ingress endpoints.
     pub sources: BTreeMap<SourceName, SourceConfig>,
     /// What the operator says of plugins; a plugin may also have no entry.
@@ -136,20 +140,32 @@ impl Config {
         }
         let root = Section::root(&table, &faults);
         let secrets = Secrets::new(folder, around);
-        let plugins = plugin::read_all(root.sub("plugins").as_ref(), &secrets);
+        let alerts = AlertsConfig::read(root.sub("alerts").as_ref());
+        let plugins = plugin::read_all(root.sub("plugins").as_ref(), &secrets, &alerts);
         let config = Self {
             server: ServerConfig::read(root.sub("server")),
             admin: AdminConfig::read(root.sub("admin"), &secrets),
             store: StoreConfig::read(root.sub("store"), folder),
             host: HostConfig::read(root.sub("host"), folder),
             egress: EgressConfig::read(root.sub("egress"), &secrets),
-            sources: source::read_all(root.sub("sources").as_ref(), &secrets, &plugins),
+            alerts,
+            sources: source::read_all(root.sub("sources").as_ref(), &secrets, &plugins, &alerts),
             plugins,
             secret_files: secrets.into_files(),
         };
         root.finish();
         let found = faults.into_vec();
         if found.is_empty() { Ok(config) } else { Err(found) }
+    }
+
+    /// What is watched of a plugin.
+    pub fn alerts_of(&self, plugin: &PluginName) -> AlertsConfig {
+        self.plugins.get(plugin).map_or(self.alerts, |own| own.alerts)
+    }
+
+    /// Whether what becomes of a plugin's deliveries is counted: for metrics, or to watch it.
+    pub fn counts(&self, plugin: &PluginName) -> bool {
+        self.admin.metrics || self.alerts_of(plugin).judges_attempts()
     }
 
     /// What differs from `new` in a way that only a restart can follow.

@@ -94,6 +94,8 @@ pub struct AdminConfig {
     pub insecure: bool,
     /// Names under which it is reached, beside addresses and `localhost`.
     pub hosts: Vec<String>,
+    /// Whether there are metrics.
+    pub metrics: bool,
 }
 
 /// A secret text that does not print.
@@ -134,6 +136,7 @@ impl AdminConfig {
             token: None,
             insecure: false,
             hosts: Vec::new(),
+            metrics: true,
         };
         let Some(section) = section else { return config };
         set(&mut config.listen, section.get("listen").and_then(|node| node.parsed(address)));
@@ -147,6 +150,7 @@ impl AdminConfig {
                 node.fault("there is a token; remove one of the two");
             }
         }
+        set(&mut config.metrics, section.get("metrics").and_then(|node| node.flag()));
         if let Some(node) = section.get("hosts") {
             let hosts = node.items().unwrap_or_default();
             config.hosts = hosts.iter().filter_map(|host| host.text().map(str::to_owned)).collect();

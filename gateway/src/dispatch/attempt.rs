@@ -5,12 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hookweir_event::{Attempt, Clock, Event, EventId, Hops, NewOutput, Origin, Outcome};
+use hookweir_event::{Attempt, Clock, Event, EventId, Fate, Hops, NewOutput, Origin, Outcome};
 use hookweir_host::{Host, NotRun, Ran, Version};
 use hookweir_store::{Lease, Output, Settled, Settlement, Store, StoreError};
 
 use super::{decide::decide, place::Place};
-use crate::{chance::Chance, config::Policy, live::Board, tasks::Stop, trace};
+use crate::{
+    chance::Chance, config::Policy, live::Board, metrics::figures::AttemptFigures, tasks::Stop,
+    trace,
+};
 
 /// How long a delivery waits that the gateway itself could not run. No attempt is counted.
 const REQUEUE: Duration = Duration::from_millis(100);
@@ -29,19 +32,20 @@ pub(super) struct Bench {
     pub(super) cut: Stop,
 }
 
+/// What runs an attempt, and where it is counted.
+pub(super) struct Run {
+    pub(super) version: Version,
+    pub(super) policy: Policy,
+    pub(super) figures: AttemptFigures,
+}
+
 /// Runs a lease to its end, whatever that is. The place is free after that.
-pub(super) async fn run(
-    bench: Bench,
-    mut lease: Lease,
-    version: Version,
-    policy: Policy,
-    mut place: Place,
-) {
+pub(super) async fn run(bench: Bench, mut lease: Lease, run: Run, mut place: Place) {
     describe(&mut lease);
     let mut cut = bench.cut.clone();
     // Cutting it off drops the call, and with it the instance.
     let called = tokio::select! {
-        called = bench.host.call(&version, &lease.event, lease.attempt) => called,
+        called = bench.host.call(&run.version, &lease.event, lease.attempt) => called,
         () = cut.asked() => Err(NotRun::ShuttingDown),
     };
     match called {
@@ -49,7 +53,8 @@ pub(super) async fn run(
             let outcome =
                 ran.result.as_ref().map_or_else(|failure| failure.outcome, |_| Outcome::Done);
             place.end(outcome, Instant::now());
-            bench.settle(lease, &version, &policy, ran).await;
+            run.figures.ran(outcome, ran.wall, ran.cpu, ran.memory_peak);
+            bench.settle(lease, &run, ran).await;
         }
         Err(fault) => bench.give_back(lease, fault).await,
     }
@@ -66,7 +71,8 @@ fn describe(lease: &mut Lease) {
 }
 
 impl Bench {
-    async fn settle(&self, lease: Lease, version: &Version, policy: &Policy, ran: Ran) {
+    async fn settle(&self, lease: Lease, run: &Run, ran: Ran) {
+        let Run { version, policy, figures } = run;
         let Ran { result, state, wall, cpu, logs, .. } = ran;
         let chance = self.chance.number();
         let verdict = result.as_ref().map(|_| ());
@@ -85,7 +91,12 @@ impl Bench {
             outputs: outputs.into_iter().map(|output| self.output(&lease, output)).collect(),
             state,
         };
-        self.commit(&lease, settlement).await;
+        let committed = self.commit(&lease, settlement).await;
+        // One that an operator had retried took as long as the operator did.
+        if committed && !matches!(fate, Fate::Due { .. }) && lease.excused == 0 {
+            let since = lease.replayed_at.unwrap_or(lease.committed_at);
+            figures.handled(self.clock.now().since(since));
+        }
     }
 
     /// An output becomes an event: it gets an id and a route. Its origin says who made it, so it
@@ -112,21 +123,22 @@ impl Bench {
     }
 
     /// Settles until the store takes it or never will. A full disk must not make the gateway forget
-    /// what a plugin did: the lease is kept, and with it the slot, so nothing piles up.
-    async fn commit(&self, lease: &Lease, settlement: Settlement) {
+    /// what a plugin did: the lease is kept, and with it the slot, so nothing piles up. Says whether it was
+    /// committed.
+    async fn commit(&self, lease: &Lease, settlement: Settlement) -> bool {
         let (mut pause, longest) = SETTLE_PAUSE;
         loop {
             match self.store.settle(settlement.clone()).await {
-                Ok(Settled::Committed) => return,
+                Ok(Settled::Committed) => return true,
                 Ok(Settled::Conflict) => {
                     tracing::debug!(event_id = %lease.event.id, plugin = %lease.plugin, "its state was changed meanwhile; runs again");
-                    return;
+                    return false;
                 }
                 Ok(Settled::LeaseLost) => {
                     tracing::warn!(event_id = %lease.event.id, plugin = %lease.plugin, "lease was lost; its outcome is dropped");
-                    return;
+                    return false;
                 }
-                Err(StoreError::Poisoned(_) | StoreError::Closed) => return,
+                Err(StoreError::Poisoned(_) | StoreError::Closed) => return false,
                 Err(error) => {
                     tracing::warn!(event_id = %lease.event.id, plugin = %lease.plugin, %error, "failed to settle; trying again");
                     tokio::time::sleep(pause).await;

@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 
 pub use self::monitor::{Monitor, OpenBreaker, Seen};
 use self::{
-    attempt::Bench,
+    attempt::{Bench, Run},
     place::Place,
     slots::{Runnable, Slots},
 };
@@ -202,8 +202,10 @@ impl Dispatch {
             memory: plugin.memory,
             ended: false,
         };
-        let policy = plugin.policy;
-        self.spawner.guest(attempt::run(self.bench.clone(), lease, version, policy, place));
+        let figures = plugin.figures.attempt(version.digest());
+        figures.waited(lease.waited);
+        let run = Run { version, policy: plugin.policy, figures };
+        self.spawner.guest(attempt::run(self.bench.clone(), lease, run, place));
     }
 
     fn slots(&self) -> std::sync::MutexGuard<'_, Slots> {

@@ -36,6 +36,7 @@ use crate::{
     chance::Chance,
     keys::Keys,
     live::{Board, Plugin, Source},
+    metrics::figures::Count,
     record::Refused,
 };
 
@@ -48,18 +49,20 @@ pub struct Intake {
     clock: Clock,
     chance: Chance,
     desks: Desks,
+    strays: Arc<Count>,
 }
 
 impl Intake {
-    /// The front half over this store, with the sources on this board.
+    /// The front half over this store, with the sources on this board. `strays` counts requests that lead
+    /// nowhere.
     pub(crate) fn new(
         board: Arc<Board>,
         store: Store,
         (keys, door): (Keys, Door),
-        clock: Clock,
-        chance: Chance,
+        (clock, chance): (Clock, Chance),
+        strays: Arc<Count>,
     ) -> Self {
-        Self { board, store, keys, door, clock, chance, desks: Desks::default() }
+        Self { board, store, keys, door, clock, chance, desks: Desks::default(), strays }
     }
 
     /// Answers one request. This is the only road to the store from outside, but for operators.
@@ -73,9 +76,14 @@ impl Intake {
         let source = desk.live.source_at(path).cloned();
         // Only what leads to a plugin is named: the rest is anybody's text.
         let plugin = door::plugin(&desk.live, path);
+        match (&source, plugin) {
+            (Some(source), _) => source.figures.requested(),
+            (None, Some((_, plugin))) => plugin.figures.plugin.asked(),
+            (None, None) => self.strays.one(),
+        }
         let answered = match door::is_api(path) {
             true => self.door.answer(&desk, request, client, id).await,
-            false => self.line(&desk, request, client, id).await,
+            false => self.line(&desk, request, client, (id, &watch)).await,
         };
         match answered {
             Ok(response) => response,
@@ -120,12 +128,17 @@ impl Intake {
         desk: &Desk,
         request: Request<Body>,
         client: IpAddr,
-        id: RequestId,
+        (id, watch): (RequestId, &Stopwatch),
     ) -> Result<Response<Body>, Refusal> {
         let head = receive::head(desk, request, client)?;
         let source = head.source().clone();
         let received = head.read(desk.live.server.body_timeout, || self.clock.now()).await?;
+        source.figures.read(received.incoming.body.len());
         if let Some(answer) = handshake::answer(&self.keys, &received, id).await {
+            if answer.is_ok() {
+                source.record.count_accepted();
+                source.figures.shook_hands();
+            }
             return answer;
         }
         let echo = ack::Echo::of(&received);
@@ -138,6 +151,9 @@ impl Intake {
             request_id = %id, event_id = %receipt.id(), source = %source.name,
             duplicate = receipt.is_duplicate(), "accepted"
         );
-        Ok(ack::ack(&source, &receipt, echo, id))
+        let answer = ack::ack(&source, &receipt, echo, id);
+        source.record.count_accepted();
+        source.figures.acknowledged(receipt.is_duplicate(), watch.micros());
+        Ok(answer)
     }
 }
