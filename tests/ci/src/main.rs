@@ -8,6 +8,7 @@
 mod audit;
 mod command;
 mod fuzz;
+mod rules;
 mod steps;
 mod tally;
 
@@ -31,7 +32,7 @@ Usage: cargo ci [--only STEP]... [--fuzz SECONDS] [--list]
   -h, --help           this text
 
 As root, the steps `plugins` and `fuzz` may install a compiler with apt, where no other way leads to one, and
-`languages` Node.js and Python where they are missing.
+`languages` Node.js and Python where they are missing; `rules` fetches Prometheus' checker from Debian.
 Ends with 0 if all is well, 1 if a step failed, 2 if it was called wrongly.
 ";
 
