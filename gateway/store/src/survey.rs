@@ -41,9 +41,9 @@ pub struct Depth {
 pub struct Notice {
     /// Which thing of all that are watched.
     pub name: String,
-    /// Since when.
+    /// Since when, as the event said that told of it.
     pub raised_at: Timestamp,
-    /// When it was over; none: it is not.
+    /// When it was over, as its event said; none: it is not.
     pub cleared_at: Option<Timestamp>,
     /// The event that told of it last.
     pub event: EventId,

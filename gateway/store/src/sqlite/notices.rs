@@ -38,7 +38,8 @@ impl Batch<'_> {
         if was.is_some() == *raised {
             return Ok(false);
         }
-        let (now, event) = (self.now.as_millis(), append.id.as_bytes());
+        // As the event says, so that there is one time for it.
+        let (at, event) = (append.received_at.as_millis(), append.id.as_bytes());
         let sql = match raised {
             true => {
                 "INSERT INTO notices (name, raised_at, event, body) VALUES (?1, ?2, ?3, ?4)
@@ -47,7 +48,7 @@ impl Batch<'_> {
             }
             false => "UPDATE notices SET cleared_at = ?2, event = ?3, body = ?4 WHERE name = ?1",
         };
-        self.connection.prepare_cached(sql)?.execute(params![name, now, event, append.body])?;
+        self.connection.prepare_cached(sql)?.execute(params![name, at, event, append.body])?;
         let sql = "DELETE FROM notices WHERE name IN
                        (SELECT name FROM notices WHERE cleared_at IS NOT NULL
                         ORDER BY cleared_at DESC LIMIT -1 OFFSET ?1)";

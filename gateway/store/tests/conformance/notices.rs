@@ -3,13 +3,18 @@
 
 use std::time::Duration;
 
-use hookweir_event::{Fate, Outcome};
+use hookweir_event::{Fate, Outcome, Timestamp};
 use hookweir_store::{Filter, NewNotice, Settled, Store, StoreVerb};
 
-use crate::conformance::support::{Bed, Verbs, event, new, recount, routes};
+use crate::conformance::support::{Bed, START, Verbs, event, new, recount, routes};
 
 fn notice(name: &str, raised: bool, to: &[&str]) -> NewNotice {
+    at(START, name, raised, to)
+}
+
+fn at(at: Timestamp, name: &str, raised: bool, to: &[&str]) -> NewNotice {
     let mut event = event("alert.latency");
+    event.received_at = at;
     event.origin = "gateway".parse().unwrap();
     NewNotice { name: name.to_owned(), raised, event, routes: routes(to) }
 }
@@ -27,22 +32,22 @@ async fn what_is_noticed_is_told_once_also_over_a_crash() {
     let raised = notice("a", true, &["chat"]);
     assert!(store.notice(raised.clone()).await.unwrap());
     assert!(!store.notice(notice("a", true, &["chat"])).await.unwrap());
-    let at = bed.time.now();
     bed.time.advance(Duration::from_secs(5));
     bed.crash();
     let store = bed.boot().await;
     assert!(!store.notice(notice("a", true, &["chat"])).await.unwrap());
     let [found] = &store.reader().notices().await.unwrap()[..] else { panic!("one is raised") };
-    assert_eq!((&*found.name, found.raised_at, found.cleared_at), ("a", at, None));
+    assert_eq!((&*found.name, found.raised_at, found.cleared_at), ("a", START, None));
     assert_eq!((found.event, &found.body), (raised.event.id, &raised.event.body));
     let lease = store.lease_one("chat").await;
     assert_eq!(*lease.event, raised.event);
     assert_eq!(store.end(&lease, Outcome::Done, Fate::Done).await, Settled::Committed);
 
-    assert!(store.notice(notice("a", false, &["chat"])).await.unwrap());
+    let later = START + Duration::from_secs(9);
+    assert!(store.notice(at(later, "a", false, &["chat"])).await.unwrap());
     assert!(!store.notice(notice("a", false, &["chat"])).await.unwrap());
     let cleared = store.reader().notices().await.unwrap();
-    assert_eq!((cleared[0].raised_at, cleared[0].cleared_at), (at, Some(bed.time.now())));
+    assert_eq!((cleared[0].raised_at, cleared[0].cleared_at), (START, Some(later)));
     assert!(store.notice(notice("a", true, &[])).await.unwrap(), "and again");
     assert_eq!(store.reader().notices().await.unwrap()[0].cleared_at, None);
     assert_eq!(events(&store).await, 3);
@@ -55,10 +60,9 @@ async fn of_what_is_over_the_last_hundred_are_kept() {
     let store = bed.boot().await;
     assert!(store.notice(notice("stays", true, &[])).await.unwrap());
     for nth in 0..110 {
-        bed.time.advance(Duration::from_secs(1));
-        let name = format!("over {nth:03}");
-        assert!(store.notice(notice(&name, true, &[])).await.unwrap());
-        assert!(store.notice(notice(&name, false, &[])).await.unwrap());
+        let (name, then) = (format!("over {nth:03}"), START + Duration::from_secs(nth));
+        assert!(store.notice(at(then, &name, true, &[])).await.unwrap());
+        assert!(store.notice(at(then, &name, false, &[])).await.unwrap());
     }
     let kept = store.reader().notices().await.unwrap();
     assert_eq!((kept.len(), &*kept[0].name, &*kept[100].name), (101, "over 010", "stays"));
