@@ -16,12 +16,12 @@ use std::{
 
 use hookweir_event::Clock;
 use hookweir_host::{Host, HostError, Settings};
-use hookweir_store::{OpenError, Options, Room, SqliteFile, Store};
+use hookweir_store::{OpenError, Options, ReadError, Room, SqliteFile, Store};
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::Notify};
 
 use crate::{
-    admin::{Admin, Guard, Plugins, token_file},
+    admin::{Admin, Desk, Guard, token_file},
     alerts::Watch,
     chance::Chance,
     config::{Config, Seen, ServerConfig},
@@ -29,9 +29,11 @@ use crate::{
     egress::{Names, Roads, Web},
     health::Health,
     intake::{Door, Intake},
+    jobs::Jobs,
     keys::Keys,
     live::Board,
     metrics::{Metrics, Surveyor, figures::Count},
+    pauses::Pauses,
     plugin_state::PluginState,
     readiness::Readiness,
     reload::Reload,
@@ -60,6 +62,9 @@ pub enum StartError {
     /// The store can't be opened.
     #[error("failed to open the store: {0}")]
     Store(#[from] OpenError),
+    /// What is paused can't be read.
+    #[error("failed to read what is paused: {0}")]
+    Pauses(#[from] ReadError),
     /// The plugin host can't start.
     #[error("failed to start the plugin host: {0}")]
     Host(#[from] HostError),
@@ -103,7 +108,6 @@ pub enum Ended {
 pub struct Gateway {
     server: ServerConfig,
     store: Store,
-    board: Arc<Board>,
     reload: Reload,
     dispatch: Dispatch,
     intake: Arc<Intake>,
@@ -111,10 +115,10 @@ pub struct Gateway {
     public: TcpListener,
     admin: TcpListener,
     guard: Guard,
-    plugins: Plugins,
     metrics: Metrics,
     metrics_on: bool,
     watch: Watch,
+    desk: Desk,
 }
 
 impl Gateway {
@@ -151,7 +155,10 @@ impl Gateway {
         let board = reload.board();
         let drawn = (clock.clone(), chance);
         let strays: Arc<Count> = Arc::default();
-        let (spawner, told) = (guests.spawner(), (changed, outcomes));
+        let spawner = guests.spawner();
+        let pauses = Pauses::read(store.clone(), spawner.clone(), changed.clone()).await?;
+        let told = (changed, outcomes, pauses.clone());
+        let jobs = Jobs::new(store.clone(), board.clone(), drawn.clone(), spawner.clone());
         let door = Door::new(host.clone(), spawner.clone(), store.clone());
         let dispatch = Dispatch::new(
             board.clone(),
@@ -162,33 +169,27 @@ impl Gateway {
             spawner,
             told,
         );
+        let asked = (keys, door, pauses.clone());
         let intake =
-            Intake::new(board.clone(), store.clone(), (keys, door), drawn.clone(), strays.clone());
+            Intake::new(board.clone(), store.clone(), asked, drawn.clone(), strays.clone());
         let intake = Arc::new(intake);
-        let plugins = Plugins {
+        let desk = Desk {
             board: board.clone(),
-            health: health.clone(),
-            monitor: dispatch.monitor(),
-            wishes: reload.wishes(),
-        };
-        let surveyor = Surveyor::new(&store.reader(), clock.clone());
-        let watch = Watch::new(board.clone(), store.clone(), surveyor.clone(), drawn);
-        let metrics = Metrics {
-            board: board.clone(),
+            store: store.clone(),
             health,
             monitor: dispatch.monitor(),
-            host,
-            store: store.clone(),
-            surveyor,
-            strays,
-            connections: Connections::at_most(server.connections),
-            alerts: watch.standing(),
-            clock,
+            wishes: reload.wishes(),
+            jobs,
+            pauses,
+            clock: clock.clone(),
         };
+        let surveyor = Surveyor::new(&store.reader(), clock);
+        let watch = Watch::new(board, store.clone(), surveyor.clone(), drawn);
+        let connections = Connections::at_most(server.connections);
+        let metrics = metrics(&desk, (&watch, surveyor), host, (strays, connections));
         Ok(Self {
             server,
             store,
-            board,
             reload,
             dispatch,
             intake,
@@ -196,10 +197,10 @@ impl Gateway {
             public,
             admin,
             guard,
-            plugins,
             metrics,
             metrics_on,
             watch,
+            desk,
         })
     }
 
@@ -221,7 +222,7 @@ impl Gateway {
 
     /// What is in force.
     pub fn board(&self) -> Arc<Board> {
-        self.board.clone()
+        self.desk.board.clone()
     }
 
     /// Runs until `stop` is asked for or a part fails, then takes everything down in order.
@@ -229,7 +230,6 @@ impl Gateway {
         let Self {
             server,
             store,
-            board,
             reload,
             dispatch,
             intake,
@@ -237,10 +237,10 @@ impl Gateway {
             public,
             admin,
             guard,
-            plugins,
             metrics,
             metrics_on,
             watch,
+            desk,
         } = self;
         let readiness = Readiness::new(store.health(), stop.clone());
         let starting = readiness.latch();
@@ -267,9 +267,10 @@ impl Gateway {
         // Health is answered to the last, so that a balancer sees the gateway go.
         let (last, asked_last) = Stopper::new();
         let mut health = Tasks::default();
+        let jobs = desk.jobs.clone();
         let metrics = metrics_on.then_some(metrics);
-        let answers = Admin::new(readiness, board, store.clone(), guard, plugins, metrics);
-        let handler = move |request, _| answers.clone().answer(request);
+        let answers = Admin::new(readiness, guard, desk, metrics);
+        let handler = move |request, peer: SocketAddr| answers.clone().answer(request, peer.ip());
         let connections = Connections::at_most(ADMIN_CONNECTIONS);
         let bounds = Bounds { connections, grace: Duration::ZERO, ..bounds };
         let door = serve(admin, bounds, handler, guests.spawner(), asked_last);
@@ -284,6 +285,7 @@ impl Gateway {
             ended = health.first_to_end() => Some(ended),
         };
         stopper.stop();
+        jobs.close();
         line.all().await;
         last.stop();
         health.all().await;
@@ -309,6 +311,26 @@ impl CutOff {
 
     fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+fn metrics(
+    desk: &Desk,
+    (watch, surveyor): (&Watch, Surveyor),
+    host: Host,
+    (strays, connections): (Arc<Count>, Connections),
+) -> Metrics {
+    Metrics {
+        board: desk.board.clone(),
+        health: desk.health.clone(),
+        monitor: desk.monitor.clone(),
+        host,
+        store: desk.store.clone(),
+        surveyor,
+        strays,
+        connections,
+        alerts: watch.standing(),
+        clock: desk.clock.clone(),
     }
 }
 

@@ -16,7 +16,7 @@ use hookweir_store::Route;
 use hookweir_verify::Secret;
 
 use crate::{
-    config::{AlertsConfig, ApiConfig, Policy, ServerConfig, SourceConfig},
+    config::{AlertsConfig, ApiConfig, Config, Policy, SourceConfig},
     learned::Learned,
     metrics::figures::{Figures, SourceFigures},
     order::OrderBy,
@@ -100,10 +100,8 @@ pub struct Plugin {
 /// Everything that can change while the gateway runs.
 #[derive(Debug)]
 pub struct Live {
-    /// The public listener's limits.
-    pub server: ServerConfig,
-    /// What is watched of the gateway itself.
-    pub alerts: AlertsConfig,
+    /// The config that it was made of.
+    pub config: Arc<Config>,
     sources: HashMap<String, Arc<Source>>,
     plugins: BTreeMap<PluginName, Plugin>,
     routes: Routes,
@@ -127,13 +125,13 @@ struct Subscriber {
 impl Live {
     /// Puts sources, by their paths, and plugins together.
     pub fn new(
-        (server, alerts): (ServerConfig, AlertsConfig),
+        config: Arc<Config>,
         sources: impl IntoIterator<Item = Arc<Source>>,
         plugins: BTreeMap<PluginName, Plugin>,
     ) -> Self {
         let sources = sources.into_iter().map(|s| (s.config.path.clone(), s)).collect();
         let routes = Routes::new(&plugins);
-        Self { server, alerts, sources, plugins, routes }
+        Self { config, sources, plugins, routes }
     }
 
     /// The source whose path this is.

@@ -69,18 +69,17 @@ impl House {
         house
     }
 
-    /// Replaces the config. Lines `server.KEY = …` and `admin.KEY = …` in `sections` go into `[server]` and
-    /// `[admin]`.
+    /// Replaces the config. A line `server.KEY = …` in `sections` goes into `[server]`, one with `admin.`
+    /// into `[admin]`.
     pub fn write_config(&self, sections: &str) {
-        let of = |section: &'static str| {
-            let lines = sections.lines();
-            lines.filter_map(move |line| line.strip_prefix(section)).collect::<Vec<_>>()
+        let part = |name: &str| -> Vec<&str> {
+            sections.lines().filter_map(|line| line.strip_prefix(name)).collect()
         };
-        let (server, admin_lines) = (of("server."), of("admin."));
+        let (server, admin_lines) = (part("server."), part("admin."));
+        let elsewhere = |line: &&str| !line.starts_with("server.") && !line.starts_with("admin.");
+        let sections: Vec<_> = sections.lines().filter(elsewhere).collect();
         // Tests count events; those of alerts are for the tests of these.
-        let alerts = if sections.contains("[alerts]") { "" } else { NO_ALERTS };
-        let is_other = |line: &&str| !line.starts_with("server.") && !line.starts_with("admin.");
-        let sections: Vec<_> = sections.lines().filter(is_other).collect();
+        let alerts = if sections.contains(&"[alerts]") { "" } else { NO_ALERTS };
         let Self { public, admin, .. } = self;
         let declared = TEST_SCHEME;
         let config = format!(

@@ -48,6 +48,8 @@ pub use parse::{Inspection, Kind, inspect};
 pub use rehearsal::Rehearsal;
 pub use sample::{Sample, SampleError, request_line};
 pub use settings::{CORE_INSTANCES_MAX, Grant, Limits, ModuleLimits, Settings, TABLE_ELEMENTS_MAX};
-pub use state::{Answer, NoState, StateReader};
+pub use state::{
+    Answer, KEY_MAX as STATE_KEY_MAX, NoState, StateReader, VALUE_MAX as STATE_VALUE_MAX,
+};
 pub use version::Version;
 pub use wants::{PutFault, Wants, WantsText};

@@ -16,9 +16,9 @@ use hookweir_event::{
 };
 
 /// Bytes of a key.
-const KEY_MAX: usize = 512;
+pub const KEY_MAX: usize = 512;
 /// Bytes of a value.
-const VALUE_MAX: usize = 64 << 10;
+pub const VALUE_MAX: usize = 64 << 10;
 /// Keys of one listing.
 const LIST_MAX: u32 = 1000;
 /// Entries that one attempt can read or change.

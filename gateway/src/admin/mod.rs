@@ -1,250 +1,218 @@
-//! The operators' listener: `/healthz` and `/readyz`, open to whoever reaches it, `/metrics` and `/v1/…`
-//! for who has the token.
+//! The operators' listener: `/healthz` and `/readyz`, open to whoever reaches it, and `/metrics` and the
+//! admin API below `/v1/`, for who has a token.
+//!
+//! A route is a handler that says what it takes and answers, and a line in [`routes`] that says who
+//! may call it:
+//!
+//! ```text
+//! /// List the colours.
+//! ///
+//! /// In the order of their names.
+//! #[utoipa::path(get, path = "/v1/colours/{name}", operation_id = "colours.list", tag = "gateway",
+//!     params(("name" = String, Path, description = "Whose."), Listed),     // a struct with `IntoParams`
+//!     responses((status = 200, description = "The colours.", body = Page<Colour>),   // .. with `ToSchema`
+//!               (status = 404, description = "Nothing has this name.", body = Refused)))]
+//! async fn list(
+//!     State(desk): State<Desk>,               // what handlers work with
+//!     At(name): At<String>,                   // the names in the path
+//!     Params(asked): Params<Listed>,          // the parameters in the query
+//!     Order(order): Order<ColourOrder>,       // of a change: the body
+//! ) -> Answer<Page<Colour>> { .. }            // `Json(..)`, or a `Fault`
+//!
+//! .add(Scope::Read, routes!(colours::list))
+//! ```
+//!
+//! The description of what all routes have in common is added there: the scope, and 400, 401, 403, 413, 421 and
+//! 429. A parameter that is not described is refused. A new module's schemas need no other list.
 
 mod alerts;
 mod apis;
+mod asked;
+mod deliveries;
+mod document;
 mod events;
+mod export;
+mod fault;
+mod filter;
+mod jobs;
+mod list;
+mod mend;
+mod missing;
+mod pauses;
 mod plugins;
+mod queues;
+mod reply;
+mod routes;
+mod shown;
 mod sources;
+mod state;
+mod tail;
 mod token;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use axum::{
+    Extension, Router,
     body::Body,
-    http::{HeaderValue, Method, Request, Response, StatusCode, header},
+    http::{Method, Request, Response, StatusCode},
+    response::IntoResponse as _,
 };
-use bytes::Bytes;
-use hookweir_event::Timestamp;
-use hookweir_store::{Mend, ReadError, Store, StoreError};
-use http_body_util::{BodyExt as _, Limited};
+use hookweir_event::Clock;
+use hookweir_store::Store;
 use hyper::body::Incoming;
-use serde_json::{Value, json};
+use tower_service::Service as _;
+use utoipa_axum::routes;
 
-use self::token::Barred;
-pub use self::{
-    plugins::Plugins,
-    token::{Guard, token_file},
-};
+pub(crate) use self::token::new_token;
+pub use self::token::{Guard, token_file};
+use self::{document::Document, fault::Fault, routes::Routes};
 use crate::{
+    config::Scope,
+    dispatch::Monitor,
+    health::Health,
+    jobs::Jobs,
     live::Board,
     metrics::{MEDIA_TYPE, Metrics},
+    pauses::Pauses,
     readiness::Readiness,
+    reload::Wishes,
 };
 
 /// Answers operators and their supervisors.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Admin {
     readiness: Readiness,
     board: Arc<Board>,
-    store: Store,
     guard: Guard,
-    plugins: Plugins,
+    router: Router,
+    /// None: they are switched off.
     metrics: Option<Metrics>,
 }
 
+/// What handlers work with.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    /// What is in force.
+    pub board: Arc<Board>,
+    /// Where events are.
+    pub store: Store,
+    /// What became of plugins' attempts.
+    pub health: Arc<Health>,
+    /// How their deliveries go.
+    pub monitor: Monitor,
+    /// Does what is asked of their versions.
+    pub wishes: Wishes,
+    /// Bulk work.
+    pub jobs: Jobs,
+    /// What is held up.
+    pub pauses: Pauses,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// Who asks: whoever has a token that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Caller {
+    /// The token's name.
+    who: String,
+    /// What it is for.
+    scope: Scope,
+    /// Where the request comes from.
+    client: IpAddr,
+}
+
+/// All routes, each with the scope that it wants.
+fn routes() -> Routes {
+    Routes::new()
+        .add(Scope::Read, routes!(document::describe))
+        .add(Scope::Read, routes!(sources::list))
+        .add(Scope::Read, routes!(sources::refusals))
+        .add(Scope::Read, routes!(apis::list))
+        .add(Scope::Read, routes!(apis::refusals))
+        .add(Scope::Read, routes!(plugins::list))
+        .add(Scope::Read, routes!(plugins::show))
+        .add(Scope::Operate, routes!(plugins::rollback))
+        .add(Scope::Operate, routes!(plugins::pin))
+        .add(Scope::Admin, routes!(plugins::approve))
+        .add(Scope::Read, routes!(events::list))
+        .add(Scope::Read, routes!(events::show))
+        .add(Scope::Read, routes!(mend::blocked))
+        .add(Scope::Operate, routes!(mend::replay))
+        .add(Scope::Operate, routes!(mend::retry))
+        .add(Scope::Operate, routes!(mend::skip))
+        .add(Scope::Operate, routes!(mend::discard))
+        .add(Scope::Read, routes!(deliveries::list))
+        .add(Scope::Read, routes!(deliveries::show))
+        .add(Scope::Read, routes!(jobs::list))
+        .add(Scope::Read, routes!(jobs::show))
+        .add(Scope::Operate, routes!(jobs::begin))
+        .add(Scope::Operate, routes!(jobs::cancel))
+        .add(Scope::Read, routes!(alerts::list))
+        .add(Scope::Read, routes!(queues::list))
+        .add(Scope::Read, routes!(pauses::list))
+        .add(Scope::Operate, routes!(pauses::pause_source))
+        .add(Scope::Operate, routes!(pauses::resume_source))
+        .add(Scope::Operate, routes!(pauses::pause_plugin))
+        .add(Scope::Operate, routes!(pauses::resume_plugin))
+        .add(Scope::Read, routes!(export::export))
+        .add(Scope::Read, routes!(tail::tail))
+        .add(Scope::Read, routes!(missing::missing))
+        .add(Scope::Read, routes!(state::list))
+        .add(Scope::Read, routes!(state::get))
+        .add(Scope::Admin, routes!(state::set))
+        .add(Scope::Admin, routes!(state::delete))
+}
+
 impl Admin {
-    /// Tells what `readiness`, `board`, `store` and `plugins` know, and has done to the store and to plugins'
-    /// versions what it is asked to. Without metrics there is no page of them.
-    pub fn new(
-        readiness: Readiness,
-        board: Arc<Board>,
-        store: Store,
-        guard: Guard,
-        plugins: Plugins,
-        metrics: Option<Metrics>,
-    ) -> Self {
-        Self { readiness, board, store, guard, plugins, metrics }
+    /// Tells operators what `desk` knows, and has done what they ask, if `guard` lets them in. Without
+    /// `metrics` there is no page of them.
+    pub fn new(readiness: Readiness, guard: Guard, desk: Desk, metrics: Option<Metrics>) -> Self {
+        let board = desk.board.clone();
+        let (router, document) = routes().split();
+        let router = router
+            .layer(Extension(Document(Arc::new(document))))
+            .fallback(async || Fault::no_place())
+            .method_not_allowed_fallback(async || Fault::method())
+            .with_state(desk);
+        Self { readiness, board, guard, router, metrics }
     }
 
     /// Answers one request: to a probe 200 with `ok`, or 503 with the reason.
-    pub async fn answer(self, request: Request<Incoming>) -> Response<Body> {
-        let path = request.uri().path();
-        match path {
-            "/healthz" => return probe(self.readiness.unhealthy()),
-            "/readyz" => return probe(self.readiness.unready()),
+    pub async fn answer(mut self, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
+        match request.uri().path() {
+            "/healthz" => return reply::probe(self.readiness.unhealthy()),
+            "/readyz" => return reply::probe(self.readiness.unready()),
             _ => {}
         }
-        let is_metrics = path == "/metrics";
-        if !is_metrics && !path.starts_with("/v1/") {
-            let places = "there are /healthz, /readyz, /metrics and /v1/";
-            return text(StatusCode::NOT_FOUND, places.into());
+        let live = self.board.load_full();
+        let head = (request.headers(), request.uri());
+        let caller = match self.guard.check(&live.config, head, peer) {
+            Ok(caller) => caller,
+            Err(fault) => return fault.into_response(),
+        };
+        if request.uri().path() == "/metrics" {
+            return self.page(request.method()).await;
         }
-        match self.guard.check(request.headers(), request.uri()) {
-            Ok(()) if is_metrics => self.metrics(request.method()).await,
-            Ok(()) => self.v1(request).await,
-            Err(Barred::Token) => {
-                let mut response = fault(
-                    StatusCode::UNAUTHORIZED,
-                    "unauthenticated",
-                    "a token is needed: Authorization: Bearer ..",
-                );
-                let bearer = HeaderValue::from_static("Bearer");
-                response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
-                response
-            }
-            Err(Barred::Host) => fault(
-                StatusCode::MISDIRECTED_REQUEST,
-                "wrong_host",
-                "this is not the host's name; admin.hosts lists those that are",
-            ),
-        }
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(caller);
+        let Ok(response) = self.router.call(request).await;
+        response
     }
 
-    async fn metrics(&self, method: &Method) -> Response<Body> {
+    /// The page of metrics, for who has a token of any scope.
+    async fn page(&self, method: &Method) -> Response<Body> {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return fault(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "GET /metrics");
+            return Fault::method().into_response();
         }
         match &self.metrics {
-            Some(metrics) => reply(StatusCode::OK, metrics.text().await, MEDIA_TYPE),
-            None => fault(StatusCode::NOT_FOUND, "not_found", "admin.metrics is false"),
-        }
-    }
-
-    async fn v1(&self, request: Request<Incoming>) -> Response<Body> {
-        let (head, body) = request.into_parts();
-        let path = head.uri.path().strip_prefix("/v1/").unwrap_or_default();
-        let steps: Vec<_> = path.split('/').collect();
-        let query = head.uri.query().unwrap_or_default();
-        let answered = match head.method {
-            Method::GET => self.show(&steps, query).await,
-            Method::POST => match collect(body).await {
-                Ok(body) => self.change(&steps, &body).await,
-                Err(fault) => Err(fault),
-            },
-            _ => Err(Fault::method()),
-        };
-        match answered {
-            Ok(answer) => json_reply(StatusCode::OK, &answer),
-            Err(Fault { status, code, sentence }) => fault(status, code, &sentence),
-        }
-    }
-
-    async fn show(&self, steps: &[&str], query: &str) -> Result<Value, Fault> {
-        let live = self.board.load_full();
-        match steps {
-            ["sources"] => Ok(sources::list(&live)),
-            ["sources", name, "refusals"] => {
-                let source = name.parse().ok().and_then(|name| live.source(&name));
-                let source = source.ok_or_else(|| Fault::missing("no source has this name"))?;
-                Ok(sources::refusals(&source.record))
-            }
-            ["apis"] => Ok(apis::list(&live)),
-            ["apis", name, "refusals"] => {
-                let plugin = name.parse().ok().and_then(|name| live.plugins().get(&name));
-                let plugin = plugin.ok_or_else(|| Fault::missing("no plugin has this name"))?;
-                Ok(sources::refusals(&plugin.record))
-            }
-            ["plugins"] => Ok(self.plugins.list()),
-            ["plugins", name] => self.plugins.one(name),
-            ["events"] => events::list(&self.store, query).await,
-            ["events", id] => events::show(&self.store, id).await,
-            ["alerts"] => alerts::list(&self.store).await,
-            ["blocked"] => events::blocked(&self.store).await,
-            ["replay"] | ["dead", _] | ["plugins", _, "rollback" | "pin" | "approve"] => {
-                Err(Fault::method())
-            }
-            _ => Err(Fault::missing(PLACES)),
-        }
-    }
-
-    async fn change(&self, steps: &[&str], body: &[u8]) -> Result<Value, Fault> {
-        match steps {
-            ["replay"] => events::replay(&self.store, &self.board.load_full(), body).await,
-            ["dead", "retry"] => events::mend(&self.store, Mend::Retry, body).await,
-            ["dead", "skip"] => events::mend(&self.store, Mend::Skip, body).await,
-            ["plugins", name, verb @ ("rollback" | "pin" | "approve")] => {
-                self.plugins.order(name, verb, body).await
-            }
-            ["sources" | "apis" | "alerts" | "events" | "blocked" | "plugins", ..] => {
-                Err(Fault::method())
-            }
-            _ => Err(Fault::missing(PLACES)),
+            Some(metrics) => reply::of(StatusCode::OK, metrics.text().await, MEDIA_TYPE),
+            None => Fault::missing("admin.metrics is false").into_response(),
         }
     }
 }
 
-/// What there is.
-const PLACES: &str = "there are GET sources, sources/NAME/refusals, apis, apis/NAME/refusals, plugins, plugins/NAME, alerts, events, \
-                      events/ID and blocked, and POST plugins/NAME/rollback, /pin and /approve, replay, dead/retry and dead/skip";
-/// The largest body that is taken: a thousand ids and more.
-const BODY_MAX: usize = 256 << 10;
-
-async fn collect(body: Incoming) -> Result<Bytes, Fault> {
-    match Limited::new(body, BODY_MAX).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) => Err(Fault::bad(format_args!("the body: {error}"))),
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Admin")
     }
-}
-
-/// Why a request is not answered with what it asks for.
-struct Fault {
-    status: StatusCode,
-    code: &'static str,
-    sentence: String,
-}
-
-impl Fault {
-    fn new(status: StatusCode, code: &'static str, sentence: impl fmt::Display) -> Self {
-        Self { status, code, sentence: sentence.to_string() }
-    }
-
-    fn bad(sentence: impl fmt::Display) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "malformed", sentence)
-    }
-
-    fn missing(sentence: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", sentence)
-    }
-
-    fn method() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", PLACES)
-    }
-}
-
-impl From<ReadError> for Fault {
-    fn from(error: ReadError) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store", error)
-    }
-}
-
-impl From<StoreError> for Fault {
-    fn from(error: StoreError) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store", error)
-    }
-}
-
-/// RFC 3339, in UTC.
-fn time(at: Timestamp) -> String {
-    jiff::Timestamp::from_millisecond(at.as_millis())
-        .map_or_else(|_| String::new(), |t| t.to_string())
-}
-
-fn probe(fault: Option<String>) -> Response<Body> {
-    match fault {
-        None => text(StatusCode::OK, "ok".into()),
-        Some(reason) => text(StatusCode::SERVICE_UNAVAILABLE, reason),
-    }
-}
-
-fn text(status: StatusCode, line: String) -> Response<Body> {
-    reply(status, line + "\n", "text/plain; charset=utf-8")
-}
-
-fn json_reply(status: StatusCode, value: &Value) -> Response<Body> {
-    reply(status, value.to_string(), "application/json")
-}
-
-fn fault(status: StatusCode, code: &str, sentence: &str) -> Response<Body> {
-    json_reply(status, &json!({ "error": sentence, "code": code }))
-}
-
-fn reply(status: StatusCode, body: String, media_type: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }

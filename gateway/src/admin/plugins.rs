@@ -1,110 +1,266 @@
 //! What operators see of plugins, and what they ask to be done with their versions.
 
-use std::{str::FromStr as _, sync::Arc};
+use std::{collections::BTreeMap, str::FromStr as _};
 
-use axum::http::StatusCode;
-use hookweir_event::{Digest, PluginName};
-use hookweir_host::Version;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use axum::extract::State;
+use hookweir_event::PluginName;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::{Fault, time};
+use super::{
+    Desk,
+    asked::{At, Order, Params},
+    fault::{Fault, Refused},
+    list::Listed,
+    pauses::Paused,
+    reply::{Answer, Json, Page, Time},
+};
 use crate::{
     config::near,
-    dispatch::{Monitor, OpenBreaker, Seen},
-    health::Health,
-    live::{Board, Live, Plugin},
-    reload::{Refusal, Verb, Wishes},
-    standing::{FileStanding, Served, TurnedAway},
+    dispatch::{OpenBreaker, Seen},
+    live::{self, Live},
+    reload::{Refusal, Verb},
+    standing,
 };
 
-/// Who knows of plugins.
-#[derive(Debug, Clone)]
-pub struct Plugins {
-    /// What is in force.
-    pub board: Arc<Board>,
-    /// What became of their attempts.
-    pub health: Arc<Health>,
-    /// How their deliveries go.
-    pub monitor: Monitor,
-    /// Does what is asked.
-    pub wishes: Wishes,
+/// A plugin, running or not.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Plugin {
+    /// Its name: that of its file.
+    name: String,
+    /// The version that serves. Null: its events wait.
+    live: Option<Serving>,
+    /// The version that is held by a pin.
+    pinned: Option<String>,
+    /// What it is sent, as patterns.
+    subscribe: Vec<String>,
+    /// Whether its events are held back because they would fail.
+    breaker: Breaker,
+    /// The file in the plugins folder, if that is not what serves.
+    file: Option<File>,
+    /// Versions that can serve again, the last one first.
+    earlier: Vec<Served>,
+    /// Versions that do not go live until their file has other bytes or they are approved, the last one first.
+    turned_away: Vec<TurnedAway>,
+    /// Attempts that run now.
+    running: usize,
+    /// If an operator holds it up.
+    paused: Option<Paused>,
+    /// How many attempts ended since the start, by the outcome's word.
+    outcomes: BTreeMap<&'static str, u64>,
+    /// What was done, in a sentence: in answers to what was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    said: Option<String>,
 }
 
-/// What an order may say.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Order {
-    /// The first digits of a version's digest.
+/// The version that serves.
+#[derive(Debug, Serialize, ToSchema)]
+struct Serving {
+    /// The SHA-256 of its file, in hex.
+    version: String,
+    /// Since when.
+    since: Option<Time>,
+    /// Whether it replaced another and has to prove itself still.
+    probation: bool,
+}
+
+/// A plugin's breaker.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Breaker {
+    /// `closed`, `open` or `off`.
+    state: &'static str,
+    /// Since when it is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Time>,
+    /// Why it opened, in a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    /// When one event is tried again. Missing while it is open: one is tried now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_probe: Option<Time>,
+}
+
+/// A file that is not live.
+#[derive(Debug, Serialize, ToSchema)]
+struct File {
+    /// The SHA-256 of its bytes, in hex. Null: it can't be read.
     version: Option<String>,
-    /// To take a pin off.
+    /// Why it is not live: `unreadable`, `failed`, `needs-approval`, `turned-away` or `pinned`.
+    why: &'static str,
+    /// Why, in a sentence.
+    reason: String,
+    /// What to add to the config for it to go live, in TOML.
+    add: Option<String>,
+}
+
+/// A version that was live.
+#[derive(Debug, Serialize, ToSchema)]
+struct Served {
+    /// The SHA-256 of its file, in hex.
+    version: String,
+    /// When it went live.
+    from: Time,
+    /// When another took its place.
+    until: Time,
+}
+
+/// A version that does not go live.
+#[derive(Debug, Serialize, ToSchema)]
+struct TurnedAway {
+    /// The SHA-256 of its file, in hex.
+    version: String,
+    /// Who turned it away: `load` (it does not load), `probation` (it failed too often) or `operator`.
+    cause: &'static str,
+    /// Why, in a sentence.
+    reason: String,
+    /// When.
+    at: Time,
+}
+
+/// Which version is meant.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
+    /// The first digits of its SHA-256, in hex. Left out: the version that is most likely meant, see the operation.
+    version: Option<String>,
+}
+
+/// Which version is held.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Hold {
+    /// The first digits of its SHA-256, in hex. Left out: the one that is live.
+    version: Option<String>,
+    /// Hold none any more.
     #[serde(default)]
     off: bool,
 }
 
-impl Plugins {
-    /// All plugins, in the order of their names.
-    pub(super) fn list(&self) -> Value {
-        let live = self.board.load_full();
-        let items = live.plugins().iter().map(|(name, plugin)| self.show(name, plugin));
-        json!({ "items": items.collect::<Vec<_>>() })
-    }
+/// List the plugins.
+///
+/// Running or not, in the order of their names.
+#[utoipa::path(get, path = "/v1/plugins", operation_id = "plugins.list", tag = "plugins",
+    params(Listed),
+    responses((status = 200, description = "The plugins.", body = Page<Plugin>)))]
+pub(super) async fn list(
+    State(desk): State<Desk>,
+    Params(asked): Params<Listed>,
+) -> Answer<Page<Plugin>> {
+    let live = desk.board.load();
+    let named = live.plugins().iter().map(|(name, plugin)| (name.as_str(), (name, plugin)));
+    Ok(Json(asked.page(named, |(name, plugin)| desk.plugin(name, plugin))))
+}
 
-    /// One plugin.
-    pub(super) fn one(&self, name: &str) -> Result<Value, Fault> {
-        let live = self.board.load_full();
-        let (name, plugin) = named(&live, name)?;
-        Ok(self.show(name, plugin))
-    }
+/// Show one plugin.
+#[utoipa::path(get, path = "/v1/plugins/{name}", operation_id = "plugins.show", tag = "plugins",
+    params(("name" = String, Path, description = "The plugin.")),
+    responses((status = 200, description = "The plugin.", body = Plugin),
+              (status = 404, description = "No plugin has this name.", body = Refused)))]
+pub(super) async fn show(State(desk): State<Desk>, At(name): At<String>) -> Answer<Plugin> {
+    let live = desk.board.load();
+    let (name, plugin) = named(&live, &name)?;
+    Ok(Json(desk.plugin(name, plugin)))
+}
 
+/// Have an earlier version serve.
+///
+/// The last good one if none is named. The one it leaves is turned away.
+#[utoipa::path(post, path = "/v1/plugins/{name}/rollback", operation_id = "plugins.rollback", tag = "plugins",
+    params(("name" = String, Path, description = "The plugin.")),
+    request_body = Which,
+    responses((status = 200, description = "How the plugin stands after that.", body = Plugin),
+              (status = 404, description = "No plugin has this name.", body = Refused),
+              (status = 409, description = "It is not possible as things stand.", body = Refused),
+              (status = 503, description = "The gateway is busy, ends, or can't write it down.", body = Refused)))]
+pub(super) async fn rollback(
+    State(desk): State<Desk>,
+    At(name): At<String>,
+    Order(Which { version: to }): Order<Which>,
+) -> Answer<Plugin> {
+    desk.order(&name, Verb::Rollback { to }).await
+}
+
+/// Hold a version.
+///
+/// No other takes its place until `off` is said.
+#[utoipa::path(post, path = "/v1/plugins/{name}/pin", operation_id = "plugins.pin", tag = "plugins",
+    params(("name" = String, Path, description = "The plugin.")),
+    request_body = Hold,
+    responses((status = 200, description = "How the plugin stands after that.", body = Plugin),
+              (status = 404, description = "No plugin has this name.", body = Refused),
+              (status = 409, description = "It is not possible as things stand.", body = Refused),
+              (status = 503, description = "The gateway is busy, ends, or can't write it down.", body = Refused)))]
+pub(super) async fn pin(
+    State(desk): State<Desk>,
+    At(name): At<String>,
+    Order(hold): Order<Hold>,
+) -> Answer<Plugin> {
+    let verb = match hold {
+        Hold { version: to, off: false } => Verb::Pin { to },
+        Hold { version: None, off: true } => Verb::Unpin,
+        Hold { version: Some(_), off: true } => {
+            return Err(Fault::bad("the body: `off` goes without a version"));
+        }
+    };
+    desk.order(&name, verb).await
+}
+
+/// Let a version be tried again.
+///
+/// The one in the plugins folder if none is named. Closes the plugin's breaker as well.
+#[utoipa::path(post, path = "/v1/plugins/{name}/approve", operation_id = "plugins.approve", tag = "plugins",
+    params(("name" = String, Path, description = "The plugin.")),
+    request_body = Which,
+    responses((status = 200, description = "How the plugin stands after that.", body = Plugin),
+              (status = 404, description = "No plugin has this name.", body = Refused),
+              (status = 409, description = "It is not possible as things stand; `needs_grant`: only the config can grant what it wants.", body = Refused),
+              (status = 503, description = "The gateway is busy, ends, or can't write it down.", body = Refused)))]
+pub(super) async fn approve(
+    State(desk): State<Desk>,
+    At(name): At<String>,
+    Order(Which { version }): Order<Which>,
+) -> Answer<Plugin> {
+    desk.order(&name, Verb::Approve { version }).await
+}
+
+impl Desk {
     /// Asks for something, and answers how the plugin stands after that.
-    pub(super) async fn order(&self, name: &str, verb: &str, body: &[u8]) -> Result<Value, Fault> {
-        let order: Order = match body {
-            [] => Order::default(),
-            body => serde_json::from_slice(body)
-                .map_err(|error| Fault::bad(format_args!("the body: {error}")))?,
-        };
-        let verb = match (verb, order) {
-            ("rollback", Order { version: to, off: false }) => Verb::Rollback { to },
-            ("approve", Order { version, off: false }) => Verb::Approve { version },
-            ("pin", Order { version: to, off: false }) => Verb::Pin { to },
-            ("pin", Order { version: None, off: true }) => Verb::Unpin,
-            _ => return Err(Fault::bad("the body: `off` is for a pin, without a version")),
-        };
-        let plugin = named(&self.board.load_full(), name)?.0.clone();
+    async fn order(&self, name: &str, verb: Verb) -> Answer<Plugin> {
+        let plugin = named(&self.board.load(), name)?.0.clone();
         let said = self.wishes.ask(plugin, verb).await?;
-        let mut answer = self.one(name)?;
-        answer["said"] = json!(said);
-        Ok(answer)
+        let live = self.board.load();
+        let (name, plugin) = named(&live, name)?;
+        Ok(Json(Plugin { said: Some(said), ..self.plugin(name, plugin) }))
     }
 
-    fn show(&self, name: &PluginName, plugin: &Plugin) -> Value {
+    fn plugin(&self, name: &PluginName, plugin: &live::Plugin) -> Plugin {
         let standing = &*plugin.standing;
-        let live = plugin.version.as_ref().map(|version: &Version| {
-            json!({
-                "version": version.digest().to_string(),
-                "since": standing.since.map(time),
-                "probation": standing.probation,
-            })
+        let serving = plugin.version.as_ref().map(|version| Serving {
+            version: version.digest().to_string(),
+            since: standing.since.map(Time),
+            probation: standing.probation,
         });
         let Seen { running, breaker } = self.monitor.plugin(name);
-        let patterns = plugin.subscribe.iter().map(ToString::to_string);
-        json!({
-            "name": name.as_str(),
-            "live": live,
-            "pinned": standing.pinned.map(|version| version.to_string()),
-            "subscribe": patterns.collect::<Vec<_>>(),
-            "breaker": show_breaker(plugin, breaker),
-            "file": standing.file.as_ref().map(file),
-            "earlier": standing.earlier.iter().map(served).collect::<Vec<_>>(),
-            "turnedAway": standing.turned_away.iter().map(turned_away).collect::<Vec<_>>(),
-            "running": running,
-            "outcomes": self.health.outcomes(name),
-        })
+        Plugin {
+            name: name.to_string(),
+            live: serving,
+            pinned: standing.pinned.map(|version| version.to_string()),
+            subscribe: plugin.subscribe.iter().map(ToString::to_string).collect(),
+            breaker: Breaker::of(plugin, breaker),
+            file: standing.file.as_ref().map(File::from),
+            earlier: standing.earlier.iter().map(Served::from).collect(),
+            turned_away: standing.turned_away.iter().map(TurnedAway::from).collect(),
+            running,
+            paused: self.pauses.plugin(name).map(Paused::from),
+            outcomes: self.health.outcomes(name),
+            said: None,
+        }
     }
 }
 
-fn named<'l>(live: &'l Live, name: &str) -> Result<(&'l PluginName, &'l Plugin), Fault> {
+fn named<'l>(live: &'l Live, name: &str) -> Result<(&'l PluginName, &'l live::Plugin), Fault> {
     let found = PluginName::from_str(name).ok();
     let found = found.and_then(|name| live.plugins().get_key_value(&name));
     found.ok_or_else(|| {
@@ -113,65 +269,46 @@ fn named<'l>(live: &'l Live, name: &str) -> Result<(&'l PluginName, &'l Plugin),
     })
 }
 
-fn show_breaker(plugin: &Plugin, open: Option<OpenBreaker>) -> Value {
-    match (open, plugin.policy.breaker) {
-        (Some(OpenBreaker { since, why, next_probe }), Some(_)) => json!({
-            "state": "open",
-            "since": time(since),
-            "why": why,
-            "nextProbe": next_probe.map(time),
-        }),
-        (None, Some(_)) => json!({ "state": "closed" }),
-        (_, None) => json!({ "state": "off" }),
+impl Breaker {
+    fn of(plugin: &live::Plugin, open: Option<OpenBreaker>) -> Self {
+        match (open, plugin.policy.breaker) {
+            (Some(OpenBreaker { since, why, next_probe }), Some(_)) => Self {
+                state: "open",
+                since: Some(Time(since)),
+                why: Some(why),
+                next_probe: next_probe.map(Time),
+            },
+            (None, Some(_)) => Self { state: "closed", ..Self::default() },
+            (_, None) => Self { state: "off", ..Self::default() },
+        }
     }
 }
 
-fn file(file: &FileStanding) -> Value {
-    json!({
-        "version": file.version.map(|version: Digest| version.to_string()),
-        "why": file.why.as_str(),
-        "reason": file.reason,
-        "add": file.add,
-    })
+impl From<&standing::FileStanding> for File {
+    fn from(file: &standing::FileStanding) -> Self {
+        Self {
+            version: file.version.map(|version| version.to_string()),
+            why: file.why.as_str(),
+            reason: file.reason.clone(),
+            add: file.add.clone(),
+        }
+    }
 }
 
-fn served(served: &Served) -> Value {
-    json!({
-        "version": served.version.to_string(),
-        "from": time(served.from),
-        "until": time(served.until),
-    })
+impl From<&standing::Served> for Served {
+    fn from(served: &standing::Served) -> Self {
+        let standing::Served { version, from, until } = *served;
+        Self { version: version.to_string(), from: Time(from), until: Time(until) }
+    }
 }
 
-fn turned_away(away: &TurnedAway) -> Value {
-    json!({
-        "version": away.version.to_string(),
-        "cause": away.cause.as_str(),
-        "reason": away.reason,
-        "at": time(away.at),
-    })
-}
-
-impl From<Refusal> for Fault {
-    fn from(refusal: Refusal) -> Self {
-        let (status, code) = match refusal {
-            Refusal::NoPlugin { .. } => (StatusCode::NOT_FOUND, "not_found"),
-            Refusal::NoVersion { .. } | Refusal::Ambiguous { .. } => {
-                (StatusCode::BAD_REQUEST, "no_version")
-            }
-            Refusal::Grant(_) => (StatusCode::CONFLICT, "needs_grant"),
-            Refusal::NoFile
-            | Refusal::NoEarlier
-            | Refusal::Live(_)
-            | Refusal::NotLive
-            | Refusal::Pinned(_)
-            | Refusal::NotPinned
-            | Refusal::NotKept { .. }
-            | Refusal::CanNotServe { .. } => (StatusCode::CONFLICT, "not_possible"),
-            Refusal::NotWritten(_) | Refusal::Busy | Refusal::ShuttingDown => {
-                (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
-            }
-        };
-        Self::new(status, code, refusal)
+impl From<&standing::TurnedAway> for TurnedAway {
+    fn from(away: &standing::TurnedAway) -> Self {
+        Self {
+            version: away.version.to_string(),
+            cause: away.cause.as_str(),
+            reason: away.reason.clone(),
+            at: Time(away.at),
+        }
     }
 }

@@ -7,29 +7,30 @@ use std::{
     net::IpAddr,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use axum::http::{HeaderMap, Uri, header, uri::Authority};
 use hookweir_event::Digest;
 
-use crate::{chance::Chance, config::AdminConfig};
+use super::{Caller, fault::Fault};
+use crate::{
+    chance::Chance,
+    client,
+    config::{AdminConfig, Config, Scope},
+    limits::RefusedLimit,
+};
 
-/// Lets in who has the token.
+/// Lets in who has a token. Whose too many requests were refused is turned away unread for a while.
 #[derive(Debug, Clone)]
 pub struct Guard {
-    /// Of the token. Digests are compared, so that the time it takes tells nothing of the token.
-    token: Option<Digest>,
-    hosts: Vec<String>,
+    /// Of the token that the gateway made itself, if the config has none.
+    made: Option<Digest>,
+    refused: Arc<RefusedLimit>,
 }
 
-/// Why a request is not answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Barred {
-    /// No token, or another.
-    Token,
-    /// A `Host` that is none of ours.
-    Host,
-}
+/// What the log and the audit log call whoever has the token of `admin.token`, or needs none.
+const OWNER: &str = "admin";
 
 /// Where the token is that the gateway made itself.
 pub fn token_file(data: &Path) -> PathBuf {
@@ -43,29 +44,78 @@ impl Guard {
     /// # Errors
     /// If it can't be read or written.
     pub fn new(config: &AdminConfig, data: &Path, chance: &Chance) -> io::Result<Self> {
-        let token = match &config.token {
-            Some(token) => Some(token.as_str().to_owned()),
-            None if config.insecure => None,
-            None => Some(kept_token(&token_file(data), chance)?),
+        let made = match &config.token {
+            None if !config.insecure => {
+                let token = kept_token(&token_file(data), chance)?;
+                Some(Digest::of(token.as_bytes()))
+            }
+            _ => None,
         };
-        let token = token.map(|token| Digest::of(token.as_bytes()));
-        Ok(Self { token, hosts: config.hosts.clone() })
+        Ok(Self { made, refused: Arc::new(RefusedLimit::new(config.refused_rate)) })
     }
 
-    pub(super) fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Barred> {
+    /// Who asks, under the config that is in force.
+    pub(super) fn check(
+        &self,
+        config: &Config,
+        (headers, uri): (&HeaderMap, &Uri),
+        peer: IpAddr,
+    ) -> Result<Caller, Fault> {
+        let client = client::address(peer, headers, &config.server.trusted_proxies);
+        self.refused.check(client).map_err(|limited| Fault::limited(limited.wait))?;
+        let known = self.known(&config.admin, headers, uri);
+        let fault = match known {
+            Ok((who, scope)) => return Ok(Caller { who, scope, client }),
+            Err(fault) => fault,
+        };
+        self.refused.count(client);
+        let (code, path) = (fault.code(), uri.path());
+        tracing::warn!(%client, code, path, "refused by the admin API: {}", fault.sentence());
+        Err(fault)
+    }
+
+    fn known(
+        &self,
+        config: &AdminConfig,
+        headers: &HeaderMap,
+        uri: &Uri,
+    ) -> Result<(String, Scope), Fault> {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         // HTTP/2 has it in the URI.
         let host = text(header::HOST).or_else(|| uri.authority().map(Authority::as_str));
         let host = host.map(without_port).unwrap_or_default();
         let local = host.parse::<IpAddr>().is_ok() || host.eq_ignore_ascii_case("localhost");
-        if !local && !self.hosts.iter().any(|own| own.eq_ignore_ascii_case(host)) {
-            return Err(Barred::Host);
+        if !local && !config.hosts.iter().any(|own| own.eq_ignore_ascii_case(host)) {
+            return Err(Fault::wrong_host());
         }
-        let Some(token) = self.token else { return Ok(()) };
+        if config.insecure {
+            return Ok((OWNER.to_owned(), Scope::Admin));
+        }
         let given = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-        let same = given.is_some_and(|given| Digest::of(given.as_bytes()) == token);
-        same.then_some(()).ok_or(Barred::Token)
+        let given = given.ok_or_else(Fault::unauthenticated)?;
+        self.holder(config, given).ok_or_else(Fault::unauthenticated)
     }
+
+    /// Whose token this is. All are compared, each in the same time: how long it takes tells nothing.
+    fn holder(&self, config: &AdminConfig, given: &str) -> Option<(String, Scope)> {
+        let given = Digest::of(given.as_bytes());
+        let own = config.token.as_ref().map(|token| Digest::of(token.as_str().as_bytes()));
+        let own = own.or(self.made).map(|digest| (OWNER, digest, Scope::Admin));
+        let named = config.tokens.iter().map(|(name, token)| (&**name, token.sha256, token.scope));
+        let mut holder = None;
+        for (name, digest, scope) in own.into_iter().chain(named) {
+            if same(&digest, &given) {
+                holder = Some((name.to_owned(), scope));
+            }
+        }
+        holder
+    }
+}
+
+/// Whether they are the same, in a time that does not depend on where they differ.
+fn same(one: &Digest, other: &Digest) -> bool {
+    let pairs = one.as_bytes().iter().zip(other.as_bytes());
+    std::hint::black_box(pairs.fold(0, |differ, (one, other)| differ | (one ^ other))) == 0
 }
 
 /// The host of a `Host` header, an IPv6 address without its brackets.
@@ -76,12 +126,16 @@ fn without_port(host: &str) -> &str {
     }
 }
 
+/// A token that nobody guesses.
+pub(crate) fn new_token(chance: &Chance) -> String {
+    chance.bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn kept_token(path: &Path, chance: &Chance) -> io::Result<String> {
     let made = File::options().write(true).create_new(true).mode(0o600).open(path);
     match made {
         Ok(mut file) => {
-            let token: String =
-                chance.bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect();
+            let token = new_token(chance);
             file.write_all(token.as_bytes())?;
             file.sync_all()?;
             tracing::info!(path = %path.display(), "made a token for the admin API");
@@ -103,6 +157,7 @@ fn kept_token(path: &Path, chance: &Chance) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Rate, Surroundings};
 
     fn asked(host: &'static str, token: Option<&'static str>) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -111,30 +166,86 @@ mod tests {
         headers
     }
 
+    fn config(admin: &str) -> Config {
+        let text = format!("[admin]\n{admin}");
+        let around = Surroundings {
+            env: &|_| Some("the-owner-s-token".to_owned()),
+            file: &|_| Err(io::ErrorKind::NotFound.into()),
+        };
+        Config::parse(&text, Path::new("/x"), &around).unwrap()
+    }
+
+    fn guard(rate: Option<Rate>) -> Guard {
+        Guard { made: None, refused: Arc::new(RefusedLimit::new(rate)) }
+    }
+
+    fn check(
+        guard: &Guard,
+        config: &Config,
+        host: &'static str,
+        token: Option<&'static str>,
+    ) -> String {
+        let headers = asked(host, token);
+        let peer = [192, 0, 2, 1].into();
+        match guard.check(config, (&headers, &Uri::default()), peer) {
+            Ok(caller) => format!("{} {}", caller.who, caller.scope),
+            Err(fault) => fault.code().to_owned(),
+        }
+    }
+
     #[test]
     fn a_token_and_a_host_of_ours_are_needed() {
-        let guard =
-            Guard { token: Some(Digest::of(b"secret")), hosts: vec!["ops.example".to_owned()] };
-        let right = Some("Bearer secret");
+        let config = config("token = { env = \"T\" }\nhosts = [\"ops.example\"]\n");
+        let right = Some("Bearer the-owner-s-token");
         for host in ["127.0.0.1:8081", "[::1]:8081", "localhost", "LOCALHOST:1", "ops.example:8081"]
         {
-            assert_eq!(guard.check(&asked(host, right), &Uri::default()), Ok(()), "{host}");
+            assert_eq!(check(&guard(None), &config, host, right), "admin admin", "{host}");
         }
         for host in ["evil.example", "127.0.0.1.evil.example", "ops.example.evil", ""] {
-            assert_eq!(
-                guard.check(&asked(host, right), &Uri::default()),
-                Err(Barred::Host),
-                "{host}"
-            );
+            assert_eq!(check(&guard(None), &config, host, right), "wrong_host", "{host}");
         }
-        for token in
-            [None, Some("secret"), Some("Bearer "), Some("Bearer secrets"), Some("bearer secret")]
-        {
-            assert_eq!(
-                guard.check(&asked("localhost", token), &Uri::default()),
-                Err(Barred::Token),
-                "{token:?}"
-            );
+        for token in [
+            None,
+            Some("the-owner-s-token"),
+            Some("Bearer "),
+            Some("Bearer the-owner-s-tokens"),
+            Some("bearer the-owner-s-token"),
+        ] {
+            let said = check(&guard(None), &config, "localhost", token);
+            assert_eq!(said, "unauthenticated", "{token:?}");
         }
+    }
+
+    #[test]
+    fn a_token_is_known_by_its_digest_and_has_its_scope() {
+        let sha256 = Digest::of(b"a-token-that-is-in-nobody-s-config");
+        let config = config(&format!(
+            "token = {{ env = \"T\" }}\n\
+             tokens = {{ grafana = {{ sha256 = \"{sha256}\", scope = \"read\" }} }}\n"
+        ));
+        for (token, said) in [
+            ("Bearer a-token-that-is-in-nobody-s-config", "grafana read"),
+            ("Bearer the-owner-s-token", "admin admin"),
+            ("Bearer a-token-that-is-in-nobody-s-confi", "unauthenticated"),
+        ] {
+            assert_eq!(check(&guard(None), &config, "localhost", Some(token)), said);
+        }
+        // What is in the config is no token.
+        let digest: &str = Box::leak(format!("Bearer {sha256}").into_boxed_str());
+        assert_eq!(check(&guard(None), &config, "localhost", Some(digest)), "unauthenticated");
+    }
+
+    #[test]
+    fn an_address_that_is_refused_too_often_is_turned_away() {
+        let config = config("token = { env = \"T\" }\n");
+        let guard = guard(Some(Rate { count: 2, per: std::time::Duration::from_secs(3600) }));
+        let right = Some("Bearer the-owner-s-token");
+        for said in ["unauthenticated", "unauthenticated", "unauthenticated", "rate_limited"] {
+            assert_eq!(check(&guard, &config, "localhost", None), said);
+        }
+        assert_eq!(check(&guard, &config, "localhost", right), "rate_limited");
+        let headers = asked("localhost", right);
+        let elsewhere = [192, 0, 2, 2].into();
+        assert!(guard.check(&config, (&headers, &Uri::default()), elsewhere).is_ok());
     }
 }

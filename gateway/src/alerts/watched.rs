@@ -60,7 +60,7 @@ impl Windows {
         for source in live.sources() {
             watched.extend(self.look_at_source(source, moment));
         }
-        watched.extend(disk(&live.alerts, survey));
+        watched.extend(disk(&live.config.alerts, survey));
         watched
     }
 

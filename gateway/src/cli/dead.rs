@@ -4,20 +4,21 @@ use serde_json::{Value, json};
 
 use super::{
     Exit,
+    events::Filter,
+    jobs,
     operator::{Common, Operator, Table, counted, items, printable, table, with_query},
-    tell,
 };
 
-/// How many events one request asks for, and how many deliveries one request mends.
+/// How many deliveries one request asks for, and how many one request mends.
 const AT_ONCE: usize = 1000;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// List dead letters, the newest event first, with what their last attempt said.
+    /// List dead letters, the newest event first, with what their last attempt said; with --state discarded,
+    /// those that were put aside.
     List {
-        /// Those of this plugin.
-        #[arg(long)]
-        plugin: Option<String>,
+        #[command(flatten)]
+        filter: Filter,
         #[command(flatten)]
         common: Common,
     },
@@ -25,84 +26,113 @@ pub(super) enum Command {
     Retry(Which),
     /// Let the order keys go on that these dead letters hold up. They stay dead.
     Skip(Which),
+    /// Put dead letters aside. They stay dead, are in nobody's way, and are listed apart.
+    Discard(Which),
 }
 
-/// Which dead letters.
+/// Which dead letters: those named, or all that the filter means.
 #[derive(Debug, clap::Args)]
 pub(super) struct Which {
     /// Their ids, as `dead list` shows them.
-    #[arg(required_unless_present_any = ["all", "plugin"])]
     deliveries: Vec<String>,
-    /// All of this plugin.
-    #[arg(long, conflicts_with = "deliveries")]
-    plugin: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
     /// All there are.
-    #[arg(long, conflicts_with_all = ["deliveries", "plugin"])]
+    #[arg(long, conflicts_with = "deliveries")]
     all: bool,
+    /// Say how many, and change none.
+    #[arg(long, conflicts_with = "deliveries")]
+    dry_run: bool,
     #[command(flatten)]
     common: Common,
 }
 
-pub(super) fn run(command: Command) -> Exit {
-    match command {
-        Command::List { plugin, common } => Operator::run(&common, |operator| {
-            let dead: Vec<_> = all(operator, plugin.as_deref())?;
-            operator.show(&json!({ "items": dead }), listing);
-            Ok(())
-        }),
-        Command::Retry(which) => {
-            Operator::run(&which.common, |operator| mend(operator, &which, "retry"))
-        }
-        Command::Skip(which) => {
-            Operator::run(&which.common, |operator| mend(operator, &which, "skip"))
+/// What is done to dead letters.
+#[derive(Clone, Copy)]
+enum How {
+    Retry,
+    Skip,
+    Discard,
+}
+
+impl How {
+    /// The word in the API, and what is said of those to which it was done.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Retry => ("retry", "due again"),
+            Self::Skip => ("skip", "in nobody's way any more"),
+            Self::Discard => ("discard", "put aside"),
         }
     }
 }
 
-fn mend(operator: &Operator, which: &Which, how: &str) -> Result<(), String> {
-    let mut ids = which.deliveries.clone();
-    if ids.is_empty() {
-        let dead = all(operator, which.plugin.as_deref())?;
-        // The oldest first, as they came.
-        ids = dead.iter().rev().filter_map(|dead| dead["id"].as_str().map(str::to_owned)).collect();
+pub(super) fn run(command: Command) -> Exit {
+    match command {
+        Command::List { filter, common } => Operator::run(&common, |operator| {
+            let dead = all(operator, &filter.or_state("dead"))?;
+            operator.show(&json!({ "items": dead }), listing);
+            Ok(())
+        }),
+        Command::Retry(which) => mend(&which, How::Retry),
+        Command::Skip(which) => mend(&which, How::Skip),
+        Command::Discard(which) => mend(&which, How::Discard),
     }
+}
+
+fn mend(which: &Which, how: How) -> Exit {
+    let Which { deliveries, filter, all, common, .. } = which;
+    let filtered = *filter != Filter::default();
+    if usize::from(!deliveries.is_empty()) + usize::from(filtered) + usize::from(*all) != 1 {
+        super::tell("name the dead letters, say which by a filter such as --plugin, or say --all");
+        return Exit::Failed;
+    }
+    Operator::run(common, |operator| match deliveries.is_empty() {
+        true => mend_all(operator, which, how),
+        false => mend_named(operator, deliveries, how),
+    })
+}
+
+fn mend_named(operator: &Operator, ids: &[String], how: How) -> Result<(), String> {
+    let (verb, done) = how.words();
     let mut mended = 0;
-    for (nth, some) in ids.chunks(AT_ONCE).enumerate() {
-        let answer = operator.post(&format!("dead/{how}"), &json!({ "deliveries": some }))?;
+    for some in ids.chunks(AT_ONCE) {
+        let answer = operator.post(&format!("dead/{verb}"), &json!({ "deliveries": some }))?;
         mended += answer["deliveries"].as_u64().unwrap_or(0);
-        if ids.len() > AT_ONCE {
-            tell(format_args!("{} of {}", nth * AT_ONCE + some.len(), ids.len()));
-        }
     }
-    let done = if how == "retry" { "due again" } else { "in nobody's way any more" };
     let of = counted(ids.len() as u64, "dead letter", "dead letters");
     let answer = json!({ "deliveries": mended });
     operator.tell(&answer, format_args!("{mended} of {of} {done}"));
     Ok(())
 }
 
-/// All dead letters, each with its event's id, source and type.
-fn all(operator: &Operator, plugin: Option<&str>) -> Result<Vec<Value>, String> {
+fn mend_all(operator: &Operator, which: &Which, how: How) -> Result<(), String> {
+    let (kind, done) = how.words();
+    let order = json!({ "kind": kind, "dryRun": which.dry_run });
+    let job = jobs::run(operator, which.filter.parameters(), &order)?;
+    let count = |name: &str| job[name].as_u64().unwrap_or(0);
+    let of = counted(count("found"), "dead letter", "dead letters");
+    if which.dry_run {
+        let answer = json!({ "deliveries": count("found"), "dryRun": true });
+        operator.tell(&answer, format_args!("{of} would be {done}"));
+        return Ok(());
+    }
+    let answer = json!({ "deliveries": count("done") });
+    operator.tell(&answer, format_args!("{} of {of} {done}", count("done")));
+    Ok(())
+}
+
+/// All that the filter means, each with its event's source and type.
+fn all(operator: &Operator, filter: &Filter) -> Result<Vec<Value>, String> {
     let (mut dead, mut cursor) = (Vec::new(), None);
     loop {
-        let parameters = [
-            ("state", Some("dead".to_owned())),
-            ("plugin", plugin.map(str::to_owned)),
-            ("limit", Some(AT_ONCE.to_string())),
-            ("cursor", cursor),
-        ];
-        let answer = operator.get(&with_query("events", parameters))?;
-        for event in items(&answer["items"]) {
-            let ours = |delivery: &&Value| {
-                delivery["state"] == "dead"
-                    && plugin.is_none_or(|plugin| delivery["plugin"] == plugin)
-            };
-            for delivery in items(&event["deliveries"]).filter(ours) {
-                let mut delivery = delivery.clone();
-                (delivery["source"], delivery["type"]) =
-                    (event["source"].clone(), event["type"].clone());
-                dead.push(delivery);
-            }
+        let page = [("limit", Some(AT_ONCE.to_string())), ("cursor", cursor)];
+        let parameters = filter.parameters().into_iter().chain(page);
+        let answer = operator.get(&with_query("deliveries", parameters))?;
+        for item in items(&answer["items"]) {
+            let mut delivery = item["delivery"].clone();
+            (delivery["source"], delivery["type"]) =
+                (item["event"]["source"].clone(), item["event"]["type"].clone());
+            dead.push(delivery);
         }
         cursor = answer["next"].as_str().map(str::to_owned);
         if cursor.is_none() {

@@ -1,11 +1,14 @@
-//! `hookweir events`: find events, see what became of them, have them replayed.
+//! `hookweir events`: find events, see what became of them, have them replayed, exported, compared with a list.
 
+use std::path::{Path, PathBuf};
+
+use hookweir_event::SourceName;
 use serde_json::{Value, json};
 
 use super::{
-    Exit,
+    Exit, jobs,
     operator::{Common, Operator, Table, counted, items, joined, printable, table, with_query},
-    tell,
+    put_out, tell,
 };
 
 /// How many ids one request asks for, and how many events one request replays.
@@ -53,6 +56,35 @@ pub(super) enum Command {
         /// Say how many, and replay none.
         #[arg(long)]
         dry_run: bool,
+        /// Pass over plugins that were replayed an event then or later: for a replay that was cut short.
+        #[arg(long, value_name = "TIME", conflicts_with = "ids")]
+        unless_replayed_since: Option<String>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Print all that is kept of events, a line of JSON for each, the newest first. What comes meanwhile is not
+    /// among them.
+    Export {
+        #[command(flatten)]
+        filter: Filter,
+        /// Go on behind the line that has this `cursor`.
+        #[arg(long)]
+        cursor: Option<String>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Say which of a provider's ids never came, by the dedupe keys that are kept.
+    Missing {
+        /// The source.
+        #[arg(long)]
+        source: SourceName,
+        /// A file with an id in each line, or a JSON object such as {"id": "1", "type": "push", "at": "2026-01-31T12:00:00Z"}; `-`
+        /// is standard input.
+        #[arg(long, value_name = "FILE")]
+        ids: PathBuf,
+        /// The type of all that do not say theirs; needed where the source does not sign its ids.
+        #[arg(long = "type", value_name = "TYPE")]
+        event_type: Option<String>,
         #[command(flatten)]
         common: Common,
     },
@@ -76,7 +108,7 @@ pub(super) struct Filter {
     #[arg(long)]
     plugin: Option<String>,
     /// With a delivery that is so (with --plugin: of that plugin).
-    #[arg(long, value_parser = ["due", "behind", "leased", "done", "dead", "blocks", "unrouted"])]
+    #[arg(long, value_parser = ["due", "behind", "leased", "done", "dead", "discarded", "blocks", "unrouted"])]
     state: Option<String>,
     /// With a delivery that is ordered by this key.
     #[arg(long, value_name = "KEY")]
@@ -99,7 +131,13 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    fn parameters(&self) -> [(&'static str, Option<String>); 11] {
+    /// The same of deliveries that stand so, if it does not say how.
+    pub(super) fn or_state(&self, state: &str) -> Self {
+        let state = self.state.clone().or_else(|| Some(state.to_owned()));
+        Self { state, ..self.clone() }
+    }
+
+    pub(super) fn parameters(&self) -> [(&'static str, Option<String>); 11] {
         let filter = self.clone();
         [
             ("source", filter.source),
@@ -137,12 +175,31 @@ pub(super) fn run(command: Command) -> Exit {
             operator.tell(&event, detail(&event));
             Ok(())
         }),
-        Command::Replay { ids: named, filter, to, dry_run, common } => {
+        Command::Export { filter, cursor, common } => {
+            Operator::run(&common, |operator| export(operator, &filter, cursor))
+        }
+        Command::Missing { source, ids, event_type, common } => {
+            Operator::run(&common, |operator| {
+                let answer = missing(operator, &source, &ids, event_type.as_deref())?;
+                operator.tell(&answer, reconciled(&answer));
+                Ok(())
+            })
+        }
+        Command::Replay { ids: named, filter, to, dry_run, unless_replayed_since, common } => {
             if named.is_empty() == (filter == Filter::default()) {
                 tell("name the events to replay, or say which by a filter such as --since");
                 return Exit::Failed;
             }
             Operator::run(&common, |operator| {
+                // One that has a dedupe id is found by it first.
+                let by_job = named.is_empty() && filter.dedupe_id.is_none();
+                if by_job {
+                    let order = json!({
+                        "kind": "replay", "to": to, "dryRun": dry_run,
+                        "unlessReplayedSince": unless_replayed_since,
+                    });
+                    return replay_all(operator, &filter, &order);
+                }
                 let which = if named.is_empty() { ids(operator, &filter)? } else { named };
                 replay(operator, &which, to.as_deref(), dry_run)
             })
@@ -236,6 +293,97 @@ fn replay(
     let deliveries = counted(deliveries, "delivery", "deliveries");
     operator.tell(&answer, format_args!("{events} replayed: {deliveries}{unwanted}"));
     Ok(())
+}
+
+/// All that the filter means, by a job.
+fn replay_all(operator: &Operator, filter: &Filter, order: &Value) -> Result<(), String> {
+    let job = jobs::run(operator, filter.parameters(), order)?;
+    let count = |name: &str| job[name].as_u64().unwrap_or(0);
+    let (done, made) = (count("done"), count("deliveries"));
+    if order["dryRun"] == true {
+        let answer = json!({ "events": count("found"), "deliveries": made, "dryRun": true });
+        let events = counted(count("found"), "event", "events");
+        operator.tell(&answer, format_args!("{events} would be replayed"));
+        return Ok(());
+    }
+    let answer = json!({ "events": done, "unwanted": count("passed"), "deliveries": made });
+    let unwanted = match count("passed") {
+        0 => String::new(),
+        unwanted => format!("; {unwanted} that no plugin is to be sent"),
+    };
+    let events = counted(done, "event", "events");
+    let deliveries = counted(made, "delivery", "deliveries");
+    operator.tell(&answer, format_args!("{events} replayed: {deliveries}{unwanted}"));
+    Ok(())
+}
+
+/// Prints the lines as they come. One that broke off says where it goes on.
+fn export(operator: &Operator, filter: &Filter, cursor: Option<String>) -> Result<(), String> {
+    let parameters = filter.parameters().into_iter().chain([("cursor", cursor)]);
+    let mut last = None;
+    let ended = operator.lines(&with_query("export", parameters), |line| {
+        let cursor = serde_json::from_slice::<Value>(line).map_err(|error| error.to_string())?;
+        last = cursor["cursor"].as_str().map(str::to_owned);
+        put_out(&[line, b"\n"].concat());
+        Ok(())
+    });
+    match (ended, last) {
+        (Err(reason), Some(last)) => Err(format!("{reason}; it goes on with --cursor {last}")),
+        (ended, _) => ended,
+    }
+}
+
+/// How many ids one request asks about.
+const IDS_AT_ONCE: usize = 1000;
+
+fn missing(
+    operator: &Operator,
+    source: &SourceName,
+    file: &Path,
+    event_type: Option<&str>,
+) -> Result<Value, String> {
+    let text = String::from_utf8(super::send::read(file)?).map_err(|error| error.to_string())?;
+    let mut sent = Vec::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        sent.push(match line.starts_with('{') {
+            true => serde_json::from_str(line).map_err(|error| format!("{line}: {error}"))?,
+            false => json!({ "id": line }),
+        });
+    }
+    let (mut seen, mut missing, mut unknown) = (0, Vec::new(), Vec::new());
+    let mut known_since = Value::Null;
+    for some in sent.chunks(IDS_AT_ONCE) {
+        let order = json!({ "items": some, "type": event_type });
+        let mut answer = operator.post(&format!("sources/{source}/missing"), &order)?;
+        seen += answer["seen"].as_u64().unwrap_or(0);
+        for (name, all) in [("missing", &mut missing), ("unknown", &mut unknown)] {
+            if let Value::Array(ids) = answer[name].take() {
+                all.extend(ids);
+            }
+        }
+        known_since = answer["knownSince"].take();
+    }
+    let known_since = known_since.as_str();
+    Ok(json!({ "seen": seen, "missing": missing, "unknown": unknown, "knownSince": known_since }))
+}
+
+fn reconciled(answer: &Value) -> String {
+    let mut lines: Vec<_> =
+        items(&answer["missing"]).filter_map(|id| id.as_str().map(printable)).collect();
+    let count = |name: &str| items(&answer[name]).count() as u64;
+    let unknown = match count("unknown") {
+        0 => String::new(),
+        unknown => format!(", {unknown} older than is known"),
+    };
+    let known_since = answer["knownSince"]
+        .as_str()
+        .map_or(String::new(), |since| format!("; what came since {since} is known"));
+    lines.push(format!(
+        "{} missing, {} seen{unknown}{known_since}",
+        count("missing"),
+        answer["seen"],
+    ));
+    lines.join("\n")
 }
 
 fn text<'v>(value: &'v Value, key: &str) -> &'v str {

@@ -1,17 +1,23 @@
 //! The command line: one file for each command, and the exit codes they share.
 
+mod admin;
 mod api;
 mod check;
 mod dead;
 mod demo;
 mod dev;
 mod events;
+mod jobs;
+mod manual;
 mod operator;
 mod plugin;
+mod queues;
 mod run;
 mod send;
 mod source;
+mod state;
 mod store;
+mod tail;
 mod verify;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -46,7 +52,10 @@ enum Command {
     Send(send::Args),
     /// Check the presets against recorded requests, or list them.
     Verify(verify::Args),
-    /// Ask the running gateway what became of sources' requests.
+    /// Make a token for the admin API.
+    #[command(subcommand)]
+    Admin(admin::Command),
+    /// Ask the running gateway what became of sources' requests, pause a source and resume it.
     #[command(subcommand)]
     Source(source::Command),
     /// Ask the running gateway what became of requests that plugins answer.
@@ -55,15 +64,29 @@ enum Command {
     /// Find events, see what became of them, have them replayed.
     #[command(subcommand)]
     Events(events::Command),
-    /// List dead letters, have them tried again, or let others go on without them.
+    /// List dead letters, have them tried again, let others go on without them, or put them aside.
     #[command(subcommand)]
     Dead(dead::Command),
+    /// Follow what becomes of events, as they come.
+    Tail(tail::Args),
+    /// Show what waits for each plugin.
+    Queues(operator::Common),
+    /// Read and write a plugin's own data.
+    #[command(subcommand)]
+    State(state::Command),
     /// Check the store, copy it, or put a copy back.
     #[command(subcommand)]
     Store(store::Command),
     /// Make, build, check and try plugins, and see to those that the running gateway has.
     #[command(subcommand)]
     Plugin(plugin::Command),
+    /// Print what a shell completes these commands by.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write a page for each command.
+    Man(manual::ManArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -104,12 +127,18 @@ impl Cli {
             Command::Dev(args) => dev::run(&args, self.log),
             Command::Send(args) => send::run(args),
             Command::Verify(args) => verify::run(&args),
+            Command::Admin(command) => admin::run(&command),
             Command::Source(command) => source::run(command),
             Command::Api(command) => api::run(command),
             Command::Events(command) => events::run(command),
             Command::Dead(command) => dead::run(command),
             Command::Store(command) => store::run(&command),
             Command::Plugin(command) => plugin::run(command),
+            Command::Tail(args) => tail::run(&args),
+            Command::Queues(common) => queues::run(&common),
+            Command::State(command) => state::run(command),
+            Command::Completions { shell } => manual::completions(shell),
+            Command::Man(args) => manual::man(&args),
         }
     }
 }
@@ -118,6 +147,12 @@ impl Cli {
 fn say(line: impl std::fmt::Display) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Writes to standard output what is no line: a value, a page of the manual.
+fn put_out(bytes: &[u8]) {
+    use std::io::Write as _;
+    let _ = std::io::stdout().write_all(bytes);
 }
 
 /// Prints to standard error: progress and faults, which are not what a pipe is for.

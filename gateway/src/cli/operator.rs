@@ -1,7 +1,8 @@
 //! What the commands share that ask the running gateway: its admin API, and tables for people.
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::{fmt::Write as _, path::PathBuf, time::Duration};
 
+use reqwest::Method;
 use serde_json::Value;
 
 use super::{Exit, config_fault, runtime, say, tell};
@@ -74,17 +75,49 @@ impl Operator {
 
     /// What is at this place.
     pub(super) fn get(&self, path: &str) -> Result<Value, String> {
-        self.ask(path, None)
+        self.ask(Method::GET, path, None)
     }
 
     /// What comes of this.
     pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, String> {
-        self.ask(path, Some(body))
+        self.ask(Method::POST, path, Some(body))
     }
 
-    fn ask(&self, path: &str, body: Option<&Value>) -> Result<Value, String> {
+    /// What comes of putting this there.
+    pub(super) fn put(&self, path: &str, body: &Value) -> Result<Value, String> {
+        self.ask(Method::PUT, path, Some(body))
+    }
+
+    /// What comes of deleting what is there.
+    pub(super) fn delete(&self, path: &str) -> Result<Value, String> {
+        self.ask(Method::DELETE, path, None)
+    }
+
+    /// Each line that is at this place, as it comes; as long as it takes.
+    pub(super) fn lines(
+        &self,
+        path: &str,
+        each: impl FnMut(&[u8]) -> Result<(), String>,
+    ) -> Result<(), String> {
         let url = format!("{}{path}", self.base);
-        let asking = super::send::ask(&url, self.token.as_deref(), body);
+        self.runtime.block_on(super::send::lines(&url, self.token.as_deref(), each))
+    }
+
+    /// Waits for so long. True if Ctrl-C was pressed before.
+    pub(super) fn wait(&self, time: Duration) -> Result<bool, String> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                pressed = tokio::signal::ctrl_c() => {
+                    pressed.map(|()| true).map_err(|error| error.to_string())
+                }
+                () = tokio::time::sleep(time) => Ok(false),
+            }
+        })
+    }
+
+    fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, String> {
+        let url = format!("{}{path}", self.base);
+        let asking = super::send::ask_by(method, &url, self.token.as_deref(), body);
         let (status, text) = self.runtime.block_on(asking)?;
         let answer: Value = serde_json::from_str(&text)
             .map_err(|_| format!("{url}: {status} {}", text.trim_end()))?;

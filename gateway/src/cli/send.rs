@@ -160,18 +160,65 @@ pub(super) async fn ask(
     token: Option<&str>,
     body: Option<&serde_json::Value>,
 ) -> Result<(u16, String), String> {
+    let method = if body.is_some() { reqwest::Method::POST } else { reqwest::Method::GET };
+    ask_by(method, url, token, body).await
+}
+
+/// The same by any method.
+pub(super) async fn ask_by(
+    method: reqwest::Method,
+    url: &str,
+    token: Option<&str>,
+    body: Option<&serde_json::Value>,
+) -> Result<(u16, String), String> {
+    let response = begin(method, url, token, body).await?;
+    let status = response.status().as_u16();
+    Ok((status, response.text().await.map_err(|error| error.to_string())?))
+}
+
+/// Asks for `url`, and hands on each line of its body as it comes.
+pub(super) async fn lines(
+    url: &str,
+    token: Option<&str>,
+    mut each: impl FnMut(&[u8]) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut response = begin(reqwest::Method::GET, url, token, None).await?;
+    let status = response.status().as_u16();
+    if status != 200 {
+        let text = response.text().await.map_err(|error| error.to_string())?;
+        let said: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        return Err(format!("{url}: {status} {}", said["error"].as_str().unwrap_or(&text)));
+    }
+    let mut rest = Vec::new();
+    let broke_off = |error: reqwest::Error| format!("it broke off: {}", root_cause(&error));
+    while let Some(chunk) = response.chunk().await.map_err(broke_off)? {
+        rest.extend_from_slice(&chunk);
+        let mut begun = 0;
+        while let Some(len) = rest[begun..].iter().position(|byte| *byte == b'\n') {
+            each(&rest[begun..begun + len])?;
+            begun += len + 1;
+        }
+        rest.drain(..begun);
+    }
+    if rest.is_empty() { Ok(()) } else { Err("it broke off in the middle of a line".to_owned()) }
+}
+
+async fn begin(
+    method: reqwest::Method,
+    url: &str,
+    token: Option<&str>,
+    body: Option<&serde_json::Value>,
+) -> Result<reqwest::Response, String> {
     let client =
         reqwest::Client::builder().no_proxy().build().map_err(|error| error.to_string())?;
-    let mut asking = match body {
-        None => client.get(url),
-        Some(body) => client.post(url).json(body),
-    };
+    let mut asking = client.request(method, url);
+    if let Some(body) = body.filter(|body| !body.is_null()) {
+        asking = asking.json(body);
+    }
     if let Some(token) = token {
         asking = asking.bearer_auth(token);
     }
-    let response = asking.send().await.map_err(|error| format!("{url}: {}", root_cause(&error)))?;
-    let status = response.status().as_u16();
-    Ok((status, response.text().await.map_err(|error| error.to_string())?))
+    asking.send().await.map_err(|error| format!("{url}: {}", root_cause(&error)))
 }
 
 /// The innermost cause, which is what helps: "connection refused", not "error sending request".
@@ -188,7 +235,8 @@ pub(super) fn header(text: &str) -> Result<(String, String), &'static str> {
     Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+/// A file's bytes, or those of standard input for `-`.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     use std::io::Read as _;
     let mut body = Vec::new();
     if path == Path::new("-") {

@@ -8,6 +8,7 @@ mod egress;
 mod plugin;
 mod reach;
 mod read;
+mod scope;
 mod secret;
 mod seen;
 mod server;
@@ -26,17 +27,20 @@ use hookweir_event::{PluginName, SourceName};
 use thiserror::Error;
 use toml::de::DeTable;
 
-pub(crate) use self::read::near;
 pub use self::{
     alerts::AlertsConfig,
     egress::EgressConfig,
     plugin::{ApiAccess, ApiConfig, BreakerConfig, PROBE_FIRST, PluginConfig, Policy},
     read::Fault,
+    scope::Scope,
     seen::Seen,
-    server::{AdminConfig, HostConfig, ServerConfig, StoreConfig, Subscriptions, Token},
+    server::{
+        AdminConfig, HostConfig, NamedToken, ServerConfig, StoreConfig, Subscriptions, Token,
+    },
     source::{Reply, SourceConfig},
     units::Rate,
 };
+pub(crate) use self::{read::near, server::token_name};
 use self::{
     read::{Faults, Section},
     secret::Secrets,
@@ -173,7 +177,7 @@ impl Config {
         let differences = [
             ("server.listen", self.server.listen != new.server.listen),
             ("server.connections", self.server.connections != new.server.connections),
-            ("admin", self.admin != new.admin),
+            ("admin", self.admin.needs_restart(&new.admin)),
             ("store.url", self.store.path != new.store.path),
             ("store.disk_free_min", self.store.disk_free_min != new.store.disk_free_min),
             ("egress", self.egress != new.egress),

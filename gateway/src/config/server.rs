@@ -1,6 +1,7 @@
 //! `[server]`, `[admin]`, `[store]` and `[host]`.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     ops::RangeInclusive,
@@ -8,13 +9,14 @@ use std::{
     time::Duration,
 };
 
-use hookweir_event::REDACTED;
+use hookweir_event::{Digest, REDACTED};
 use hookweir_host::Settings;
 use hookweir_store::Retention;
 use ipnet::IpNet;
 
 use super::{
     read::{Node, Section},
+    scope::Scope,
     secret::Secrets,
     units::{self, Rate},
 };
@@ -90,12 +92,69 @@ pub struct AdminConfig {
     pub listen: SocketAddr,
     /// What the admin API asks for; made by the gateway if there is none.
     pub token: Option<Token>,
+    /// Tokens of others, by the names that say who they are.
+    pub tokens: BTreeMap<String, NamedToken>,
     /// Whether it asks for nothing: on loopback only.
     pub insecure: bool,
     /// Names under which it is reached, beside addresses and `localhost`.
     pub hosts: Vec<String>,
     /// Whether there are metrics.
     pub metrics: bool,
+    /// Requests a client address may have refused before it is turned away unread.
+    pub refused_rate: Option<Rate>,
+}
+
+/// A token that the config knows by its digest alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NamedToken {
+    /// The SHA-256 of its text.
+    pub sha256: Digest,
+    /// What it is for.
+    pub scope: Scope,
+}
+
+/// Tokens are compared with each request's one after another.
+const TOKENS_MAX: usize = 100;
+
+/// A name that a token may have.
+pub(crate) fn token_name(name: &str) -> Result<String, &'static str> {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(fits) {
+        return Err("the name of a token is made of a-z, 0-9 and `-`, 64 at most");
+    }
+    if name == "admin" {
+        return Err("`admin` is who has admin.token; choose another name");
+    }
+    Ok(name.to_owned())
+}
+
+impl NamedToken {
+    fn read_all(section: &Section<'_, '_>) -> BTreeMap<String, Self> {
+        let entries = section.entries();
+        if entries.len() > TOKENS_MAX {
+            section.fault(format_args!("at most {TOKENS_MAX} tokens"));
+        }
+        entries.into_iter().filter_map(|(name, node)| Self::read(name, &node)).collect()
+    }
+
+    fn read(name: String, node: &Node<'_, '_>) -> Option<(String, Self)> {
+        if let Err(fault) = token_name(&name) {
+            node.fault(fault);
+        }
+        let section = node.section()?;
+        let sha256 = section.get("sha256");
+        let scope = section.get("scope");
+        if sha256.is_none() || scope.is_none() {
+            section.fault("a token is { sha256 = \"..\", scope = \"read\" }; `hookweir admin token` makes one");
+        }
+        let digest = |text: &str| {
+            text.parse::<Digest>().map_err(|_| "expected the SHA-256 of a token, 64 hex digits")
+        };
+        let sha256 = sha256.and_then(|node| node.parsed(digest));
+        let scope = scope.and_then(|node| node.parsed(str::parse));
+        section.finish();
+        Some((name, Self { sha256: sha256?, scope: scope? }))
+    }
 }
 
 /// A secret text that does not print.
@@ -134,19 +193,25 @@ impl AdminConfig {
         let mut config = Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
             token: None,
+            tokens: BTreeMap::new(),
             insecure: false,
             hosts: Vec::new(),
             metrics: true,
+            refused_rate: Some(Rate { count: 60, per: Duration::from_secs(60) }),
         };
         let Some(section) = section else { return config };
         set(&mut config.listen, section.get("listen").and_then(|node| node.parsed(address)));
         config.token = section.get("token").and_then(|node| Token::read(&node, secrets));
+        let tokens = section.sub("tokens");
+        config.tokens = tokens.map(|tokens| NamedToken::read_all(&tokens)).unwrap_or_default();
+        let refused_rate = section.get("refused_rate").and_then(|node| node.parsed(units::rate));
+        set(&mut config.refused_rate, refused_rate);
         if let Some(node) = section.get("insecure") {
             set(&mut config.insecure, node.flag());
             if config.insecure && !config.listen.ip().is_loopback() {
                 node.fault("without a token the admin API is for loopback addresses only");
             }
-            if config.insecure && config.token.is_some() {
+            if config.insecure && (config.token.is_some() || !config.tokens.is_empty()) {
                 node.fault("there is a token; remove one of the two");
             }
         }
@@ -157,6 +222,14 @@ impl AdminConfig {
         }
         section.finish();
         config
+    }
+
+    /// Whether more differs than can be followed: a token is made, and its limit, at the start.
+    pub(super) fn needs_restart(&self, new: &Self) -> bool {
+        self.listen != new.listen
+            || self.insecure != new.insecure
+            || self.token.is_some() != new.token.is_some()
+            || self.refused_rate != new.refused_rate
     }
 }
 

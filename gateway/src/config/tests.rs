@@ -278,9 +278,32 @@ fn the_admin_api_is_never_open_to_the_network() {
         ("token = \"in-the-text-of-the-config\"", "expected a table"),
         ("listen = \"0.0.0.0:8081\"\ninsecure = true", "for loopback addresses only"),
         (&format!("{token}\ninsecure = true"), "remove one of the two"),
+        (
+            "insecure = true\n[admin.tokens.a]\nsha256 = \"00\"\nscope = \"read\"",
+            "expected the SHA-256",
+        ),
+        ("[admin.tokens.a]\nscope = \"read\"", "`hookweir admin token` makes one"),
+        ("[admin.tokens.a]\nscope = \"root\"", "expected \"read\", \"operate\" or \"admin\""),
+        ("[admin.tokens.A]\nscope = \"read\"", "the name of a token is made of"),
+        ("[admin.tokens.admin]\nscope = \"read\"", "choose another name"),
     ] {
         let faults = admin(lines).expect_err(fault);
         assert!(faults.iter().any(|found| found.message.contains(fault)), "{faults:?}");
+    }
+}
+
+#[test]
+fn tokens_of_the_admin_api_are_followed_without_a_restart() {
+    let admin = |lines: &str| parse(&format!("[admin]\n{lines}\n")).expect(lines);
+    let digest = "ab".repeat(32);
+    let token = format!("[admin.tokens.grafana]\nsha256 = \"{digest}\"\nscope = \"read\"");
+    let with = admin(&token);
+    let grafana = with.admin.tokens["grafana"];
+    assert_eq!((grafana.sha256.to_string(), grafana.scope), (digest, Scope::Read));
+    assert!(admin("").needs_restart(&with).is_empty());
+    assert!(admin("").needs_restart(&admin("hosts = [\"a\"]")).is_empty());
+    for lines in ["refused_rate = \"1/minute\"", "listen = \"127.0.0.1:1\"", "insecure = true"] {
+        assert_eq!(admin("").needs_restart(&admin(lines)), ["admin"], "{lines}");
     }
 }
 

@@ -34,6 +34,7 @@ use crate::{
     health::Health,
     live::{Board, Live, Plugin},
     order::OnDead,
+    pauses::Pauses,
     tasks::{Spawner, Stop, Stopper},
 };
 
@@ -50,6 +51,7 @@ pub struct Dispatch {
     spawner: Spawner,
     changed: Arc<Notify>,
     health: Arc<Health>,
+    pauses: Pauses,
     slots: Arc<Mutex<Slots>>,
     freed: Arc<Notify>,
     cut: Stopper,
@@ -72,8 +74,8 @@ pub struct Capacity {
 }
 
 impl Dispatch {
-    /// A driver over these. `changed` is notified when what is in force was swapped; outcomes go to
-    /// `health`.
+    /// A driver over these. `changed` is notified when what is in force was swapped, pauses included;
+    /// outcomes go to `health`.
     pub fn new(
         board: Arc<Board>,
         store: Store,
@@ -81,7 +83,7 @@ impl Dispatch {
         (clock, chance): (Clock, Chance),
         capacity: Capacity,
         spawner: Spawner,
-        (changed, health): (Arc<Notify>, Arc<Health>),
+        (changed, health, pauses): (Arc<Notify>, Arc<Health>, Pauses),
     ) -> Self {
         let slots = Slots::new(capacity.instances, capacity.memory);
         let (cut, asked) = Stopper::new();
@@ -90,6 +92,7 @@ impl Dispatch {
             spawner,
             changed,
             health,
+            pauses,
             slots: Arc::new(Mutex::new(slots)),
             freed: Arc::new(Notify::new()),
             cut,
@@ -164,7 +167,7 @@ impl Dispatch {
         let plan = {
             let mut slots = self.slots();
             slots.keep_only(|name| live.plugins().contains_key(name));
-            slots.plan(runnable(&live), Instant::now())
+            slots.plan(self.runnable(&live), Instant::now())
         };
         if plan.wants.is_empty() {
             return Ok(Some(plan.again.unwrap_or(LONGEST_SLEEP)));
@@ -184,7 +187,9 @@ impl Dispatch {
     }
 
     async fn start(&self, live: &Live, lease: Lease) {
+        // It may have been paused after it was planned for.
         let plugin = live.plugins().get(&lease.plugin);
+        let plugin = plugin.filter(|_| !self.pauses.has_plugin(&lease.plugin));
         let Some((plugin, version)) = plugin.and_then(|p| Some((p, p.version.clone()?))) else {
             attempt::give_back(&self.bench.store, lease, Duration::ZERO).await;
             return;
@@ -206,6 +211,20 @@ impl Dispatch {
         figures.waited(lease.waited);
         let run = Run { version, policy: plugin.policy, figures };
         self.spawner.guest(attempt::run(self.bench.clone(), lease, run, place));
+    }
+
+    /// The plugins that can run: deliveries of the others wait.
+    fn runnable<'l>(&self, live: &'l Live) -> impl Iterator<Item = Runnable<'l>> + use<'l, '_> {
+        let runs = |(name, plugin): &(&PluginName, &Plugin)| {
+            plugin.version.is_some() && !self.pauses.has_plugin(name)
+        };
+        let plugins = live.plugins().iter().filter(runs);
+        plugins.map(|(name, Plugin { generation, policy, memory, .. })| Runnable {
+            name,
+            generation: *generation,
+            policy,
+            memory: *memory,
+        })
     }
 
     fn slots(&self) -> std::sync::MutexGuard<'_, Slots> {
@@ -235,15 +254,4 @@ impl Dispatch {
             }
         }
     }
-}
-
-/// The plugins that can run: deliveries of the others wait.
-fn runnable(live: &Live) -> impl Iterator<Item = Runnable<'_>> {
-    let plugins = live.plugins().iter().filter(|(_, plugin)| plugin.version.is_some());
-    plugins.map(|(name, Plugin { generation, policy, memory, .. })| Runnable {
-        name,
-        generation: *generation,
-        policy,
-        memory: *memory,
-    })
 }

@@ -8,11 +8,11 @@ use std::{collections::HashMap, sync::Arc};
 use arc_swap::ArcSwapOption;
 use hookweir_event::{PluginName, SourceName};
 
-use super::{
-    door::Turns,
+use super::door::Turns;
+use crate::{
     limits::{AddressLimit, RefusedLimit, SourceLimit},
+    live::{Board, Live, Plugin},
 };
-use crate::live::{Board, Live, Plugin};
 
 /// Requests of one source that its verifier looks at, at the same time.
 const VERIFIED_AT_ONCE: usize = 2;
@@ -34,7 +34,7 @@ pub(super) struct Desk {
 impl Desk {
     /// A desk for `live` that keeps the buckets of `before` whose rates are unchanged.
     fn following(live: Arc<Live>, before: Option<&Self>) -> Self {
-        let server = &live.server;
+        let server = &live.config.server;
         let address = before.map(|desk| desk.address.clone());
         let refused = before.map(|desk| desk.refused.clone());
         let source = |source: &Arc<crate::live::Source>| {

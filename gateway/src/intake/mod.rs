@@ -5,13 +5,11 @@
 //! door, through which plugins answer requests themselves, or say who sent one.
 
 mod ack;
-mod address;
 mod admit;
 mod append;
 mod desk;
 mod door;
 mod handshake;
-mod limits;
 mod receive;
 mod refusal;
 mod verify;
@@ -37,6 +35,7 @@ use crate::{
     keys::Keys,
     live::{Board, Plugin, Source},
     metrics::figures::Count,
+    pauses::Pauses,
     record::Refused,
 };
 
@@ -46,6 +45,7 @@ pub struct Intake {
     store: Store,
     keys: Keys,
     door: Door,
+    pauses: Pauses,
     clock: Clock,
     chance: Chance,
     desks: Desks,
@@ -58,11 +58,12 @@ impl Intake {
     pub(crate) fn new(
         board: Arc<Board>,
         store: Store,
-        (keys, door): (Keys, Door),
+        (keys, door, pauses): (Keys, Door, Pauses),
         (clock, chance): (Clock, Chance),
         strays: Arc<Count>,
     ) -> Self {
-        Self { board, store, keys, door, clock, chance, desks: Desks::default(), strays }
+        let desks = Desks::default();
+        Self { board, store, keys, door, pauses, clock, chance, desks, strays }
     }
 
     /// Answers one request. This is the only road to the store from outside, but for operators.
@@ -130,9 +131,9 @@ impl Intake {
         client: IpAddr,
         (id, watch): (RequestId, &Stopwatch),
     ) -> Result<Response<Body>, Refusal> {
-        let head = receive::head(desk, request, client)?;
+        let head = receive::head(desk, &self.pauses, request, client)?;
         let source = head.source().clone();
-        let received = head.read(desk.live.server.body_timeout, || self.clock.now()).await?;
+        let received = head.read(desk.live.config.server.body_timeout, || self.clock.now()).await?;
         source.figures.read(received.incoming.body.len());
         if let Some(answer) = handshake::answer(&self.keys, &received, id).await {
             if answer.is_ok() {

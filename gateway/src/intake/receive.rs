@@ -16,8 +16,8 @@ use hookweir_event::Timestamp;
 use hookweir_verify::Incoming;
 use http_body_util::BodyExt as _;
 
-use super::{Refusal, address, desk::Desk};
-use crate::live::Source;
+use super::{Refusal, desk::Desk};
+use crate::{client, live::Source, pauses::Pauses};
 
 /// Names one request in its reply and in the logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,7 @@ pub(super) struct Received {
 /// what is going to be refused costs little.
 pub(super) fn head(
     desk: &Desk,
+    pauses: &Pauses,
     request: axum::http::Request<Body>,
     client: IpAddr,
 ) -> Result<Head, Refusal> {
@@ -81,6 +82,9 @@ pub(super) fn head(
     }
     desk.refused.check(client).map_err(Refusal::RateLimited)?;
     desk.address.take(client).map_err(Refusal::RateLimited)?;
+    if let Some(pause) = pauses.source(&source.name) {
+        return Err(Refusal::Paused(pause));
+    }
     let coding = parts.headers.get(header::CONTENT_ENCODING);
     if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Refusal::CompressedBody);
@@ -90,7 +94,7 @@ pub(super) fn head(
 
 /// The client's address, as far as it can be believed.
 pub(super) fn client(desk: &Desk, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-    address::client(peer, headers, &desk.live.server.trusted_proxies)
+    client::address(peer, headers, &desk.live.config.server.trusted_proxies)
 }
 
 impl Head {

@@ -9,9 +9,11 @@ use axum::{
     http::{HeaderValue, Response, StatusCode, header},
 };
 
+use hookweir_store::Pause;
 use hookweir_verify::Rejection;
 
-use super::{limits::Limited, receive::RequestId};
+use super::receive::RequestId;
+use crate::limits::Limited;
 
 /// Why a request was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +63,8 @@ pub(crate) enum Refusal {
     PluginFailed(String),
     /// The plugin took longer than it may.
     PluginTimeout(String),
+    /// An operator has paused the source.
+    Paused(Pause),
     /// The store can't take more for now.
     Overloaded,
     /// The store can't write: a full disk, say.
@@ -73,6 +77,8 @@ pub(crate) enum Refusal {
 
 /// What a sender is told to wait when it is not known how long it will take.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// The same while an operator has paused the source, which takes longer.
+const RETRY_AFTER_PAUSE: Duration = Duration::from_secs(60);
 /// The longest wait that a plugin can ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -111,6 +117,7 @@ impl Refusal {
             }
             Self::PluginFailed(_) => (StatusCode::BAD_GATEWAY, "plugin_failed", true),
             Self::PluginTimeout(_) => (StatusCode::GATEWAY_TIMEOUT, "plugin_timeout", true),
+            Self::Paused(_) => (StatusCode::SERVICE_UNAVAILABLE, "paused", true),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", true),
             Self::StoreRefuses => (StatusCode::SERVICE_UNAVAILABLE, "store_refuses", true),
             Self::StorePoisoned => (StatusCode::SERVICE_UNAVAILABLE, "store_poisoned", true),
@@ -136,6 +143,10 @@ impl Refusal {
             | Self::PluginUnavailable(why)
             | Self::PluginFailed(why)
             | Self::PluginTimeout(why) => (self.code(), why.clone()),
+            Self::Paused(Pause { by, why, .. }) => {
+                let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+                (self.code(), format!("paused by {by}{why}"))
+            }
             other => (other.code(), other.sentence()),
         }
     }
@@ -177,6 +188,7 @@ impl Refusal {
             Self::PluginUnavailable(_) => "the plugin can't be asked now; try again later".into(),
             Self::PluginFailed(_) => "the plugin failed".into(),
             Self::PluginTimeout(_) => "the plugin took too long".into(),
+            Self::Paused(_) => "this source is paused; try again later".into(),
             Self::Overloaded => "too much is waiting; try again later".into(),
             Self::StoreRefuses => "nothing can be stored right now; try again later".into(),
             Self::StorePoisoned => "nothing can be stored until a restart; try again later".into(),
@@ -188,6 +200,7 @@ impl Refusal {
         match self {
             Self::RateLimited(limited) => Some(limited.wait),
             Self::PluginLater(_, Some(wait)) => Some((*wait).min(RETRY_AFTER_MAX)),
+            Self::Paused(_) => Some(RETRY_AFTER_PAUSE),
             _ if self.row().0 == StatusCode::SERVICE_UNAVAILABLE => Some(RETRY_AFTER),
             _ => None,
         }
@@ -239,6 +252,8 @@ impl Refusal {
 
 #[cfg(test)]
 mod tests {
+    use hookweir_event::Timestamp;
+    use hookweir_store::Pausable;
     use http_body_util::BodyExt as _;
 
     use super::*;
@@ -273,6 +288,12 @@ mod tests {
             Refusal::PluginUnavailable("it is not loaded".into()),
             Refusal::PluginFailed("it aborted".into()),
             Refusal::PluginTimeout("it took longer than 5s".into()),
+            Refusal::Paused(Pause {
+                what: Pausable::Source("github".parse().unwrap()),
+                since: Timestamp::default(),
+                by: "anna".into(),
+                why: Some("a secret".into()),
+            }),
             Refusal::Overloaded,
             Refusal::StoreRefuses,
             Refusal::StorePoisoned,

@@ -50,7 +50,7 @@ const AGAIN: Duration = Duration::from_millis(250);
 
 /// The driver that writes the board.
 pub struct Reload {
-    config: Config,
+    config: Arc<Config>,
     /// What was last followed or refused.
     seen: Seen,
     shelf: Shelf,
@@ -86,6 +86,7 @@ impl Reload {
         changed: Arc<Notify>,
         health: Arc<Health>,
     ) -> io::Result<Self> {
+        let config = Arc::new(config);
         let versions = Versions::open(config.store.data_folder()).await?;
         let mut shelf = Shelf::new(host, versions, health.clone());
         shelf.serve_kept(&config, now()).await;
@@ -225,7 +226,7 @@ impl Reload {
         self.follow();
         match changed {
             Ok((config, shelf)) => {
-                (self.config, self.shelf) = (config, shelf);
+                (self.config, self.shelf) = (Arc::new(config), shelf);
                 self.publish();
                 tracing::info!(path, "config reloaded");
             }
@@ -289,7 +290,7 @@ async fn first_look(shelf: &mut Shelf, config: &Config) -> bool {
 }
 
 /// What is in force under `config`, after what was before.
-fn live(config: &Config, shelf: &Shelf, before: Option<&Live>) -> Live {
+fn live(config: &Arc<Config>, shelf: &Shelf, before: Option<&Live>) -> Live {
     let data = config.store.data_folder();
     let source = |(name, source): (&SourceName, &SourceConfig)| {
         let before = before.and_then(|live| live.source(name)).map(AsRef::as_ref);
@@ -306,5 +307,5 @@ fn live(config: &Config, shelf: &Shelf, before: Option<&Live>) -> Live {
         let version = plugin.version.as_ref().map(Version::digest);
         plugin.figures = plugin.figures.serving(version);
     }
-    Live::new((config.server.clone(), config.alerts), sources, plugins)
+    Live::new(config.clone(), sources, plugins)
 }

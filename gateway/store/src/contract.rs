@@ -179,6 +179,8 @@ pub enum Mend {
     Retry,
     /// It stays dead, and later ones with its order key go on.
     Skip,
+    /// It stays dead, is out of the way, and is counted and listed apart. A retry brings it back.
+    Discard,
 }
 
 /// Proof that an event is on disk. A 2xx is made from one, and from nothing else.

@@ -31,11 +31,13 @@ pub enum StoreVerb {
     Replay,
     WriteState,
     Notice,
+    Pause,
+    Resume,
 }
 
 impl StoreVerb {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Append,
         Self::Lease,
         Self::Settle,
@@ -45,6 +47,8 @@ impl StoreVerb {
         Self::Replay,
         Self::WriteState,
         Self::Notice,
+        Self::Pause,
+        Self::Resume,
     ];
 
     /// The word for it.
@@ -59,6 +63,8 @@ impl StoreVerb {
             Self::Replay => "replay",
             Self::WriteState => "write-state",
             Self::Notice => "notice",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
         }
     }
 }

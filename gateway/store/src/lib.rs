@@ -11,6 +11,7 @@
 mod contract;
 mod error;
 mod figures;
+mod pause;
 mod reader;
 mod room;
 mod search;
@@ -26,10 +27,14 @@ pub use contract::{
 };
 pub use error::{OpenError, ReadError, StoreError};
 pub use figures::{Figures, StoreVerb};
+pub use pause::{Pausable, Pause};
 pub use reader::Reader;
 pub use room::Room;
-pub use search::{Cursor, Filter, Page, Standpoint};
-pub use shown::{Blocked, Counts, DeliveryState, Shown, ShownAttempt, ShownDelivery, Summary};
+pub use search::{Cursor, Filter, News, Page, Standpoint};
+pub use shown::{
+    Blocked, Counts, DeliveryState, Exported, Listed, Queue, Shown, ShownAttempt, ShownDelivery,
+    ShownEntry, Summary,
+};
 pub use sqlite::care;
 pub use store::Store;
 pub use survey::{Depth, Notice, Survey};

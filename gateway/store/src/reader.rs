@@ -5,11 +5,14 @@
 
 use std::path::PathBuf;
 
-use hookweir_event::{Event, EventId, PluginName, StateEntry, StateKey};
+use hookweir_event::{Digest, Event, EventId, PluginName, StateEntry, StateKey, Timestamp};
 
 use crate::{
-    Blocked, Counts, Cursor, Filter, Notice, Page, ReadError, Shown, SqliteFile, Survey,
-    sqlite::{depths, look, notices, search, window::Window},
+    Blocked, Counts, Cursor, DeliveryId, Exported, Filter, Listed, News, Notice, Page, Pause,
+    Queue, ReadError, Shown, ShownEntry, SqliteFile, Survey,
+    sqlite::{
+        claims::Sought, depths, listing, look, notices, pauses, queues, search, window::Window,
+    },
 };
 
 /// Looks at a store without being in the way of its verbs. Cheap to clone; clones share one connection,
@@ -156,6 +159,25 @@ impl Reader {
         self.window.look(query).await
     }
 
+    /// The same with what listings show of them.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn state_listed(
+        &self,
+        plugin: &PluginName,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<ShownEntry>, ReadError> {
+        let (plugin, prefix) = (plugin.clone(), prefix.to_owned());
+        let after = after.map(str::to_owned);
+        let query = move |connection: &_| {
+            look::state_listed(connection, &plugin, &prefix, after.as_deref(), limit)
+        };
+        self.window.look(query).await
+    }
+
     /// Bytes of all keys and values of a plugin's state, expired ones that are there still included.
     ///
     /// # Errors
@@ -191,6 +213,102 @@ impl Reader {
     ) -> Result<Page<EventId>, ReadError> {
         let filter = filter.clone();
         self.window.look(move |connection| search::ids(connection, &filter, from, limit)).await
+    }
+
+    /// The deliveries that the filter means, of the events that it means, the newest event first: up to
+    /// `limit`, 1000 at most, and those of the last one's event beyond.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn deliveries(
+        &self,
+        filter: &Filter,
+        from: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<Listed>, ReadError> {
+        let filter = filter.clone();
+        self.window
+            .look(move |connection| listing::deliveries(connection, &filter, from, limit))
+            .await
+    }
+
+    /// The same, by their names alone.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn delivery_ids(
+        &self,
+        filter: &Filter,
+        from: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<DeliveryId>, ReadError> {
+        let filter = filter.clone();
+        let query = move |connection: &_| listing::delivery_ids(connection, &filter, from, limit);
+        self.window.look(query).await
+    }
+
+    /// Up to `limit` events, 1000 at most, from the cursor on, the newest first, with all that is kept of
+    /// them. A page ends early that has some MiB of bodies.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn whole(
+        &self,
+        filter: &Filter,
+        from: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<Exported>, ReadError> {
+        let filter = filter.clone();
+        self.window.look(move |connection| listing::whole(connection, &filter, from, limit)).await
+    }
+
+    /// Up to `limit` events, 1000 at most, that were committed since the cursor was answered, the oldest
+    /// first. Without one there are none, and a cursor to go on from. The filter's dedupe key and
+    /// duplicates are not looked at.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn news(
+        &self,
+        filter: &Filter,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<News<Shown>, ReadError> {
+        let filter = filter.clone();
+        self.window.look(move |connection| listing::news(connection, &filter, after, limit)).await
+    }
+
+    /// What waits for each plugin that anything was ever routed to, in the order of their names. `now`
+    /// decides what is due, unless the store's own time is later.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn queues(&self, now: Timestamp) -> Result<Vec<Queue>, ReadError> {
+        self.window.look(move |connection| queues::all(connection, now)).await
+    }
+
+    /// All that is paused.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn pauses(&self) -> Result<Vec<Pause>, ReadError> {
+        self.window.look(pauses::all).await
+    }
+
+    /// Of each claim whether an event has it, or had it. A claim is forgotten some time after it expired,
+    /// not before. Looks at one part after another, in one moment each.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn claimed(&self, claims: &[Digest]) -> Result<Vec<bool>, ReadError> {
+        let sought = Sought::new(claims);
+        let (mut sought, generations) =
+            self.window.look(move |connection| sought.among_fresh(connection)).await?;
+        for generation in generations {
+            sought =
+                self.window.look(move |connection| sought.among(connection, generation)).await?;
+        }
+        Ok(claims.iter().map(|claim| !sought.contains(claim)).collect())
     }
 
     /// How many events the filter means. Looks at as many as it has to, in one moment after another.

@@ -59,7 +59,12 @@ impl FromStr for Standpoint {
             "leased" => DeliveryState::Leased,
             "done" => DeliveryState::Done,
             "dead" => DeliveryState::Dead,
-            _ => return Err("expected due, behind, leased, done, dead, blocks or unrouted"),
+            "discarded" => DeliveryState::Discarded,
+            _ => {
+                return Err(
+                    "expected due, behind, leased, done, dead, discarded, blocks or unrouted",
+                );
+            }
         };
         Ok(Self::Delivery(state))
     }
@@ -91,4 +96,15 @@ pub struct Page<T> {
     pub found: Vec<T>,
     /// Where to go on; none if that was all.
     pub next: Option<Cursor>,
+}
+
+/// What came after a cursor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News<T> {
+    /// The oldest first.
+    pub found: Vec<T>,
+    /// Where to go on: behind all that was looked at.
+    pub next: Cursor,
+    /// Whether there is more already.
+    pub more: bool,
 }

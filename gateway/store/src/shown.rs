@@ -1,8 +1,10 @@
 //! What a look at a store shows: counts, and events with their deliveries and attempts.
 
-use hookweir_event::{Attempt, EventId, EventType, Hops, OrderKey, Origin, PluginName, Timestamp};
+use hookweir_event::{
+    Attempt, Event, EventId, EventType, Hops, OrderKey, Origin, PluginName, Timestamp,
+};
 
-use crate::DeliveryId;
+use crate::{Cursor, DeliveryId};
 
 /// How many of each there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,8 +21,10 @@ pub struct Counts {
     pub leased: u64,
     /// Deliveries that are handled.
     pub done: u64,
-    /// Dead letters.
+    /// Dead letters that nobody put aside.
     pub dead: u64,
+    /// Dead letters that an operator put aside.
+    pub discarded: u64,
     /// Webhooks that were answered as duplicates.
     pub duplicates: u64,
 }
@@ -38,6 +42,8 @@ pub enum DeliveryState {
     Done,
     /// It is a dead letter.
     Dead,
+    /// It is a dead letter that an operator put aside.
+    Discarded,
 }
 
 impl DeliveryState {
@@ -49,6 +55,7 @@ impl DeliveryState {
             Self::Leased => "leased",
             Self::Done => "done",
             Self::Dead => "dead",
+            Self::Discarded => "discarded",
         }
     }
 }
@@ -112,6 +119,8 @@ pub struct ShownDelivery {
     pub replayed_at: Option<Timestamp>,
     /// When it was done or dead.
     pub settled_at: Option<Timestamp>,
+    /// When an operator put it aside.
+    pub discarded_at: Option<Timestamp>,
     /// How often a process died while it held it.
     pub lost_leases: u32,
     /// The attempts that ended, the first one first.
@@ -142,4 +151,60 @@ pub struct Blocked {
     pub since: Timestamp,
     /// How many wait.
     pub waiting: u64,
+}
+
+/// A delivery and the event that it is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The event.
+    pub event: Summary,
+    /// One of its deliveries.
+    pub delivery: ShownDelivery,
+}
+
+/// An event with all that is kept of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exported {
+    /// A search that goes on here finds the events before it.
+    pub next: Cursor,
+    /// The event with its deliveries and attempts.
+    pub shown: Shown,
+    /// The event with its content; none if that can't be read any more.
+    pub event: Option<Event>,
+}
+
+/// What waits for a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// Whose.
+    pub plugin: PluginName,
+    /// Deliveries that are due.
+    pub due: u64,
+    /// Deliveries whose time has not come: retries.
+    pub later: u64,
+    /// Deliveries that wait for earlier ones with their order key.
+    pub behind: u64,
+    /// Deliveries that are being attempted.
+    pub leased: u64,
+    /// Dead letters that nobody put aside.
+    pub dead: u64,
+    /// Order keys that a dead letter holds up.
+    pub blocked_keys: u64,
+    /// Since when the one has been due that has been longest.
+    pub oldest_due_at: Option<Timestamp>,
+    /// When the next one is due whose time has not come.
+    pub next_due_at: Option<Timestamp>,
+}
+
+/// An entry of a plugin's state without its value, as listings show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownEntry {
+    /// Its key.
+    pub key: String,
+    /// Changes with each write, and never comes back.
+    pub version: u64,
+    /// The length of its value in bytes.
+    pub bytes: u64,
+    /// From then on it counts as absent.
+    pub expires_at: Option<Timestamp>,
 }

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 
 use crate::{
     DeliveryId, Figures, Health, LeaseKey, Leased, Location, Mend, NewEvent, NewNotice, OpenError,
-    Options, Reader, Receipt, Replay, Settled, Settlement, StoreError, Want, Written, sqlite,
+    Options, Pausable, Pause, Reader, Receipt, Replay, Settled, Settlement, StoreError, Want,
+    Written, sqlite,
 };
 
 /// The store. Cheap to clone; dropping the last handle finishes what was asked, and waits for that.
@@ -71,8 +72,8 @@ impl Store {
         self.engine.give_back(leases, after).await
     }
 
-    /// Has dead letters retried or skipped. Returns how many of those named were dead, or in the way of
-    /// others; the rest is passed over.
+    /// Has dead letters retried, skipped or discarded. Returns how many of those named were dead, or in the
+    /// way of others; the rest is passed over, so that to ask twice does no more than to ask once.
     ///
     /// # Errors
     /// As the commit failed; nothing is mended then.
@@ -97,6 +98,28 @@ impl Store {
     /// As the commit failed; nothing goes on then.
     pub async fn unblock(&self, plugin: PluginName) -> Result<u64, StoreError> {
         self.engine.unblock(plugin).await
+    }
+
+    /// Notes that something is paused, by whom and why: for whoever opens the store to hold to. Pausing what
+    /// is paused changes by whom and why.
+    ///
+    /// # Errors
+    /// As the commit failed; nothing is noted then.
+    pub async fn pause(
+        &self,
+        what: Pausable,
+        by: String,
+        why: Option<String>,
+    ) -> Result<Pause, StoreError> {
+        self.engine.pause(what, by, why).await
+    }
+
+    /// Notes that something goes on. False if it was not paused.
+    ///
+    /// # Errors
+    /// As the commit failed; it is paused still.
+    pub async fn resume(&self, what: Pausable) -> Result<bool, StoreError> {
+        self.engine.resume(what).await
     }
 
     /// Changes a plugin's state alone, all or nothing, if all is as the changes rely on. It makes no event

@@ -132,6 +132,37 @@ pub fn claim_of_id(source: &SourceName, event_type: Option<&EventType>, id: &[&s
     of_id(source.as_str().as_bytes(), kind.as_bytes(), first.as_bytes(), rest)
 }
 
+/// What the claim of an id of a source's is made of, beside the source and the id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdClaim {
+    /// Nothing: the id is signed, or vouched for.
+    Alone,
+    /// The type as well: the id is not signed.
+    WithType,
+    /// The type as well, for some of its requests.
+    Either,
+    /// There is none: requests are told apart by their content, or not at all.
+    NoId,
+}
+
+impl IdClaim {
+    /// Of all the rules of a scheme.
+    pub(crate) fn of(rules: &[Rule]) -> Self {
+        let mut alone = Vec::new();
+        for rule in rules {
+            if let Dedupe::Id { ids, .. } = &rule.dedupe {
+                alone.extend(ids.iter().map(|id| id.0.iter().all(|place| rule.signs(place))));
+            }
+        }
+        match (alone.contains(&true), alone.contains(&false)) {
+            (true, false) => Self::Alone,
+            (false, true) => Self::WithType,
+            (true, true) => Self::Either,
+            (false, false) => Self::NoId,
+        }
+    }
+}
+
 fn of_id(source: &[u8], kind: &[u8], first: &[u8], rest: &[impl AsRef<[u8]>]) -> Digest {
     if rest.is_empty() {
         return Digest::of_fields(&[b"id", source, kind, first]);

@@ -35,7 +35,7 @@ pub mod vector;
 mod verify;
 mod vouch;
 
-pub use claims::claim_of_id;
+pub use claims::{IdClaim, claim_of_id};
 pub use declaration::{Declaration, Fault, ReplayGuard};
 pub use explain::Explanation;
 pub use handshake::{Answered, Unanswered};

@@ -6,8 +6,9 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use hookweir_event::{SourceName, Timestamp};
 
 use crate::{
-    Answered, Declaration, Explanation, Fault, Incoming, Key, KeyFault, Keyring, Outgoing, Preset,
-    Rejection, ReplayGuard, Secret, SignError, Unanswered, Verified, Verifier, compile, explain,
+    Answered, Declaration, Explanation, Fault, IdClaim, Incoming, Key, KeyFault, Keyring, Outgoing,
+    Preset, Rejection, ReplayGuard, Secret, SignError, Unanswered, Verified, Verifier, compile,
+    explain,
     handshake::{self, Endpoint},
     key,
     rule::{Check, Rule},
@@ -92,6 +93,11 @@ impl Scheme {
     /// Whether it signs the URL, so that [`Incoming::url`] must be given.
     pub fn needs_url(&self) -> bool {
         self.rules.iter().filter_map(|rule| rule.check.as_ref()).any(Check::needs_url)
+    }
+
+    /// What the claim of an id is made of: see [`claim_of_id`](crate::claim_of_id).
+    pub fn id_claim(&self) -> IdClaim {
+        if self.is_vouched() { IdClaim::Alone } else { IdClaim::of(&self.rules) }
     }
 
     /// Whether requests of this method are for this scheme: `POST`, and what its handshakes use.

@@ -216,11 +216,17 @@ fn search_times(flags: &Flags) -> Section {
         size.median(),
         filled.median()
     );
-    let mut section = Section::new("searches", about, &["ms"]);
+    let mut section = Section::new("searches", about, &["p50 ms", "p99 ms"]);
     for (name, times) in round["searches"].as_object().unwrap() {
-        let mut rounds = Rounds::default();
-        times.as_array().unwrap().iter().for_each(|time| rounds.push(time.as_f64().unwrap()));
-        section.row(name.clone().leak(), vec![rounds]);
+        let mut times: Vec<_> =
+            times.as_array().unwrap().iter().map(|time| time.as_f64().unwrap()).collect();
+        times.sort_by(f64::total_cmp);
+        let at = |share: usize| {
+            let mut rounds = Rounds::default();
+            rounds.push(times[(times.len() * share / 100).min(times.len() - 1)]);
+            rounds
+        };
+        section.row(name.clone().leak(), vec![at(50), at(99)]);
     }
     section
 }

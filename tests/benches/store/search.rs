@@ -24,8 +24,9 @@ const SENDERS: u64 = 512;
 const RARE: u64 = 100_000;
 /// As many as a page of a listing shows.
 const PAGE: usize = 50;
-/// Each search is made so often, each time for something else.
-const TIMES: u64 = 9;
+/// Each search is made so often, each time for something else; what no index helps, less often.
+const TIMES: u64 = 200;
+const TIMES_WITHOUT_INDEX: u64 = 9;
 
 fn claim(nth: u64) -> Digest {
     Digest::of(&nth.to_le_bytes())
@@ -57,7 +58,8 @@ pub(crate) async fn measure(folder: &Path, events: u64) -> Value {
     let filled = filling.elapsed().as_secs_f64();
     let size = std::fs::metadata(folder.join("hookweir.db")).unwrap().len();
     let reader = store.reader();
-    let searches = tokio::task::spawn_blocking(move || searches(&reader, &ids)).await.unwrap();
+    let searches =
+        tokio::task::spawn_blocking(move || searches(&reader, &ids, events)).await.unwrap();
     store.close().await.unwrap();
     json!({ "filled": filled, "GiB": size as f64 / f64::from(1 << 30), "searches": searches })
 }
@@ -101,7 +103,8 @@ async fn bury(store: &Store) {
 }
 
 /// By name, what each took in milliseconds.
-fn searches(reader: &Reader, ids: &[(u64, EventId)]) -> Value {
+fn searches(reader: &Reader, ids: &[(u64, EventId)], events: u64) -> Value {
+    let rare = events.div_ceil(RARE).max(1);
     let some = |turn: u64| ids[usize::try_from(turn).unwrap() * 97 % ids.len()];
     let filter = |set: &dyn Fn(&mut Filter)| {
         let mut filter = Filter::default();
@@ -119,13 +122,21 @@ fn searches(reader: &Reader, ids: &[(u64, EventId)]) -> Value {
         "a source": times(|turn| found(&filter(&|f| f.origin = origin(turn)))),
         "a source and a type": times(|turn| found(&filter(&|f| {
             f.origin = origin(turn);
-            f.event_type = Some(format!("type.{turn}").parse().unwrap());
+            f.event_type = Some(format!("type.{}", turn % 40).parse().unwrap());
         }))),
         "a type that 1 of 100,000 has": times(|_| found(&filter(&|f| {
             f.event_type = Some("rare".parse().unwrap());
         }))),
         "a plugin that 1 of 100,000 went to": times(|_| found(&filter(&|f| {
             f.plugin = Some("rare".parse().unwrap());
+        }))),
+        "a plugin and dead": times(|_| found(&filter(&|f| {
+            f.plugin = Some("often".parse().unwrap());
+            f.state = Some("dead".parse().unwrap());
+        }))),
+        "a plugin and due": times(|_| found(&filter(&|f| {
+            f.plugin = Some("often".parse().unwrap());
+            f.state = Some("due".parse().unwrap());
         }))),
         "a second": times(|turn| found(&filter(&|f| {
             let since = middle + Duration::from_millis(turn);
@@ -134,13 +145,17 @@ fn searches(reader: &Reader, ids: &[(u64, EventId)]) -> Value {
         "dead letters": times(|_| found(&filter(&|f| f.state = Some("dead".parse().unwrap())))),
         "a dedupe key": times(|turn| found(&filter(&|f| f.claim = Some(claim(some(turn).0))))),
         "an order key": times(|turn| found(&filter(&|f| {
-            f.order_key = Some(OrderKey::new(&format!("customer {}", turn * RARE)));
+            f.order_key = Some(OrderKey::new(&format!("customer {}", turn % rare * RARE)));
         }))),
-        "a text, one page": times(|_| {
+        "what waits for each plugin": times(|_| {
+            let now = hookweir_event::Timestamp::from_millis(i64::MAX);
+            assert_eq!(wait(reader.queues(now)).unwrap().len(), 2);
+        }),
+        "a text, one page (no index)": times_of(TIMES_WITHOUT_INDEX, |_| {
             let filter = filter(&|f| f.text = Some("nowhere".to_owned()));
             assert!(wait(reader.search_ids(&filter, None, PAGE)).unwrap().next.is_some());
         }),
-        "how many of a source": times(|turn| {
+        "how many of a source": times_of(TIMES_WITHOUT_INDEX, |turn| {
             assert!(wait(reader.count(&filter(&|f| f.origin = origin(turn)))).unwrap() > 0);
         }),
     })
@@ -151,13 +166,17 @@ fn wait<T>(look: impl Future<Output = T>) -> T {
     tokio::runtime::Handle::current().block_on(look)
 }
 
-fn times(mut search: impl FnMut(u64)) -> Vec<f64> {
+fn times(search: impl FnMut(u64)) -> Vec<f64> {
+    times_of(TIMES, search)
+}
+
+fn times_of(times: u64, mut search: impl FnMut(u64)) -> Vec<f64> {
     let time = |turn| {
         let start = Instant::now();
         search(turn);
         start.elapsed().as_secs_f64() * 1e3
     };
-    (0..TIMES).map(time).collect()
+    (0..times).map(time).collect()
 }
 
 /// As many pages as it takes to find a listing's worth, or all there are.

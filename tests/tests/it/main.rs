@@ -1,6 +1,7 @@
 //! The one integration-test binary: what it stands on (wasmtime above all) is linked once.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod admin;
 mod alerts;
 mod api;
 mod authors;
@@ -21,6 +22,7 @@ mod languages;
 mod layering;
 mod lifecycle;
 mod look;
+mod mend;
 mod metrics;
 mod mistakes;
 mod neighbours;

@@ -133,6 +133,7 @@ mod tests {
             order_key: None,
             blocks: false,
             due_at: Timestamp::default(),
+            discarded_at: None,
             replayed_at: None,
             settled_at: None,
             lost_leases: 0,

@@ -96,7 +96,9 @@ impl Stage {
 
     /// What is not settled, an event a line.
     async fn waiting(&self) -> Result<String, String> {
-        let open = |state| !matches!(state, DeliveryState::Done | DeliveryState::Dead);
+        let open = |state| {
+            !matches!(state, DeliveryState::Done | DeliveryState::Dead | DeliveryState::Discarded)
+        };
         let lines = self.events(None).await?.into_iter().flat_map(|shown| {
             let open = shown.deliveries.iter().filter(|delivery| open(delivery.state));
             let line = |d| format!("{} {} {}", named(&shown), shown.event.id, said(d));

@@ -95,7 +95,9 @@ impl Tail {
             }
             *before = delivery.attempts.len();
         }
-        let is_open = |state| !matches!(state, DeliveryState::Done | DeliveryState::Dead);
+        let is_open = |state| {
+            !matches!(state, DeliveryState::Done | DeliveryState::Dead | DeliveryState::Discarded)
+        };
         if shown.deliveries.iter().any(|delivery| is_open(delivery.state)) {
             self.open.insert(id, told);
             if self.open.len() > OPEN_MAX {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::cli::{
     Exit,
     operator::{Common, Operator, Table, items, joined, printable, table},
-    say,
+    say, source,
 };
 
 /// A plugin and one of its versions.
@@ -95,6 +95,7 @@ fn stands(plugin: &Value) -> String {
         (live.is_null(), "waits"),
         (live["probation"] == true, "probation"),
         (!plugin["pinned"].is_null(), "pinned"),
+        (!plugin["paused"].is_null(), "paused"),
         (!plugin["file"].is_null(), "file not live"),
     ];
     let said = words.into_iter().filter(|(holds, _)| *holds).map(|(_, word)| word.to_owned());
@@ -118,6 +119,10 @@ fn notes(plugin: &Value) -> Vec<String> {
         notes.push(format!("{name}: breaker open since {since}: {why}; {next}"));
     }
     let shown = |away: &&Value| away["version"] != file["version"];
+    if !plugin["paused"].is_null() {
+        let since = plugin["paused"]["since"].as_str().unwrap_or_default();
+        notes.push(format!("{name}: paused since {since} {}", source::paused(plugin)));
+    }
     for away in items(&plugin["turnedAway"]).filter(shown) {
         let (version, reason) = (short(&away["version"]), away["reason"].as_str());
         let (at, reason) = (away["at"].as_str().unwrap_or_default(), reason.unwrap_or_default());

@@ -12,7 +12,11 @@ mod trial;
 mod watch;
 
 pub(super) use self::build::{build, put};
-use super::{Exit, operator::Common};
+use super::{
+    Exit,
+    operator::Common,
+    source::{self, PauseArgs, ResumeArgs},
+};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -39,6 +43,10 @@ pub(super) enum Command {
     /// Let a version be tried again that was turned away, show what one wants that waits for a grant, and
     /// close the breaker.
     Approve(approve::Args),
+    /// Let a plugin's deliveries wait until it is resumed, over restarts too. Attempts that run go on.
+    Pause(PauseArgs),
+    /// Let a plugin's deliveries go on, as fast as its limits allow.
+    Resume(ResumeArgs),
 }
 
 pub(super) fn run(command: Command) -> Exit {
@@ -53,5 +61,7 @@ pub(super) fn run(command: Command) -> Exit {
         Command::Rollback(which) => live::rollback(&which),
         Command::Pin(args) => live::pin(&args),
         Command::Approve(args) => approve::run(&args),
+        Command::Pause(args) => source::pause("plugins", &args),
+        Command::Resume(which) => source::resume("plugins", &which),
     }
 }

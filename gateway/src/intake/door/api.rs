@@ -143,7 +143,7 @@ impl Door {
     ) -> Result<Response<Body>, Refusal> {
         let Head { name, plugin, mut parts, body } = head(desk, request, client)?;
         admit(plugin.api.access.as_ref(), &mut parts)?;
-        let body = receive::read_body(body, BODY_MAX, desk.live.server.body_timeout).await?;
+        let body = receive::read_body(body, BODY_MAX, desk.live.config.server.body_timeout).await?;
         let unavailable = || Refusal::PluginUnavailable("it is not loaded".to_owned());
         let version = plugin.version.as_ref().ok_or_else(unavailable)?;
         let turns = desk.api(&name).ok_or_else(unavailable)?;

@@ -76,8 +76,9 @@ impl Depths {
     }
 
     fn count_rows(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let sql = "SELECT plugin, dead, boot IS NOT NULL, standing IS 1, count(*) FROM deliveries
-                   WHERE settled_at IS NULL OR dead GROUP BY 1, 2, 3, 4";
+        let sql =
+            "SELECT plugin, dead = 1, boot IS NOT NULL, standing IS 1, count(*) FROM deliveries
+                   WHERE settled_at IS NULL OR dead = 1 GROUP BY 1, 2, 3, 4";
         let mut statement = connection.prepare(sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
@@ -223,7 +224,9 @@ fn due_row(connection: &Connection, plugin: i64) -> rusqlite::Result<Option<Time
 /// Since when the first of a plugin's fresh deliveries is due. Where so many parcels hold none of it, it is
 /// said to be due since the last of those: it is no longer.
 fn due_fresh(connection: &Connection, plugin: i64) -> rusqlite::Result<Option<Timestamp>> {
-    let Some(front) = fresh::front_of(connection, plugin)? else { return Ok(None) };
+    let fronts = fresh::fronts(connection)?;
+    let Some(front) = fronts.iter().find(|front| front.plugin == plugin) else { return Ok(None) };
+    let front = front.event;
     let (mut looked, mut found) = (0, None);
     parcels::walk(connection, front, Part::Directory, |parcel| {
         looked += 1;

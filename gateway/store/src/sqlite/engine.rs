@@ -13,8 +13,9 @@ use tokio::sync::{
 
 use super::{Done, Op, Signals, Verb, anchor::Anchor, open, window::Window, writer::Writer};
 use crate::{
-    DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, NewNotice, OpenError, Options, Receipt,
-    Replay, Settled, Settlement, SqliteFile, StoreError, Want, Written, figures::Counting,
+    DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, NewNotice, OpenError, Options, Pausable,
+    Pause, Receipt, Replay, Settled, Settlement, SqliteFile, StoreError, Want, Written,
+    figures::Counting,
 };
 
 /// The engine. Dropped, it finishes what is queued, checkpoints, syncs and ends its threads, and waits
@@ -127,6 +128,25 @@ impl Engine {
     pub(crate) async fn unblock(&self, plugin: PluginName) -> Result<u64, StoreError> {
         match self.ask(Verb::Unblock(plugin)).await? {
             Done::Mended(count) => Ok(count),
+            _ => unreachable!("invariant: each verb is answered by its own variant"),
+        }
+    }
+
+    pub(crate) async fn pause(
+        &self,
+        what: Pausable,
+        by: String,
+        why: Option<String>,
+    ) -> Result<Pause, StoreError> {
+        match self.ask(Verb::Pause(what, by, why)).await? {
+            Done::Paused(pause) => Ok(pause),
+            _ => unreachable!("invariant: each verb is answered by its own variant"),
+        }
+    }
+
+    pub(crate) async fn resume(&self, what: Pausable) -> Result<bool, StoreError> {
+        match self.ask(Verb::Resume(what)).await? {
+            Done::Resumed(was_paused) => Ok(was_paused),
             _ => unreachable!("invariant: each verb is answered by its own variant"),
         }
     }

@@ -15,7 +15,7 @@ use super::{
     schema,
     stand::{self, Stood},
 };
-use crate::{Blocked, Counts, DeliveryId, Shown, ShownAttempt, ShownDelivery, Summary};
+use crate::{Blocked, Counts, DeliveryId, Shown, ShownAttempt, ShownDelivery, ShownEntry, Summary};
 
 /// The most events in one answer: some milliseconds of reading. While a snapshot is read the log can't
 /// start anew.
@@ -23,7 +23,8 @@ pub(super) const PAGE_MAX: usize = 1000;
 
 /// How many of each there are: one row, kept by the writer.
 pub(crate) fn counts(connection: &Connection) -> rusqlite::Result<Counts> {
-    let sql = "SELECT events, outputs, unrouted, due, leased, done, dead, duplicates FROM totals";
+    let sql = "SELECT events, outputs, unrouted, due, leased, done, dead, duplicates, discarded
+               FROM totals";
     connection.prepare_cached(sql)?.query_row([], |row| {
         Ok(Counts {
             events: count(row, 0)?,
@@ -34,6 +35,7 @@ pub(crate) fn counts(connection: &Connection) -> rusqlite::Result<Counts> {
             done: count(row, 5)?,
             dead: count(row, 6)?,
             duplicates: count(row, 7)?,
+            discarded: count(row, 8)?,
         })
     })
 }
@@ -148,6 +150,25 @@ pub(crate) fn state_keys(
     })
 }
 
+/// The same with what listings show of them.
+pub(crate) fn state_listed(
+    connection: &Connection,
+    plugin: &PluginName,
+    prefix: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> rusqlite::Result<Vec<ShownEntry>> {
+    let columns = "s.name, s.version, length(s.value), s.expires_at";
+    state_rows(connection, columns, (plugin, prefix, after, limit), |row| {
+        Ok(ShownEntry {
+            key: row.get(0)?,
+            version: count(row, 1)?,
+            bytes: count(row, 2)?,
+            expires_at: row.get::<_, Option<_>>(3)?.map(Timestamp::from_millis),
+        })
+    })
+}
+
 /// What a plugin's state takes.
 pub(crate) fn state_bytes(connection: &Connection, plugin: &PluginName) -> rusqlite::Result<u64> {
     let sql = "SELECT state_bytes FROM plugins WHERE name = ?1";
@@ -188,7 +209,7 @@ fn limit_of(limit: usize) -> i64 {
     i64::try_from(limit.min(PAGE_MAX)).unwrap_or(0)
 }
 
-fn count(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
+pub(super) fn count(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(at).map(|count| u64::try_from(count).unwrap_or(0))
 }
 
@@ -201,7 +222,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<StateEntry> {
     })
 }
 
-fn delivery_id(event: EventId, key: i64) -> DeliveryId {
+pub(super) fn delivery_id(event: EventId, key: i64) -> DeliveryId {
     DeliveryId { event, ordinal: u16::try_from(schema::ordinal(key)).unwrap_or(u16::MAX) }
 }
 
@@ -245,16 +266,7 @@ impl<'a> View<'a> {
             .query_row([entry.key], |row| Ok((row.get(0)?, row.get::<_, Option<_>>(1)?)))
             .optional()?;
         let (duplicates, last_at) = sent_again.unwrap_or_default();
-        let event = Summary {
-            id: entry.id,
-            origin: parcels::origin(self.connection, entry.origin)?,
-            event_type: entry.event_type.clone(),
-            received_at: entry.received_at,
-            parent: entry.from.map(|[parent, _]| parent),
-            root: entry.from.map(|[_, root]| root),
-            hops: entry.hops,
-            body_len: entry.place.body as u64,
-        };
+        let event = self.summary(entry)?;
         let stood = self.stood(entry)?.into_iter();
         let deliveries = stood.map(|stood| self.delivery(parcel, entry.id, stood));
         Ok(Shown {
@@ -265,7 +277,22 @@ impl<'a> View<'a> {
         })
     }
 
-    fn delivery(
+    /// An event without its deliveries.
+    pub(super) fn summary(&self, entry: &Entry) -> rusqlite::Result<Summary> {
+        Ok(Summary {
+            id: entry.id,
+            origin: parcels::origin(self.connection, entry.origin)?,
+            event_type: entry.event_type.clone(),
+            received_at: entry.received_at,
+            parent: entry.from.map(|[parent, _]| parent),
+            root: entry.from.map(|[_, root]| root),
+            hops: entry.hops,
+            body_len: entry.place.body as u64,
+        })
+    }
+
+    /// A delivery of an event that this parcel has.
+    pub(super) fn delivery(
         &self,
         parcel: &Parcel,
         id: EventId,
@@ -280,6 +307,7 @@ impl<'a> View<'a> {
             due_at: stood.due_at.unwrap_or(parcel.committed_at),
             replayed_at: stood.replayed_at,
             settled_at: stood.settled_at,
+            discarded_at: stood.discarded_at,
             lost_leases: stood.lost_leases,
             attempts: attempts(self.connection, stood.key)?,
         })

@@ -19,6 +19,7 @@ pub(super) struct Totals {
     pub(super) leased: i64,
     pub(super) done: i64,
     pub(super) dead: i64,
+    pub(super) discarded: i64,
     pub(super) duplicates: i64,
     /// The next version of an entry of a plugin's state.
     pub(super) next_version: i64,
@@ -34,7 +35,7 @@ impl Totals {
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let sql =
             "SELECT next_event, events, outputs, unrouted, due, leased, done, dead, duplicates,
-                    next_version, clock, bytes, dead_bytes FROM totals";
+                    next_version, clock, bytes, dead_bytes, discarded FROM totals";
         connection.prepare_cached(sql)?.query_row([], |row| {
             Ok(Self {
                 next_event: row.get(0)?,
@@ -50,6 +51,7 @@ impl Totals {
                 clock: row.get(10)?,
                 bytes: row.get(11)?,
                 dead_bytes: row.get(12)?,
+                discarded: row.get(13)?,
             })
         })
     }
@@ -64,7 +66,7 @@ impl Totals {
         let sql = "UPDATE totals SET next_event = ?1, events = ?2, outputs = ?3, unrouted = ?4,
                    due = ?5, leased = ?6, done = ?7, dead = ?8, duplicates = ?9,
                    next_version = ?10, clock = ?11, bytes = ?12, dead_bytes = ?13,
-                   fronts = ?14, leases = ?15, depths = ?16";
+                   fronts = ?14, leases = ?15, discarded = ?16, depths = ?17";
         connection.prepare_cached(sql)?.execute(params![
             self.next_event,
             self.events,
@@ -81,6 +83,7 @@ impl Totals {
             self.dead_bytes,
             fresh.fronts(),
             fresh.leases(),
+            self.discarded,
             depths.blob()
         ])?;
         Ok(())

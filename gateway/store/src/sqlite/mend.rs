@@ -1,4 +1,7 @@
-//! Dead letters as operators mend them: due again, or out of the way of those behind.
+//! What operators do to dead letters: have them tried again, let others go on without them, put them aside.
+//!
+//! Each is the same however often it is asked for: what is not dead any more is passed over. One that was put
+//! aside is in the indexes of dead letters no more, and is kept as long as those are.
 
 use hookweir_event::PluginName;
 use rusqlite::{OptionalExtension, params};
@@ -12,6 +15,9 @@ use super::{
 };
 use crate::{DeliveryId, Mend};
 
+/// What the column `dead` says of one that was put aside; 1 of the others.
+pub(super) const DISCARDED: i64 = 2;
+
 impl Batch<'_> {
     /// Mends dead letters. Returns how many of those named were dead, or in the way of others.
     pub(super) fn mend(&mut self, which: &[DeliveryId], how: Mend) -> Result<u64, Fault> {
@@ -24,40 +30,47 @@ impl Batch<'_> {
             mended += u64::from(match how {
                 Mend::Retry => self.retry(key)?,
                 Mend::Skip => self.skip(key)?,
+                Mend::Discard => self.discard(key)?,
             });
         }
         Ok(mended)
     }
 
-    /// Makes a dead letter due now, with all its attempts before it; false if it is none.
+    /// Makes a dead letter due now, discarded or not, with all its attempts before it; false if it is none.
     fn retry(&mut self, key: i64) -> Result<bool, Fault> {
-        let sql = "SELECT plugin, attempts FROM deliveries WHERE key = ?1 AND dead";
+        let sql = "SELECT plugin, attempts, dead FROM deliveries WHERE key = ?1 AND dead";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let dead: Option<(i64, u32)> =
-            statement.query_row([key], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let dead: Option<(i64, u32, i64)> = statement
+            .query_row([key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()?;
         drop(statement);
         // Beyond it there is no key for another attempt.
-        let Some((plugin, _)) = dead.filter(|(_, attempts)| *attempts < ORDINAL_MAX) else {
+        let dead = dead.filter(|(_, attempts, _)| *attempts < ORDINAL_MAX);
+        let Some((plugin, _, dead)) = dead else {
             return Ok(false);
         };
         let standing = self.stand_again(key)?;
         let sql = "UPDATE deliveries SET settled_at = NULL, dead = 0, due_at = ?2, lost_leases = 0,
-                   excused = attempts, standing = ?3 WHERE key = ?1";
+                   excused = attempts, standing = ?3, discarded_at = NULL WHERE key = ?1";
         let standing_code = standing.map(|standing| standing as i64);
         self.connection.prepare_cached(sql)?.execute(params![
             key,
             self.now.as_millis(),
             standing_code
         ])?;
-        self.memory.totals.dead -= 1;
+        match dead {
+            DISCARDED => self.memory.totals.discarded -= 1,
+            _ => {
+                self.memory.totals.dead -= 1;
+                self.depths.of(plugin).dead -= 1;
+            }
+        }
         self.memory.totals.dead_bytes -= self.bytes_of(key)?;
         self.memory.totals.due += 1;
-        let depth = self.depths.of(plugin);
-        depth.dead -= 1;
         if standing == Some(Standing::Behind) {
-            depth.behind += 1;
+            self.depths.of(plugin).behind += 1;
         } else {
-            depth.due += 1;
+            self.depths.of(plugin).due += 1;
             self.memory.note_due(plugin, self.now);
             self.work_due = true;
         }
@@ -72,6 +85,22 @@ impl Batch<'_> {
             self.step_out(key)?;
         }
         Ok(blocks)
+    }
+
+    /// Puts a dead letter aside; false if it is none, or is aside already. Those behind it go on.
+    fn discard(&mut self, key: i64) -> Result<bool, Fault> {
+        let sql = "UPDATE deliveries SET dead = ?2, discarded_at = ?3
+                   WHERE key = ?1 AND dead = 1 RETURNING plugin";
+        let with = params![key, DISCARDED, self.now.as_millis()];
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let plugin: Option<i64> = statement.query_row(with, |row| row.get(0)).optional()?;
+        drop(statement);
+        let Some(plugin) = plugin else { return Ok(false) };
+        self.depths.of(plugin).dead -= 1;
+        self.memory.totals.dead -= 1;
+        self.memory.totals.discarded += 1;
+        self.step_out(key)?;
+        Ok(true)
     }
 
     /// Lets all lines of a plugin go on that a dead letter blocks. Returns how many those were.

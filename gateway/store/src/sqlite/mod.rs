@@ -15,6 +15,7 @@
 //!   and reach their table in the order of keys, many to a page (`claims`).
 //! - Time is the store's own and never goes back (`steady`).
 //! - What is over is forgotten in small steps, in the transactions of other work (`retain`).
+//! - What waits for each plugin is counted where it is written, so that nobody walks it (`fresh`, `queues`).
 //! - What events are searched by is written once for each thousand (`blocks`).
 //! - Pages go from the log to the database file on another thread; the writer itself copies only the
 //!   short rest, after which the log starts anew. That bounds the log at 64 MiB.
@@ -25,7 +26,7 @@ mod append;
 mod blocks;
 pub mod care;
 mod checkpoint;
-mod claims;
+pub(crate) mod claims;
 mod codec;
 mod deliver;
 pub(crate) mod depths;
@@ -34,6 +35,7 @@ mod fault;
 mod filter;
 mod fresh;
 mod known;
+pub(crate) mod listing;
 pub(crate) mod look;
 mod memory;
 mod mend;
@@ -42,6 +44,8 @@ mod open;
 mod order;
 mod pack;
 mod parcels;
+pub(crate) mod pauses;
+pub(crate) mod queues;
 mod recount;
 mod retain;
 mod rotten;

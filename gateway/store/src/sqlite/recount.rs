@@ -31,6 +31,7 @@ struct Sums {
     leased: i64,
     done: i64,
     dead: i64,
+    discarded: i64,
     bytes: i64,
     dead_bytes: i64,
 }
@@ -84,6 +85,10 @@ impl Sums {
                     self.dead += 1;
                     self.dead_bytes += entry.bytes();
                 }
+                DeliveryState::Discarded => {
+                    self.discarded += 1;
+                    self.dead_bytes += entry.bytes();
+                }
             }
         }
     }
@@ -97,6 +102,7 @@ impl Sums {
             ("leased deliveries", "leased", self.leased),
             ("done deliveries", "done", self.done),
             ("dead letters", "dead", self.dead),
+            ("discarded dead letters", "discarded", self.discarded),
             ("bytes of events", "bytes", self.bytes),
             ("bytes of dead letters", "dead_bytes", self.dead_bytes),
         ];

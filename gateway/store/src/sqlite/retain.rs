@@ -65,6 +65,8 @@ pub(super) enum Rest {
 struct Deliveries {
     done: i64,
     dead: i64,
+    /// Those of the dead that were put aside.
+    discarded: i64,
     /// Those that are not over, or hold others up.
     open: i64,
     done_at: Option<Timestamp>,
@@ -229,11 +231,15 @@ fn look(connection: &Connection, after: i64, limit: usize) -> Result<Vec<Parcel>
 fn deliveries(connection: &Connection, entry: &Entry) -> rusqlite::Result<Deliveries> {
     let mut found = Deliveries::default();
     stand::each(connection, entry, |stood| {
-        let died = stood.state == DeliveryState::Dead;
+        let discarded = stood.state == DeliveryState::Discarded;
+        let died = discarded || stood.state == DeliveryState::Dead;
         match stood.settled_at {
             Some(at) if !stood.in_line && died => {
                 found.dead += 1;
-                found.dead_of.push(stood.plugin);
+                found.discarded += i64::from(discarded);
+                if !discarded {
+                    found.dead_of.push(stood.plugin);
+                }
                 found.dead_at = found.dead_at.max(Some(at));
             }
             Some(at) if !stood.in_line => {
@@ -249,12 +255,13 @@ fn deliveries(connection: &Connection, entry: &Entry) -> rusqlite::Result<Delive
 
 /// The totals without an event that is about to go.
 fn take_off(totals: &mut Totals, entry: &Entry, deliveries: &Deliveries) {
-    let Deliveries { done, dead, .. } = *deliveries;
+    let Deliveries { done, dead, discarded, .. } = *deliveries;
     totals.events -= 1;
     totals.outputs -= i64::from(entry.from.is_some());
     totals.unrouted -= i64::from(done + dead == 0);
     totals.done -= done;
-    totals.dead -= dead;
+    totals.dead -= dead - discarded;
+    totals.discarded -= discarded;
     totals.bytes -= entry.bytes();
     totals.dead_bytes -= dead * entry.bytes();
 }

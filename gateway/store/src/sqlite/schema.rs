@@ -12,6 +12,7 @@ use super::{
     claims,
     deliver::parsed,
     fault::Fault,
+    fresh,
     parcels::{Entry, Parcels, Place},
 };
 
@@ -19,7 +20,7 @@ use super::{
 pub(super) const APPLICATION_ID: i64 = 0x484b_5752;
 
 /// Schema N is made by the first N migrations. A released one never changes: add another.
-const MIGRATIONS: [&str; 9] = [V1, V2, V3, V4, V5, V6, V7, V8, V9];
+const MIGRATIONS: [&str; 10] = [V1, V2, V3, V4, V5, V6, V7, V8, V9, V10];
 
 /// The newest schema that this version knows.
 pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;
@@ -243,9 +244,27 @@ UPDATE plugins SET state_bytes = (SELECT coalesce(sum(length(CAST(s.name AS BLOB
     FROM state AS s WHERE s.plugin = plugins.key);
 ";
 
+/// What operators do: dead letters that are put aside (`dead` is 2 then, so that the index of the others does
+/// not have them), and what is paused. `totals.fronts` says how many deliveries it stands for, which
+/// [`migrate`] counts once.
+const V9: &str = "
+ALTER TABLE deliveries ADD COLUMN discarded_at INTEGER;
+CREATE INDEX deliveries_dead_of ON deliveries(plugin, key) WHERE dead = 1;
+CREATE INDEX deliveries_discarded ON deliveries(key) WHERE dead = 2;
+ALTER TABLE totals ADD COLUMN discarded INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE pauses(
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    by TEXT NOT NULL,
+    why TEXT,
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+";
+
 /// How many deliveries of each plugin stand where (the module `depths`; empty: nobody has counted yet), and
 /// what was noticed and is not over, or was lately (the module `notices`).
-const V9: &str = "
+const V10: &str = "
 ALTER TABLE totals ADD COLUMN depths BLOB NOT NULL DEFAULT x'';
 CREATE TABLE notices(
     name TEXT PRIMARY KEY,
@@ -258,6 +277,8 @@ CREATE TABLE notices(
 
 /// The schema in which events and claims moved.
 const PARCELS: i64 = 7;
+/// The schema in which fronts say how many they stand for.
+const COUNTED_FRONTS: i64 = 9;
 
 /// Moves the events from their rows into parcels.
 fn into_parcels(connection: &Connection) -> Result<(), Fault> {
@@ -305,6 +326,9 @@ pub(super) fn migrate(connection: &mut Connection, from: i64) -> Result<bool, Fa
         into_parcels(&transaction)?;
         claims::into_runs(&transaction)?;
         transaction.execute_batch("DROP TABLE events; DROP TABLE claims")?;
+    }
+    if from < COUNTED_FRONTS {
+        fresh::count_fronts(&transaction)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", NEWEST)?;

@@ -13,11 +13,12 @@ use super::{
     look::{PAGE_MAX, View},
     parcels::{self, Entry, Parcel, Part},
     schema::parent_key,
+    stand::Stood,
 };
 use crate::{Cursor, DeliveryState, Filter, Page, Shown, Standpoint};
 
 /// How many events are looked at for one page: some 50 ms.
-const LOOK_MAX: usize = 20_000;
+pub(super) const LOOK_MAX: usize = 20_000;
 /// How many bytes of bodies and headers are searched for one page.
 const TEXT_MAX: usize = 64 << 20;
 /// Up to so many open deliveries are taken from their index; of more, each few events have one.
@@ -65,7 +66,7 @@ pub(crate) fn number(
 }
 
 /// Looks at one event after another. Those that lie beside each other are read together.
-struct Looker<'a> {
+pub(super) struct Looker<'a> {
     connection: &'a Connection,
     part: Part,
     parcel: Option<Parcel>,
@@ -74,12 +75,12 @@ struct Looker<'a> {
 }
 
 impl<'a> Looker<'a> {
-    fn new(connection: &'a Connection, part: Part) -> Self {
+    pub(super) fn new(connection: &'a Connection, part: Part) -> Self {
         Self { connection, part, parcel: None, read: 0 }
     }
 
     /// What `with` makes of an event, if it is kept.
-    fn look<T>(
+    pub(super) fn look<T>(
         &mut self,
         event: i64,
         with: impl FnOnce(&Parcel, &Entry) -> rusqlite::Result<T>,
@@ -99,8 +100,7 @@ struct Search<'a> {
     connection: &'a Connection,
     view: View<'a>,
     looker: Looker<'a>,
-    filter: &'a Filter,
-    text: Option<Finder<'a>>,
+    meant: Meant<'a>,
     /// The event that has the claim that is looked for, as far as claims tell that hold still.
     holder: Option<i64>,
     limit: usize,
@@ -108,7 +108,7 @@ struct Search<'a> {
     looked: usize,
 }
 
-fn find(
+pub(super) fn find(
     connection: &Connection,
     filter: &Filter,
     from: Option<Cursor>,
@@ -121,19 +121,19 @@ fn find(
         Some(claim) => claims::holder_on_disk(connection, claim)?,
         None => None,
     };
-    let part = if filter.text.is_some() { Part::Whole } else { Part::Directory };
+    let meant = Meant::new(filter);
     let mut search = Search {
         connection,
         view: View::new(connection)?,
-        looker: Looker::new(connection, part),
-        filter,
-        text: filter.text.as_deref().map(Finder::new),
+        looker: Looker::new(connection, meant.part()),
+        meant,
         holder,
         limit: limit.clamp(1, PAGE_MAX),
         found: Vec::new(),
         looked: 0,
     };
-    let from = from.map_or(next_event, |Cursor(key)| key);
+    // Nothing is behind the last event, whatever a cursor says.
+    let from = from.map_or(next_event, |Cursor(key)| key.min(next_event));
     let open = u64::try_from(open).unwrap_or(0);
     let next = match filter.state {
         // One event, by the blocks.
@@ -143,8 +143,23 @@ fn find(
             search.walk_index(sql, [from], from)?
         }
         Some(Standpoint::Delivery(DeliveryState::Dead) | Standpoint::Blocks) => {
-            let sql = "SELECT key >> 10 FROM deliveries WHERE dead = 1 AND key < ?1 << 10
-                       ORDER BY key DESC";
+            match &filter.plugin {
+                None => {
+                    let sql = "SELECT key >> 10 FROM deliveries INDEXED BY deliveries_dead
+                               WHERE dead = 1 AND key < ?1 << 10 ORDER BY key DESC";
+                    search.walk_index(sql, [from], from)?
+                }
+                Some(plugin) => {
+                    let sql = "SELECT key >> 10 FROM deliveries INDEXED BY deliveries_dead_of
+                               WHERE plugin = (SELECT key FROM plugins WHERE name = ?2)
+                               AND dead = 1 AND key < ?1 << 10 ORDER BY key DESC";
+                    search.walk_index(sql, params![from, plugin.as_str()], from)?
+                }
+            }
+        }
+        Some(Standpoint::Delivery(DeliveryState::Discarded)) => {
+            let sql = "SELECT key >> 10 FROM deliveries INDEXED BY deliveries_discarded
+                       WHERE dead = 2 AND key < ?1 << 10 ORDER BY key DESC";
             search.walk_index(sql, [from], from)?
         }
         Some(Standpoint::Delivery(state)) if state != DeliveryState::Done && open <= FEW_OPEN => {
@@ -237,7 +252,7 @@ impl Search<'_> {
 
     fn asked(&self) -> Asked {
         let Filter { origin, event_type, since, until, claim, plugin, order_key, pattern, .. } =
-            self.filter;
+            self.meant.filter;
         let by_pattern = pattern.as_ref().and_then(|pattern| pattern.origin()).map(Term::origin);
         let terms = [
             origin.as_ref().map(Term::origin),
@@ -253,16 +268,14 @@ impl Search<'_> {
     /// Looks at one event. `by_claim`: it was found by its claim, if one is looked for.
     fn look(&mut self, event: i64, by_claim: bool) -> rusqlite::Result<()> {
         self.looked += 1;
-        if self.filter.duplicated && !self.is_duplicated(event)? {
+        let filter = self.meant.filter;
+        if filter.duplicated && !self.is_duplicated(event)? {
             return Ok(());
         }
-        let claimed = self.filter.claim.is_none() || by_claim || self.holder == Some(event);
-        let Self { connection, view, looker, filter, text, .. } = self;
+        let claimed = filter.claim.is_none() || by_claim || self.holder == Some(event);
+        let Self { connection, view, looker, meant, .. } = self;
         let found = looker.look(event, |parcel, entry| {
-            Ok(claimed
-                && is_of_kind(connection, filter, entry)?
-                && has_delivery(view, filter, entry)?
-                && has_text(text.as_ref(), parcel, entry)?)
+            Ok(claimed && meant.includes(connection, view, parcel, entry)?)
         })?;
         self.found.extend((found == Some(true)).then_some(event));
         Ok(())
@@ -271,6 +284,36 @@ impl Search<'_> {
     fn is_duplicated(&self, event: i64) -> rusqlite::Result<bool> {
         let sql = "SELECT EXISTS (SELECT 1 FROM duplicates WHERE event = ?1)";
         self.connection.prepare_cached(sql)?.query_row([event], |row| row.get(0))
+    }
+}
+
+/// What a filter says of an event by itself, its dedupe key and its duplicates aside.
+pub(super) struct Meant<'a> {
+    filter: &'a Filter,
+    text: Option<Finder<'a>>,
+}
+
+impl<'a> Meant<'a> {
+    pub(super) fn new(filter: &'a Filter) -> Self {
+        Self { filter, text: filter.text.as_deref().map(Finder::new) }
+    }
+
+    /// What has to be read of the events that are looked at.
+    pub(super) fn part(&self) -> Part {
+        if self.text.is_some() { Part::Whole } else { Part::Directory }
+    }
+
+    /// Whether an event is meant.
+    pub(super) fn includes(
+        &self,
+        connection: &Connection,
+        view: &View<'_>,
+        parcel: &Parcel,
+        entry: &Entry,
+    ) -> rusqlite::Result<bool> {
+        Ok(is_of_kind(connection, self.filter, entry)?
+            && has_delivery(view, self.filter, entry)?
+            && has_text(self.text.as_ref(), parcel, entry)?)
     }
 }
 
@@ -297,21 +340,26 @@ fn has_delivery(view: &View<'_>, filter: &Filter, entry: &Entry) -> rusqlite::Re
     }
     let stood = view.stood(entry)?;
     for stood in &stood {
-        let stands = match state {
-            None => true,
-            Some(Standpoint::Unrouted) => false,
-            Some(Standpoint::Blocks) => stood.blocks,
-            Some(Standpoint::Delivery(state)) => stood.state == *state,
-        };
-        if stands
-            && order_key.as_ref().is_none_or(|wanted| stood.order_key.as_ref() == Some(wanted))
-            && view.is_of(stood, plugin.as_ref())?
-        {
+        if is_meant(view, filter, stood)? {
             return Ok(true);
         }
     }
     let of_none = plugin.is_none() && order_key.is_none();
     Ok(stood.is_empty() && of_none && *state == Some(Standpoint::Unrouted))
+}
+
+/// Whether a delivery is one of those that a filter means, of an event that it means.
+pub(super) fn is_meant(view: &View<'_>, filter: &Filter, stood: &Stood) -> rusqlite::Result<bool> {
+    let Filter { plugin, order_key, state, .. } = filter;
+    let stands = match state {
+        None => true,
+        Some(Standpoint::Unrouted) => false,
+        Some(Standpoint::Blocks) => stood.blocks,
+        Some(Standpoint::Delivery(state)) => stood.state == *state,
+    };
+    Ok(stands
+        && order_key.as_ref().is_none_or(|wanted| stood.order_key.as_ref() == Some(wanted))
+        && view.is_of(stood, plugin.as_ref())?)
 }
 
 fn has_text(text: Option<&Finder<'_>>, parcel: &Parcel, entry: &Entry) -> rusqlite::Result<bool> {

@@ -7,6 +7,7 @@ use hookweir_event::{OrderKey, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{
+    mend::DISCARDED,
     order::Standing,
     parcels::Entry,
     schema::{child_key, child_keys},
@@ -29,6 +30,7 @@ pub(super) struct Stood {
     pub(super) due_at: Option<Timestamp>,
     pub(super) settled_at: Option<Timestamp>,
     pub(super) replayed_at: Option<Timestamp>,
+    pub(super) discarded_at: Option<Timestamp>,
     pub(super) lost_leases: u32,
 }
 
@@ -41,7 +43,7 @@ pub(super) fn each(
 ) -> rusqlite::Result<()> {
     let sql =
         "SELECT key, plugin, due_at, boot, lost_leases, settled_at, dead, order_key, standing,
-                   replayed_at
+                   replayed_at, discarded_at
                FROM deliveries WHERE key BETWEEN ?1 AND ?2 ORDER BY key";
     let mut statement = connection.prepare_cached(sql)?;
     let (first, last) = child_keys(entry.key);
@@ -84,8 +86,11 @@ fn of_row(row: &Row<'_>) -> rusqlite::Result<Stood> {
     let settled_at: Option<i64> = row.get(5)?;
     let standing: Option<i64> = row.get(8)?;
     let state = match (settled_at, leased) {
-        (Some(_), _) if row.get(6)? => DeliveryState::Dead,
-        (Some(_), _) => DeliveryState::Done,
+        (Some(_), _) => match row.get(6)? {
+            0 => DeliveryState::Done,
+            DISCARDED => DeliveryState::Discarded,
+            _ => DeliveryState::Dead,
+        },
         (None, true) => DeliveryState::Leased,
         (None, false) if standing == Some(Standing::Behind as i64) => DeliveryState::Behind,
         (None, false) => DeliveryState::Due,
@@ -100,6 +105,7 @@ fn of_row(row: &Row<'_>) -> rusqlite::Result<Stood> {
         due_at: Some(Timestamp::from_millis(row.get(2)?)),
         settled_at: settled_at.map(Timestamp::from_millis),
         replayed_at: row.get::<_, Option<_>>(9)?.map(Timestamp::from_millis),
+        discarded_at: row.get::<_, Option<_>>(10)?.map(Timestamp::from_millis),
         lost_leases: row.get(4)?,
     })
 }
@@ -124,6 +130,7 @@ fn of_fresh(connection: &Connection, key: i64, plugin: i64) -> rusqlite::Result<
         due_at: None,
         settled_at: ended_at.map(Timestamp::from_millis),
         replayed_at: None,
+        discarded_at: None,
         lost_leases: 0,
     })
 }

@@ -9,8 +9,8 @@ use tokio::sync::{oneshot, watch};
 
 use super::{blocks::Term, codec, notices::Notice};
 use crate::{
-    DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, Receipt, Replay, Route, Settled,
-    Settlement, StoreError, StoreVerb, Want, Written, figures::Counting,
+    DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, Pausable, Pause, Receipt, Replay, Route,
+    Settled, Settlement, StoreError, StoreVerb, Want, Written, figures::Counting,
 };
 
 /// What the writer is asked to do. Applied by reference, so that it can be run again.
@@ -25,6 +25,9 @@ pub(super) enum Verb {
     Replay(Vec<Replay>),
     WriteState(PluginName, Vec<StateChange>),
     Notice(Notice),
+    /// By whom, and why.
+    Pause(Pausable, String, Option<String>),
+    Resume(Pausable),
 }
 
 impl Verb {
@@ -46,6 +49,8 @@ impl Verb {
             Self::Replay(_) => StoreVerb::Replay,
             Self::WriteState(..) => StoreVerb::WriteState,
             Self::Notice(_) => StoreVerb::Notice,
+            Self::Pause(..) => StoreVerb::Pause,
+            Self::Resume(_) => StoreVerb::Resume,
         }
     }
 
@@ -62,7 +67,9 @@ impl Verb {
             | Self::GiveBack(..)
             | Self::Mend(..)
             | Self::Unblock(_)
-            | Self::Replay(_) => 0,
+            | Self::Replay(_)
+            | Self::Pause(..)
+            | Self::Resume(_) => 0,
             Self::Notice(notice) => notice.append.body.len(),
         }
     }
@@ -139,6 +146,9 @@ pub(super) enum Done {
     WroteState(Written),
     /// Whether it was news.
     Noticed(bool),
+    Paused(Pause),
+    /// Whether it was paused.
+    Resumed(bool),
 }
 
 /// The answer goes to whoever asked, if that one still waits.

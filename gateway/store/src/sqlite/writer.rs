@@ -390,6 +390,8 @@ impl Batch<'_> {
             Verb::WriteState(plugin, changes) => {
                 self.write_state(plugin, changes).map(Done::WroteState)
             }
+            Verb::Pause(what, by, why) => self.pause(what, by, why.as_deref()).map(Done::Paused),
+            Verb::Resume(what) => self.resume(what).map(Done::Resumed),
         }
     }
 }

@@ -236,6 +236,7 @@ pub(crate) async fn recount(reader: &Reader) -> hookweir_store::Counts {
                     hookweir_store::DeliveryState::Leased => counts.leased += 1,
                     hookweir_store::DeliveryState::Done => counts.done += 1,
                     hookweir_store::DeliveryState::Dead => counts.dead += 1,
+                    hookweir_store::DeliveryState::Discarded => counts.discarded += 1,
                 }
             }
         }
@@ -243,7 +244,7 @@ pub(crate) async fn recount(reader: &Reader) -> hookweir_store::Counts {
 }
 
 fn note(depths: &mut BTreeMap<PluginName, Depth>, delivery: &ShownDelivery) {
-    if delivery.state == DeliveryState::Done {
+    if matches!(delivery.state, DeliveryState::Done | DeliveryState::Discarded) {
         return;
     }
     let (plugin, due_at) = (delivery.plugin.clone(), delivery.due_at);
@@ -258,6 +259,6 @@ fn note(depths: &mut BTreeMap<PluginName, Depth>, delivery: &ShownDelivery) {
         DeliveryState::Behind => depth.behind += 1,
         DeliveryState::Leased => depth.leased += 1,
         DeliveryState::Dead => depth.dead += 1,
-        DeliveryState::Done => {}
+        DeliveryState::Done | DeliveryState::Discarded => {}
     }
 }

@@ -51,9 +51,9 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     newer.pragma_update(None, "user_version", 99).unwrap();
     drop(newer);
     let error = Store::open(bed.options()).await.unwrap_err();
-    assert!(matches!(error, OpenError::NewerSchema { found: 99, known: 9, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerSchema { found: 99, known: 10, .. }), "{error}");
     let error = Reader::at(bed.path()).counts().await.unwrap_err();
-    assert!(matches!(error, ReadError::NewerSchema { found: 99, known: 9 }), "{error}");
+    assert!(matches!(error, ReadError::NewerSchema { found: 99, known: 10 }), "{error}");
 }
 
 #[tokio::test]
@@ -199,6 +199,11 @@ async fn a_database_of_schema_9_opens() {
     opens(9).await;
 }
 
+#[tokio::test]
+async fn a_database_of_schema_10_opens() {
+    opens(10).await;
+}
+
 /// A body of one of the events, so many times.
 const LONG: &[u8] = b"{\"filling\":\"of a body\"}";
 
@@ -210,12 +215,17 @@ async fn opens(schema: u32) {
     // As it lies there, before anyone brings it up to date.
     assert_eq!(care::check(&bed.path()).unwrap(), Vec::<String>::new());
     let read = Reader::at(bed.path()).counts().await;
-    assert_eq!(matches!(read, Err(ReadError::OlderSchema { .. })), schema < 9, "{read:?}");
+    assert_eq!(matches!(read, Err(ReadError::OlderSchema { .. })), schema < 10, "{read:?}");
     let store = Store::open(bed.options()).await.unwrap();
     let counts = store.reader().counts().await.unwrap();
     assert_eq!(counts, recount(&store.reader()).await);
     assert_eq!((counts.events, counts.outputs, counts.unrouted, counts.duplicates), (5, 1, 2, 1));
     assert_eq!((counts.due, counts.leased, counts.done, counts.dead), (2, 0, 1, 1));
+    // What is due is counted by plugin, from before the counts on.
+    let queues = store.reader().queues(bed.time.now()).await.unwrap();
+    let queues: Vec<_> = queues.iter().map(|q| (q.plugin.as_str(), q.due, q.dead)).collect();
+    assert_eq!(queues, [("audit", 0, 1), ("payments", 2, 0)]);
+    assert!(store.reader().pauses().await.unwrap().is_empty());
     let lease = store.lease_one("payments").await;
     assert_eq!((lease.attempt, lease.lost_leases), (2, 1));
     assert_eq!(lease.event.body, b"{\"n\":2}");
@@ -256,5 +266,5 @@ async fn make_the_fixture() {
         Settled::Committed
     );
     store.close().await.unwrap();
-    std::fs::copy(bed.path(), fixture(8)).unwrap();
+    std::fs::copy(bed.path(), fixture(9)).unwrap();
 }

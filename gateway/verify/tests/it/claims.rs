@@ -1,7 +1,7 @@
 //! What is a duplicate of what, and what the check says about itself.
 
 use hookweir_event::{Digest, Timestamp};
-use hookweir_verify::{Incoming, Rejection, Scheme, Secret};
+use hookweir_verify::{Declaration, IdClaim, Incoming, Rejection, Scheme, Secret};
 
 use crate::support::{NOW, declared, event, header, signed, source, verify};
 
@@ -317,4 +317,28 @@ fn svix_names_serve_the_same_preset() {
     let renamed = verify(&scheme, &key, &request).unwrap();
     // Renaming the headers makes no new event of a captured request.
     assert_eq!(first.claims(), renamed.claims());
+}
+
+#[test]
+fn a_scheme_says_what_the_claim_of_its_ids_is_made_of() {
+    let of = |name: &str| Scheme::preset(name).unwrap().id_claim();
+    assert_eq!(of("stripe"), IdClaim::Alone, "the body is signed, and the id is in it");
+    assert_eq!(of("github"), IdClaim::WithType, "the delivery's id is in a header that is not");
+    assert_eq!(Scheme::vouched("plugin:a").id_claim(), IdClaim::Alone);
+    let declared = |id: &str| {
+        let text = |text: &str| Some(text.to_owned());
+        let scheme = Scheme::declare(&Declaration {
+            signature: text("header:x-signature"),
+            algorithm: text("hmac-sha256"),
+            encoding: text("hex"),
+            signed: text("{body}"),
+            event_type: text("json:/type"),
+            id: text(id),
+            ..Declaration::default()
+        });
+        scheme.unwrap().id_claim()
+    };
+    assert_eq!(declared("json:/id"), IdClaim::Alone);
+    assert_eq!(declared("header:x-id"), IdClaim::WithType);
+    assert_eq!(declared("content"), IdClaim::NoId);
 }

@@ -54,6 +54,7 @@ pub(crate) const FENCES: &[(&str, &[&str])] = &[
     ("rusqlite", &["hookweir-store"]),
     ("tokio-postgres", &["hookweir-store"]),
     ("axum*", &["hookweir"]),
+    ("utoipa*", &["hookweir"]),
     ("notify", &["hookweir"]),
     ("rustls", &["hookweir"]),
     ("hyper-rustls", &["hookweir"]),
@@ -67,6 +68,8 @@ pub(crate) const UNFENCED: &[&str] = &["hookweir-tests"];
 /// Outside crates that only some modules of the gateway's own crate may name.
 pub(crate) const MODULE_FENCES: &[(&str, &[&str])] = &[
     ("axum", &["intake", "admin"]),
+    ("utoipa", &["admin"]),
+    ("utoipa_axum", &["admin"]),
     // Plugins' files as they change, and plugins' sources.
     ("notify", &["reload", "toolchain"]),
     ("rustls", &["egress"]),
@@ -83,10 +86,11 @@ pub(crate) const STRANGERS: &[(&str, &str)] = &[("intake", "dispatch"), ("dispat
 /// returns, so nothing else may make one.
 pub(crate) const APPEND: &str = "gateway/src/intake/append.rs";
 
-/// The one place in intake that knows the plugin host, and in it the one file that writes plugins' state
-/// to the store.
+/// The one place in intake that knows the plugin host.
 pub(crate) const DOOR: &str = "gateway/src/intake/door/";
-pub(crate) const WRITE_STATE: &str = "gateway/src/intake/door/api.rs";
+/// What writes plugins' state to the store by itself: what a plugin answers, and what operators say.
+pub(crate) const WRITE_STATE: &[&str] =
+    &["gateway/src/intake/door/api.rs", "gateway/src/admin/state.rs"];
 
 /// Where the gateway's crate may start a task or a thread.
 pub(crate) const SPAWNS: &[(&str, &str)] = &[

@@ -16,6 +16,7 @@
 //! claim twice does no harm.
 
 mod runs;
+mod seen;
 mod young;
 
 use hookweir_event::{Digest, Timestamp};
@@ -33,6 +34,7 @@ use super::{
 
 pub(in crate::sqlite) use self::runs::holder_on_disk;
 pub(super) use self::runs::into_runs;
+pub(crate) use self::seen::Sought;
 
 /// When claims move, and how many at once. A generation must be gone before the next is full, at one
 /// row a claim if need be: `every * (runs / moved + generation / erased) < generation`.

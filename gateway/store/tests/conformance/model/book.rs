@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use hookweir_event::{EventId, Fate, Outcome, Timestamp};
-use hookweir_store::{DeliveryState, Mend, Settled, Written};
+use hookweir_store::{DeliveryState, Mend, Queue, Settled, Written};
 
 use super::history::{Touch, What};
 use crate::conformance::support::WINDOW;
@@ -22,6 +22,7 @@ pub(super) struct Delivery {
     pub(super) state: DeliveryState,
     pub(super) due_at: Timestamp,
     pub(super) replayed_at: Option<Timestamp>,
+    pub(super) discarded_at: Option<Timestamp>,
     pub(super) excused: usize,
     /// Which lease it is under, counted over the whole history.
     lease: usize,
@@ -127,6 +128,7 @@ impl Book {
             state: if behind { DeliveryState::Behind } else { DeliveryState::Due },
             due_at: self.now,
             replayed_at,
+            discarded_at: None,
             excused: 0,
             lease: 0,
             outcomes: Vec::new(),
@@ -199,12 +201,22 @@ impl Book {
         };
         match how {
             Mend::Skip if delivery.blocks => self.step_out(at),
-            Mend::Retry if delivery.state == DeliveryState::Dead => {
+            Mend::Discard if delivery.state == DeliveryState::Dead => {
+                delivery.state = DeliveryState::Discarded;
+                delivery.discarded_at = Some(now);
+                if delivery.blocks {
+                    self.step_out(at);
+                }
+            }
+            Mend::Retry
+                if matches!(delivery.state, DeliveryState::Dead | DeliveryState::Discarded) =>
+            {
                 let (plugin, key) = (delivery.plugin, delivery.order_key);
                 let left = !delivery.blocks && key.is_some();
                 let behind = left && key.is_some_and(|key| self.line(plugin, key).next().is_some());
                 let delivery = self.delivery(at);
                 (delivery.blocks, delivery.due_at, delivery.lost) = (false, now, 0);
+                delivery.discarded_at = None;
                 delivery.in_line = key.is_some();
                 delivery.excused = delivery.outcomes.len();
                 delivery.state = if behind { DeliveryState::Behind } else { DeliveryState::Due };
@@ -212,6 +224,25 @@ impl Book {
             _ => return 0,
         }
         1
+    }
+
+    /// What waits for a plugin, if anything was ever routed to it.
+    pub(super) fn queue(&self, plugin: &'static str) -> Queue {
+        let mine = || self.deliveries().map(|(_, d)| d).filter(|d| d.plugin == plugin);
+        let count = |is: &dyn Fn(&Delivery) -> bool| mine().filter(|d| is(d)).count() as u64;
+        let due = |d: &Delivery| d.state == DeliveryState::Due && d.due_at <= self.now;
+        let later = |d: &Delivery| d.state == DeliveryState::Due && d.due_at > self.now;
+        Queue {
+            plugin: plugin.parse().unwrap(),
+            due: count(&due),
+            later: count(&later),
+            behind: count(&|d| d.state == DeliveryState::Behind),
+            leased: count(&|d| d.state == DeliveryState::Leased),
+            dead: count(&|d| d.state == DeliveryState::Dead),
+            blocked_keys: count(&|d| d.blocks),
+            oldest_due_at: mine().filter(|d| due(d)).map(|d| d.due_at).min(),
+            next_due_at: mine().filter(|d| later(d)).map(|d| d.due_at).min(),
+        }
     }
 
     pub(super) fn unblock(&mut self, plugin: &str) -> u64 {

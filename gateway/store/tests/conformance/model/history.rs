@@ -118,7 +118,7 @@ fn ask() -> impl Strategy<Value = Ask> {
             .prop_map(|(which, fate, outputs, state)| Ask::Settle { which, fate, outputs, state }),
         6 => (0..50_usize, state()).prop_map(|(which, state)| Ask::WriteState { which, state }),
         8 => (0..50_usize, wait()).prop_map(|(which, after)| Ask::GiveBack { which, after }),
-        8 => (0..20_usize, 0..3_u16, proptest::sample::select(vec![Mend::Retry, Mend::Skip]))
+        8 => (0..20_usize, 0..3_u16, proptest::sample::select(vec![Mend::Retry, Mend::Skip, Mend::Discard]))
             .prop_map(|(event, ordinal, how)| Ask::Mend { event, ordinal, how }),
         1 => plugin().prop_map(|plugin| Ask::Unblock { plugin }),
         3 => (0..20_usize, routes()).prop_map(|(event, routes)| Ask::Replay { event, routes }),

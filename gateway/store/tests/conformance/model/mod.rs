@@ -294,11 +294,17 @@ impl Run {
                 assert_eq!(shown.lost_leases, delivery.lost);
                 assert_eq!(shown.blocks, delivery.blocks);
                 assert_eq!(shown.replayed_at, delivery.replayed_at);
+                assert_eq!(shown.discarded_at, delivery.discarded_at);
                 let outcomes: Vec<_> = shown.attempts.iter().map(|a| a.attempt.outcome).collect();
                 assert_eq!(outcomes, delivery.outcomes);
             }
         }
         assert_eq!(reader.counts().await.unwrap(), recount(&reader).await);
+        // A plugin that nothing was ever routed to has no queue.
+        for queue in reader.queues(self.bed.time.now()).await.unwrap() {
+            let name = PLUGINS.into_iter().find(|name| *name == queue.plugin.as_str()).unwrap();
+            assert_eq!(queue, self.book.queue(name));
+        }
     }
 }
 

@@ -14,12 +14,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::http::{HeaderMap, HeaderValue};
 use governor::{
     Quota, RateLimiter,
     clock::{Clock as _, DefaultClock},
     state::{InMemoryState, NotKeyed, keyed::DashMapStateStore},
 };
+use http::{HeaderMap, HeaderValue};
 
 use crate::config::Rate;
 
@@ -41,7 +41,7 @@ pub(crate) struct Limited {
 
 impl Limited {
     /// Sets the headers of draft-ietf-httpapi-ratelimit-headers.
-    pub(super) fn describe(&self, headers: &mut HeaderMap) {
+    pub(crate) fn describe(&self, headers: &mut HeaderMap) {
         let (scope, quota, window) = (self.scope, self.rate.count, self.rate.per.as_secs());
         let reset = self.wait.as_millis().div_ceil(1000);
         let policy = format!("\"{scope}\";q={quota};w={window}");
@@ -68,15 +68,15 @@ pub(crate) struct SourceLimit {
 }
 
 impl SourceLimit {
-    pub(super) fn new(rate: Option<Rate>) -> Self {
+    pub(crate) fn new(rate: Option<Rate>) -> Self {
         Self { rate, bucket: rate.map(|rate| RateLimiter::direct(quota(rate))) }
     }
 
-    pub(super) fn rate(&self) -> Option<Rate> {
+    pub(crate) fn rate(&self) -> Option<Rate> {
         self.rate
     }
 
-    pub(super) fn take(&self) -> Result<(), Limited> {
+    pub(crate) fn take(&self) -> Result<(), Limited> {
         let (Some(rate), Some(bucket)) = (self.rate, &self.bucket) else { return Ok(()) };
         bucket.check().map_err(|until| {
             let wait = until.wait_time_from(DefaultClock::default().now());
@@ -98,16 +98,16 @@ pub(crate) struct AddressLimit {
 }
 
 impl AddressLimit {
-    pub(super) fn new(scope: &'static str, rate: Option<Rate>) -> Self {
+    pub(crate) fn new(scope: &'static str, rate: Option<Rate>) -> Self {
         let buckets = rate.map(|rate| RateLimiter::dashmap(quota(rate)));
         Self { scope, rate, buckets, taken: AtomicUsize::new(0), crowded: AtomicUsize::new(0) }
     }
 
-    pub(super) fn rate(&self) -> Option<Rate> {
+    pub(crate) fn rate(&self) -> Option<Rate> {
         self.rate
     }
 
-    pub(super) fn take(&self, client: IpAddr) -> Result<(), Limited> {
+    pub(crate) fn take(&self, client: IpAddr) -> Result<(), Limited> {
         let (Some(rate), Some(buckets)) = (self.rate, &self.buckets) else { return Ok(()) };
         if self.taken.fetch_add(1, Ordering::Relaxed).is_multiple_of(SWEEP_EVERY) {
             buckets.retain_recent();
@@ -141,7 +141,7 @@ pub(crate) struct RefusedLimit {
 }
 
 impl RefusedLimit {
-    pub(super) fn new(rate: Option<Rate>) -> Self {
+    pub(crate) fn new(rate: Option<Rate>) -> Self {
         Self {
             spent: AddressLimit::new("refused", rate),
             banned: Mutex::default(),
@@ -149,12 +149,12 @@ impl RefusedLimit {
         }
     }
 
-    pub(super) fn rate(&self) -> Option<Rate> {
+    pub(crate) fn rate(&self) -> Option<Rate> {
         self.spent.rate()
     }
 
     /// Whether the address may go on.
-    pub(super) fn check(&self, client: IpAddr) -> Result<(), Limited> {
+    pub(crate) fn check(&self, client: IpAddr) -> Result<(), Limited> {
         let Some(rate) = self.rate().filter(|_| self.any.load(Ordering::Relaxed) > 0) else {
             return Ok(());
         };
@@ -172,7 +172,7 @@ impl RefusedLimit {
     }
 
     /// Counts a refusal.
-    pub(super) fn count(&self, client: IpAddr) {
+    pub(crate) fn count(&self, client: IpAddr) {
         let Err(limited) = self.spent.take(client) else { return };
         let now = DefaultClock::default().now();
         let mut banned = self.banned.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,20 +2,20 @@
 
 use std::net::IpAddr;
 
-use axum::http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 
 /// The client's address. It is the peer's unless the peer is in `trusted`; then the right-most
 /// untrusted address that `Forwarded` (RFC 7239) or `X-Forwarded-For` names, since everything left
 /// of that one could have been written by anybody.
-pub(super) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+pub(crate) fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let peer = peer.to_canonical();
     let trusts = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
     if !trusts(peer) {
         return peer;
     }
     let forwarded = rightmost(headers, &header::FORWARDED, forwarded_for, trusts);
-    let x_forwarded = rightmost(headers, &X_FORWARDED_FOR, address, trusts);
+    let x_forwarded = rightmost(headers, &X_FORWARDED_FOR, read, trusts);
     match (forwarded, x_forwarded) {
         (Some(one), None) | (None, Some(one)) => one,
         (Some(one), Some(other)) if one == other => one,
@@ -52,11 +52,11 @@ fn rightmost(
 fn forwarded_for(hop: &str) -> Option<IpAddr> {
     let pairs = hop.split(';').filter_map(|pair| pair.trim().split_once('='));
     let (_, value) = pairs.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("for"))?;
-    address(value.trim_matches('"'))
+    read(value.trim_matches('"'))
 }
 
 /// An address with or without port and brackets.
-fn address(text: &str) -> Option<IpAddr> {
+fn read(text: &str) -> Option<IpAddr> {
     let bare = || text.strip_prefix('[')?.split_once(']').map(|(inside, _)| inside);
     let parsed = text
         .parse()
@@ -76,7 +76,7 @@ mod tests {
             headers.append(*name, value.parse().unwrap());
         }
         let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
-        client(peer.parse().unwrap(), &headers, &trusted).to_string()
+        address(peer.parse().unwrap(), &headers, &trusted).to_string()
     }
 
     #[test]

@@ -1,0 +1,157 @@
+//! The one shape of every refusal: `{"error": sentence, "code": word}`, and where it comes from.
+
+use std::{fmt, time::Duration};
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, Response, StatusCode, header},
+    response::IntoResponse,
+};
+use hookweir_store::{ReadError, StoreError};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::reply;
+use crate::{config::Scope, reload::Refusal};
+
+/// Why a request is not answered with what it asks for.
+#[derive(Debug)]
+pub(super) struct Fault {
+    status: StatusCode,
+    code: &'static str,
+    sentence: String,
+    needs: Option<Scope>,
+    retry_after: Option<Duration>,
+}
+
+/// Why a request was not answered with what it asks for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Refused {
+    /// What is wrong, in a sentence for people.
+    error: String,
+    /// The same as one word, for programs: `malformed`, `unauthenticated`, `forbidden`, `not_found`,
+    /// `method_not_allowed`, `too_large`, `wrong_host`, `rate_limited`, `no_version`, `needs_grant`,
+    /// `not_possible`, `conflict`, `too_many_jobs`, `unavailable`, `store`.
+    code: &'static str,
+    /// The scope that the token would need, if that is what it lacks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    needs: Option<Scope>,
+}
+
+impl Fault {
+    pub(super) fn new(status: StatusCode, code: &'static str, sentence: impl fmt::Display) -> Self {
+        Self { status, code, sentence: sentence.to_string(), needs: None, retry_after: None }
+    }
+
+    pub(super) fn bad(sentence: impl fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed", sentence)
+    }
+
+    pub(super) fn missing(sentence: impl fmt::Display) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", sentence)
+    }
+
+    /// Nothing is there.
+    pub(super) fn no_place() -> Self {
+        Self::missing("there is no such place; GET /v1/openapi.json describes those that there are")
+    }
+
+    /// There is something, and it takes other methods.
+    pub(super) fn method() -> Self {
+        let sentence = "this place takes other methods: `Allow` names them";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", sentence)
+    }
+
+    /// There is no token, or one that is not known.
+    pub(super) fn unauthenticated() -> Self {
+        let sentence = "a token is needed: Authorization: Bearer ..";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", sentence)
+    }
+
+    /// A `Host` that is none of ours.
+    pub(super) fn wrong_host() -> Self {
+        let sentence = "this is not the host's name; admin.hosts lists those that are";
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host", sentence)
+    }
+
+    /// The token is good, and is not for this.
+    pub(super) fn forbidden(needs: Scope) -> Self {
+        let sentence = format_args!("this needs a token with the scope `{needs}`");
+        let fault = Self::new(StatusCode::FORBIDDEN, "forbidden", sentence);
+        Self { needs: Some(needs), ..fault }
+    }
+
+    /// The body is larger than this, in bytes.
+    pub(super) fn too_large(most: usize) -> Self {
+        let sentence = format_args!("the body has more than {} KiB", most >> 10);
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", sentence)
+    }
+
+    /// The address had too many requests refused.
+    pub(super) fn limited(wait: Duration) -> Self {
+        let sentence = "too many requests of this address were refused";
+        let fault = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", sentence);
+        Self { retry_after: Some(wait), ..fault }
+    }
+
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    pub(super) fn sentence(&self) -> &str {
+        &self.sentence
+    }
+}
+
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response<Body> {
+        let refused = Refused { error: self.sentence, code: self.code, needs: self.needs };
+        let mut response = reply::json(self.status, &refused);
+        let headers = response.headers_mut();
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(wait) = self.retry_after {
+            let seconds = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        response
+    }
+}
+
+impl From<ReadError> for Fault {
+    fn from(error: ReadError) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store", error)
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store", error)
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        let (status, code) = match refusal {
+            Refusal::NoPlugin { .. } => (StatusCode::NOT_FOUND, "not_found"),
+            Refusal::NoVersion { .. } | Refusal::Ambiguous { .. } => {
+                (StatusCode::BAD_REQUEST, "no_version")
+            }
+            Refusal::Grant(_) => (StatusCode::CONFLICT, "needs_grant"),
+            Refusal::NoFile
+            | Refusal::NoEarlier
+            | Refusal::Live(_)
+            | Refusal::NotLive
+            | Refusal::Pinned(_)
+            | Refusal::NotPinned
+            | Refusal::NotKept { .. }
+            | Refusal::CanNotServe { .. } => (StatusCode::CONFLICT, "not_possible"),
+            Refusal::NotWritten(_) | Refusal::Busy | Refusal::ShuttingDown => {
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+            }
+        };
+        Self::new(status, code, refusal)
+    }
+}

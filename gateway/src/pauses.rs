@@ -1,0 +1,139 @@
+//! What operators have paused: intake refuses a paused source's requests, and dispatch leases nothing for a
+//! paused plugin. The store keeps it, so that it holds after a restart; here is what is in force now.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arc_swap::ArcSwap;
+use hookweir_event::{PluginName, SourceName};
+use hookweir_store::{Pausable, Pause, ReadError, Store, StoreError};
+use tokio::sync::{Mutex, Notify, oneshot};
+
+use crate::tasks::Spawner;
+
+/// What is paused. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Pauses {
+    store: Store,
+    spawner: Spawner,
+    /// Notified after each change, for dispatch to look again.
+    changed: Arc<Notify>,
+    in_force: Arc<ArcSwap<InForce>>,
+    /// One change at a time, so that store and memory see them in the same order.
+    turn: Arc<Mutex<()>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct InForce {
+    sources: BTreeMap<SourceName, Pause>,
+    plugins: BTreeMap<PluginName, Pause>,
+}
+
+impl Pauses {
+    /// What the store has. `changed` is notified after each change.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn read(
+        store: Store,
+        spawner: Spawner,
+        changed: Arc<Notify>,
+    ) -> Result<Self, ReadError> {
+        let mut in_force = InForce::default();
+        for pause in store.reader().pauses().await? {
+            tracing::warn!(what = %pause.what, by = pause.by, why = pause.why, "is paused");
+            in_force.insert(pause);
+        }
+        let in_force = Arc::new(ArcSwap::from_pointee(in_force));
+        Ok(Self { store, spawner, changed, in_force, turn: Arc::default() })
+    }
+
+    /// The pause of a source, if it is paused.
+    pub fn source(&self, name: &SourceName) -> Option<Pause> {
+        self.in_force.load().sources.get(name).cloned()
+    }
+
+    /// The pause of a plugin, if it is paused.
+    pub fn plugin(&self, name: &PluginName) -> Option<Pause> {
+        self.in_force.load().plugins.get(name).cloned()
+    }
+
+    /// Whether a plugin is paused.
+    pub fn has_plugin(&self, name: &PluginName) -> bool {
+        self.in_force.load().plugins.contains_key(name)
+    }
+
+    /// Pauses something. It holds, and is on disk, when this returns; attempts that run go on.
+    ///
+    /// # Errors
+    /// As the commit failed; nothing is paused then.
+    pub async fn pause(
+        &self,
+        what: Pausable,
+        by: String,
+        why: Option<String>,
+    ) -> Result<Pause, StoreError> {
+        let this = self.clone();
+        let change = async move {
+            let _turn = this.turn.lock().await;
+            let pause = this.store.pause(what, by, why).await?;
+            this.swap(|in_force| in_force.insert(pause.clone()));
+            tracing::warn!(what = %pause.what, by = pause.by, why = pause.why, "paused");
+            Ok(pause)
+        };
+        self.finish(change).await
+    }
+
+    /// Lets something go on, within its usual limits. False if it was not paused.
+    ///
+    /// # Errors
+    /// As the commit failed; it is paused still.
+    pub async fn resume(&self, what: Pausable, by: &str) -> Result<bool, StoreError> {
+        let (this, by) = (self.clone(), by.to_owned());
+        let change = async move {
+            let _turn = this.turn.lock().await;
+            let was_paused = this.store.resume(what.clone()).await?;
+            this.swap(|in_force| in_force.remove(&what));
+            if was_paused {
+                tracing::warn!(%what, by, "goes on");
+            }
+            Ok(was_paused)
+        };
+        self.finish(change).await
+    }
+
+    /// Runs a change to its end, even if who asked for it goes away: else the store might have it and
+    /// nobody hold to it.
+    async fn finish<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.spawner.ingress(async move {
+            let _ = answer.send(change.await);
+        });
+        answered.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    fn swap(&self, change: impl FnOnce(&mut InForce)) {
+        let mut next = InForce::clone(&self.in_force.load());
+        change(&mut next);
+        self.in_force.store(Arc::new(next));
+        self.changed.notify_one();
+    }
+}
+
+impl InForce {
+    fn insert(&mut self, pause: Pause) {
+        match pause.what.clone() {
+            Pausable::Source(name) => _ = self.sources.insert(name, pause),
+            Pausable::Plugin(name) => _ = self.plugins.insert(name, pause),
+        }
+    }
+
+    fn remove(&mut self, what: &Pausable) {
+        match what {
+            Pausable::Source(name) => _ = self.sources.remove(name),
+            Pausable::Plugin(name) => _ = self.plugins.remove(name),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What searches show beside events: their deliveries one by one, all that is kept of events, and what is new.
+
+use rusqlite::Connection;
+
+use super::{
+    deliver::is_unreadable,
+    look::{PAGE_MAX, View},
+    parcels::{self, Entry, Parcel, Part, Walk},
+    search::{LOOK_MAX, Looker, Meant, find, is_meant},
+};
+use crate::{Cursor, DeliveryId, Exported, Filter, Listed, News, Page, Shown};
+
+/// A page of events with all that is kept of them ends behind the one with which it has so many bytes of
+/// bodies.
+const WHOLE_MAX: u64 = 4 << 20;
+
+/// A page of the deliveries that a filter means. All those of an event are on one page, so it may have some
+/// more than `limit`.
+pub(crate) fn deliveries(
+    connection: &Connection,
+    filter: &Filter,
+    from: Option<Cursor>,
+    limit: usize,
+) -> rusqlite::Result<Page<Listed>> {
+    each_delivery(connection, filter, (from, limit), |view, parcel, entry, stood| {
+        let event = view.summary(entry)?;
+        Ok(Listed { event, delivery: view.delivery(parcel, entry.id, stood)? })
+    })
+}
+
+/// The same, by their names alone.
+pub(crate) fn delivery_ids(
+    connection: &Connection,
+    filter: &Filter,
+    from: Option<Cursor>,
+    limit: usize,
+) -> rusqlite::Result<Page<DeliveryId>> {
+    each_delivery(connection, filter, (from, limit), |_, _, entry, stood| {
+        Ok(super::look::delivery_id(entry.id, stood.key))
+    })
+}
+
+fn each_delivery<T>(
+    connection: &Connection,
+    filter: &Filter,
+    (from, limit): (Option<Cursor>, usize),
+    show: impl Fn(&View<'_>, &Parcel, &Entry, super::stand::Stood) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Page<T>> {
+    let Page { found, next } = find(connection, filter, from, limit)?;
+    let (view, mut shown) = (View::new(connection)?, Vec::new());
+    let mut looker = Looker::new(connection, Part::Directory);
+    let mut found = found.into_iter().peekable();
+    while let Some(event) = found.next() {
+        looker.look(event, |parcel, entry| {
+            for stood in view.stood(entry)? {
+                if is_meant(&view, filter, &stood)? {
+                    shown.push(show(&view, parcel, entry, stood)?);
+                }
+            }
+            Ok(())
+        })?;
+        // A page has room for `limit` deliveries: what is left of the events is on the next.
+        if shown.len() >= limit.clamp(1, PAGE_MAX) && found.peek().is_some() {
+            return Ok(Page { found: shown, next: Some(Cursor(event)) });
+        }
+    }
+    Ok(Page { found: shown, next })
+}
+
+/// A page of events with all that is kept of them.
+pub(crate) fn whole(
+    connection: &Connection,
+    filter: &Filter,
+    from: Option<Cursor>,
+    limit: usize,
+) -> rusqlite::Result<Page<Exported>> {
+    let Page { found, next } = find(connection, filter, from, limit)?;
+    let (view, mut exported, mut bytes) = (View::new(connection)?, Vec::new(), 0);
+    let mut whole = Looker::new(connection, Part::Whole);
+    let mut directory = Looker::new(connection, Part::Directory);
+    for key in found {
+        if bytes >= WHOLE_MAX {
+            // The last one is in, and this one is next.
+            return Ok(Page { found: exported, next: Some(Cursor(key + 1)) });
+        }
+        let read = whole.look(key, |parcel, entry| {
+            parcel.event(entry, parcels::origin(connection, entry.origin)?)
+        });
+        let event = match read {
+            Err(error) if is_unreadable(&error) => None,
+            read => read?,
+        };
+        let Some(shown) = directory.look(key, |parcel, entry| view.shown(parcel, entry))? else {
+            continue;
+        };
+        bytes += shown.event.body_len;
+        exported.push(Exported { next: Cursor(key), shown, event });
+    }
+    Ok(Page { found: exported, next })
+}
+
+/// Events that came at or behind a cursor, in the order of their commits; without one nothing but where the
+/// next will be. Dedupe keys and duplicates are not looked at.
+pub(crate) fn news(
+    connection: &Connection,
+    filter: &Filter,
+    after: Option<Cursor>,
+    limit: usize,
+) -> rusqlite::Result<News<Shown>> {
+    let next_event: i64 =
+        connection.query_row("SELECT next_event FROM totals", [], |row| row.get(0))?;
+    let from = after.map_or(next_event, |Cursor(key)| key.min(next_event));
+    let limit = limit.clamp(1, PAGE_MAX);
+    let (view, meant) = (View::new(connection)?, Meant::new(filter));
+    let (mut found, mut looked, mut next, mut more) = (Vec::new(), 0, from, false);
+    parcels::walk(connection, from, meant.part(), |parcel| {
+        for entry in parcel.entries.iter().filter(|entry| entry.key >= from) {
+            if found.len() >= limit || looked >= LOOK_MAX {
+                more = true;
+                return Ok(Walk::Enough);
+            }
+            looked += 1;
+            next = entry.key + 1;
+            if meant.includes(connection, &view, &parcel, entry)? {
+                found.push(view.shown(&parcel, entry)?);
+            }
+        }
+        Ok(Walk::On)
+    })?;
+    Ok(News { found, next: Cursor(next), more })
+}
