@@ -22,6 +22,7 @@ use tokio::{net::TcpListener, sync::Notify};
 
 use crate::{
     admin::{Admin, Audit, Desk, Guard, token_file},
+    alerts::Watch,
     chance::Chance,
     config::{Config, Seen, ServerConfig},
     dispatch::{Capacity, Dispatch},
@@ -31,11 +32,12 @@ use crate::{
     jobs::Jobs,
     keys::Keys,
     live::Board,
+    metrics::{Metrics, Surveyor, figures::Count},
     pauses::Pauses,
     plugin_state::PluginState,
     readiness::Readiness,
     reload::Reload,
-    serve::{Bounds, serve},
+    serve::{Bounds, Connections, serve},
     tasks::{GuestRuntime, Stop, Stopper, Tasks},
     trace::{Exporter, Tracer},
 };
@@ -114,6 +116,9 @@ pub struct Gateway {
     public: TcpListener,
     admin: TcpListener,
     guard: Guard,
+    metrics: Metrics,
+    metrics_on: bool,
+    watch: Watch,
     desk: Desk,
     exporter: Option<Exporter>,
 }
@@ -130,20 +135,8 @@ impl Gateway {
         let admin = listen(config.admin.listen).await?;
         folder(&config.host.dir)?;
         let guests = GuestRuntime::start(config.host.threads).map_err(StartError::Threads)?;
-        let room = Room::least(config.store.disk_free_min);
-        let file = SqliteFile { path: config.store.path.clone(), vfs, room };
-        let options = Options::new(file, chance.bytes(), clock.clone());
-        let retention = config.store.retention;
-        let store = Store::open(Options { retention, ..options }).await?;
+        let store = Store::open(options(&config, vfs, &chance, clock.clone())).await?;
         let data = config.store.data_folder().to_owned();
-        let settings = Settings {
-            cache: Some(data.join("compiled")),
-            instances: config.host.instances,
-            stack: config.host.stack,
-            warm_instances: config.host.kept,
-            warm_memory: config.host.kept_memory,
-            ..Settings::default()
-        };
         let guard = Guard::new(&config.admin, &data, &chance)
             .map_err(|source| StartError::Folder { path: token_file(&data), source })?;
         let audit = Audit::open(&data, config.admin.audit, clock.clone())
@@ -155,21 +148,20 @@ impl Gateway {
         let (tracer, exporter) = tracing_to(&config, drawn, &names).map_err(StartError::Roots)?;
         let network = Roads::new(roots, names.clone()).map_err(StartError::Roots)?;
         let network = network.traced(tracer.clone());
-        let host = Host::new(settings, clock.clone(), state, Arc::new(network))?;
+        let host = Host::new(settings(&config), clock.clone(), state, Arc::new(network))?;
         let web = Web::new(roots, &egress.allow, names).map_err(StartError::Roots)?;
         let keys = Keys::new(web);
         let changed = Arc::new(Notify::new());
         let server = config.server.clone();
-        let capacity = Capacity {
-            instances: usize::try_from(config.host.instances).unwrap_or(usize::MAX),
-            memory: config.host.memory,
-        };
+        let metrics_on = config.admin.metrics;
+        let capacity = capacity(&config);
         let health = Arc::new(Health::default());
         let (watched, outcomes) = (health.clone(), health.clone());
         let reload = Reload::start(seen, config, host.clone(), changed.clone(), watched)
             .await
             .map_err(|source| StartError::Folder { path: data, source })?;
         let board = reload.board();
+        let strays: Arc<Count> = Arc::default();
         let spawner = guests.spawner();
         let pauses = Pauses::read(store.clone(), spawner.clone(), changed.clone()).await?;
         let told = (changed, outcomes, pauses.clone());
@@ -177,23 +169,35 @@ impl Gateway {
         let jobs = Jobs::new(store.clone(), board.clone(), drawn.clone(), spawner.clone());
         let door = Door::new(host.clone(), spawner.clone(), store.clone());
         let traced = (clock.clone(), chance.clone(), tracer.clone());
-        let dispatch =
-            Dispatch::new(board.clone(), store.clone(), host, traced, capacity, spawner, told);
+        let dispatch = Dispatch::new(
+            board.clone(),
+            store.clone(),
+            host.clone(),
+            traced,
+            capacity,
+            spawner,
+            told,
+        );
         let behind = (keys, door, pauses.clone());
-        let intake = Intake::new(board.clone(), store.clone(), behind, drawn, tracer);
+        let seen = (tracer, strays.clone());
+        let intake = Intake::new(board.clone(), store.clone(), behind, drawn.clone(), seen);
         let intake = Arc::new(intake);
         let desk = Desk {
-            board,
+            board: board.clone(),
             store: store.clone(),
             health,
             monitor: dispatch.monitor(),
             wishes: reload.wishes(),
             jobs,
             pauses,
-            clock,
+            clock: clock.clone(),
             audit,
             started_at,
         };
+        let surveyor = Surveyor::new(&store.reader(), clock);
+        let watch = Watch::new(board, store.clone(), surveyor.clone(), drawn);
+        let connections = Connections::at_most(server.connections);
+        let metrics = metrics(&desk, (&watch, surveyor), host, (strays, connections));
         Ok(Self {
             server,
             store,
@@ -204,6 +208,9 @@ impl Gateway {
             public,
             admin,
             guard,
+            metrics,
+            metrics_on,
+            watch,
             desk,
             exporter,
         })
@@ -242,6 +249,9 @@ impl Gateway {
             public,
             admin,
             guard,
+            metrics,
+            metrics_on,
+            watch,
             desk,
             exporter,
         } = self;
@@ -249,7 +259,7 @@ impl Gateway {
         let starting = readiness.latch();
         let (stopper, asked) = Stopper::new();
         let bounds = Bounds {
-            connections: server.connections,
+            connections: metrics.connections.clone(),
             header_timeout: server.header_timeout,
             grace: server.grace,
         };
@@ -260,19 +270,22 @@ impl Gateway {
             let intake = intake.clone();
             async move { intake.answer(request, peer.ip()).await }
         };
-        let front = serve(public, bounds, handler, spawner, asked.clone());
+        let front = serve(public, bounds.clone(), handler, spawner, asked.clone());
         line.run("intake", async move { counted.add(front.await) });
         let (counted, back) = (cut_off.clone(), dispatch.run(asked.clone(), server.grace));
         line.run("dispatch", async move { counted.add(back.await) });
+        line.run("alerts", watch.run(asked.clone()));
         line.run("reload", reload.run(asked));
 
         // Health is answered to the last, so that a balancer sees the gateway go.
         let (last, asked_last) = Stopper::new();
         let mut health = Tasks::default();
         let jobs = desk.jobs.clone();
-        let answers = Admin::new(readiness, guard, desk);
+        let metrics = metrics_on.then_some(metrics);
+        let answers = Admin::new(readiness, guard, desk, metrics);
         let handler = move |request, peer: SocketAddr| answers.clone().answer(request, peer.ip());
-        let bounds = Bounds { connections: ADMIN_CONNECTIONS, grace: Duration::ZERO, ..bounds };
+        let connections = Connections::at_most(ADMIN_CONNECTIONS);
+        let bounds = Bounds { connections, grace: Duration::ZERO, ..bounds };
         let door = serve(admin, bounds, handler, guests.spawner(), asked_last.clone());
         health.run("admin", async move {
             let _ = door.await;
@@ -330,6 +343,49 @@ impl CutOff {
     fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+fn metrics(
+    desk: &Desk,
+    (watch, surveyor): (&Watch, Surveyor),
+    host: Host,
+    (strays, connections): (Arc<Count>, Connections),
+) -> Metrics {
+    Metrics {
+        board: desk.board.clone(),
+        health: desk.health.clone(),
+        monitor: desk.monitor.clone(),
+        host,
+        store: desk.store.clone(),
+        surveyor,
+        strays,
+        connections,
+        alerts: watch.standing(),
+        clock: desk.clock.clone(),
+    }
+}
+
+fn options(config: &Config, vfs: Option<String>, chance: &Chance, clock: Clock) -> Options {
+    let room = Room::least(config.store.disk_free_min);
+    let file = SqliteFile { path: config.store.path.clone(), vfs, room };
+    let retention = config.store.retention;
+    Options { retention, ..Options::new(file, chance.bytes(), clock) }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        cache: Some(config.store.data_folder().join("compiled")),
+        instances: config.host.instances,
+        stack: config.host.stack,
+        warm_instances: config.host.kept,
+        warm_memory: config.host.kept_memory,
+        ..Settings::default()
+    }
+}
+
+fn capacity(config: &Config) -> Capacity {
+    let instances = usize::try_from(config.host.instances).unwrap_or(usize::MAX);
+    Capacity { instances, memory: config.host.memory }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -1,5 +1,5 @@
 //! What became of plugins' attempts since the start: counted by outcome for operators, and by the version
-//! that ran for reload, which takes a version back that fails more than the one before it.
+//! that ran for reload, which takes a version back that fails more than the one before it; and of reloads.
 //!
 //! Dispatch records, reload and admin look. Bounded: one version of each plugin that is on the board.
 
@@ -21,7 +21,33 @@ pub struct Health {
 #[derive(Debug, Default)]
 struct PluginHealth {
     outcomes: BTreeMap<&'static str, u64>,
+    reloads: [u64; Reloaded::ALL.len()],
     run: Option<Run>,
+}
+
+/// What became of a version that was to go live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reloaded {
+    /// It did.
+    Published,
+    /// It did not.
+    Refused,
+    /// It had, and was taken back by itself; the one before it went live once more.
+    RolledBack,
+}
+
+impl Reloaded {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Published, Self::Refused, Self::RolledBack];
+
+    /// The word in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Refused => "refused",
+            Self::RolledBack => "rolled-back",
+        }
+    }
 }
 
 /// The version that serves now, since it does.
@@ -93,6 +119,17 @@ impl Health {
     /// How often each outcome came, over all versions.
     pub fn outcomes(&self, plugin: &PluginName) -> BTreeMap<&'static str, u64> {
         self.plugins().get(plugin).map(|health| health.outcomes.clone()).unwrap_or_default()
+    }
+
+    /// That became of a version that was to go live.
+    pub fn reloaded(&self, plugin: &PluginName, reloaded: Reloaded) {
+        let mut plugins = self.plugins();
+        plugins.entry(plugin.clone()).or_default().reloads[reloaded as usize] += 1;
+    }
+
+    /// How often each became of one, in the order of [`Reloaded::ALL`].
+    pub fn reloads(&self, plugin: &PluginName) -> [u64; Reloaded::ALL.len()] {
+        self.plugins().get(plugin).map(|health| health.reloads).unwrap_or_default()
     }
 
     /// Counts for these plugins alone from now on.

@@ -2,11 +2,13 @@
 //!
 //! [`intake`] is the front half, [`dispatch`] the back half; the store is the only thing between
 //! them. `keys` gets intake the keys that lie at URLs, [`egress`]
-//! is its way out to the world. [`live`] is what both halves look up, and [`reload`] is who writes it. [`gateway`] puts them
-//! together, [`cli`] is how people start them. [`pauses`] is what operators hold up, [`jobs`] the bulk work that they ask for.
+//! is its way out to the world. [`live`] is what both halves look up, and [`reload`] is who writes it. [`metrics`] is what is
+//! counted on the way, and [`alerts`] watches it. [`gateway`] puts them together, [`cli`] is how people start them.
+//! [`pauses`] is what operators hold up, [`jobs`] the bulk work that they ask for.
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod alerts;
 pub mod chance;
 pub mod cli;
 mod client;
@@ -22,6 +24,7 @@ pub mod learned;
 mod limits;
 pub mod live;
 pub mod log;
+pub mod metrics;
 pub mod order;
 mod patient;
 pub mod pauses;

@@ -16,8 +16,9 @@ use hookweir_store::Route;
 use hookweir_verify::Secret;
 
 use crate::{
-    config::{ApiConfig, Config, Policy, SourceConfig},
+    config::{AlertsConfig, ApiConfig, Config, Policy, SourceConfig},
     learned::Learned,
+    metrics::figures::{Figures, SourceFigures},
     order::OrderBy,
     record::Record,
     standing::Standing,
@@ -34,19 +35,25 @@ pub struct Source {
     pub learned: Option<Learned>,
     /// What became of its requests.
     pub record: Arc<Record>,
+    /// How many there were.
+    pub figures: Arc<SourceFigures>,
 }
 
 impl Source {
-    /// A source whose data is kept in this folder.
-    pub fn new(name: SourceName, config: SourceConfig, data: &Path) -> Self {
+    /// A source whose data is kept in this folder. Its requests are counted, if that is wanted.
+    pub fn new(name: SourceName, config: SourceConfig, data: &Path, counted: bool) -> Self {
         let learned = config.learns.then(|| Learned::new(data, &name, &config.scheme));
-        Self { name, config, learned, record: Arc::default() }
+        let figures = Arc::new(SourceFigures::new(counted));
+        Self { name, config, learned, record: Arc::default(), figures }
     }
 
-    /// The same source, going on with the record of the one that it follows.
+    /// The same source, going on with the record and the figures of the one that it follows.
     pub fn following(self, before: Option<&Self>) -> Self {
         match before {
-            Some(before) => Self { record: before.record.clone(), ..self },
+            Some(before) => {
+                let (record, figures) = (before.record.clone(), before.figures.clone());
+                Self { record, figures, ..self }
+            }
             None => self,
         }
     }
@@ -80,6 +87,10 @@ pub struct Plugin {
     pub api: ApiConfig,
     /// What became of the requests to its api.
     pub record: Arc<Record>,
+    /// What became of its deliveries, counted.
+    pub figures: Figures,
+    /// What of that is watched.
+    pub alerts: AlertsConfig,
     /// Whether it may verify requests.
     pub verifier: bool,
     /// How it stands, for operators.
@@ -203,6 +214,8 @@ mod tests {
             memory: 0,
             api: ApiConfig::default(),
             record: Arc::default(),
+            figures: Figures::new(false),
+            alerts: AlertsConfig::default(),
             verifier: false,
             standing: Arc::default(),
         };

@@ -25,6 +25,7 @@ const DETAIL_MAX: usize = 256;
 pub struct Record {
     matched: [Matched; SECRETS_MAX],
     answered: AtomicU64,
+    accepted: AtomicU64,
     refused: Mutex<Refusals>,
 }
 
@@ -76,6 +77,16 @@ impl Record {
         matched.count.fetch_add(1, Ordering::Relaxed);
         let now = u64::try_from(now.as_millis()).unwrap_or_default();
         matched.last.store(now, Ordering::Relaxed);
+    }
+
+    /// A request was acknowledged, or a handshake answered.
+    pub fn count_accepted(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many requests were acknowledged, and handshakes answered.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
     }
 
     /// A plugin answered a request.

@@ -4,7 +4,15 @@
 //! is accepted; open ones finish the request they are in, within the grace time.
 
 use std::{
-    convert::Infallible, error::Error, future::Future, net::SocketAddr, sync::Arc, time::Duration,
+    convert::Infallible,
+    error::Error,
+    future::Future,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use http::{Request, Response};
@@ -27,14 +35,51 @@ use crate::{
 };
 
 /// What one listener grants its peers.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Bounds {
     /// Open connections; more wait in the system's backlog.
-    pub connections: usize,
+    pub connections: Connections,
     /// From the first byte of a request to the last of its headers.
     pub header_timeout: Duration,
     /// How long open requests may go on after the stop.
     pub grace: Duration,
+}
+
+/// The connections that a listener may have open. Clones are the same ones.
+#[derive(Debug, Clone)]
+pub struct Connections {
+    most: usize,
+    slots: Arc<Semaphore>,
+    open: Arc<AtomicUsize>,
+}
+
+/// The place of one connection.
+struct Slot {
+    _permit: OwnedSemaphorePermit,
+    open: Arc<AtomicUsize>,
+}
+
+impl Connections {
+    /// So many at most.
+    pub fn at_most(most: usize) -> Self {
+        Self { most, slots: Arc::new(Semaphore::new(most)), open: Arc::default() }
+    }
+
+    /// How many are open.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// How many may be.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Headers of one request, all together. Hyper answers 431 beyond.
@@ -64,14 +109,13 @@ where
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
-    let slots = Arc::new(Semaphore::new(bounds.connections));
     let builder = builder(bounds.header_timeout);
     let open = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
             biased;
             () = stop.asked() => break,
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = accept(&listener, &bounds.connections) => accepted,
         };
         let Some((stream, peer, slot)) = accepted else { continue };
         // Answers are small and awaited: waiting to fill a segment would only delay them.
@@ -96,7 +140,7 @@ where
     tracing::debug!(open = open.count(), "stopped accepting");
     match tokio::time::timeout(bounds.grace, open.shutdown()).await {
         Ok(()) => 0,
-        Err(_) => bounds.connections - slots.available_permits(),
+        Err(_) => bounds.connections.open(),
     }
 }
 
@@ -104,11 +148,14 @@ where
 /// backlog, not in memory.
 async fn accept(
     listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> Option<(tokio::net::TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let slot = slots.clone().acquire_owned().await.ok()?;
+    connections: &Connections,
+) -> Option<(tokio::net::TcpStream, SocketAddr, Slot)> {
+    let permit = connections.slots.clone().acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, peer)) => Some((stream, peer, slot)),
+        Ok((stream, peer)) => {
+            connections.open.fetch_add(1, Ordering::Relaxed);
+            Some((stream, peer, Slot { _permit: permit, open: connections.open.clone() }))
+        }
         Err(error) => {
             tracing::warn!(%error, "failed to accept a connection");
             tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -19,7 +19,7 @@ use hookweir_verify::{Declaration, Scheme};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::{guests, sender::Sender};
+use crate::{guests, scrape::Scrape, sender::Sender};
 
 /// How long anything may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -78,6 +78,8 @@ impl House {
         let (server, admin_lines) = (part("server."), part("admin."));
         let elsewhere = |line: &&str| !line.starts_with("server.") && !line.starts_with("admin.");
         let sections: Vec<_> = sections.lines().filter(elsewhere).collect();
+        // Tests count events; those of alerts are for the tests of these.
+        let alerts = if sections.contains(&"[alerts]") { "" } else { NO_ALERTS };
         let Self { public, admin, .. } = self;
         let declared = TEST_SCHEME;
         let config = format!(
@@ -90,6 +92,7 @@ listen = "{public}"
 listen = "{admin}"
 {}
 
+{alerts}
 [sources.github]
 path = "/webhooks/github"
 scheme = "github"
@@ -265,6 +268,27 @@ rate = "off"
         asking.send().await.unwrap().json().await.unwrap()
     }
 
+    /// What `/metrics` says.
+    pub async fn metrics(&self) -> Scrape {
+        let token = fs::read_to_string(self.dir.path().join("data/admin-token")).unwrap();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let asking = client.get(format!("http://{}/metrics", self.admin)).bearer_auth(token);
+        Scrape::parse(&asking.send().await.unwrap().text().await.unwrap())
+    }
+
+    /// Waits until `/metrics` says so.
+    pub async fn until_metrics(&self, what: &str, enough: impl Fn(&Scrape) -> bool) -> Scrape {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let scrape = self.metrics().await;
+            if enough(&scrape) {
+                return scrape;
+            }
+            assert!(Instant::now() < deadline, "waited in vain for {what}: {scrape:#?}");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
     /// Waits until a plugin stands as `enough` says.
     pub async fn until_plugin(
         &self,
@@ -394,6 +418,16 @@ impl Drop for Gateway {
         let _ = self.child.wait();
     }
 }
+
+/// Whatever happens, nothing is raised.
+pub const NO_ALERTS: &str = r#"[alerts]
+latency = "off"
+error_rate = "off"
+queue_age = "off"
+dead_letters = "off"
+refusal_rate = "off"
+disk_free = "off"
+"#;
 
 /// The declared scheme of the source `test`: the generic one of the README.
 const TEST_SCHEME: &str = r#"{ signature = "header:x-signature", algorithm = "hmac-sha256", encoding = "hex", signed = "{body}", type = "header:x-webhook-type", id = "header:x-webhook-id", replay_guard = "none" }"#;

@@ -16,6 +16,7 @@ pub mod house;
 pub mod load;
 pub mod otlp;
 pub mod provider;
+pub mod scrape;
 pub mod sender;
 pub mod world;
 

@@ -32,7 +32,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 11] = [
+    /// All of them.
+    pub const ALL: [Self; 11] = [
         Self::Done,
         Self::Retry,
         Self::Reject,

@@ -47,6 +47,8 @@ struct Shared {
     canaries: Semaphore,
     /// For instances that are kept between calls.
     warm_room: Arc<WarmRoom>,
+    /// One more for each version.
+    versions: Arc<()>,
 }
 
 /// How full the host is.
@@ -56,6 +58,8 @@ pub struct Gauges {
     pub instances_in_use: u32,
     /// The most that can.
     pub instances_max: u32,
+    /// Versions that are loaded: those that serve, that are tried, or that finish what they began.
+    pub versions: u64,
 }
 
 impl Host {
@@ -82,6 +86,7 @@ impl Host {
             verifier_slots: Semaphore::new(settings.verifier_instances as usize),
             canaries: Semaphore::new(CANARIES as usize),
             warm_room: Arc::new(WarmRoom::new(settings.warm_instances, settings.warm_memory)),
+            versions: Arc::default(),
             engine,
             linkers,
             compiler,
@@ -142,6 +147,7 @@ impl Host {
             egress,
             pre,
             interfaces,
+            _counted: Arc::clone(&self.0.versions),
         };
         Ok(Version { inner: Arc::new(inner), warm })
     }
@@ -279,7 +285,9 @@ impl Host {
     pub fn gauges(&self) -> Gauges {
         let instances_max = self.0.settings.instances;
         let free = u32::try_from(self.0.slots.available_permits()).unwrap_or(u32::MAX);
-        Gauges { instances_in_use: instances_max.saturating_sub(free), instances_max }
+        let instances_in_use = instances_max.saturating_sub(free);
+        let versions = (Arc::strong_count(&self.0.versions) - 1) as u64;
+        Gauges { instances_in_use, instances_max, versions }
     }
 }
 

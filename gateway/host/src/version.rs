@@ -30,6 +30,8 @@ pub(crate) struct Inner {
     pub(crate) egress: Arc<Egress>,
     pub(crate) pre: InstancePre<Guest>,
     pub(crate) interfaces: Interfaces,
+    /// The host counts versions by it.
+    pub(crate) _counted: Arc<()>,
 }
 
 impl Version {

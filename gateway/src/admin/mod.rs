@@ -1,5 +1,5 @@
-//! The operators' listener: `/healthz` and `/readyz`, open to whoever reaches it, and the admin API below
-//! `/v1/`, for who has a token.
+//! The operators' listener: `/healthz` and `/readyz`, open to whoever reaches it, and `/metrics` and the
+//! admin API below `/v1/`, for who has a token.
 //!
 //! A route is a handler that says what it takes and answers, and a line in `routes` that says who
 //! may call it:
@@ -27,6 +27,7 @@
 //! the audit log before it is begun, but for what `Scope::Read` may ask with a body; a field of its body that
 //! must not be there is `#[schema(write_only)]`. Schemas need no list of their own, and no two may have one name. A test has a table of all operations, to which a new one is added.
 
+mod alerts;
 mod apis;
 mod asked;
 mod audit;
@@ -57,7 +58,7 @@ use std::{fmt, net::IpAddr, sync::Arc};
 use axum::{
     Extension, Router,
     body::Body,
-    http::{Request, Response},
+    http::{Method, Request, Response, StatusCode},
     response::IntoResponse as _,
 };
 use hookweir_event::{Clock, Timestamp};
@@ -73,8 +74,15 @@ pub use self::{
 };
 use self::{document::Document, fault::Fault, routes::Routes};
 use crate::{
-    config::Scope, dispatch::Monitor, health::Health, jobs::Jobs, live::Board, pauses::Pauses,
-    readiness::Readiness, reload::Wishes,
+    config::Scope,
+    dispatch::Monitor,
+    health::Health,
+    jobs::Jobs,
+    live::Board,
+    metrics::{MEDIA_TYPE, Metrics},
+    pauses::Pauses,
+    readiness::Readiness,
+    reload::Wishes,
 };
 
 /// Answers operators and their supervisors.
@@ -84,6 +92,8 @@ pub struct Admin {
     board: Arc<Board>,
     guard: Guard,
     router: Router,
+    /// None: they are switched off.
+    metrics: Option<Metrics>,
 }
 
 /// What handlers work with.
@@ -152,6 +162,7 @@ fn routes(audit: Audit) -> Routes {
         .add(Scope::Read, routes!(jobs::show))
         .add(Scope::Operate, routes!(jobs::begin))
         .add(Scope::Operate, routes!(jobs::cancel))
+        .add(Scope::Read, routes!(alerts::list))
         .add(Scope::Read, routes!(queues::list))
         .add(Scope::Read, routes!(pauses::list))
         .add(Scope::Operate, routes!(pauses::pause_source))
@@ -168,8 +179,9 @@ fn routes(audit: Audit) -> Routes {
 }
 
 impl Admin {
-    /// Tells operators what `desk` knows, and has done what they ask, if `guard` lets them in.
-    pub fn new(readiness: Readiness, guard: Guard, desk: Desk) -> Self {
+    /// Tells operators what `desk` knows, and has done what they ask, if `guard` lets them in. Without
+    /// `metrics` there is no page of them.
+    pub fn new(readiness: Readiness, guard: Guard, desk: Desk, metrics: Option<Metrics>) -> Self {
         let board = desk.board.clone();
         let (router, document) = routes(desk.audit.clone()).split();
         let router = router
@@ -178,7 +190,7 @@ impl Admin {
             .fallback(async || Fault::no_place())
             .method_not_allowed_fallback(async || Fault::method())
             .with_state(desk);
-        Self { readiness, board, guard, router }
+        Self { readiness, board, guard, router, metrics }
     }
 
     /// Answers one request: to a probe 200 with `ok`, or 503 with the reason.
@@ -194,10 +206,24 @@ impl Admin {
             Ok(caller) => caller,
             Err(fault) => return fault.into_response(),
         };
+        if request.uri().path() == "/metrics" {
+            return self.page(request.method()).await;
+        }
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(caller);
         let Ok(response) = self.router.call(request).await;
         response
+    }
+
+    /// The page of metrics, for who has a token of any scope.
+    async fn page(&self, method: &Method) -> Response<Body> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return Fault::method().into_response();
+        }
+        match &self.metrics {
+            Some(metrics) => reply::of(StatusCode::OK, metrics.text().await, MEDIA_TYPE),
+            None => Fault::missing("admin.metrics is false").into_response(),
+        }
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body>
     }
 }
 
-fn of(status: StatusCode, body: String, media_type: &'static str) -> Response<Body> {
+pub(super) fn of(status: StatusCode, body: String, media_type: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();

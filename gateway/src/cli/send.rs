@@ -87,7 +87,7 @@ fn send(args: Args, config: &Config) -> Result<(u16, String), String> {
         id: Some(args.id.unwrap_or_else(random)),
     };
     let name = &args.source;
-    let source = Source::new(name.clone(), source.clone(), config.store.data_folder());
+    let source = Source::new(name.clone(), source.clone(), config.store.data_folder(), false);
     let signed = sign(&source, request, now, args.key_file.as_deref())?;
     let base = args.url.unwrap_or_else(|| format!("http://{}", config.server.listen));
     let query = signed.query.as_ref().map_or_else(String::new, |query| format!("?{query}"));

@@ -3,6 +3,7 @@
 //! Parsing is pure: the text, the environment and the reading of secret files are parameters. What
 //! comes out is valid and is never checked again.
 
+mod alerts;
 mod egress;
 mod plugin;
 mod reach;
@@ -29,6 +30,7 @@ use thiserror::Error;
 use toml::de::DeTable;
 
 pub use self::{
+    alerts::AlertsConfig,
     egress::EgressConfig,
     plugin::{ApiAccess, ApiConfig, BreakerConfig, PROBE_FIRST, PluginConfig, Policy},
     read::Fault,
@@ -63,6 +65,8 @@ pub struct Config {
     pub egress: EgressConfig,
     /// Which traces are recorded, if any are.
     pub traces: Option<TracesConfig>,
+    /// From where on something is wrong.
+    pub alerts: AlertsConfig,
     /// The ingress endpoints.
     pub sources: BTreeMap<SourceName, SourceConfig>,
     /// What the operator says of plugins; a plugin may also have no entry.
@@ -146,7 +150,8 @@ impl Config {
         }
         let root = Section::root(&table, &faults);
         let secrets = Secrets::new(folder, around);
-        let plugins = plugin::read_all(root.sub("plugins").as_ref(), &secrets);
+        let alerts = AlertsConfig::read(root.sub("alerts").as_ref());
+        let plugins = plugin::read_all(root.sub("plugins").as_ref(), &secrets, &alerts);
         let config = Self {
             server: ServerConfig::read(root.sub("server")),
             admin: AdminConfig::read(root.sub("admin"), &secrets),
@@ -154,13 +159,24 @@ impl Config {
             host: HostConfig::read(root.sub("host"), folder),
             egress: EgressConfig::read(root.sub("egress"), &secrets),
             traces: TracesConfig::read(root.sub("traces"), &secrets),
-            sources: source::read_all(root.sub("sources").as_ref(), &secrets, &plugins),
+            alerts,
+            sources: source::read_all(root.sub("sources").as_ref(), &secrets, &plugins, &alerts),
             plugins,
             secret_files: secrets.into_files(),
         };
         root.finish();
         let found = faults.into_vec();
         if found.is_empty() { Ok(config) } else { Err(found) }
+    }
+
+    /// What is watched of a plugin.
+    pub fn alerts_of(&self, plugin: &PluginName) -> AlertsConfig {
+        self.plugins.get(plugin).map_or(self.alerts, |own| own.alerts)
+    }
+
+    /// Whether what becomes of a plugin's deliveries is counted: for metrics, or to watch it.
+    pub fn counts(&self, plugin: &PluginName) -> bool {
+        self.admin.metrics || self.alerts_of(plugin).judges_attempts()
     }
 
     /// What differs from `new` in a way that only a restart can follow.

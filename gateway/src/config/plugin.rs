@@ -6,6 +6,7 @@ use hookweir_event::{Backoff, Pattern, PluginName};
 use hookweir_host::{CORE_INSTANCES_MAX, Grant, Limits, TABLE_ELEMENTS_MAX};
 
 use super::{
+    alerts::AlertsConfig,
     reach,
     read::{Node, Section},
     secret::Secrets,
@@ -34,6 +35,8 @@ pub struct PluginConfig {
     pub api: ApiConfig,
     /// Whether it may verify requests. `None`: the operator has not said.
     pub verifier: Option<bool>,
+    /// From where on something is wrong with it.
+    pub alerts: AlertsConfig,
 }
 
 /// How a plugin answers requests.
@@ -132,10 +135,11 @@ impl Default for Policy {
 pub(super) fn read_all(
     section: Option<&Section<'_, '_>>,
     secrets: &Secrets<'_>,
+    alerts: &AlertsConfig,
 ) -> BTreeMap<PluginName, PluginConfig> {
     let entries = section.map(Section::entries).unwrap_or_default();
     let read = |(name, node): &(String, Node<'_, '_>)| {
-        let plugin = node.section().map(|section| PluginConfig::read(&section, secrets));
+        let plugin = node.section().map(|section| PluginConfig::read(&section, secrets, alerts));
         let name = name.parse().map_err(|error| node.fault(error)).ok()?;
         Some((name, plugin?))
     };
@@ -143,7 +147,7 @@ pub(super) fn read_all(
 }
 
 impl PluginConfig {
-    fn read(section: &Section<'_, '_>, secrets: &Secrets<'_>) -> Self {
+    fn read(section: &Section<'_, '_>, secrets: &Secrets<'_>, alerts: &AlertsConfig) -> Self {
         let subscribe = section.get("subscribe").and_then(|node| node.items()).map(|items| {
             items.iter().filter_map(|item| item.parsed(str::parse::<Pattern>)).collect()
         });
@@ -162,6 +166,7 @@ impl PluginConfig {
         config.api.access = section.get("api").and_then(|node| ApiAccess::read(&node, secrets));
         let concurrency = section.get("api_concurrency").and_then(|node| node.number(1..1001));
         set(&mut config.api.concurrency, concurrency.and_then(|n| u32::try_from(n).ok()));
+        config.alerts = alerts.of_plugin(section.sub("alerts").as_ref());
         config.verifier = section.get("verifier").and_then(|node| node.flag());
         section.finish();
         config

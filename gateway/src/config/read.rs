@@ -121,6 +121,21 @@ impl<'t, 'a> Node<'t, 'a> {
         within
     }
 
+    /// A number above 0, and 1 at most.
+    pub(super) fn share(&self) -> Option<f64> {
+        let text = match self.value.get_ref() {
+            DeValue::Float(number) => number.as_str(),
+            DeValue::Integer(number) => number.as_str(),
+            _ => return self.expect("a number such as 0.01, or \"off\"", |_| None),
+        };
+        let number = text.replace('_', "").parse().ok();
+        let within = number.filter(|share: &f64| *share > 0.0 && *share <= 1.0);
+        if within.is_none() {
+            self.fault(format_args!("{text} is no share: above 0, and 1 at most"));
+        }
+        within
+    }
+
     /// A size in bytes within `range`.
     pub(super) fn size_in(&self, range: RangeInclusive<u64>) -> Option<u64> {
         let size = self.parsed(units::size)?;

@@ -98,6 +98,8 @@ pub struct AdminConfig {
     pub insecure: bool,
     /// Names under which it is reached, beside addresses and `localhost`.
     pub hosts: Vec<String>,
+    /// Whether there are metrics.
+    pub metrics: bool,
     /// Requests a client address may have refused before it is turned away unread.
     pub refused_rate: Option<Rate>,
     /// How much of the audit log is kept.
@@ -215,6 +217,7 @@ impl AdminConfig {
             tokens: BTreeMap::new(),
             insecure: false,
             hosts: Vec::new(),
+            metrics: true,
             refused_rate: Some(Rate { count: 60, per: Duration::from_secs(60) }),
             audit: AuditConfig::default(),
         };
@@ -238,6 +241,7 @@ impl AdminConfig {
                 node.fault("there is a token; remove one of the two");
             }
         }
+        set(&mut config.metrics, section.get("metrics").and_then(|node| node.flag()));
         if let Some(node) = section.get("hosts") {
             let hosts = node.items().unwrap_or_default();
             config.hosts = hosts.iter().filter_map(|host| host.text().map(str::to_owned)).collect();

@@ -11,17 +11,27 @@ use hookweir_verify::Secret;
 use serde_json::{Map, Value, json};
 
 use super::{
-    AdminConfig, ApiAccess, ApiConfig, AuditConfig, Config, EgressConfig, HostConfig, PluginConfig,
-    Policy, Rate, Reply, ServerConfig, SourceConfig, StoreConfig, Subscriptions, TracesConfig,
-    units::Size,
+    AdminConfig, AlertsConfig, ApiAccess, ApiConfig, AuditConfig, Config, EgressConfig, HostConfig,
+    PluginConfig, Policy, Rate, Reply, ServerConfig, SourceConfig, StoreConfig, Subscriptions,
+    TracesConfig, units::Size,
 };
 use crate::order::OnDead;
 
 impl Config {
     /// The whole of it.
     pub fn shown(&self) -> Value {
-        let Self { server, admin, store, host, egress, sources, plugins, traces, secret_files } =
-            self;
+        let Self {
+            server,
+            admin,
+            store,
+            host,
+            egress,
+            sources,
+            plugins,
+            traces,
+            alerts,
+            secret_files,
+        } = self;
         let sources = sources.iter().map(|(name, source)| (name.to_string(), of_source(source)));
         let plugins = plugins.iter().map(|(name, plugin)| (name.to_string(), of_plugin(plugin)));
         json!({
@@ -33,6 +43,7 @@ impl Config {
             "sources": sources.collect::<Map<_, _>>(),
             "plugins": plugins.collect::<Map<_, _>>(),
             "traces": traces.as_ref().map(of_traces),
+            "alerts": of_alerts(alerts, &[&OF_PLUGINS[..], &OF_SOURCES, &["disk_free"]].concat()),
             "files": secret_files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
         })
     }
@@ -62,7 +73,8 @@ fn of_server(server: &ServerConfig) -> Value {
 }
 
 fn of_admin(admin: &AdminConfig) -> Value {
-    let AdminConfig { listen, token, tokens, insecure, hosts, refused_rate, audit } = admin;
+    let AdminConfig { listen, token, tokens, insecure, hosts, refused_rate, audit, metrics } =
+        admin;
     let AuditConfig { max, files } = audit;
     let tokens = tokens.iter().map(|(name, token)| {
         (name.clone(), json!({ "sha256": REDACTED, "scope": token.scope.as_str() }))
@@ -76,6 +88,7 @@ fn of_admin(admin: &AdminConfig) -> Value {
         "refused_rate": rate(*refused_rate),
         "audit_max": size(*max),
         "audit_files": files,
+        "metrics": metrics,
     })
 }
 
@@ -141,6 +154,38 @@ fn of_traces(traces: &TracesConfig) -> Value {
     })
 }
 
+/// What is judged of a plugin, and of a source.
+const OF_PLUGINS: [&str; 4] = ["latency", "error_rate", "queue_age", "dead_letters"];
+const OF_SOURCES: [&str; 1] = ["refusal_rate"];
+
+/// These thresholds, and how they are judged.
+fn of_alerts(alerts: &AlertsConfig, which: &[&str]) -> Value {
+    let AlertsConfig {
+        window,
+        at_least,
+        latency,
+        error_rate,
+        queue_age,
+        dead_letters,
+        refusal_rate,
+        disk_free,
+    } = alerts;
+    let unless_off = |threshold: Option<Value>| threshold.unwrap_or_else(|| json!("off"));
+    let all = [
+        ("latency", latency.map(|it| json!(time(it)))),
+        ("error_rate", error_rate.map(|it| json!(it))),
+        ("queue_age", queue_age.map(|it| json!(time(it)))),
+        ("dead_letters", dead_letters.map(|it| json!(it))),
+        ("refusal_rate", refusal_rate.map(|it| json!(it))),
+        ("disk_free", disk_free.map(|it| json!(size(it)))),
+    ];
+    let mut shown = json!({ "window": time(*window), "at_least": at_least });
+    for (name, threshold) in all.into_iter().filter(|(name, _)| which.contains(name)) {
+        shown[name] = unless_off(threshold);
+    }
+    shown
+}
+
 fn of_source(source: &SourceConfig) -> Value {
     let SourceConfig {
         path,
@@ -155,6 +200,7 @@ fn of_source(source: &SourceConfig) -> Value {
         dedupe_window,
         reply: Reply { status, body },
         echoes: _,
+        alerts,
     } = source;
     let secret = |secret: &Secret| {
         let Secret { key: _, from, until } = secret;
@@ -179,11 +225,12 @@ fn of_source(source: &SourceConfig) -> Value {
         "body_max": size(*body_max),
         "dedupe_window": time(*dedupe_window),
         "reply": { "status": status, "body": body },
+        "alerts": of_alerts(alerts, &OF_SOURCES),
     })
 }
 
 fn of_plugin(plugin: &PluginConfig) -> Value {
-    let PluginConfig { subscribe, order_by, policy, grant, api, verifier } = plugin;
+    let PluginConfig { subscribe, order_by, policy, grant, api, verifier, alerts } = plugin;
     let Grant { limits, config, http, secrets } = grant;
     let ApiConfig { access, concurrency } = api;
     let access = access.as_ref().map(|access| match access {
@@ -209,6 +256,7 @@ fn of_plugin(plugin: &PluginConfig) -> Value {
         "api": access,
         "api_concurrency": concurrency,
         "verifier": verifier,
+        "alerts": of_alerts(alerts, &OF_PLUGINS),
     });
     add(&mut shown, of_policy(policy));
     add(&mut shown, of_limits(limits));

@@ -7,6 +7,7 @@ use hookweir_verify::{Declaration, Preset, ReplayGuard, Scheme, Secret};
 use ipnet::IpNet;
 
 use super::{
+    alerts::AlertsConfig,
     plugin::PluginConfig,
     read::{Node, Section, near},
     secret::Secrets,
@@ -45,6 +46,8 @@ pub struct SourceConfig {
     pub reply: Reply,
     /// The header that goes back with it as it came, where the provider wants that.
     pub echoes: Option<&'static str>,
+    /// From where on something is wrong with it.
+    pub alerts: AlertsConfig,
 }
 
 /// What an accepted request is answered with.
@@ -60,6 +63,7 @@ pub(super) fn read_all(
     section: Option<&Section<'_, '_>>,
     secrets: &Secrets<'_>,
     plugins: &BTreeMap<PluginName, PluginConfig>,
+    alerts: &AlertsConfig,
 ) -> BTreeMap<SourceName, SourceConfig> {
     let entries = section.map(Section::entries).unwrap_or_default();
     let mut paths = BTreeMap::new();
@@ -67,8 +71,9 @@ pub(super) fn read_all(
     for (name, node) in &entries {
         let taken = |path: &Node<'_, '_>| path.parsed(|path| claimed(&mut paths, path, name));
         let section = node.section();
+        let known = (plugins, alerts);
         let source =
-            section.and_then(|section| SourceConfig::read(&section, secrets, plugins, taken));
+            section.and_then(|section| SourceConfig::read(&section, secrets, known, taken));
         let parsed: Option<SourceName> = name.parse().map_err(|error| node.fault(error)).ok();
         if let (Some(parsed), Some(source)) = (parsed, source) {
             sources.insert(parsed, source);
@@ -105,7 +110,7 @@ impl SourceConfig {
     fn read(
         section: &Section<'_, '_>,
         secrets: &Secrets<'_>,
-        plugins: &BTreeMap<PluginName, PluginConfig>,
+        (plugins, alerts): (&BTreeMap<PluginName, PluginConfig>, &AlertsConfig),
         claim: impl FnOnce(&Node<'_, '_>) -> Option<String>,
     ) -> Option<Self> {
         let path = match section.get("path") {
@@ -141,6 +146,7 @@ impl SourceConfig {
         if body_max.is_some_and(|bytes| bytes > BODY_MAX) {
             section.fault("body_max: at most 256MiB");
         }
+        let alerts = alerts.of_source(section.sub("alerts").as_ref());
         section.finish();
         let scheme = scheme?;
         if scheme.needs_url() && public_url.is_none() {
@@ -159,6 +165,7 @@ impl SourceConfig {
             dedupe_window: window.unwrap_or(Duration::from_secs(72 * 3600)),
             reply,
             echoes: preset.and_then(|preset| preset.echoes),
+            alerts,
         })
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use hookweir_event::{
-    Attempt, Clock, Event, EventId, Hops, NewOutput, OrderKey, Origin, Outcome, Timestamp,
+    Attempt, Clock, Event, EventId, Fate, Hops, NewOutput, OrderKey, Origin, Outcome, Timestamp,
 };
 use hookweir_host::{Host, NotRun, Ran, Version};
 use hookweir_store::{Lease, Output, Settled, Settlement, Store, StoreError};
@@ -16,6 +16,7 @@ use crate::{
     chance::Chance,
     config::Policy,
     live::Board,
+    metrics::figures::AttemptFigures,
     tasks::Stop,
     trace::{self, Begun, Context, Fact, Kind, Tracer},
 };
@@ -38,25 +39,26 @@ pub(super) struct Bench {
     pub(super) cut: Stop,
 }
 
+/// What runs an attempt, and where it is counted.
+pub(super) struct Run {
+    pub(super) version: Version,
+    pub(super) policy: Policy,
+    pub(super) figures: AttemptFigures,
+}
+
 /// Runs a lease to its end, whatever that is. The place is free after that.
-pub(super) async fn run(
-    bench: Bench,
-    mut lease: Lease,
-    version: Version,
-    policy: Policy,
-    mut place: Place,
-) {
+pub(super) async fn run(bench: Bench, mut lease: Lease, run: Run, mut place: Place) {
     for attribute in told(lease.order_key.as_ref(), lease.replayed_at) {
         // Nobody else has the event, so that nothing is copied.
         Arc::make_mut(&mut lease.event).attributes.push(attribute);
     }
-    let mut span = bench.begin(&lease, &version);
+    let mut span = bench.begin(&lease, &run.version);
     let calling = span.child("call");
     enter(&mut lease, &calling);
     let mut cut = bench.cut.clone();
     // Cutting it off drops the call, and with it the instance.
     let called = tokio::select! {
-        called = bench.host.call(&version, &lease.event, lease.attempt) => called,
+        called = bench.host.call(&run.version, &lease.event, lease.attempt) => called,
         () = cut.asked() => Err(NotRun::ShuttingDown),
     };
     drop(calling);
@@ -66,12 +68,13 @@ pub(super) async fn run(
             let outcome =
                 ran.result.as_ref().map_or_else(|failure| failure.outcome, |_| Outcome::Done);
             place.end(outcome, Instant::now());
+            run.figures.ran(outcome, ran.wall, ran.cpu, ran.memory_peak);
             span.note("hookweir.outcome", || Fact::named(&outcome));
             if let Err(failure) = &ran.result {
                 span.fail(|| failure.message.clone());
             }
             let _settling = span.child("settle");
-            bench.settle(lease, &version, &policy, ran).await;
+            bench.settle(lease, &run, ran).await;
         }
         Err(fault) => {
             span.fail(|| fault.to_string());
@@ -112,7 +115,8 @@ impl Bench {
         span
     }
 
-    async fn settle(&self, lease: Lease, version: &Version, policy: &Policy, ran: Ran) {
+    async fn settle(&self, lease: Lease, run: &Run, ran: Ran) {
+        let Run { version, policy, figures } = run;
         let Ran { result, state, wall, cpu, logs, .. } = ran;
         let chance = self.chance.number();
         let verdict = result.as_ref().map(|_| ());
@@ -131,7 +135,12 @@ impl Bench {
             outputs: outputs.into_iter().map(|output| self.output(&lease, output)).collect(),
             state,
         };
-        self.commit(&lease, settlement).await;
+        let committed = self.commit(&lease, settlement).await;
+        // One that an operator had retried took as long as the operator did.
+        if committed && !matches!(fate, Fate::Due { .. }) && lease.excused == 0 {
+            let since = lease.replayed_at.unwrap_or(lease.committed_at);
+            figures.handled(self.clock.now().since(since));
+        }
     }
 
     /// An output becomes an event: it gets an id and a route. Its origin says who made it, so it
@@ -158,21 +167,22 @@ impl Bench {
     }
 
     /// Settles until the store takes it or never will. A full disk must not make the gateway forget
-    /// what a plugin did: the lease is kept, and with it the slot, so nothing piles up.
-    async fn commit(&self, lease: &Lease, settlement: Settlement) {
+    /// what a plugin did: the lease is kept, and with it the slot, so nothing piles up. Says whether it was
+    /// committed.
+    async fn commit(&self, lease: &Lease, settlement: Settlement) -> bool {
         let (mut pause, longest) = SETTLE_PAUSE;
         loop {
             match self.store.settle(settlement.clone()).await {
-                Ok(Settled::Committed) => return,
+                Ok(Settled::Committed) => return true,
                 Ok(Settled::Conflict) => {
                     tracing::debug!(event_id = %lease.event.id, trace_id = trace::id(&lease.event.attributes), plugin = %lease.plugin, "its state was changed meanwhile; runs again");
-                    return;
+                    return false;
                 }
                 Ok(Settled::LeaseLost) => {
                     tracing::warn!(event_id = %lease.event.id, trace_id = trace::id(&lease.event.attributes), plugin = %lease.plugin, "lease was lost; its outcome is dropped");
-                    return;
+                    return false;
                 }
-                Err(StoreError::Poisoned(_) | StoreError::Closed) => return,
+                Err(StoreError::Poisoned(_) | StoreError::Closed) => return false,
                 Err(error) => {
                     tracing::warn!(event_id = %lease.event.id, trace_id = trace::id(&lease.event.attributes), plugin = %lease.plugin, %error, "failed to settle; trying again");
                     tokio::time::sleep(pause).await;

@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 pub(crate) use self::attempt::told;
 pub use self::monitor::{Monitor, OpenBreaker, Seen};
 use self::{
-    attempt::Bench,
+    attempt::{Bench, Run},
     place::Place,
     slots::{Runnable, Slots},
 };
@@ -209,8 +209,10 @@ impl Dispatch {
             memory: plugin.memory,
             ended: false,
         };
-        let policy = plugin.policy;
-        self.spawner.guest(attempt::run(self.bench.clone(), lease, version, policy, place));
+        let figures = plugin.figures.attempt(version.digest());
+        figures.waited(lease.waited);
+        let run = Run { version, policy: plugin.policy, figures };
+        self.spawner.guest(attempt::run(self.bench.clone(), lease, run, place));
     }
 
     /// The plugins that can run: deliveries of the others wait.

@@ -34,6 +34,7 @@ use crate::{
     chance::Chance,
     keys::Keys,
     live::{Board, Plugin, Source},
+    metrics::figures::Count,
     pauses::Pauses,
     record::Refused,
     trace::{Begun, Context, Fact, Kind, Tracer},
@@ -50,19 +51,21 @@ pub struct Intake {
     chance: Chance,
     tracer: Tracer,
     desks: Desks,
+    strays: Arc<Count>,
 }
 
 impl Intake {
-    /// The front half over this store, with the sources on this board.
+    /// The front half over this store, with the sources on this board. `strays` counts requests that lead
+    /// nowhere.
     pub(crate) fn new(
         board: Arc<Board>,
         store: Store,
         (keys, door, pauses): (Keys, Door, Pauses),
         (clock, chance): (Clock, Chance),
-        tracer: Tracer,
+        (tracer, strays): (Tracer, Arc<Count>),
     ) -> Self {
         let desks = Desks::default();
-        Self { board, store, keys, door, pauses, clock, chance, tracer, desks }
+        Self { board, store, keys, door, pauses, clock, chance, tracer, desks, strays }
     }
 
     /// Answers one request. This is the only road to the store from outside, but for operators.
@@ -76,10 +79,15 @@ impl Intake {
         let source = desk.live.source_at(path).cloned();
         // Only what leads to a plugin is named: the rest is anybody's text.
         let plugin = door::plugin(&desk.live, path);
+        match (&source, plugin) {
+            (Some(source), _) => source.figures.requested(),
+            (None, Some((_, plugin))) => plugin.figures.plugin.asked(),
+            (None, None) => self.strays.one(),
+        }
         let mut span = self.begin(source.as_deref(), &request);
         let answered = match door::is_api(path) {
             true => self.door.answer(&desk, request, client, id).await,
-            false => self.line(&desk, request, client, id, &mut span).await,
+            false => self.line(&desk, request, client, (id, &watch), &mut span).await,
         };
         match answered {
             Ok(response) => {
@@ -144,13 +152,18 @@ impl Intake {
         desk: &Desk,
         request: Request<Body>,
         client: IpAddr,
-        id: RequestId,
+        (id, watch): (RequestId, &Stopwatch),
         span: &mut Begun,
     ) -> Result<Response<Body>, Refusal> {
         let head = receive::head(desk, &self.pauses, request, client)?;
         let source = head.source().clone();
         let received = head.read(desk.live.config.server.body_timeout, || self.clock.now()).await?;
+        source.figures.read(received.incoming.body.len());
         if let Some(answer) = handshake::answer(&self.keys, &received, id).await {
+            if answer.is_ok() {
+                source.record.count_accepted();
+                source.figures.shook_hands();
+            }
             return answer;
         }
         let echo = ack::Echo::of(&received);
@@ -170,7 +183,10 @@ impl Intake {
             trace_id = context.map(|context| context.id()),
             duplicate = receipt.is_duplicate(), "accepted"
         );
-        Ok(ack::ack(&source, &receipt, echo, id))
+        let answer = ack::ack(&source, &receipt, echo, id);
+        source.record.count_accepted();
+        source.figures.acknowledged(receipt.is_duplicate(), watch.micros());
+        Ok(answer)
     }
 }
 

@@ -8,8 +8,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    config::{ApiConfig, Config, Policy, Surroundings},
+    config::{AlertsConfig, ApiConfig, Config, Policy, Surroundings},
     live::{Live, Plugin},
+    metrics::figures::Figures,
 };
 
 fn name(name: &str) -> PluginName {
@@ -29,6 +30,8 @@ fn ordered() -> Plugin {
         record: Arc::default(),
         verifier: false,
         standing: Arc::default(),
+        alerts: AlertsConfig::default(),
+        figures: Figures::new(false),
     }
 }
 

@@ -24,7 +24,7 @@ use std::{
 };
 
 use hookweir_event::{Digest, PluginName, SourceName};
-use hookweir_host::Host;
+use hookweir_host::{Host, Version};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use self::verb::{ConfigLook, Looked, PluginLook, Refusal, Verb, Wishes};
@@ -370,14 +370,18 @@ fn live(config: &Arc<Config>, shelf: &Shelf, before: Option<&Live>) -> Live {
     let data = config.store.data_folder();
     let source = |(name, source): (&SourceName, &SourceConfig)| {
         let before = before.and_then(|live| live.source(name)).map(AsRef::as_ref);
-        Arc::new(Source::new(name.clone(), source.clone(), data).following(before))
+        let counted = config.admin.metrics;
+        Arc::new(Source::new(name.clone(), source.clone(), data, counted).following(before))
     };
     let sources = config.sources.iter().map(source);
     let mut plugins = shelf.plugins(config);
     for (name, plugin) in &mut plugins {
         if let Some(before) = before.and_then(|live| live.plugins().get(name)) {
             plugin.record = before.record.clone();
+            plugin.figures = plugin.figures.following(&before.figures);
         }
+        let version = plugin.version.as_ref().map(Version::digest);
+        plugin.figures = plugin.figures.serving(version);
     }
     Live::new(config.clone(), sources, plugins)
 }

@@ -159,6 +159,19 @@ pub struct Replay {
     pub routes: Vec<Route>,
 }
 
+/// Something that the gateway watches has gone wrong, or is well again; with the event that tells of it.
+#[derive(Debug, Clone)]
+pub struct NewNotice {
+    /// Which thing of all that are watched. What is raised is raised once, until it is cleared.
+    pub name: String,
+    /// Whether it has gone wrong.
+    pub raised: bool,
+    /// What is kept and delivered, if it is news.
+    pub event: Event,
+    /// The deliveries that the event is owed.
+    pub routes: Vec<Route>,
+}
+
 /// What an operator does to a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mend {
@@ -251,6 +264,10 @@ pub struct Lease {
     pub order_key: Option<OrderKey>,
     /// When an operator had the event replayed, if that made this delivery.
     pub replayed_at: Option<Timestamp>,
+    /// When the event was committed, by the store's time.
+    pub committed_at: Timestamp,
+    /// How long it was due before it was leased.
+    pub waited: Duration,
 }
 
 /// The answer to [`lease`](crate::Store::lease).

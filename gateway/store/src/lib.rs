@@ -3,12 +3,14 @@
 //! Storage is a noun with four verbs: [`append`](Store::append) keeps an event and the deliveries it
 //! is owed, [`lease`](Store::lease) hands deliveries out, [`settle`](Store::settle) records what came
 //! of one, outputs included, and [`give_back`](Store::give_back) returns one unused. What a plugin changes
-//! of its state without an event goes in by [`write_state`](Store::write_state). What a verb
+//! of its state without an event goes in by [`write_state`](Store::write_state), what the gateway itself has to
+//! tell by [`notice`](Store::notice). What a verb
 //! answered is on disk; what failed left nothing behind. A [`Reader`] looks on without being in the way.
 #![forbid(unsafe_code)]
 
 mod contract;
 mod error;
+mod figures;
 mod pause;
 mod reader;
 mod room;
@@ -16,12 +18,15 @@ mod search;
 mod shown;
 mod sqlite;
 mod store;
+mod survey;
 
 pub use contract::{
-    DeliveryId, Health, Keep, Lease, LeaseKey, Leased, Location, Mend, NewEvent, Options, Output,
-    Receipt, Replay, Retention, Route, Settled, Settlement, SqliteFile, Want, Written,
+    DeliveryId, Health, Keep, Lease, LeaseKey, Leased, Location, Mend, NewEvent, NewNotice,
+    Options, Output, Receipt, Replay, Retention, Route, Settled, Settlement, SqliteFile, Want,
+    Written,
 };
 pub use error::{OpenError, ReadError, StoreError};
+pub use figures::{Figures, StoreVerb};
 pub use pause::{Pausable, Pause};
 pub use reader::Reader;
 pub use room::Room;
@@ -32,3 +37,4 @@ pub use shown::{
 };
 pub use sqlite::care;
 pub use store::Store;
+pub use survey::{Depth, Notice, Survey};

@@ -8,9 +8,11 @@ use std::path::PathBuf;
 use hookweir_event::{Digest, Event, EventId, PluginName, StateEntry, StateKey, Timestamp};
 
 use crate::{
-    Blocked, Counts, Cursor, DeliveryId, Exported, Filter, Listed, News, Page, Pause, Queue,
-    ReadError, Shown, ShownEntry, SqliteFile,
-    sqlite::{claims::Sought, listing, look, pauses, queues, search, window::Window},
+    Blocked, Counts, Cursor, DeliveryId, Exported, Filter, Listed, News, Notice, Page, Pause,
+    Queue, ReadError, Shown, ShownEntry, SqliteFile, Survey,
+    sqlite::{
+        claims::Sought, depths, listing, look, notices, pauses, queues, search, window::Window,
+    },
 };
 
 /// Looks at a store without being in the way of its verbs. Cheap to clone; clones share one connection,
@@ -42,6 +44,24 @@ impl Reader {
     /// If the store can't be read.
     pub async fn counts(&self) -> Result<Counts, ReadError> {
         self.window.look(look::counts).await
+    }
+
+    /// How the store stands: what it holds, of whom, and how much room there is. Costs the same however
+    /// many deliveries wait.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn survey(&self) -> Result<Survey, ReadError> {
+        let file = self.window.file().clone();
+        self.window.look(move |connection| depths::survey(connection, &file)).await
+    }
+
+    /// What was noticed and is not over, and what was lately: up to 1000, by their names.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn notices(&self) -> Result<Vec<Notice>, ReadError> {
+        self.window.look(notices::all).await
     }
 
     /// Up to `limit` events, 1000 at most, in the order they were committed, the first one after

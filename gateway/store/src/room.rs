@@ -30,9 +30,14 @@ impl Room {
         Self { least, left: Arc::new(left) }
     }
 
+    /// The bytes left where `path` is; none if nobody can tell.
+    pub(crate) fn left(&self, path: &Path) -> Option<u64> {
+        (self.left)(path).ok()
+    }
+
     /// Why there is too little where `path` is; none if there is enough, or nobody can tell.
     pub(crate) fn lack(&self, path: &Path) -> Option<String> {
-        let left = (self.left)(path).ok()?;
+        let left = self.left(path)?;
         let mib = |bytes: u64| bytes >> 20;
         (left < self.least).then(|| {
             format!("{} MiB are left on the disk, {} have to be", mib(left), mib(self.least))

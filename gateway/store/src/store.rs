@@ -9,8 +9,9 @@ use hookweir_event::{PluginName, StateChange};
 use tokio::sync::watch;
 
 use crate::{
-    DeliveryId, Health, LeaseKey, Leased, Location, Mend, NewEvent, OpenError, Options, Pausable,
-    Pause, Reader, Receipt, Replay, Settled, Settlement, StoreError, Want, Written, sqlite,
+    DeliveryId, Figures, Health, LeaseKey, Leased, Location, Mend, NewEvent, NewNotice, OpenError,
+    Options, Pausable, Pause, Reader, Receipt, Replay, Settled, Settlement, StoreError, Want,
+    Written, sqlite,
 };
 
 /// The store. Cheap to clone; dropping the last handle finishes what was asked, and waits for that.
@@ -133,6 +134,21 @@ impl Store {
         changes: Vec<StateChange>,
     ) -> Result<Written, StoreError> {
         self.engine.write_state(plugin, changes).await
+    }
+
+    /// Keeps what was noticed, and the event that tells of it, if it is news: if what is raised was not, or
+    /// what is cleared was raised. Returns whether it was. It goes on where there is no room for events of
+    /// others, since that is one of the things that are noticed.
+    ///
+    /// # Errors
+    /// As the commit failed; nothing is kept then.
+    pub async fn notice(&self, notice: NewNotice) -> Result<bool, StoreError> {
+        self.engine.notice(notice).await
+    }
+
+    /// What the store has done since it was opened.
+    pub fn figures(&self) -> Figures {
+        self.engine.figures().read()
     }
 
     /// Changes after each commit that made work due, now or later. Subscribe before you look for

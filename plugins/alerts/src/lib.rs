@@ -1,8 +1,8 @@
 //! Alerts: what the gateway says of itself is said in the team's chat.
 //!
 //! An event of the gateway's own, `gateway/alert.*`, becomes one message to an incoming webhook as Slack,
-//! Mattermost, Rocket.Chat and others have it; the gateway does not make them yet. The webhook's URL is all that
-//! one needs to write there, so it is a secret and stands in no config, log or failure.
+//! Mattermost, Rocket.Chat and others have it. The webhook's URL is all that one needs to write there, so it is a
+//! secret and stands in no config, log or failure.
 
 mod text;
 

@@ -29,13 +29,13 @@ fn an_alert_is_said_in_the_chat() {
     for (sample, expected) in [
         (
             LATENCY,
-            "*hooks-eu*: events take too long at `payments`\n• latency ms: 7312\n• plugin: payments\n\
-             • threshold ms: 5000",
+            "*hooks-eu*: events take too long at `payments`\n• deliveries: 250\n• latency ms: 7312\n\
+             • plugin: payments\n• since: 2026-11-01T09:30:00Z\n• threshold ms: 5000",
         ),
         (
             ERRORS,
             "*hooks-eu*: too many attempts fail at `payments`\n• attempts: 250\n• error rate: 0.048\n\
-             • plugin: payments\n• threshold: 0.01",
+             • plugin: payments\n• since: 2026-11-01T09:30:00Z\n• threshold: 0.01",
         ),
     ] {
         let host = host();
@@ -50,6 +50,15 @@ fn an_alert_of_a_later_gateway_is_said_all_the_same() {
     let alert = json!({ "source": "stripe", "why": null, "more": { "a": 1 } });
     host.run(handle, Event::builder("gateway", "alert.silence").json(&alert).build()).unwrap();
     assert_eq!(said(&host), "*hooks-eu*: silence at `stripe`\n• source: stripe");
+}
+
+#[test]
+fn what_is_over_is_said_to_be() {
+    let host = answering(Canned::new(200));
+    let alert = json!({ "state": "cleared", "plugin": "payments", "dead_letters": 0 });
+    host.run(handle, Event::builder("gateway", "alert.dead-letters").json(&alert).build()).unwrap();
+    let over = "*hooks-eu*: over: too many dead letters at `payments`";
+    assert_eq!(said(&host), format!("{over}\n• dead letters: 0\n• plugin: payments"));
 }
 
 #[test]

@@ -13,14 +13,20 @@ pub(crate) fn of(gateway: &str, event_type: &str, alert: &Map<String, Value>) ->
     let what = match event_type.trim_start_matches("alert.") {
         "latency" => "events take too long",
         "errors" | "error-rate" => "too many attempts fail",
+        "queue-age" => "events wait too long",
+        "dead-letters" => "too many dead letters",
+        "refusals" => "too many requests are refused",
+        "disk" => "the disk runs full",
         other => other,
     };
+    let over = alert.get("state").and_then(Value::as_str) == Some("cleared");
+    let what = if over { format!("over: {what}") } else { what.to_owned() };
     let about = alert.get("plugin").or_else(|| alert.get("source")).map(shown);
     let mut text = match about {
-        Some(about) => format!("*{}*: {} at `{about}`", escaped(gateway), escaped(what)),
-        None => format!("*{}*: {}", escaped(gateway), escaped(what)),
+        Some(about) => format!("*{}*: {} at `{about}`", escaped(gateway), escaped(&what)),
+        None => format!("*{}*: {}", escaped(gateway), escaped(&what)),
     };
-    for (name, value) in alert {
+    for (name, value) in alert.iter().filter(|(name, _)| *name != "state") {
         if !value.is_null() && !value.is_object() && !value.is_array() {
             let _ = write!(text, "\n• {}: {}", escaped(&name.replace('_', " ")), shown(value));
         }

@@ -15,6 +15,7 @@ mod compile;
 mod figures;
 mod languages;
 mod load;
+mod metrics;
 mod process;
 mod swaps;
 mod through;
@@ -72,6 +73,8 @@ enum Part {
     Through,
     /// Answers beside 64 guests that spin, beside a quiet gateway
     Beside,
+    /// Accepts and events through a plugin, with metrics and without, in turns
+    Metrics,
     /// One call of a plugin: native, in a kept instance, in a fresh one
     Calls,
     /// How long a swap takes, and what an idle plugin costs
@@ -131,6 +134,9 @@ async fn measure(flags: &Flags) {
     }
     if flags.measures(Part::Beside) {
         show(beside::measure(flags).await);
+    }
+    if flags.measures(Part::Metrics) {
+        metrics::measure(flags).await.into_iter().for_each(&mut show);
     }
     if flags.measures(Part::Calls) {
         calls::measure(flags).await.into_iter().for_each(&mut show);

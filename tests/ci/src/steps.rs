@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{audit, command, contract, fuzz, tally::Tally};
+use crate::{audit, command, contract, fuzz, rules, tally::Tally};
 
 /// One check.
 pub(crate) struct Step {
@@ -32,6 +32,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "fuzz", about: "nothing made up breaks or passes verification", run: fuzz::run },
     Step { name: "doc", about: "the documentation builds, its links lead somewhere", run: doc },
     Step { name: "audit", about: "licences, sources, advisories of what we depend on", run: audit },
+    Step { name: "rules", about: "Prometheus takes the rules for alerts", run: rules::run },
     Step { name: "demo", about: "the demo runs once, from webhook to plugin", run: demo },
 ];
 

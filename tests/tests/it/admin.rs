@@ -28,6 +28,7 @@ fn operations() -> Vec<(&'static str, &'static str, Value, &'static str)> {
         get("/v1/audit"),
         get("/v1/sources"),
         get("/v1/sources/{name}/refusals"),
+        get("/v1/alerts"),
         get("/v1/apis"),
         get("/v1/apis/{name}/refusals"),
         get("/v1/plugins"),

@@ -3,6 +3,7 @@
 
 mod admin;
 mod admin_contract;
+mod alerts;
 mod api;
 mod authors;
 mod candidate;
@@ -24,6 +25,7 @@ mod layering;
 mod lifecycle;
 mod look;
 mod mend;
+mod metrics;
 mod mistakes;
 mod neighbours;
 mod operate;

@@ -75,6 +75,12 @@ listen = "{public}"
 
 [admin]
 listen = "{admin}"
+
+[alerts]               # the story has the alerts that it tells of
+error_rate = "off"
+latency = "off"
+refusal_rate = "off"
+disk_free = "off"
 {SOURCES}{}"#,
             story::config(outside)
         )

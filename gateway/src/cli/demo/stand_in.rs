@@ -19,12 +19,10 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::{
-    serve::{Bounds, serve},
+    serve::{Bounds, Connections, serve},
     tasks::{Spawner, Stop, Tasks},
 };
 
-const BOUNDS: Bounds =
-    Bounds { connections: 64, header_timeout: Duration::from_secs(5), grace: Duration::ZERO };
 /// The largest body that is taken.
 const BODY_MAX: usize = 1 << 20;
 
@@ -82,8 +80,13 @@ impl StandIn {
             let desk = Arc::clone(&answering);
             async move { desk.answer(request).await }
         };
+        let bounds = Bounds {
+            connections: Connections::at_most(64),
+            header_timeout: Duration::from_secs(5),
+            grace: Duration::ZERO,
+        };
         tasks.run(what, async move {
-            serve(listener, BOUNDS, handler, Spawner::here(), stop).await;
+            serve(listener, bounds, handler, Spawner::here(), stop).await;
         });
         Ok(Self { what, address, desk })
     }

@@ -31,6 +31,7 @@ use crate::{
     config::Config,
     health::Health,
     live::Plugin,
+    metrics::figures::Figures,
     standing::{FileStanding, Standing},
 };
 
@@ -129,6 +130,7 @@ impl Shelf {
         let own = config.plugins.get(name).cloned().unwrap_or_default();
         Plugin {
             standing: Arc::new(self.standing(name, &item)),
+            alerts: config.alerts_of(name),
             version: item.version,
             generation: item.generation,
             subscribe: own.subscribe.unwrap_or(item.subscribe),
@@ -137,6 +139,7 @@ impl Shelf {
             memory: own.grant.limits.memory,
             api: own.api,
             record: Arc::default(),
+            figures: Figures::new(config.counts(name)),
             verifier: own.verifier == Some(true),
         }
     }

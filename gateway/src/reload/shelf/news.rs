@@ -3,6 +3,7 @@
 use hookweir_event::{Digest, Pattern, PluginName};
 
 use super::Shelf;
+use crate::health::{Health, Reloaded};
 
 /// Something that the next swap of the board brings about.
 #[derive(Debug, Clone)]
@@ -35,18 +36,25 @@ impl Shelf {
     pub(super) fn say(&mut self, news: News) {
         match &mut self.news {
             Some(waiting) => waiting.push(news),
-            None => news.tell(),
+            None => news.tell(&self.health),
         }
     }
 
     /// Says what has happened since the last time. To be called when the board shows it.
     pub(in crate::reload) fn tell(&mut self) {
-        self.news.get_or_insert_default().drain(..).for_each(News::tell);
+        let news = self.news.get_or_insert_default();
+        news.drain(..).for_each(|news| news.tell(&self.health));
     }
 }
 
 impl News {
-    fn tell(self) {
+    fn tell(self, health: &Health) {
+        match &self {
+            Self::Live { plugin, .. } => health.reloaded(plugin, Reloaded::Published),
+            Self::RolledBack { plugin, .. } => health.reloaded(plugin, Reloaded::RolledBack),
+            Self::SetAside { plugin, .. } => health.reloaded(plugin, Reloaded::Refused),
+            Self::Removed(_) => {}
+        }
         match self {
             Self::Live { plugin, version, before, subscribe } => {
                 let subscribes: Vec<_> = subscribe.iter().map(ToString::to_string).collect();

@@ -8,6 +8,7 @@ use super::{
     blocks::Blocks,
     claims::Claims,
     codec,
+    depths::Depths,
     fault::Fault,
     fresh::Fresh,
     known::Known,
@@ -28,6 +29,7 @@ pub(super) struct Batch<'a> {
     pub(super) blocks: &'a mut Blocks,
     pub(super) parcels: &'a mut Parcels,
     pub(super) fresh: &'a mut Fresh,
+    pub(super) depths: &'a mut Depths,
     /// Room for envelopes, kept between batches.
     pub(super) envelope: &'a mut Vec<u8>,
     /// Whether it makes work due, or changes when the next work is.
@@ -43,9 +45,9 @@ struct First {
 
 impl<'a> Batch<'a> {
     pub(super) fn new(connection: &'a Connection, now: Timestamp, known: &'a mut Known) -> Self {
-        let Known { memory, claims, blocks, parcels, fresh, envelope } = known;
+        let Known { memory, claims, blocks, parcels, fresh, depths, envelope } = known;
         let work_due = false;
-        Self { connection, now, memory, claims, blocks, parcels, fresh, envelope, work_due }
+        Self { connection, now, memory, claims, blocks, parcels, fresh, depths, envelope, work_due }
     }
 
     pub(super) fn append(&mut self, new: &Append) -> Result<Receipt, Fault> {
@@ -54,6 +56,13 @@ impl<'a> Batch<'a> {
             self.memory.totals.duplicates += i64::from(first.kept);
             return Ok(Receipt::new(first.id, true));
         }
+        self.keep(new)?;
+        Ok(Receipt::new(new.id, false))
+    }
+
+    /// Keeps an event whose claims are taken, and the deliveries it is owed.
+    pub(super) fn keep(&mut self, new: &Append) -> Result<(), Fault> {
+        let key = self.memory.totals.next_event;
         let claimed_until = match new.claims.is_empty() {
             true => Timestamp::default(),
             false => self.now + new.dedupe_window,
@@ -72,8 +81,7 @@ impl<'a> Batch<'a> {
         };
         self.insert(entry, &new.envelope, &new.body)?;
         self.blocks.add(key, new.received_at, new.terms.iter().copied());
-        self.route(key, &new.routes)?;
-        Ok(Receipt::new(new.id, false))
+        self.route(key, &new.routes)
     }
 
     /// Keeps an output of the event with the key `parent`.
@@ -184,6 +192,7 @@ impl<'a> Batch<'a> {
         self.parcels.deliver(plugin);
         self.fresh.add(plugin, key, self.now);
         self.memory.totals.due += 1;
+        self.depths.of(plugin).due += 1;
         self.work_due = true;
         Ok(())
     }
@@ -194,6 +203,7 @@ impl<'a> Batch<'a> {
         self.memory.totals.due += 1;
         if let Some(order_key) = &route.order_key {
             if self.line_up(key, plugin, order_key, place)? == Standing::Behind {
+                self.depths.of(plugin).behind += 1;
                 return Ok(());
             }
         } else {
@@ -204,6 +214,7 @@ impl<'a> Batch<'a> {
                 self.now.as_millis()
             ])?;
         }
+        self.depths.of(plugin).due += 1;
         self.memory.note_due(plugin, self.now);
         self.work_due = true;
         Ok(())
@@ -268,7 +279,7 @@ impl<'a> Batch<'a> {
             let attempt =
                 nothing_ran(Outcome::HopLimit, "the event passed through too many plugins");
             self.record(key, 1, self.now, &attempt)?;
-            self.count_dead(key)?;
+            self.count_dead(plugin, key)?;
         }
         Ok(())
     }

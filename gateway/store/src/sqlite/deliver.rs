@@ -84,7 +84,7 @@ impl Batch<'_> {
             let Some(found) = found else { break };
             let (key, lease) = self.lease_of(&found, &want.plugin)?;
             if found.has_row {
-                self.mark(&key)?;
+                self.mark(plugin, &key)?;
             }
             match lease {
                 Some(lease) => leases.push(lease),
@@ -109,6 +109,8 @@ impl Batch<'_> {
         let moved = i64::try_from(count).unwrap_or(i64::MAX);
         self.memory.totals.due -= moved;
         self.memory.totals.leased += moved;
+        let depth = self.depths.of(plugin);
+        (depth.due, depth.leased) = (depth.due - moved, depth.leased + moved);
         for (delivery, held) in self.fresh.lease(plugin, count, self.now) {
             self.give_row(delivery, &held, &Given { attempts: 0, ..Given::free(held.due_at) })?;
             let sql = "UPDATE deliveries SET boot = ?2, leased_at = ?3 WHERE key = ?1";
@@ -153,10 +155,11 @@ impl Batch<'_> {
     ) -> Result<(LeaseKey, Option<Lease>), Fault> {
         let (connection, memory) = (self.connection, &mut *self.memory);
         let of = parent_key(found.delivery);
-        let known = self.parcels.entry(connection, of, |_, entry| {
-            (entry.id, entry.hops, entry.from.map_or(entry.id, |[_, root]| root))
+        let known = self.parcels.entry(connection, of, |parcel, entry| {
+            let root = entry.from.map_or(entry.id, |[_, root]| root);
+            (entry.id, entry.hops, root, parcel.committed_at)
         })?;
-        let (id, hops, root) = known.ok_or_else(|| unreadable(0))?;
+        let (id, hops, root, committed_at) = known.ok_or_else(|| unreadable(0))?;
         let event = match self.parcels.with(connection, of, |parcel, entry| {
             let origin = memory.origin_name(connection, entry.origin)?;
             parcel.event(entry, origin)
@@ -183,12 +186,14 @@ impl Batch<'_> {
             excused: found.excused,
             order_key: found.order_key.clone(),
             replayed_at: found.replayed_at,
+            committed_at,
+            waited: self.now.since(found.due_at),
         });
         Ok((key, lease))
     }
 
     /// Writes a lease down. Touches no index.
-    fn mark(&mut self, key: &LeaseKey) -> Result<(), Fault> {
+    fn mark(&mut self, plugin: i64, key: &LeaseKey) -> Result<(), Fault> {
         let sql = "UPDATE deliveries SET boot = ?2, turn = ?3, leased_at = ?4 WHERE key = ?1";
         self.connection.prepare_cached(sql)?.execute(params![
             key.delivery,
@@ -198,6 +203,8 @@ impl Batch<'_> {
         ])?;
         self.memory.totals.due -= 1;
         self.memory.totals.leased += 1;
+        let depth = self.depths.of(plugin);
+        (depth.due, depth.leased) = (depth.due - 1, depth.leased + 1);
         Ok(())
     }
 
@@ -223,18 +230,22 @@ impl Batch<'_> {
             Some(held) => self.close_fresh(key, &held, fate)?,
             None => self.close_lease(key, fate)?,
         };
-        if !closed {
+        let Some(plugin) = closed else {
             return Ok(Settled::LeaseLost);
-        }
+        };
         self.record(key.delivery, key.attempt, key.leased_at, &settlement.attempt)?;
         for output in &settlement.outputs {
             self.append_output(output, key)?;
         }
         self.memory.totals.leased -= 1;
+        self.depths.of(plugin).leased -= 1;
         match fate {
             Fate::Done => self.memory.totals.done += 1,
-            Fate::Dead { .. } => self.count_dead(key.delivery)?,
-            Fate::Due { .. } => self.memory.totals.due += 1,
+            Fate::Dead { .. } => self.count_dead(plugin, key.delivery)?,
+            Fate::Due { .. } => {
+                self.memory.totals.due += 1;
+                self.depths.of(plugin).due += 1;
+            }
         }
         match fate {
             Fate::Dead { blocks: true } if key.ordered => self.block(key.delivery)?,
@@ -245,7 +256,8 @@ impl Batch<'_> {
     }
 
     /// One more dead letter.
-    pub(super) fn count_dead(&mut self, delivery: i64) -> Result<(), Fault> {
+    pub(super) fn count_dead(&mut self, plugin: i64, delivery: i64) -> Result<(), Fault> {
+        self.depths.of(plugin).dead += 1;
         self.memory.totals.dead += 1;
         self.memory.totals.dead_bytes += self.bytes_of(delivery)?;
         Ok(())
@@ -269,16 +281,21 @@ impl Batch<'_> {
         Ok(statement.query_row(held, |row| row.get(0)).optional()?)
     }
 
-    /// Ends the lease of a fresh delivery. If it is not done, it gets a row.
-    fn close_fresh(&mut self, key: &LeaseKey, held: &Held, fate: Fate) -> Result<bool, Fault> {
+    /// Ends the lease of a fresh delivery, of which it answers the plugin. If it is not done, it gets a row.
+    fn close_fresh(
+        &mut self,
+        key: &LeaseKey,
+        held: &Held,
+        fate: Fate,
+    ) -> Result<Option<i64>, Fault> {
         self.fresh.release(key.delivery);
         let given = match fate {
-            Fate::Done => return Ok(true),
+            Fate::Done => return Ok(Some(held.plugin)),
             Fate::Due { after } => Given::free(self.now + after),
             Fate::Dead { .. } => Given { died_at: Some(self.now), ..Given::free(held.due_at) },
         };
         self.give_row(key.delivery, held, &given)?;
-        Ok(true)
+        Ok(Some(held.plugin))
     }
 
     /// Gives a fresh delivery a row, after its first lease.
@@ -301,36 +318,31 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Ends a lease with a fate; false if it is not held any more.
-    fn close_lease(&mut self, key: &LeaseKey, fate: Fate) -> Result<bool, Fault> {
-        let ended = match fate {
-            Fate::Due { after } => {
-                return self.free(key, Some(self.now + after), key.attempt);
-            }
+    /// Ends a lease with a fate, and answers whose it was; none if it is not held any more.
+    fn close_lease(&mut self, key: &LeaseKey, fate: Fate) -> Result<Option<i64>, Fault> {
+        match fate {
+            Fate::Due { after } => self.free(key, Some(self.now + after), key.attempt),
             Fate::Done | Fate::Dead { .. } => {
                 let sql = "UPDATE deliveries
                     SET boot = NULL, leased_at = NULL, attempts = ?4, settled_at = ?5, dead = ?6
-                    WHERE key = ?1 AND boot = ?2 AND turn = ?3";
-                self.connection.prepare_cached(sql)?.execute(params![
-                    key.delivery,
-                    key.boot,
-                    key.turn,
-                    key.attempt,
-                    self.now.as_millis(),
-                    fate != Fate::Done
-                ])?
+                    WHERE key = ?1 AND boot = ?2 AND turn = ?3 RETURNING plugin";
+                let (delivery, boot, turn, attempt) =
+                    (key.delivery, key.boot, key.turn, key.attempt);
+                let (now, died) = (self.now.as_millis(), fate != Fate::Done);
+                let ended = params![delivery, boot, turn, attempt, now, died];
+                let mut statement = self.connection.prepare_cached(sql)?;
+                Ok(statement.query_row(ended, |row| row.get(0)).optional()?)
             }
-        };
-        Ok(ended == 1)
+        }
     }
 
-    /// Ends a lease and leaves the delivery open; false if it is not held any more.
+    /// Ends a lease and leaves the delivery open. Answers whose it is; none if it is not held any more.
     fn free(
         &mut self,
         key: &LeaseKey,
         due_at: Option<Timestamp>,
         attempts: u32,
-    ) -> Result<bool, Fault> {
+    ) -> Result<Option<i64>, Fault> {
         let sql = "UPDATE deliveries
             SET boot = NULL, leased_at = NULL, attempts = ?4, due_at = coalesce(?5, due_at)
             WHERE key = ?1 AND boot = ?2 AND turn = ?3 RETURNING plugin, due_at";
@@ -343,11 +355,12 @@ impl Batch<'_> {
             due_at.map(Timestamp::as_millis)
         ])?;
         let Some(row) = rows.next()? else {
-            return Ok(false);
+            return Ok(None);
         };
-        self.memory.note_due(row.get(0)?, Timestamp::from_millis(row.get(1)?));
+        let plugin = row.get(0)?;
+        self.memory.note_due(plugin, Timestamp::from_millis(row.get(1)?));
         self.work_due = true;
-        Ok(true)
+        Ok(Some(plugin))
     }
 
     pub(super) fn give_back(&mut self, leases: &[LeaseKey], after: Duration) -> Result<(), Fault> {
@@ -360,13 +373,15 @@ impl Batch<'_> {
             self.fresh.release(key.delivery);
             let due_at = due_at.unwrap_or(held.due_at);
             self.give_row(key.delivery, &held, &Given { attempts: 0, ..Given::free(due_at) })?;
-            true
+            Some(held.plugin)
         } else {
             self.free(key, due_at, key.attempt - 1)?
         };
-        if freed {
+        if let Some(plugin) = freed {
             self.memory.totals.leased -= 1;
             self.memory.totals.due += 1;
+            let depth = self.depths.of(plugin);
+            (depth.leased, depth.due) = (depth.leased - 1, depth.due + 1);
         }
         Ok(())
     }
@@ -406,8 +421,8 @@ impl Batch<'_> {
     pub(super) fn free_foreign_leases(&mut self, fresh: &[(i64, Held)]) -> Result<(), Fault> {
         for (delivery, held) in fresh {
             self.give_row(*delivery, held, &Given { attempts: 0, ..Given::free(held.due_at) })?;
-            let (delivery, leased_at) = (*delivery, held.leased_at);
-            self.lose(&Lost { delivery, attempts: 0, lost_leases: 0, leased_at })?;
+            let (delivery, plugin, leased_at) = (*delivery, held.plugin, held.leased_at);
+            self.lose(&Lost { delivery, plugin, attempts: 0, lost_leases: 0, leased_at })?;
         }
         self.foreign_leases()?.iter().try_for_each(|lost| self.lose(lost))
     }
@@ -428,18 +443,20 @@ impl Batch<'_> {
             dead
         ])?;
         self.memory.totals.leased -= 1;
+        self.depths.of(lost.plugin).leased -= 1;
         if dead {
             self.block(lost.delivery)?;
-            self.count_dead(lost.delivery)
+            self.count_dead(lost.plugin, lost.delivery)
         } else {
             self.memory.totals.due += 1;
+            self.depths.of(lost.plugin).due += 1;
             Ok(())
         }
     }
 
     /// `totals` tells how many leases there are, so a long backlog is not searched to its end.
     fn foreign_leases(&self) -> Result<Vec<Lost>, Fault> {
-        let sql = "SELECT key, attempts, lost_leases, leased_at FROM deliveries
+        let sql = "SELECT key, attempts, lost_leases, leased_at, plugin FROM deliveries
                    WHERE settled_at IS NULL AND boot <> ?1 LIMIT ?2";
         let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map([self.memory.boot, self.memory.totals.leased], |row| {
@@ -448,6 +465,7 @@ impl Batch<'_> {
                 attempts: row.get(1)?,
                 lost_leases: row.get(2)?,
                 leased_at: Timestamp::from_millis(row.get(3)?),
+                plugin: row.get(4)?,
             })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -503,6 +521,7 @@ impl Given {
 /// A lease that another boot held when it ended.
 struct Lost {
     delivery: i64,
+    plugin: i64,
     attempts: u32,
     lost_leases: u32,
     leased_at: Timestamp,

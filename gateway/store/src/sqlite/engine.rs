@@ -3,7 +3,7 @@
 //! From the moment an operation is queued it belongs to the engine: a caller that goes away loses the
 //! answer, never the event.
 
-use std::{thread::JoinHandle, time::Duration};
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
 use hookweir_event::{PluginName, StateChange};
 use tokio::sync::{
@@ -13,8 +13,9 @@ use tokio::sync::{
 
 use super::{Done, Op, Signals, Verb, anchor::Anchor, open, window::Window, writer::Writer};
 use crate::{
-    DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, OpenError, Options, Pausable, Pause,
-    Receipt, Replay, Settled, Settlement, SqliteFile, StoreError, Want, Written,
+    DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, NewNotice, OpenError, Options, Pausable,
+    Pause, Receipt, Replay, Settled, Settlement, SqliteFile, StoreError, Want, Written,
+    figures::Counting,
 };
 
 /// The engine. Dropped, it finishes what is queued, checkpoints, syncs and ends its threads, and waits
@@ -57,6 +58,7 @@ impl Engine {
             wakeups: watch::Sender::new(0),
             health: watch::Sender::new(Health::Ready),
             finished: watch::Sender::new(None),
+            figures: Arc::default(),
         };
         let anchor = Anchor::default();
         let window = Window::beside(file.clone(), anchor.clone());
@@ -160,6 +162,17 @@ impl Engine {
         }
     }
 
+    pub(crate) async fn notice(&self, notice: NewNotice) -> Result<bool, StoreError> {
+        match self.ask(Verb::Notice(notice.into())).await? {
+            Done::Noticed(news) => Ok(news),
+            _ => unreachable!("invariant: each verb is answered by its own variant"),
+        }
+    }
+
+    pub(crate) fn figures(&self) -> Arc<Counting> {
+        self.signals.figures.clone()
+    }
+
     pub(crate) fn wakeups(&self) -> watch::Receiver<u64> {
         self.signals.wakeups.subscribe()
     }
@@ -184,8 +197,8 @@ impl Engine {
     async fn ask_now(&self, verb: Verb) -> Result<Done, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.queue()?.try_send(Op::Do(verb, reply)).map_err(|error| match error {
-            TrySendError::Full(_) => StoreError::Overloaded,
-            TrySendError::Closed(_) => self.why_closed(),
+            TrySendError::Full(_) => self.counted(StoreError::Overloaded),
+            TrySendError::Closed(_) => self.counted(self.why_closed()),
         })?;
         self.answer(answer).await
     }
@@ -195,7 +208,7 @@ impl Engine {
     async fn ask(&self, verb: Verb) -> Result<Done, StoreError> {
         let (reply, answer) = oneshot::channel();
         let sent = self.queue()?.send(Op::Do(verb, reply)).await;
-        sent.map_err(|_| self.why_closed())?;
+        sent.map_err(|_| self.counted(self.why_closed()))?;
         self.answer(answer).await
     }
 
@@ -204,6 +217,12 @@ impl Engine {
         answer: oneshot::Receiver<Result<Done, StoreError>>,
     ) -> Result<Done, StoreError> {
         answer.await.unwrap_or_else(|_| Err(self.why_closed()))
+    }
+
+    /// An operation that did not reach the writer, which counts all others.
+    fn counted(&self, error: StoreError) -> StoreError {
+        self.signals.figures.failed(&error);
+        error
     }
 
     fn queue(&self) -> Result<&mpsc::Sender<Op>, StoreError> {

@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use super::{
     blocks::Blocks,
     claims::Claims,
+    depths::Depths,
     fault::Fault,
     fresh::Fresh,
     memory::{Memory, Totals},
@@ -20,6 +21,7 @@ pub(super) struct Known {
     pub(super) blocks: Blocks,
     pub(super) parcels: Parcels,
     pub(super) fresh: Fresh,
+    pub(super) depths: Depths,
     /// Room for envelopes, kept between batches.
     pub(super) envelope: Vec<u8>,
 }
@@ -31,6 +33,7 @@ pub(super) struct Mark {
     blocks: usize,
     parcels: parcels::Mark,
     fresh: Fresh,
+    depths: Depths,
 }
 
 impl Known {
@@ -38,6 +41,7 @@ impl Known {
     pub(super) fn refresh(&mut self, connection: &Connection) -> Result<(), Fault> {
         if self.fresh.is_stale() {
             (self.fresh, _) = Fresh::read(connection, &mut self.parcels, self.memory.boot)?;
+            self.depths = Depths::read(connection)?;
         }
         Ok(())
     }
@@ -55,6 +59,7 @@ impl Known {
         self.blocks.committed();
         self.parcels.committed();
         self.fresh.committed();
+        self.depths.committed();
     }
 
     /// The transaction never was; the totals were these before it.
@@ -74,6 +79,7 @@ impl Known {
             blocks: self.blocks.mark(),
             parcels: self.parcels.mark(),
             fresh: self.fresh.clone(),
+            depths: self.depths.clone(),
         }
     }
 
@@ -84,5 +90,6 @@ impl Known {
         self.blocks.back_to(mark.blocks);
         self.parcels.back_to(mark.parcels);
         self.fresh = mark.fresh;
+        self.depths = mark.depths;
     }
 }

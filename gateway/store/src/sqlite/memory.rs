@@ -6,7 +6,7 @@ use std::{borrow::Borrow, collections::HashMap, hash::Hash};
 use hookweir_event::{Digest, Origin, PluginName, Timestamp};
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
-use super::{deliver::parsed, fresh::Fresh, parcels};
+use super::{deliver::parsed, depths::Depths, fresh::Fresh, parcels};
 
 /// The one row of `totals`. Kept by the writer: each commit that changes them writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,12 +56,17 @@ impl Totals {
         })
     }
 
-    /// Writes the row; what is kept of fresh deliveries is in it.
-    pub(super) fn write(&self, connection: &Connection, fresh: &Fresh) -> rusqlite::Result<()> {
+    /// Writes the row; what is kept of fresh deliveries, and of all by their plugins, is in it.
+    pub(super) fn write(
+        &self,
+        connection: &Connection,
+        fresh: &Fresh,
+        depths: &Depths,
+    ) -> rusqlite::Result<()> {
         let sql = "UPDATE totals SET next_event = ?1, events = ?2, outputs = ?3, unrouted = ?4,
                    due = ?5, leased = ?6, done = ?7, dead = ?8, duplicates = ?9,
                    next_version = ?10, clock = ?11, bytes = ?12, dead_bytes = ?13,
-                   fronts = ?14, leases = ?15, discarded = ?16";
+                   fronts = ?14, leases = ?15, discarded = ?16, depths = ?17";
         connection.prepare_cached(sql)?.execute(params![
             self.next_event,
             self.events,
@@ -78,7 +83,8 @@ impl Totals {
             self.dead_bytes,
             fresh.fronts(),
             fresh.leases(),
-            self.discarded
+            self.discarded,
+            depths.blob()
         ])?;
         Ok(())
     }

@@ -60,11 +60,17 @@ impl Batch<'_> {
         ])?;
         match dead {
             DISCARDED => self.memory.totals.discarded -= 1,
-            _ => self.memory.totals.dead -= 1,
+            _ => {
+                self.memory.totals.dead -= 1;
+                self.depths.of(plugin).dead -= 1;
+            }
         }
         self.memory.totals.dead_bytes -= self.bytes_of(key)?;
         self.memory.totals.due += 1;
-        if standing != Some(Standing::Behind) {
+        if standing == Some(Standing::Behind) {
+            self.depths.of(plugin).behind += 1;
+        } else {
+            self.depths.of(plugin).due += 1;
             self.memory.note_due(plugin, self.now);
             self.work_due = true;
         }
@@ -83,11 +89,14 @@ impl Batch<'_> {
 
     /// Puts a dead letter aside; false if it is none, or is aside already. Those behind it go on.
     fn discard(&mut self, key: i64) -> Result<bool, Fault> {
-        let sql = "UPDATE deliveries SET dead = ?2, discarded_at = ?3 WHERE key = ?1 AND dead = 1";
+        let sql = "UPDATE deliveries SET dead = ?2, discarded_at = ?3
+                   WHERE key = ?1 AND dead = 1 RETURNING plugin";
         let with = params![key, DISCARDED, self.now.as_millis()];
-        if self.connection.prepare_cached(sql)?.execute(with)? == 0 {
-            return Ok(false);
-        }
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let plugin: Option<i64> = statement.query_row(with, |row| row.get(0)).optional()?;
+        drop(statement);
+        let Some(plugin) = plugin else { return Ok(false) };
+        self.depths.of(plugin).dead -= 1;
         self.memory.totals.dead -= 1;
         self.memory.totals.discarded += 1;
         self.step_out(key)?;

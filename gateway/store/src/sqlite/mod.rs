@@ -9,6 +9,7 @@
 //! - A delivery has a row only when something out of the ordinary happened to it (`fresh`). One with a row
 //!   is open while `settled_at` is null, and leased while `boot` is not null. The one index on deliveries
 //!   covers open ones only, and no column that a lease changes.
+//! - How many deliveries of each plugin stand where is kept, not counted (`depths`).
 //! - Event, delivery and attempt share one key space (`schema`): their tables grow at the end.
 //! - A claim is one more random page. New ones are kept in memory and in a table that grows at its end,
 //!   and reach their table in the order of keys, many to a page (`claims`).
@@ -28,6 +29,7 @@ mod checkpoint;
 pub(crate) mod claims;
 mod codec;
 mod deliver;
+pub(crate) mod depths;
 mod engine;
 mod fault;
 mod filter;
@@ -37,6 +39,7 @@ pub(crate) mod listing;
 pub(crate) mod look;
 mod memory;
 mod mend;
+pub(crate) mod notices;
 mod open;
 mod order;
 mod pack;

@@ -24,6 +24,7 @@ use super::{
     checkpoint::{self, Checkpointer},
     claims::Claims,
     deliver,
+    depths::Depths,
     fault::Fault,
     fresh::Fresh,
     known::Known,
@@ -229,10 +230,11 @@ fn bring_up(
     let blocks = Blocks::read(connection, next_event, |first| claims.since(first))?;
     let mut parcels = Parcels::default();
     let (fresh, lost) = Fresh::read(connection, &mut parcels, boot)?;
+    let depths = Depths::read(connection)?;
     let envelope = Vec::new();
-    let mut known = Known { memory, claims, blocks, parcels, fresh, envelope };
+    let mut known = Known { memory, claims, blocks, parcels, fresh, depths, envelope };
     Batch::new(connection, steady.now(), &mut known).free_foreign_leases(&lost)?;
-    known.memory.totals.write(connection, &known.fresh)?;
+    known.memory.totals.write(connection, &known.fresh, &known.depths)?;
     connection.execute_batch("COMMIT")?;
     Ok((known, steady))
 }

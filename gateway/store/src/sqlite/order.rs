@@ -76,6 +76,8 @@ impl Batch<'_> {
         let moved =
             self.connection.prepare_cached(sql)?.execute(params![plugin, order_key, now])?;
         if moved == 1 {
+            let depth = self.depths.of(plugin);
+            (depth.behind, depth.due) = (depth.behind - 1, depth.due + 1);
             self.memory.note_due(plugin, self.now);
             self.work_due = true;
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 
 use super::{
+    depths::Depths,
     fresh,
     parcels::{self, Entry, Part, Walk},
     schema::child_keys,
@@ -130,6 +131,9 @@ impl Sums {
                        - (SELECT coalesce(sum(state_bytes), 0) FROM plugins)";
         let state: i64 = connection.query_row(sql, [], |row| row.get(0))?;
         differing.extend((state != 0).then_some(("bytes of state", state)));
+        let (kept, counted) = (Depths::read(connection)?, Depths::counted(connection)?);
+        let depths = kept.differing(&counted);
+        differing.extend((depths != 0).then_some(("deliveries by plugin", depths)));
         Ok(differing)
     }
 }

@@ -15,6 +15,7 @@ use hookweir_event::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{
+    depths::Depths,
     fault::Fault,
     memory::Totals,
     parcels::{self, Entry, Parcel, Parcels, Part, Walk},
@@ -70,6 +71,8 @@ struct Deliveries {
     open: i64,
     done_at: Option<Timestamp>,
     dead_at: Option<Timestamp>,
+    /// The plugins of those that are dead.
+    dead_of: Vec<i64>,
 }
 
 impl Retain {
@@ -106,7 +109,7 @@ impl Retain {
         &mut self,
         connection: &Connection,
         now: Timestamp,
-        (totals, parcels): (&mut Totals, &mut Parcels),
+        (totals, parcels, depths): (&mut Totals, &mut Parcels, &mut Depths),
         limit: usize,
     ) -> Result<Rest, Fault> {
         if now >= self.next_walk(totals) {
@@ -122,7 +125,7 @@ impl Retain {
                 break;
             }
             self.cursor = parcel.key;
-            if self.forget_some(connection, parcel, now, totals)? {
+            if self.forget_some(connection, parcel, now, (totals, depths))? {
                 parcels.forget(parcel.key);
             }
         }
@@ -165,7 +168,7 @@ impl Retain {
         connection: &Connection,
         parcel: &Parcel,
         now: Timestamp,
-        totals: &mut Totals,
+        (totals, depths): (&mut Totals, &mut Depths),
     ) -> Result<bool, Fault> {
         let full = [self.too_much_done(totals), self.too_much_dead(totals)];
         let mut gone = Vec::new();
@@ -173,6 +176,7 @@ impl Retain {
             let deliveries = deliveries(connection, entry)?;
             if self.may_go(entry, &deliveries, now, full) {
                 take_off(totals, entry, &deliveries);
+                deliveries.dead_of.iter().for_each(|plugin| depths.of(*plugin).dead -= 1);
                 leave_id(connection, entry, now)?;
                 gone.push(entry.key);
             }
@@ -233,6 +237,9 @@ fn deliveries(connection: &Connection, entry: &Entry) -> rusqlite::Result<Delive
             Some(at) if !stood.in_line && died => {
                 found.dead += 1;
                 found.discarded += i64::from(discarded);
+                if !discarded {
+                    found.dead_of.push(stood.plugin);
+                }
                 found.dead_at = found.dead_at.max(Some(at));
             }
             Some(at) if !stood.in_line => {

@@ -20,7 +20,7 @@ use super::{
 pub(super) const APPLICATION_ID: i64 = 0x484b_5752;
 
 /// Schema N is made by the first N migrations. A released one never changes: add another.
-const MIGRATIONS: [&str; 9] = [V1, V2, V3, V4, V5, V6, V7, V8, V9];
+const MIGRATIONS: [&str; 10] = [V1, V2, V3, V4, V5, V6, V7, V8, V9, V10];
 
 /// The newest schema that this version knows.
 pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;
@@ -259,6 +259,19 @@ CREATE TABLE pauses(
     by TEXT NOT NULL,
     why TEXT,
     PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+";
+
+/// How many deliveries of each plugin stand where (the module `depths`; empty: nobody has counted yet), and
+/// what was noticed and is not over, or was lately (the module `notices`).
+const V10: &str = "
+ALTER TABLE totals ADD COLUMN depths BLOB NOT NULL DEFAULT x'';
+CREATE TABLE notices(
+    name TEXT PRIMARY KEY,
+    raised_at INTEGER NOT NULL,
+    cleared_at INTEGER,                   -- null: it is not over
+    event BLOB NOT NULL,                  -- the one that told of it last
+    body BLOB NOT NULL                    -- of that one
 ) STRICT, WITHOUT ROWID;
 ";
 

@@ -110,6 +110,11 @@ fn of_row(row: &Row<'_>) -> rusqlite::Result<Stood> {
     })
 }
 
+/// Whether a fresh delivery is done.
+pub(super) fn is_done(connection: &Connection, key: i64) -> rusqlite::Result<bool> {
+    Ok(of_fresh(connection, key, 0)?.state == DeliveryState::Done)
+}
+
 fn of_fresh(connection: &Connection, key: i64, plugin: i64) -> rusqlite::Result<Stood> {
     let sql = "SELECT ended_at FROM attempts WHERE key = ?1";
     let mut statement = connection.prepare_cached(sql)?;

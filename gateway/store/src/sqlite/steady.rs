@@ -25,6 +25,11 @@ impl Steady {
         Self { clock, last, rest: Duration::ZERO, ticks }
     }
 
+    /// What has passed since some moment, by the clock that is never set.
+    pub(super) fn ticks(&self) -> Duration {
+        self.clock.ticks()
+    }
+
     /// The time now.
     pub(super) fn now(&mut self) -> Timestamp {
         let (wall, ticks) = (self.clock.now(), self.clock.ticks());

@@ -1,16 +1,16 @@
 //! What travels between the handles and the writer.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use hookweir_event::{
     Change, Digest, Event, EventId, EventType, Hops, Origin, PluginName, StateChange, Timestamp,
 };
 use tokio::sync::{oneshot, watch};
 
-use super::{blocks::Term, codec};
+use super::{blocks::Term, codec, notices::Notice};
 use crate::{
     DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, Pausable, Pause, Receipt, Replay, Route,
-    Settled, Settlement, StoreError, Want, Written,
+    Settled, Settlement, StoreError, StoreVerb, Want, Written, figures::Counting,
 };
 
 /// What the writer is asked to do. Applied by reference, so that it can be run again.
@@ -24,6 +24,7 @@ pub(super) enum Verb {
     Unblock(PluginName),
     Replay(Vec<Replay>),
     WriteState(PluginName, Vec<StateChange>),
+    Notice(Notice),
     /// By whom, and why.
     Pause(Pausable, String, Option<String>),
     Resume(Pausable),
@@ -34,6 +35,23 @@ impl Verb {
     /// back half asks for goes on.
     pub(super) fn wants_room(&self) -> bool {
         matches!(self, Self::Append(_) | Self::WriteState(..))
+    }
+
+    /// Which verb it is.
+    pub(super) fn word(&self) -> StoreVerb {
+        match self {
+            Self::Append(_) => StoreVerb::Append,
+            Self::Lease(_) => StoreVerb::Lease,
+            Self::Settle(_) => StoreVerb::Settle,
+            Self::GiveBack(..) => StoreVerb::GiveBack,
+            Self::Mend(..) => StoreVerb::Mend,
+            Self::Unblock(_) => StoreVerb::Unblock,
+            Self::Replay(_) => StoreVerb::Replay,
+            Self::WriteState(..) => StoreVerb::WriteState,
+            Self::Notice(_) => StoreVerb::Notice,
+            Self::Pause(..) => StoreVerb::Pause,
+            Self::Resume(_) => StoreVerb::Resume,
+        }
     }
 
     /// What has to be written for it, give or take.
@@ -52,6 +70,7 @@ impl Verb {
             | Self::Replay(_)
             | Self::Pause(..)
             | Self::Resume(_) => 0,
+            Self::Notice(notice) => notice.append.body.len(),
         }
     }
 }
@@ -125,6 +144,8 @@ pub(super) enum Done {
     /// How many deliveries were made.
     Replayed(u64),
     WroteState(Written),
+    /// Whether it was news.
+    Noticed(bool),
     Paused(Pause),
     /// Whether it was paused.
     Resumed(bool),
@@ -152,4 +173,5 @@ pub(super) struct Signals {
     pub(super) health: watch::Sender<Health>,
     /// Set when the writer has ended.
     pub(super) finished: watch::Sender<Option<Result<(), StoreError>>>,
+    pub(super) figures: Arc<Counting>,
 }

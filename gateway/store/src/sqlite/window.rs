@@ -70,6 +70,11 @@ impl Window {
         Self { file, desk: Arc::default(), anchor }
     }
 
+    /// The file.
+    pub(crate) fn file(&self) -> &SqliteFile {
+        &self.file
+    }
+
     /// Another connection to the same file.
     pub(crate) fn apart(&self) -> Self {
         Self::beside(self.file.clone(), self.anchor.clone())

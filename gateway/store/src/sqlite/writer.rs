@@ -113,6 +113,9 @@ impl<'s> Writer<'s> {
                     None => self.recovered(),
                     Some(lack) => self.refuse(&Health::Refusing(lack.clone())),
                 }
+                let applied = work.verbs.iter().map(Verb::word).zip(&results);
+                let applied = applied.map(|(verb, result)| (verb, result.as_ref().map(|_| ())));
+                self.signals.figures.answered(applied);
                 for (reply, result) in work.replies.into_iter().zip(results) {
                     let _ = reply.send(result);
                 }
@@ -125,6 +128,7 @@ impl<'s> Writer<'s> {
                 self.failed(&fault);
                 let answer = fault.into_answer();
                 for reply in work.replies {
+                    self.signals.figures.failed(&answer);
                     let _ = reply.send(Err(answer.clone()));
                 }
             }
@@ -202,13 +206,19 @@ impl<'s> Writer<'s> {
         // With each commit: one with state makes fewer than that, and what has expired counts until it is gone.
         state::expire(connection, now.as_millis(), EXPIRED_MAX)?;
         let rest = forget(database, now, before)?;
-        let Database { connection, known, .. } = database;
+        let Database { connection, known, steady, .. } = database;
         // A commit that writes nothing would prove nothing.
-        if work.tick || known.memory.totals != before || known.fresh.is_changed() {
+        let changed = known.fresh.is_changed() || known.depths.is_changed();
+        let writes = work.tick || known.memory.totals != before || changed;
+        if writes {
             known.memory.totals.clock = now.as_millis();
-            known.memory.totals.write(connection, &known.fresh)?;
+            known.memory.totals.write(connection, &known.fresh, &known.depths)?;
         }
+        let begun = steady.ticks();
         connection.prepare_cached("COMMIT")?.execute([])?;
+        if writes {
+            self.signals.figures.committed(results.len(), steady.ticks().saturating_sub(begun));
+        }
         known.committed();
         Ok(Made { results, work_due, rest })
     }
@@ -331,7 +341,7 @@ impl Work {
 /// Retention's part of a transaction. It may fail alone: then everything is kept, for a while.
 fn forget(database: &mut Database, now: Timestamp, before: Totals) -> Result<Rest, Fault> {
     let Database { connection, known, retain, .. } = database;
-    let Known { memory, parcels, .. } = known;
+    let Known { memory, parcels, depths, .. } = known;
     if !retain.is_due(now, &memory.totals) {
         return Ok(Rest::Nothing);
     }
@@ -339,13 +349,13 @@ fn forget(database: &mut Database, now: Timestamp, before: Totals) -> Result<Res
     let came = usize::try_from(memory.totals.events - before.events).unwrap_or(0);
     let alone = memory.totals == before;
     let limit = if alone { STEP_ALONE } else { STEP_BESIDE + 2 * came };
-    let totals = memory.totals;
+    let before = (memory.totals, depths.clone());
     run("SAVEPOINT retention")?;
-    let rest = match retain.step(connection, now, (&mut memory.totals, parcels), limit) {
+    let rest = match retain.step(connection, now, (&mut memory.totals, parcels, depths), limit) {
         Err(Fault::Operation(reason)) => {
             tracing::error!(reason, "retention failed; it will be tried again");
             run("ROLLBACK TO retention")?;
-            memory.totals = totals;
+            (memory.totals, *depths) = before;
             retain.pause(now);
             Rest::Nothing
         }
@@ -376,6 +386,7 @@ impl Batch<'_> {
             Verb::Mend(which, how) => self.mend(which, *how).map(Done::Mended),
             Verb::Replay(replays) => self.replay(replays).map(Done::Replayed),
             Verb::Unblock(plugin) => self.unblock(plugin).map(Done::Mended),
+            Verb::Notice(notice) => self.notice(notice).map(Done::Noticed),
             Verb::WriteState(plugin, changes) => {
                 self.write_state(plugin, changes).map(Done::WroteState)
             }

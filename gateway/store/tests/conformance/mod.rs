@@ -12,6 +12,7 @@
 mod deliver;
 mod keep;
 mod model;
+mod notices;
 mod operate;
 mod order;
 mod replay;

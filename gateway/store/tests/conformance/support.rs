@@ -1,6 +1,7 @@
 //! Builders that read aloud, a clock that moves when told, and a store in a temporary folder.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -13,8 +14,8 @@ use hookweir_event::{
     Outcome, PluginName, Timestamp,
 };
 use hookweir_store::{
-    Lease, NewEvent, Options, Output, Reader, Retention, Route, Settled, Settlement, Shown, Store,
-    Want,
+    DeliveryState, Depth, Lease, NewEvent, Options, Output, Reader, Retention, Route, Settled,
+    Settlement, Shown, ShownDelivery, Store, Want,
 };
 
 use crate::ground::Ground;
@@ -205,13 +206,21 @@ impl Verbs for Store {
     }
 }
 
-/// Counts by looking at each event: what the totals must agree with.
+/// Counts by looking at each event: what the totals must agree with. What is said of each plugin agrees with
+/// it already.
 pub(crate) async fn recount(reader: &Reader) -> hookweir_store::Counts {
     let mut counts = hookweir_store::Counts::default();
+    let mut depths = BTreeMap::new();
     let mut after = None;
     loop {
         let page = reader.events(after, 100).await.unwrap();
-        let Some(last) = page.last() else { return counts };
+        let Some(last) = page.last() else {
+            let survey = reader.survey().await.unwrap();
+            let said = survey.depths.into_iter().map(|depth| (depth.plugin.clone(), depth));
+            assert_eq!(said.collect::<BTreeMap<_, _>>(), depths);
+            assert_eq!(survey.counts, reader.counts().await.unwrap());
+            return counts;
+        };
         after = Some(last.event.id);
         for shown in page {
             counts.events += 1;
@@ -219,6 +228,7 @@ pub(crate) async fn recount(reader: &Reader) -> hookweir_store::Counts {
             counts.unrouted += u64::from(shown.deliveries.is_empty());
             counts.duplicates += u64::from(shown.duplicates);
             for delivery in shown.deliveries {
+                note(&mut depths, &delivery);
                 match delivery.state {
                     hookweir_store::DeliveryState::Due | hookweir_store::DeliveryState::Behind => {
                         counts.due += 1;
@@ -230,5 +240,25 @@ pub(crate) async fn recount(reader: &Reader) -> hookweir_store::Counts {
                 }
             }
         }
+    }
+}
+
+fn note(depths: &mut BTreeMap<PluginName, Depth>, delivery: &ShownDelivery) {
+    if matches!(delivery.state, DeliveryState::Done | DeliveryState::Discarded) {
+        return;
+    }
+    let (plugin, due_at) = (delivery.plugin.clone(), delivery.due_at);
+    let none =
+        Depth { plugin: plugin.clone(), due: 0, behind: 0, leased: 0, dead: 0, due_at: None };
+    let depth = depths.entry(plugin).or_insert(none);
+    match delivery.state {
+        DeliveryState::Due => {
+            depth.due += 1;
+            depth.due_at = Some(depth.due_at.map_or(due_at, |first| first.min(due_at)));
+        }
+        DeliveryState::Behind => depth.behind += 1,
+        DeliveryState::Leased => depth.leased += 1,
+        DeliveryState::Dead => depth.dead += 1,
+        DeliveryState::Done | DeliveryState::Discarded => {}
     }
 }

@@ -51,9 +51,9 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     newer.pragma_update(None, "user_version", 99).unwrap();
     drop(newer);
     let error = Store::open(bed.options()).await.unwrap_err();
-    assert!(matches!(error, OpenError::NewerSchema { found: 99, known: 9, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerSchema { found: 99, known: 10, .. }), "{error}");
     let error = Reader::at(bed.path()).counts().await.unwrap_err();
-    assert!(matches!(error, ReadError::NewerSchema { found: 99, known: 9 }), "{error}");
+    assert!(matches!(error, ReadError::NewerSchema { found: 99, known: 10 }), "{error}");
 }
 
 #[tokio::test]
@@ -199,6 +199,11 @@ async fn a_database_of_schema_9_opens() {
     opens(9).await;
 }
 
+#[tokio::test]
+async fn a_database_of_schema_10_opens() {
+    opens(10).await;
+}
+
 /// A body of one of the events, so many times.
 const LONG: &[u8] = b"{\"filling\":\"of a body\"}";
 
@@ -210,7 +215,7 @@ async fn opens(schema: u32) {
     // As it lies there, before anyone brings it up to date.
     assert_eq!(care::check(&bed.path()).unwrap(), Vec::<String>::new());
     let read = Reader::at(bed.path()).counts().await;
-    assert_eq!(matches!(read, Err(ReadError::OlderSchema { .. })), schema < 9, "{read:?}");
+    assert_eq!(matches!(read, Err(ReadError::OlderSchema { .. })), schema < 10, "{read:?}");
     let store = Store::open(bed.options()).await.unwrap();
     let counts = store.reader().counts().await.unwrap();
     assert_eq!(counts, recount(&store.reader()).await);

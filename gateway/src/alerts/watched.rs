@@ -1,0 +1,185 @@
+//! What is watched now, and what was measured of it: each with its load, and with what an alert of it tells.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use hookweir_event::{PluginName, SourceName, Timestamp};
+use hookweir_store::{Depth, Survey};
+use serde_json::{Value, json};
+
+use super::{
+    judge::{Measure, load},
+    name::{About, Kind, Name},
+    window::{Counted, Window},
+};
+use crate::{
+    config::AlertsConfig,
+    live::{Live, Plugin, Source},
+};
+
+/// One thing that is watched.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) name: Name,
+    pub(super) measure: Measure,
+    /// How long it is not raised again after it was cleared.
+    pub(super) rest: Duration,
+    /// What was measured and what is allowed, as an alert tells it.
+    pub(super) facts: Vec<(&'static str, Value)>,
+}
+
+/// The time, by both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    /// What has passed.
+    pub(super) ticks: Duration,
+    /// On the wall.
+    pub(super) wall: Timestamp,
+}
+
+/// The windows of all plugins and sources that are watched.
+#[derive(Debug, Default)]
+pub(super) struct Windows {
+    plugins: BTreeMap<PluginName, Window>,
+    sources: BTreeMap<SourceName, Window>,
+}
+
+impl Windows {
+    /// All that is watched. Without a survey nothing is known of what the store holds.
+    pub(super) fn look(
+        &mut self,
+        live: &Live,
+        survey: Option<&Survey>,
+        moment: Moment,
+    ) -> Vec<Watched> {
+        self.plugins.retain(|name, _| live.plugins().contains_key(name));
+        self.sources.retain(|name, _| live.source(name).is_some());
+        let mut watched = Vec::new();
+        for (name, plugin) in live.plugins() {
+            self.look_at_plugin(name, plugin, survey, moment, &mut watched);
+        }
+        for source in live.sources() {
+            watched.extend(self.look_at_source(source, moment));
+        }
+        watched.extend(disk(&live.config.alerts, survey));
+        watched
+    }
+
+    fn look_at_plugin(
+        &mut self,
+        name: &PluginName,
+        plugin: &Plugin,
+        survey: Option<&Survey>,
+        moment: Moment,
+        watched: &mut Vec<Watched>,
+    ) {
+        let AlertsConfig { window: length, at_least, .. } = plugin.alerts;
+        let figures = &plugin.figures.plugin;
+        let handled = Some(figures.handled());
+        let counted = Counted { all: figures.attempts.get(), bad: figures.failed.get(), handled };
+        let window = self.plugins.entry(name.clone()).or_default();
+        let (grown, whole) = window.look(moment.ticks, length, &counted);
+        let depth = survey.map(|survey| survey.depths.iter().find(|depth| depth.plugin == *name));
+        let waits = depth.is_none_or(|depth| depth.is_some_and(is_waiting));
+        let over = |value: Option<f64>, count, threshold| match value {
+            Some(value) if count >= at_least => Measure::Enough(load(value, threshold)),
+            Some(value) => Measure::Few(load(value, threshold)),
+            None if whole && !waits => Measure::Quiet,
+            None => Measure::Unknown,
+        };
+        let mut add = |kind, measure, facts: Vec<_>| {
+            let name = Name::plugin(kind, name);
+            watched.push(Watched { name, measure, rest: length, facts });
+        };
+        if let Some(threshold) = plugin.alerts.latency {
+            let spread = grown.handled.as_ref();
+            let value = spread.and_then(|spread| spread.percentile(95));
+            let count = spread.map_or(0, hookweir_event::Spread::count);
+            let measure = over(value.map(number), count, number(millis(threshold)));
+            let facts = [("latency_ms", json!(value)), ("threshold_ms", json!(millis(threshold)))];
+            add(Kind::Latency, measure, [&facts[..], &[("deliveries", json!(count))]].concat());
+        }
+        if let Some(threshold) = plugin.alerts.error_rate {
+            let rate = share(grown.bad, grown.all);
+            let facts = [("error_rate", json!(rate)), ("threshold", json!(threshold))];
+            let facts = [&facts[..], &[("attempts", json!(grown.all))]].concat();
+            add(Kind::ErrorRate, over(rate, grown.all, threshold), facts);
+        }
+        if let Some(threshold) = plugin.alerts.queue_age {
+            let age = depth.map(|depth| {
+                let due_at = depth.and_then(|depth| depth.due_at);
+                due_at.map_or(0, |due_at| millis(moment.wall.since(due_at)))
+            });
+            let facts = vec![("age_ms", json!(age)), ("threshold_ms", json!(millis(threshold)))];
+            let measure = known(age.map(number), number(millis(threshold)));
+            add(Kind::QueueAge, measure, facts);
+        }
+        if let Some(threshold) = plugin.alerts.dead_letters {
+            let dead = depth.map(|depth| depth.map_or(0, |depth| depth.dead));
+            let facts = vec![("dead_letters", json!(dead)), ("threshold", json!(threshold))];
+            add(Kind::DeadLetters, known(dead.map(number), number(threshold)), facts);
+        }
+    }
+
+    fn look_at_source(&mut self, source: &Source, moment: Moment) -> Option<Watched> {
+        let AlertsConfig { window: length, at_least, refusal_rate, .. } = source.config.alerts;
+        let threshold = refusal_rate?;
+        let record = &source.record;
+        let bad = record.refused_by_reason().values().sum();
+        // Those that are being read are in neither.
+        let all = record.accepted() + bad;
+        let window = self.sources.entry(source.name.clone()).or_default();
+        let counted = Counted { all, bad, handled: None };
+        let (grown, whole) = window.look(moment.ticks, length, &counted);
+        let rate = share(grown.bad, grown.all);
+        let measure = match rate {
+            Some(rate) if grown.all >= at_least => Measure::Enough(load(rate, threshold)),
+            Some(rate) => Measure::Few(load(rate, threshold)),
+            None if whole => Measure::Quiet,
+            None => Measure::Unknown,
+        };
+        let facts = vec![
+            ("refusal_rate", json!(rate)),
+            ("threshold", json!(threshold)),
+            ("requests", json!(grown.all)),
+        ];
+        let name = Name { kind: Kind::Refusals, about: About::Source(source.name.clone()) };
+        Some(Watched { name, measure, rest: length, facts })
+    }
+}
+
+fn disk(config: &AlertsConfig, survey: Option<&Survey>) -> Option<Watched> {
+    let threshold = config.disk_free?;
+    let free = survey.and_then(|survey| survey.disk_free_bytes);
+    // The less is left, the worse it is.
+    let measure = match free {
+        Some(0) => Measure::Enough(f64::INFINITY),
+        Some(free) => Measure::Enough(load(number(threshold), number(free))),
+        None => Measure::Unknown,
+    };
+    let facts = vec![("free_bytes", json!(free)), ("threshold_bytes", json!(threshold))];
+    let name = Name { kind: Kind::Disk, about: About::Gateway };
+    Some(Watched { name, measure, rest: config.window, facts })
+}
+
+fn is_waiting(depth: &Depth) -> bool {
+    depth.due + depth.behind + depth.leased > 0
+}
+
+/// What needs no number of cases to be judged.
+fn known(value: Option<f64>, threshold: f64) -> Measure {
+    value.map_or(Measure::Unknown, |value| Measure::Enough(load(value, threshold)))
+}
+
+/// A share, to four digits; none of nothing.
+fn share(part: u64, all: u64) -> Option<f64> {
+    (all > 0).then(|| (number(part) / number(all) * 1e4).round() / 1e4)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts and milliseconds up to 2^53 are exact")]
+fn number(number: u64) -> f64 {
+    number as f64
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,287 @@
+//! What the page says, metric by metric. `docs/operating/metrics.md` lists the same.
+
+use std::time::Duration;
+
+use hookweir_event::{Outcome, PluginName, Timestamp};
+use hookweir_store::{Depth, Health as StoreHealth, Store, Survey};
+
+use super::{
+    Metrics,
+    figures::{Count, SourceFigures},
+    page::{Labels, Page},
+    process,
+};
+use crate::{
+    alerts::Standing,
+    dispatch::Monitor,
+    health::{Health, Reloaded},
+    live::{Live, Plugin, Source},
+};
+
+/// Microseconds and milliseconds of a second.
+const MICROS: f64 = 1e6;
+const MILLIS: f64 = 1e3;
+
+fn label(name: &'static str, value: &(impl ToString + ?Sized)) -> Labels {
+    vec![(name, value.to_string())]
+}
+
+fn labels<const N: usize>(pairs: [(&'static str, &str); N]) -> Labels {
+    pairs.map(|(name, value)| (name, value.to_owned())).into()
+}
+
+pub(super) fn process(page: &mut Page) {
+    let process = process::read().unwrap_or_default();
+    let mut gauge = |name, help, number| page.gauge(name, help).is(Labels::new(), number);
+    gauge("process_resident_memory_bytes", "Resident memory", process.resident_bytes);
+    gauge("process_virtual_memory_bytes", "Address space", process.virtual_bytes);
+    gauge("process_threads", "Threads", process.threads);
+    gauge("process_open_fds", "Open file descriptors", process.open_files);
+    gauge("process_max_fds", "The most file descriptors that may be open", process.files_max);
+    let mut start =
+        page.gauge("process_start_time_seconds", "When the process started, since 1970");
+    start.measures(Labels::new(), process.start_seconds);
+    let mut cpu = page.counter("process_cpu_seconds", "CPU time of all threads");
+    cpu.sum(Labels::new(), process.cpu_seconds);
+}
+
+pub(super) fn gateway(page: &mut Page, metrics: &Metrics) {
+    let version = label("version", env!("CARGO_PKG_VERSION"));
+    page.info("hookweir_build", "The version that runs", version);
+    let gauges = metrics.host.gauges();
+    let mut gauge = |name, help, number| page.gauge(name, help).is(Labels::new(), number);
+    let (open, most) = (metrics.connections.open(), metrics.connections.most());
+    gauge("hookweir_connections", "Open connections of the public listener", open as u64);
+    gauge("hookweir_connections_limit", "The most that may be open", most as u64);
+    let (used, max) = (gauges.instances_in_use, gauges.instances_max);
+    gauge("hookweir_pool_instances", "Plugin instances that run attempts now", used.into());
+    gauge("hookweir_pool_instances_limit", "The most that may", max.into());
+    let help =
+        "Versions of plugins that are compiled and loaded, those that finish attempts included";
+    gauge("hookweir_pool_versions", help, gauges.versions);
+}
+
+type SourceCount = fn(&SourceFigures) -> &Count;
+
+pub(super) fn sources(page: &mut Page, live: &Live, strays: &Count) {
+    let mut sources: Vec<_> = live.sources().map(AsRef::as_ref).collect();
+    sources.sort_by_key(|source: &&Source| &source.name);
+    let counters: [(&str, &str, SourceCount); 5] = [
+        ("hookweir_source_requests", "Requests to the source's path", |f| &f.requests),
+        ("hookweir_source_accepted", "Requests that became an event", |f| &f.accepted),
+        ("hookweir_source_duplicates", "Requests sent again, and answered", |f| &f.duplicates),
+        ("hookweir_source_handshakes", "Handshakes answered", |f| &f.handshakes),
+        ("hookweir_source_body_bytes", "Bodies that were read whole", |f| &f.body_bytes),
+    ];
+    for (name, help, count) in counters {
+        let mut counter = page.counter(name, help);
+        for source in &sources {
+            counter.count(label("source", &source.name), count(&source.figures).get());
+        }
+    }
+    let mut refused = page.counter("hookweir_source_refused", "Requests refused");
+    for source in &sources {
+        for (reason, count) in source.record.refused_by_reason() {
+            refused.count(labels([("source", source.name.as_str()), ("reason", reason)]), count);
+        }
+    }
+    let help = "From a request's headers to its acknowledgement, duplicates included";
+    let mut acks = page.histogram("hookweir_source_ack_seconds", help);
+    for source in &sources {
+        acks.spread(label("source", &source.name), source.figures.acks(), MICROS);
+    }
+    let help = "Requests to a path that no source has and no plugin answers";
+    page.counter("hookweir_stray_requests", help).count(Labels::new(), strays.get());
+}
+
+/// What attempts of the live version and the one before came to.
+pub(super) fn attempts(page: &mut Page, live: &Live) {
+    let versions: Vec<_> = live
+        .plugins()
+        .iter()
+        .flat_map(|(name, plugin)| {
+            let versions = plugin.figures.versions().iter();
+            versions.map(move |(version, figures)| (name.as_str(), version.short(), figures))
+        })
+        .collect();
+    let mut attempts = page.counter("hookweir_plugin_attempts", "Attempts that ended");
+    for (plugin, version, figures) in &versions {
+        for (outcome, count) in figures.outcomes().filter(|(outcome, _)| is_run(*outcome)) {
+            let outcome = outcome.as_str();
+            let labels = [("plugin", *plugin), ("version", version), ("outcome", outcome)];
+            attempts.count(self::labels(labels), count);
+        }
+    }
+    let of = |plugin: &str, version: &str| labels([("plugin", plugin), ("version", version)]);
+    let mut runs = page.histogram("hookweir_plugin_run_seconds", "How long attempts ran");
+    for (plugin, version, figures) in &versions {
+        runs.spread(of(plugin, version), figures.runs(), MICROS);
+    }
+    let mut cpu = page.counter("hookweir_plugin_cpu_seconds", "CPU time of attempts");
+    for (plugin, version, figures) in &versions {
+        cpu.sum(of(plugin, version), figures.cpu().as_secs_f64());
+    }
+    let help = "The most memory that an attempt had since the version serves";
+    let mut peak = page.gauge("hookweir_plugin_memory_peak_bytes", help);
+    for (plugin, version, figures) in &versions {
+        peak.is(of(plugin, version), figures.memory_peak());
+    }
+}
+
+/// Whether a version ran: the other outcomes are the store's.
+fn is_run(outcome: Outcome) -> bool {
+    !matches!(outcome, Outcome::Lost | Outcome::HopLimit | Outcome::Unreadable)
+}
+
+pub(super) fn deliveries(page: &mut Page, live: &Live, survey: Option<&Survey>, now: Timestamp) {
+    let plugins = live.plugins();
+    let help = "How long deliveries were due before an attempt began";
+    let mut waits = page.histogram("hookweir_plugin_queue_wait_seconds", help);
+    for (name, plugin) in plugins {
+        waits.spread(label("plugin", name), plugin.figures.plugin.waits(), MILLIS);
+    }
+    let help = "From the commit of an event, or its replay, until its delivery was done or dead";
+    let mut handled = page.histogram("hookweir_plugin_handling_seconds", help);
+    for (name, plugin) in plugins {
+        handled.spread(label("plugin", name), plugin.figures.plugin.handled(), MILLIS);
+    }
+    let depth = |name: &PluginName| {
+        survey.and_then(|survey| survey.depths.iter().find(|d| d.plugin == *name))
+    };
+    let none = |name: &PluginName| Depth {
+        plugin: name.clone(),
+        due: 0,
+        behind: 0,
+        leased: 0,
+        dead: 0,
+        due_at: None,
+    };
+    let depths: Vec<_> = match survey {
+        Some(_) => plugins.keys().map(|name| depth(name).cloned().unwrap_or(none(name))).collect(),
+        None => Vec::new(),
+    };
+    let mut waiting = page.gauge("hookweir_plugin_deliveries", "Deliveries that are not over");
+    for Depth { plugin, due, behind, leased, .. } in &depths {
+        for (state, count) in [("due", *due), ("behind", *behind), ("leased", *leased)] {
+            waiting.is(labels([("plugin", plugin.as_str()), ("state", state)]), count);
+        }
+    }
+    let mut dead = page.gauge("hookweir_plugin_dead_letters", "Dead letters that are kept");
+    for depth in &depths {
+        dead.is(label("plugin", &depth.plugin), depth.dead);
+    }
+    let help = "How long the oldest delivery that is due has been so";
+    let mut oldest = page.gauge("hookweir_plugin_oldest_due_seconds", help);
+    for depth in &depths {
+        let age = depth.due_at.map_or(Duration::ZERO, |due_at| now.since(due_at));
+        oldest.measures(label("plugin", &depth.plugin), age.as_secs_f64());
+    }
+}
+
+pub(super) fn plugins(page: &mut Page, live: &Live, (monitor, health): (&Monitor, &Health)) {
+    let plugins: Vec<_> = live.plugins().iter().collect();
+    let seen: Vec<_> = plugins.iter().map(|(name, _)| (*name, monitor.plugin(name))).collect();
+    let mut running = page.gauge("hookweir_plugin_running", "Attempts that run now");
+    for (name, seen) in &seen {
+        running.is(label("plugin", name), seen.running as u64);
+    }
+    let mut limit = page.gauge("hookweir_plugin_running_limit", "The most that may run at a time");
+    for (name, plugin) in &plugins {
+        limit.is(label("plugin", name), plugin.policy.concurrency.into());
+    }
+    let help = "Whether its breaker holds its deliveries back";
+    let mut breaker = page.gauge("hookweir_plugin_breaker_open", help);
+    for (name, seen) in &seen {
+        breaker.is(label("plugin", name), seen.breaker.is_some().into());
+    }
+    let mut is_live = page.gauge("hookweir_plugin_live", "Whether a version serves");
+    for (name, plugin) in &plugins {
+        is_live.is(label("plugin", name), plugin.version.is_some().into());
+    }
+    let mut reloads = page.counter("hookweir_plugin_reloads", "What became of new versions");
+    for (name, _) in &plugins {
+        for (reloaded, count) in Reloaded::ALL.into_iter().zip(health.reloads(name)) {
+            let labels = [("plugin", name.as_str()), ("result", reloaded.as_str())];
+            reloads.count(self::labels(labels), count);
+        }
+    }
+    apis(page, &plugins);
+}
+
+fn apis(page: &mut Page, plugins: &[(&PluginName, &Plugin)]) {
+    let mut requests = page.counter("hookweir_plugin_api_requests", "Requests to its api");
+    for (name, plugin) in plugins {
+        requests.count(label("plugin", name), plugin.figures.plugin.api_requests.get());
+    }
+    let mut answered = page.counter("hookweir_plugin_api_answered", "Requests that it answered");
+    for (name, plugin) in plugins {
+        answered.count(label("plugin", name), plugin.record.answered());
+    }
+    let mut refused = page.counter("hookweir_plugin_api_refused", "Requests that were refused");
+    for (name, plugin) in plugins {
+        for (reason, count) in plugin.record.refused_by_reason() {
+            refused.count(labels([("plugin", name.as_str()), ("reason", reason)]), count);
+        }
+    }
+}
+
+pub(super) fn store(page: &mut Page, store: &Store, survey: Option<&Survey>) {
+    let figures = store.figures();
+    let commits = figures.batches.count();
+    page.counter("hookweir_store_commits", "Commits").count(Labels::new(), commits);
+    let mut batches = page.histogram("hookweir_store_batch_operations", "Operations in a commit");
+    batches.spread(Labels::new(), figures.batches, 1.0);
+    let help = "How long a commit took: its log is written and synced";
+    let mut syncs = page.histogram("hookweir_store_sync_seconds", help);
+    syncs.spread(Labels::new(), figures.syncs, MICROS);
+    let mut operations = page.counter("hookweir_store_operations", "Operations done");
+    for (verb, count) in figures.operations {
+        operations.count(label("verb", verb.as_str()), count);
+    }
+    let mut errors = page.counter("hookweir_store_errors", "Operations that failed");
+    for (kind, count) in figures.errors {
+        errors.count(label("kind", kind), count);
+    }
+    let is = match &*store.health().borrow() {
+        StoreHealth::Ready => "ready",
+        StoreHealth::Refusing(_) => "refusing",
+        StoreHealth::Poisoned(_) => "poisoned",
+    };
+    let mut health = page.gauge("hookweir_store_health", "1 for how the store is");
+    for state in ["ready", "refusing", "poisoned"] {
+        health.is(label("state", state), (state == is).into());
+    }
+    let counts = survey.map(|survey| survey.counts);
+    let mut events = page.gauge("hookweir_store_events", "Events that are kept");
+    counts.into_iter().for_each(|counts| events.is(Labels::new(), counts.events));
+    let mut deliveries = page.gauge("hookweir_store_deliveries", "Deliveries that are kept");
+    if let Some(counts) = counts {
+        for (state, count) in [
+            ("due", counts.due),
+            ("leased", counts.leased),
+            ("done", counts.done),
+            ("dead", counts.dead),
+        ] {
+            deliveries.is(label("state", state), count);
+        }
+    }
+    let mut gauge = |name, help, number: Option<u64>| {
+        let mut gauge = page.gauge(name, help);
+        number.into_iter().for_each(|number| gauge.is(Labels::new(), number));
+    };
+    let bytes = survey.map(|survey| survey.database_bytes);
+    gauge("hookweir_store_database_bytes", "Length of the database file", bytes);
+    let bytes = survey.map(|survey| survey.log_bytes);
+    gauge("hookweir_store_log_bytes", "Length of its log", bytes);
+    let bytes = survey.and_then(|survey| survey.disk_free_bytes);
+    gauge("hookweir_store_disk_free_bytes", "What is left on its disk", bytes);
+}
+
+pub(super) fn alerts(page: &mut Page, standing: &Standing) {
+    let mut raised = page.gauge("hookweir_alert_raised", "1 for each alert that is raised");
+    for (name, is_raised) in standing.watched() {
+        let mut labels = label("alert", name.kind.as_str());
+        labels.extend(name.about.label());
+        raised.is(labels, is_raised.into());
+    }
+}

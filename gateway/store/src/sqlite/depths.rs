@@ -1,0 +1,242 @@
+//! How many deliveries of each plugin stand where, so that nobody ever has to count: kept by the writer, and
+//! written in the one row of `totals`, which each commit writes anyway.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use hookweir_event::Timestamp;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{
+    codec,
+    deliver::unreadable,
+    folder_of, fresh, look, memory,
+    parcels::{self, Entry, Part, Walk},
+    schema::{child_key, parent_key},
+    stand,
+};
+use crate::{SqliteFile, Survey};
+
+/// Where the deliveries of one plugin stand that are not done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Depth {
+    pub(super) due: i64,
+    pub(super) behind: i64,
+    pub(super) leased: i64,
+    pub(super) dead: i64,
+}
+
+/// The same of all plugins, by their keys.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Depths {
+    plugins: BTreeMap<i64, Depth>,
+    /// Whether something of it is not written down.
+    changed: bool,
+}
+
+/// The version of the layout.
+const VERSION: u8 = 1;
+/// So many parcels are looked through for the first fresh delivery of a plugin that is due.
+const PARCELS_MAX: usize = 256;
+
+impl Depths {
+    /// As the database has them. A database of an earlier schema is counted, once.
+    pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        let sql = "SELECT depths FROM totals";
+        let blob: Vec<u8> = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        match &*blob {
+            [] => Ok(Self { changed: true, ..Self::counted(connection)? }),
+            [VERSION, rest @ ..] => {
+                let plugins = read(rest).ok_or_else(|| unreadable(0))?;
+                Ok(Self { plugins, changed: false })
+            }
+            _ => Err(unreadable(0)),
+        }
+    }
+
+    /// Counts all there are.
+    pub(super) fn counted(connection: &Connection) -> rusqlite::Result<Self> {
+        let mut depths = Self::default();
+        let leased = fresh::leased(connection)?;
+        depths.count_rows(connection)?;
+        // Fresh ones that are leased may lie before all that are due.
+        let held = leased.first().map(|delivery| parent_key(*delivery));
+        let first = held.into_iter().chain(fresh::first_due(connection)?).min();
+        let Some(first) = first else { return Ok(depths) };
+        parcels::walk(connection, first, Part::Directory, |parcel| {
+            for entry in &parcel.entries {
+                depths.count_fresh(connection, entry, &leased)?;
+            }
+            Ok(Walk::On)
+        })?;
+        Ok(depths)
+    }
+
+    fn count_rows(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let sql =
+            "SELECT plugin, dead = 1, boot IS NOT NULL, standing IS 1, count(*) FROM deliveries
+                   WHERE settled_at IS NULL OR dead = 1 GROUP BY 1, 2, 3, 4";
+        let mut statement = connection.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (dead, leased, behind) = (row.get(1)?, row.get(2)?, row.get(3)?);
+            let depth = self.of(row.get(0)?);
+            let count: i64 = row.get(4)?;
+            match (dead, leased, behind) {
+                (true, ..) => depth.dead += count,
+                (_, true, _) => depth.leased += count,
+                (.., true) => depth.behind += count,
+                _ => depth.due += count,
+            }
+        }
+        Ok(())
+    }
+
+    fn count_fresh(
+        &mut self,
+        connection: &Connection,
+        entry: &Entry,
+        leased: &BTreeSet<i64>,
+    ) -> rusqlite::Result<()> {
+        for (nth, plugin) in (0..).zip(&entry.plugins) {
+            let key = child_key(entry.key, nth);
+            if *plugin == 0 || has_row(connection, key)? {
+                continue;
+            }
+            if leased.contains(&key) {
+                self.of(*plugin).leased += 1;
+            } else if !stand::is_done(connection, key)? {
+                self.of(*plugin).due += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of one plugin, which are about to change.
+    pub(super) fn of(&mut self, plugin: i64) -> &mut Depth {
+        self.changed = true;
+        self.plugins.entry(plugin).or_default()
+    }
+
+    pub(super) fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// The transaction is on disk.
+    pub(super) fn committed(&mut self) {
+        self.changed = false;
+        self.plugins.retain(|_, depth| *depth != Depth::default());
+    }
+
+    /// As they are kept in `totals`.
+    pub(super) fn blob(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        for (plugin, depth) in &self.plugins {
+            let Depth { due, behind, leased, dead } = *depth;
+            for number in [*plugin, due, behind, leased, dead] {
+                codec::put_key(&mut out, number);
+            }
+        }
+        out
+    }
+
+    /// By how many deliveries the two differ.
+    pub(super) fn differing(&self, other: &Self) -> i64 {
+        let plugins: BTreeSet<_> = self.plugins.keys().chain(other.plugins.keys()).collect();
+        let of = |depths: &Self, plugin| depths.plugins.get(plugin).copied().unwrap_or_default();
+        let between = |plugin| {
+            let (one, other) = (of(self, plugin), of(other, plugin));
+            (one.due - other.due).abs()
+                + (one.behind - other.behind).abs()
+                + (one.leased - other.leased).abs()
+                + (one.dead - other.dead).abs()
+        };
+        plugins.into_iter().map(between).sum()
+    }
+}
+
+fn read(mut input: &[u8]) -> Option<BTreeMap<i64, Depth>> {
+    let mut plugins = BTreeMap::new();
+    while !input.is_empty() {
+        let mut next = || codec::key(&mut input);
+        let (plugin, due, behind) = (next()?, next()?, next()?);
+        plugins.insert(plugin, Depth { due, behind, leased: next()?, dead: next()? });
+    }
+    Some(plugins)
+}
+
+fn has_row(connection: &Connection, delivery: i64) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM deliveries WHERE key = ?1)";
+    connection.prepare_cached(sql)?.query_row([delivery], |row| row.get(0))
+}
+
+/// How the store stands.
+pub(crate) fn survey(connection: &Connection, file: &SqliteFile) -> rusqlite::Result<Survey> {
+    let mut log = file.path.clone().into_os_string();
+    log.push("-wal");
+    let length = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+    let depths = Depths::read(connection)?;
+    let depths = depths.plugins.iter().filter(|(_, depth)| **depth != Depth::default());
+    let depths = depths.map(|(plugin, depth)| shown(connection, *plugin, *depth));
+    Ok(Survey {
+        counts: look::counts(connection)?,
+        depths: depths.collect::<rusqlite::Result<_>>()?,
+        database_bytes: length(&file.path),
+        log_bytes: length(Path::new(&log)),
+        disk_free_bytes: file.room.left(folder_of(&file.path)),
+    })
+}
+
+fn shown(connection: &Connection, plugin: i64, depth: Depth) -> rusqlite::Result<crate::Depth> {
+    let count = |number: i64| u64::try_from(number).unwrap_or(0);
+    let Depth { due, behind, leased, dead } = depth;
+    let due_at = match due {
+        0 => None,
+        _ => {
+            let (row, fresh) = (due_row(connection, plugin)?, due_fresh(connection, plugin)?);
+            row.into_iter().chain(fresh).min()
+        }
+    };
+    Ok(crate::Depth {
+        plugin: memory::plugin_name(connection, plugin)?,
+        due: count(due),
+        behind: count(behind),
+        leased: count(leased),
+        dead: count(dead),
+        due_at,
+    })
+}
+
+/// When the first of a plugin's deliveries with a row is due. Those that are leased stand at the front of the
+/// index; they are as many as may run at a time.
+fn due_row(connection: &Connection, plugin: i64) -> rusqlite::Result<Option<Timestamp>> {
+    let sql = "SELECT due_at FROM deliveries
+               WHERE plugin = ?1 AND settled_at IS NULL AND standing IS NOT 1 AND boot IS NULL
+               ORDER BY due_at LIMIT 1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let due_at = statement.query_row([plugin], |row| row.get(0)).optional()?;
+    Ok(due_at.map(Timestamp::from_millis))
+}
+
+/// Since when the first of a plugin's fresh deliveries is due. Where so many parcels hold none of it, it is
+/// said to be due since the last of those: it is no longer.
+fn due_fresh(connection: &Connection, plugin: i64) -> rusqlite::Result<Option<Timestamp>> {
+    let fronts = fresh::fronts(connection)?;
+    let Some(front) = fronts.iter().find(|front| front.plugin == plugin) else { return Ok(None) };
+    let front = front.event;
+    let (mut looked, mut found) = (0, None);
+    parcels::walk(connection, front, Part::Directory, |parcel| {
+        looked += 1;
+        let from = parcel.entries.iter().filter(|entry| entry.key >= front);
+        let is_owed = from.into_iter().any(|entry| entry.plugins.contains(&plugin));
+        if is_owed || looked == PARCELS_MAX {
+            found = Some(parcel.committed_at);
+            return Ok(Walk::Enough);
+        }
+        Ok(Walk::On)
+    })?;
+    Ok(found)
+}
