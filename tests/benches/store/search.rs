@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hookweir_event::{Clock, Digest, EventId, Fate, OrderKey, Outcome};
+use hookweir_event::{Clock, Digest, EventId, Fate, OrderKey, Outcome, Timestamp};
 use hookweir_store::{
     Cursor, Filter, NewEvent, Options, Page, Reader, Route, Settlement, SqliteFile, Store, Want,
 };
@@ -139,7 +139,8 @@ fn searches(reader: &Reader, ids: &[(u64, EventId)], events: u64) -> Value {
             f.state = Some("due".parse().unwrap());
         }))),
         "a second": times(|turn| found(&filter(&|f| {
-            let since = middle + Duration::from_millis(turn);
+            // It is in all of these seconds.
+            let since = Timestamp::from_millis(middle.as_millis() - (turn % 1000).cast_signed());
             (f.since, f.until) = (Some(since), Some(since + Duration::from_secs(1)));
         }))),
         "dead letters": times(|_| found(&filter(&|f| f.state = Some("dead".parse().unwrap())))),
@@ -148,7 +149,7 @@ fn searches(reader: &Reader, ids: &[(u64, EventId)], events: u64) -> Value {
             f.order_key = Some(OrderKey::new(&format!("customer {}", turn % rare * RARE)));
         }))),
         "what waits for each plugin": times(|_| {
-            let now = hookweir_event::Timestamp::from_millis(i64::MAX);
+            let now = Timestamp::from_millis(i64::MAX);
             assert_eq!(wait(reader.queues(now)).unwrap().len(), 2);
         }),
         "a text, one page (no index)": times_of(TIMES_WITHOUT_INDEX, |_| {
