@@ -137,15 +137,13 @@ impl Gateway {
         let guests = GuestRuntime::start(config.host.threads).map_err(StartError::Threads)?;
         let store = Store::open(options(&config, vfs, &chance, clock.clone())).await?;
         let data = config.store.data_folder().to_owned();
-        let guard = Guard::new(&config.admin, &data, &chance)
-            .map_err(|source| StartError::Folder { path: token_file(&data), source })?;
-        let audit = Audit::open(&data, config.admin.audit, clock.clone())
-            .map_err(|source| StartError::Folder { path: data.clone(), source })?;
+        let drawn = (clock.clone(), chance.clone());
+        let (guard, audit) = admission(&config, &data, &drawn)?;
         let state = Arc::new(PluginState::new(&store.reader()));
         let egress = &config.egress;
         let roots = egress.roots.as_deref();
-        let drawn = (clock.clone(), chance.clone());
-        let (tracer, exporter) = tracing_to(&config, drawn, &names).map_err(StartError::Roots)?;
+        let (tracer, exporter) =
+            tracing_to(&config, drawn.clone(), &names).map_err(StartError::Roots)?;
         let network = Roads::new(roots, names.clone()).map_err(StartError::Roots)?;
         let network = network.traced(tracer.clone());
         let host = Host::new(settings(&config), clock.clone(), state, Arc::new(network))?;
@@ -165,19 +163,11 @@ impl Gateway {
         let spawner = guests.spawner();
         let pauses = Pauses::read(store.clone(), spawner.clone(), changed.clone()).await?;
         let told = (changed, outcomes, pauses.clone());
-        let drawn = (clock.clone(), chance.clone());
         let jobs = Jobs::new(store.clone(), board.clone(), drawn.clone(), spawner.clone());
         let door = Door::new(host.clone(), spawner.clone(), store.clone());
         let traced = (clock.clone(), chance.clone(), tracer.clone());
-        let dispatch = Dispatch::new(
-            board.clone(),
-            store.clone(),
-            host.clone(),
-            traced,
-            capacity,
-            spawner,
-            told,
-        );
+        let (on, kept, runs) = (board.clone(), store.clone(), host.clone());
+        let dispatch = Dispatch::new(on, kept, runs, traced, capacity, spawner, told);
         let behind = (keys, door, pauses.clone());
         let seen = (tracer, strays.clone());
         let intake = Intake::new(board.clone(), store.clone(), behind, drawn.clone(), seen);
@@ -386,6 +376,19 @@ fn settings(config: &Config) -> Settings {
 fn capacity(config: &Config) -> Capacity {
     let instances = usize::try_from(config.host.instances).unwrap_or(usize::MAX);
     Capacity { instances, memory: config.host.memory }
+}
+
+/// Who is let in by the admin API, and where it is written down what they change.
+fn admission(
+    config: &Config,
+    data: &Path,
+    (clock, chance): &(Clock, Chance),
+) -> Result<(Guard, Audit), StartError> {
+    let guard = Guard::new(&config.admin, data, chance)
+        .map_err(|source| StartError::Folder { path: token_file(data), source })?;
+    let audit = Audit::open(data, config.admin.audit, clock.clone())
+        .map_err(|source| StartError::Folder { path: data.to_owned(), source })?;
+    Ok((guard, audit))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
