@@ -124,7 +124,9 @@ impl Windows {
         let AlertsConfig { window: length, at_least, refusal_rate, .. } = source.config.alerts;
         let threshold = refusal_rate?;
         let record = &source.record;
-        let bad = record.refused_by_reason().values().sum();
+        // Who paused a source knows that it refuses.
+        let refused = record.refused_by_reason();
+        let bad = refused.iter().filter(|(reason, _)| **reason != "paused").map(|(_, n)| n).sum();
         // Those that are being read are in neither.
         let all = record.accepted() + bad;
         let window = self.sources.entry(source.name.clone()).or_default();

@@ -57,7 +57,7 @@ pub(super) enum Command {
         #[arg(long)]
         dry_run: bool,
         /// Pass over plugins that were replayed an event then or later: for a replay that was cut short.
-        #[arg(long, value_name = "TIME", conflicts_with = "ids")]
+        #[arg(long, value_name = "TIME", conflicts_with_all = ["ids", "dedupe_id"])]
         unless_replayed_since: Option<String>,
         #[command(flatten)]
         common: Common,
@@ -323,8 +323,8 @@ fn export(operator: &Operator, filter: &Filter, cursor: Option<String>) -> Resul
     let mut last = None;
     let ended = operator.lines(&with_query("export", parameters), |line| {
         let cursor = serde_json::from_slice::<Value>(line).map_err(|error| error.to_string())?;
+        put_out(&[line, b"\n"].concat())?;
         last = cursor["cursor"].as_str().map(str::to_owned);
-        put_out(&[line, b"\n"].concat());
         Ok(())
     });
     match (ended, last) {

@@ -16,8 +16,18 @@ pub(super) struct ManArgs {
 pub(super) fn completions(shell: clap_complete::Shell) -> Exit {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "hookweir", &mut text);
-    put_out(&text);
-    Exit::Ok
+    printed(&text)
+}
+
+/// A page, on standard output.
+fn printed(page: &[u8]) -> Exit {
+    match put_out(page) {
+        Ok(()) => Exit::Ok,
+        Err(reason) => {
+            tell(reason);
+            Exit::Failed
+        }
+    }
 }
 
 pub(super) fn man(args: &ManArgs) -> Exit {
@@ -26,7 +36,9 @@ pub(super) fn man(args: &ManArgs) -> Exit {
         None => {
             let mut page = Vec::new();
             let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
-            put_out(&page);
+            if rendered.is_ok() {
+                return printed(&page);
+            }
             rendered
         }
     };

@@ -163,10 +163,12 @@ fn say(line: impl std::fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Writes to standard output what is no line: a value, a page of the manual.
-fn put_out(bytes: &[u8]) {
+/// Writes to standard output what must be there whole: a value, an export.
+fn put_out(bytes: &[u8]) -> Result<(), String> {
     use std::io::Write as _;
-    let _ = std::io::stdout().write_all(bytes);
+    let mut out = std::io::stdout();
+    let written = out.write_all(bytes).and_then(|()| out.flush());
+    written.map_err(|error| format!("failed to write to standard output: {error}"))
 }
 
 /// Prints to standard error: progress and faults, which are not what a pipe is for.

@@ -101,8 +101,7 @@ pub(super) fn run(command: Command) -> Exit {
                 }
                 (None, None) => Vec::new(),
             };
-            super::put_out(&bytes);
-            Ok(())
+            super::put_out(&bytes)
         }),
         Command::Set { entry, value, file, ttl, if_version, if_absent } => {
             Operator::run(&entry.common, |operator| {

@@ -184,9 +184,12 @@ impl Config {
         let differences = [
             ("server.listen", self.server.listen != new.server.listen),
             ("server.connections", self.server.connections != new.server.connections),
+            ("server.header_timeout", self.server.header_timeout != new.server.header_timeout),
+            ("server.grace", self.server.grace != new.server.grace),
             ("admin", self.admin.needs_restart(&new.admin)),
             ("store.url", self.store.path != new.store.path),
             ("store.disk_free_min", self.store.disk_free_min != new.store.disk_free_min),
+            ("store.keep", self.store.retention != new.store.retention),
             ("egress", self.egress != new.egress),
             ("traces", self.traces != new.traces),
             ("host", self.host.needs_restart(&new.host)),

@@ -257,6 +257,7 @@ impl AdminConfig {
             || self.token.is_some() != new.token.is_some()
             || self.refused_rate != new.refused_rate
             || self.audit != new.audit
+            || self.metrics != new.metrics
     }
 }
 

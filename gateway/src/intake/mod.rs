@@ -18,7 +18,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     body::Body,
-    http::{Request, Response, StatusCode},
+    http::{Method, Request, Response, StatusCode},
 };
 use hookweir_event::{Clock, PluginName};
 use hookweir_store::Store;
@@ -118,7 +118,7 @@ impl Intake {
         let mut span =
             self.tracer.begin(Kind::Server, parent, || format!("receive {}", source.name));
         span.note("hookweir.source", || Fact::named(&source.name));
-        span.note("http.request.method", || Fact::named(request.method()));
+        span.note("http.request.method", || Fact::Text(known(request.method()).to_owned()));
         span
     }
 
@@ -187,6 +187,15 @@ impl Intake {
         source.record.count_accepted();
         source.figures.acknowledged(receipt.is_duplicate(), watch.micros());
         Ok(answer)
+    }
+}
+
+/// A method by its name; any other is a stranger's text, of any length (OpenTelemetry's HTTP conventions).
+fn known(method: &Method) -> &str {
+    match *method {
+        Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::DELETE => method.as_str(),
+        Method::PATCH | Method::OPTIONS | Method::CONNECT | Method::TRACE => method.as_str(),
+        _ => "_OTHER",
     }
 }
 

@@ -81,7 +81,7 @@ impl Log {
         let mut ends: Vec<(u64, Ended)> = Vec::new();
         for nth in 0..=self.config.files {
             let file = match File::open(self.path(nth)) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 file => file?,
             };
             let more = backwards(&file, |line| {

@@ -109,8 +109,11 @@ impl Batch<'_> {
         let moved = i64::try_from(count).unwrap_or(i64::MAX);
         self.memory.totals.due -= moved;
         self.memory.totals.leased += moved;
-        let depth = self.depths.of(plugin);
-        (depth.due, depth.leased) = (depth.due - moved, depth.leased + moved);
+        // Only what changes is written: a lease that finds nothing is no commit.
+        if moved > 0 {
+            let depth = self.depths.of(plugin);
+            (depth.due, depth.leased) = (depth.due - moved, depth.leased + moved);
+        }
         for (delivery, held) in self.fresh.lease(plugin, count, self.now) {
             self.give_row(delivery, &held, &Given { attempts: 0, ..Given::free(held.due_at) })?;
             let sql = "UPDATE deliveries SET boot = ?2, leased_at = ?3 WHERE key = ?1";

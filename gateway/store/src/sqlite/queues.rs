@@ -40,7 +40,7 @@ pub(crate) fn all(connection: &Connection, now: Timestamp) -> rusqlite::Result<V
             next_due_at: None,
         };
         add_rows(connection, plugin, now, &mut queue)?;
-        if let Some(front) = fronts.get(&plugin) {
+        if let Some(front) = fronts.get(&plugin).filter(|front| front.due > 0) {
             queue.due += front.due;
             let since = since(connection, front.event)?;
             queue.oldest_due_at = queue.oldest_due_at.into_iter().chain(since).min();

@@ -49,7 +49,8 @@ Answers are written as in an event file; a line that ends in * stands for all th
 Events on which the live version does not do again what it did then, since the state or the answers of then are
 gone, are not comparable, and told apart.
 
-Exit codes: 0 nothing differs, 1 something does, 2 it could not be told, 64 the config is bad.";
+Exit codes: 0 nothing differs, 1 something does, 2 it could not be told, since no event was comparable or
+it was interrupted, 64 the config is bad.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -123,8 +124,11 @@ pub(super) fn run(args: &Args) -> Exit {
         Err(error) => return config_fault(&error),
     };
     match compare(args, &config) {
-        Ok(tally) if tally.different == 0 || args.allow_differences => Exit::Ok,
-        Ok(_) => Exit::Failed,
+        Ok((tally, _)) if tally.different > 0 && !args.allow_differences => Exit::Failed,
+        // Nothing differs of what was looked at, which is not what was asked.
+        Ok((_, Interrupted(true))) => Exit::Unknown,
+        Ok((tally, _)) if tally.same + tally.different == 0 => Exit::Unknown,
+        Ok(_) => Exit::Ok,
         Err(reason) => {
             tell(format_args!("failed to try it: {reason}"));
             Exit::Unknown
@@ -132,7 +136,10 @@ pub(super) fn run(args: &Args) -> Exit {
     }
 }
 
-fn compare(args: &Args, config: &Config) -> Result<Tally, String> {
+/// Whether it ended before all was looked at.
+struct Interrupted(bool);
+
+fn compare(args: &Args, config: &Config) -> Result<(Tally, Interrupted), String> {
     let runtime = runtime().map_err(|error| format!("failed to start threads: {error}"))?;
     let stop = {
         let _context = runtime.enter();
@@ -163,7 +170,7 @@ fn compare(args: &Args, config: &Config) -> Result<Tally, String> {
     };
     let interrupted = trying.all(&ids, &stop, |id| runtime.block_on(store.look(id)))?;
     trying.end(interrupted);
-    Ok(trying.tally)
+    Ok((trying.tally, Interrupted(interrupted)))
 }
 
 fn chosen(args: &Args) -> Chosen {
