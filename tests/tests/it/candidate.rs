@@ -68,7 +68,7 @@ async fn paid() -> (House, Vec<EventId>) {
     send(&house, "stripe", PAYMENT.event_type, "late", &late).await;
     let foreign = payment("foreign", "{}").replace("order_id", "basket_id");
     send(&house, "stripe", PAYMENT.event_type, "foreign", &foreign).await;
-    house.settled().await;
+    house.until("the last of them", |counts| (counts.done, counts.dead) == (9, 1)).await;
     assert!(gateway.stop().await.success());
     (house, failed)
 }
@@ -295,12 +295,13 @@ async fn it_is_tried_beside_a_gateway_that_is_busy() {
     house.until("some events", |counts| counts.done >= 100).await;
     let live = guests::wasm("payments");
     let file = candidate(&house, "payments", &guests::with_section(live.clone(), 1));
-    let said = tried(&house, &file, &["--last", "200", "--fresh-state", "--json"]);
+    // Some two hundred may be due at a time, and a hundred are done.
+    let said = tried(&house, &file, &["--last", "400", "--fresh-state", "--json"]);
     let (_, sum) = told(&said);
     let (run, left) = (&sum["sum"]["same"], &sum["sum"]["notRunYet"]);
     assert_eq!((said.code, &sum["sum"]["different"]), (0, &json!(0)), "{sum:#}\n{}", said.err);
     let all = run.as_u64().unwrap() + left.as_u64().unwrap();
-    assert!(run.as_u64().unwrap() > 0 && all <= 200, "{sum:#}");
+    assert!(run.as_u64().unwrap() > 0 && all <= 400, "{sum:#}");
     let accepted = load.end().await.len();
     house.settled().await;
     let counts = house.reader().counts().await.unwrap();
