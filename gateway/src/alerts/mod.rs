@@ -1,7 +1,7 @@
 //! Alerts: tells when something is wrong, and when it is well again, as events of the gateway's own.
 //!
 //! Looks once a second at what metrics count. What crosses its threshold is raised once, and cleared once when
-//! it is well below it ([`judge`] says when): each makes one event, `gateway/alert.*`, which is stored and
+//! it is well below it (`judge` says when): each makes one event, `gateway/alert.*`, which is stored and
 //! routed as any other. What is raised is known to the store, in the transaction of that event, so that a
 //! restart neither forgets nor repeats it.
 //!
