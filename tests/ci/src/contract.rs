@@ -29,7 +29,9 @@ pub(crate) fn run(ci: &Ci) -> Outcome {
         }
         Err(Missing::File(why)) => return Outcome::Failed(why),
     };
-    let mut test = ci.cargo(&["test", "--locked", "--package", "hookweir-tests", "--test", "it"]);
+    // Of the whole workspace, as the step `test` built it: alone, the package would have other features, and
+    // be built again with much of what it stands on.
+    let mut test = ci.cargo(&["test", "--locked", "--workspace", "--test", "it"]);
     test.args(["--", "--ignored", "--exact", "--nocapture", TEST]);
     test.env("HOOKWEIR_SCHEMATHESIS", program);
     test.env("HOOKWEIR_SCHEMATHESIS_SECONDS", ci.contract.as_secs().to_string());
