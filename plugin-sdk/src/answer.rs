@@ -9,6 +9,9 @@ use serde::de::DeserializeOwned;
 
 use crate::{Failure, clock, json};
 
+/// Characters of an answer that is a failure which go into the log.
+const SAID_MAX: usize = 300;
+
 /// An answer.
 ///
 /// ```
@@ -172,12 +175,21 @@ impl Response {
     /// assert_eq!([200, 503, 404].map(retry), [None, Some(true), Some(false)]);
     /// ```
     ///
+    /// What a server says of why it does not do it, the first 300 characters of the body, is a line in the
+    /// attempt's log: an operator who looks into a dead letter finds it there.
+    ///
     /// # Errors
     /// A retry for what may pass (408, 425, 429, 5xx), not before the answer's `Retry-After`; for
     /// anything else a reject.
     pub fn ok_or_retry(self) -> Result<Self, Failure> {
+        if self.is_ok() {
+            return Ok(self);
+        }
+        if !self.body.is_empty() {
+            let said: String = self.text().chars().take(SAID_MAX).collect();
+            crate::log::warn!("answered with {}: {}", self.status, said.trim_end());
+        }
         match self.status {
-            200..300 => Ok(self),
             status @ (408 | 425 | 429 | 500..) => {
                 let failure = Failure::retry(format!("answered with {status}"));
                 Err(match self.retry_after() {

@@ -1,7 +1,7 @@
 //! Alerts: what is raised, and what was cleared lately.
 
 use axum::extract::State;
-use hookweir_store::Notice;
+use hookweir_store::{Notice, ReadError, Reader};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -50,6 +50,12 @@ pub(super) async fn list(
 ) -> Answer<Page<Alert>> {
     let notices = desk.store.reader().notices().await?;
     Ok(Json(asked.page(notices.iter().map(|notice| (&*notice.name, notice)), show)))
+}
+
+/// Those that are raised, in the order of their names.
+pub(super) async fn raised(reader: &Reader) -> Result<Vec<Alert>, ReadError> {
+    let notices = reader.notices().await?;
+    Ok(notices.iter().filter(|notice| notice.cleared_at.is_none()).map(show).collect())
 }
 
 fn show(notice: &Notice) -> Alert {

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::{
     Desk,
+    alerts::{self, Alert},
     fault::Refused,
     pauses::PausedThing,
     reply::{Answer, Json, Time},
@@ -37,6 +38,8 @@ pub(super) struct Status {
     plugins: Vec<PluginStatus>,
     /// What operators hold up.
     paused: Vec<PausedThing>,
+    /// Alerts that are raised.
+    alerts: Vec<Alert>,
     /// How many events and deliveries there are.
     counts: Counts,
     /// Whether the store can be written.
@@ -169,6 +172,7 @@ pub(super) async fn status(
         sources,
         plugins: plugins.collect(),
         paused: desk.pauses.all().into_iter().map(PausedThing::from).collect(),
+        alerts: alerts::raised(&desk.store.reader()).await?,
         counts: desk.store.reader().counts().await?.into(),
         store: store_status(&desk.store.health().borrow()),
         disk: Disk {

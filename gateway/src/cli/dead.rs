@@ -121,7 +121,7 @@ fn mend_all(operator: &Operator, which: &Which, how: How) -> Result<(), String> 
     Ok(())
 }
 
-/// All that the filter means, each with its event's source and type.
+/// All that the filter means, each with its event's id, source and type.
 fn all(operator: &Operator, filter: &Filter) -> Result<Vec<Value>, String> {
     let (mut dead, mut cursor) = (Vec::new(), None);
     loop {
@@ -130,8 +130,9 @@ fn all(operator: &Operator, filter: &Filter) -> Result<Vec<Value>, String> {
         let answer = operator.get(&with_query("deliveries", parameters))?;
         for item in items(&answer["items"]) {
             let mut delivery = item["delivery"].clone();
-            (delivery["source"], delivery["type"]) =
-                (item["event"]["source"].clone(), item["event"]["type"].clone());
+            for (name, of) in [("event", "id"), ("source", "source"), ("type", "type")] {
+                delivery[name] = item["event"][of].clone();
+            }
             dead.push(delivery);
         }
         cursor = answer["next"].as_str().map(str::to_owned);

@@ -1,6 +1,7 @@
 //! The command line: one file for each command, and the exit codes they share.
 
 mod admin;
+mod alerts;
 mod api;
 mod check;
 mod dead;
@@ -78,6 +79,8 @@ enum Command {
     Tail(tail::Args),
     /// Show what waits for each plugin.
     Queues(operator::Common),
+    /// List alerts: what is raised, and what was cleared lately.
+    Alerts(alerts::Args),
     /// Read and write a plugin's own data.
     #[command(subcommand)]
     State(state::Command),
@@ -150,6 +153,7 @@ impl Cli {
             Command::Plugin(command) => plugin::run(command),
             Command::Tail(args) => tail::run(&args),
             Command::Queues(common) => queues::run(&common),
+            Command::Alerts(args) => alerts::run(&args),
             Command::State(command) => state::run(command),
             Command::Completions { shell } => manual::completions(shell),
             Command::Man(args) => manual::man(&args),

@@ -93,6 +93,10 @@ fn summary(status: &Value) -> Vec<String> {
         ),
         format!("sources     {sources}"),
     ];
+    for alert in items(&status["alerts"]) {
+        let (kind, about) = (text(&alert["alert"]), super::alerts::about(alert));
+        lines.push(format!("alert       {kind} of {about}, since {}", text(&alert["raisedAt"])));
+    }
     for thing in items(&status["paused"]) {
         let (kind, name) = (text(&thing["kind"]), text(&thing["name"]));
         lines.push(format!("paused      {kind} {name}, {}", super::source::paused(thing)));

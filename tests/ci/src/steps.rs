@@ -171,8 +171,10 @@ fn audit(ci: &Ci) -> Outcome {
     audit::run(ci)
 }
 
+/// A good day and a bad one.
 fn demo(ci: &Ci) -> Outcome {
-    command::live(&mut ci.cargo(&["demo", "--once"])).into()
+    let stories = [&["demo", "--once"][..], &["demo", "--once", "--incident"]];
+    stories.iter().try_for_each(|story| command::live(&mut ci.cargo(story))).into()
 }
 
 #[cfg(test)]

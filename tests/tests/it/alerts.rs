@@ -1,14 +1,14 @@
 //! Alerts over the real port: raised once, cleared once, also over restarts, sent to who subscribes, and shown
 //! to operators.
 
-use std::process::Command;
-
 use hookweir_store::{DeliveryState, Filter, Shown};
 use hookweir_tests::{
     guests,
-    house::{House, NO_ALERTS, SECRET},
+    house::{House, NO_ALERTS},
 };
 use serde_json::{Value, json};
+
+use crate::cli::hookweir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_hookweir-under-test");
 
@@ -85,6 +85,13 @@ async fn a_plugin_that_fails_is_told_once_and_that_it_is_well_once_over_a_restar
     let told = house.metrics().await;
     let labels = [("alert", "error-rate"), ("plugin", "hostile")];
     assert_eq!(told.value("hookweir_alert_raised", &labels), 1.0);
+    let folder = house.config().parent().unwrap().to_owned();
+    hookweir(&folder, &["alerts", "--raised"]).succeeds(&[
+        "error-rate",
+        "plugin hostile",
+        "error_rate 1.0",
+    ]);
+    hookweir(&folder, &["status"]).succeeds(&["alert       error-rate of plugin hostile, since "]);
 
     // Whoever dies while it is raised does not raise it again.
     gateway.kill();
@@ -112,14 +119,12 @@ async fn a_plugin_that_fails_is_told_once_and_that_it_is_well_once_over_a_restar
     assert_eq!(quiet.value("hookweir_alert_raised", &labels), 0.0);
     assert_eq!(quiet.series("hookweir_alert_raised", &labels), 1);
 
-    let said = Command::new(PROGRAM)
-        .args(["events", "list", "--match", "gateway/*"])
-        .env("TEST_SECRET", SECRET)
-        .current_dir(house.config().parent().unwrap())
-        .output()
-        .unwrap();
-    let said = String::from_utf8(said.stdout).unwrap();
-    assert_eq!(said.matches("gateway/alert.error-rate").count(), 2, "{said}");
+    hookweir(&folder, &["alerts"]).succeeds(&["cleared"]);
+    let raised = hookweir(&folder, &["alerts", "--raised"]);
+    raised.succeeds(&["ALERT"]);
+    assert_eq!(raised.out.lines().count(), 1, "{}", raised.out);
+    let said = hookweir(&folder, &["events", "list", "--match", "gateway/*"]);
+    assert_eq!(said.out.matches("gateway/alert.error-rate").count(), 2, "{}", said.out);
     assert!(gateway.stop().await.success());
 }
 

@@ -57,14 +57,15 @@ pub(crate) fn hookweir(folder: &Path, args: &[&str]) -> Said {
 
 /// What the help of each command names.
 const HELP: &[(&str, &str)] = &[
-    ("", "run check demo dev send source store plugin events dead status --log --version"),
+    ("", "run check demo dev send source store plugin events dead status alerts --log --version"),
     ("run", "--config"),
     ("check", "--config"),
-    ("demo", "--once --json"),
+    ("demo", "--incident --once --json"),
     ("dev", "--listen --config Examples:"),
     ("send", "--type --body --id --content-type --header --query --key-file --url --config"),
     ("source", "list refusals pause resume"),
     ("source list", "--json --url --token-file --config"),
+    ("alerts", "--raised --json --url --token-file --config"),
     ("api", "list refusals"),
     ("api refusals", "<PLUGIN> --json --url --token-file --config"),
     ("store", "check backup restore"),

@@ -1,10 +1,12 @@
-//! Ctrl-C ends the demo calmly, wherever it is. That its story is told to a good end is a step of CI's own.
+//! Ctrl-C ends the demo calmly, wherever it is; and a bad day is mended. That the story of a good one is told to
+//! its end is a step of CI's own.
 
 use std::{fs, path::Path};
 
 use hookweir_tests::guests;
+use serde_json::Value;
 
-use crate::running::Running;
+use crate::{cli::hookweir, running::Running};
 
 /// The processes that know of a folder.
 fn processes_of(folder: &Path) -> Vec<String> {
@@ -45,4 +47,21 @@ fn a_demo_that_stays_up_ends_well_and_leaves_nothing() {
     assert_eq!(code, 0, "{said:#?}");
     assert!(!folder.exists(), "{} is left", folder.display());
     assert_eq!(processes_of(folder), [""; 0]);
+}
+
+/// An outage, a power cut in the middle of it, an operator who finds the reason, tries a fix on what was
+/// recorded, deploys it and has the dead letters tried again: by real processes and the commands that operators
+/// type. What has to be true of it are the checks on its pages.
+#[test]
+fn an_incident_is_found_tried_mended_and_nothing_is_lost() {
+    let said = hookweir(guests::root(), &["demo", "--incident", "--once", "--json"]);
+    assert_eq!(said.code, 0, "{}\n{}", said.out, said.err);
+    let story: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(story["ok"], true);
+    let chapters = story["chapters"].as_array().unwrap();
+    let checks: Vec<_> = chapters.iter().map(|it| it["checks"].as_array().unwrap().len()).collect();
+    assert!(checks.len() >= 8 && checks.iter().all(|count| *count > 0), "{checks:?}");
+    let events = story["events"].as_array().unwrap();
+    let orders = events.iter().filter(|it| it["plugin"] == "fulfilment");
+    assert_eq!(orders.filter(|it| it["fate"] == "done").count(), 26);
 }

@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     net::{SocketAddr, TcpListener},
-    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    os::unix::{
+        fs::PermissionsExt as _,
+        process::{CommandExt as _, ExitStatusExt as _},
+    },
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -14,7 +17,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::{outside::Outside, story};
+use super::{outside::Outside, story::Story};
 use crate::{
     chance::Chance,
     config::{Config, Surroundings},
@@ -27,6 +30,7 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// Where everything is.
 pub(super) struct House {
+    pub(super) story: Story,
     dir: TempDir,
     pub(super) public: SocketAddr,
     pub(super) admin: SocketAddr,
@@ -43,11 +47,16 @@ pub(super) struct Running {
 
 impl House {
     /// A folder with a config and the plugins in it.
-    pub(super) fn build(modules: &[PathBuf], outside: &Outside) -> Result<Self, String> {
+    pub(super) fn build(
+        story: Story,
+        modules: &[PathBuf],
+        outside: &Outside,
+    ) -> Result<Self, String> {
         let dir = tempfile::Builder::new().prefix("hookweir-demo-").tempdir();
         let dir = dir.map_err(|error| format!("a temporary folder: {error}"))?;
         let (public, admin) = (free_port()?, free_port()?);
-        let mut house = Self { dir, public, admin, env: secrets(outside), plugins: Vec::new() };
+        let (env, plugins) = (secrets(outside), Vec::new());
+        let mut house = Self { story, dir, public, admin, env, plugins };
         house.write(outside).map_err(|error| error.to_string())?;
         for module in modules {
             let name = module.file_name().unwrap_or_default();
@@ -77,12 +86,12 @@ listen = "{public}"
 listen = "{admin}"
 
 [alerts]               # the story has the alerts that it tells of
-error_rate = "off"
 latency = "off"
 refusal_rate = "off"
 disk_free = "off"
-{SOURCES}{}"#,
-            story::config(outside)
+{}{SOURCES}{}"#,
+            self.story.alerts(),
+            self.story.config(outside)
         )
     }
 
@@ -93,6 +102,11 @@ disk_free = "off"
     /// The plugins' folder.
     pub(super) fn folder(&self) -> PathBuf {
         self.dir.path().join("plugins")
+    }
+
+    /// A place for a plugin that is not to be deployed yet.
+    pub(super) fn aside(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     pub(super) fn data(&self) -> PathBuf {
@@ -187,6 +201,16 @@ impl Running {
             .unwrap_or_else(|_| Err("the gateway did not get ready".into()))
     }
 
+    /// Ends the gateway at once, as a power cut would.
+    pub(super) fn kill(mut self) -> Result<(), String> {
+        let ended = self.child.kill().and_then(|()| self.child.wait());
+        let status = ended.map_err(|error| error.to_string())?;
+        match status.signal() {
+            Some(9) => Ok(()),
+            _ => Err(format!("the gateway was not killed, it ended with {status}")),
+        }
+    }
+
     /// Asks the gateway to stop, as a supervisor would, and answers whether it ended well.
     pub(super) async fn stop(mut self) -> Result<(), String> {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
@@ -263,6 +287,7 @@ fn secrets(outside: &Outside) -> BTreeMap<&'static str, String> {
         "ACCOUNTS_KEY",
         "MAIL_KEY",
         "CI_TOKEN",
+        "WAREHOUSE_KEY",
         "RELAY_API_TOKEN",
     ];
     let mut secrets: BTreeMap<_, _> = plain.into_iter().map(|name| (name, hex())).collect();

@@ -19,12 +19,15 @@ mod story;
 
 use std::path::{Path, PathBuf};
 
-use self::{book::Book, house::House, outside::Outside, stage::Stage};
+use self::{book::Book, house::House, outside::Outside, stage::Stage, story::Story};
 use super::{Exit, plugin, runtime, tell};
 use crate::toolchain::Install;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// Tell of a bad day instead: what a plugin depends on goes down, and an operator mends what came of it.
+    #[arg(long)]
+    incident: bool,
     /// End when all is told: 0 only if every event ended as it should.
     #[arg(long)]
     once: bool,
@@ -41,8 +44,8 @@ pub(super) fn run(args: &Args) -> Exit {
             return Exit::Failed;
         }
     };
-    let played =
-        build().and_then(|(modules, plugins)| runtime.block_on(play(args, &modules, plugins)));
+    let story = if args.incident { Story::Incident } else { Story::Day };
+    let played = build(story).and_then(|built| runtime.block_on(play((args, story), &built)));
     match played {
         Ok(true) => Exit::Ok,
         Ok(false) => {
@@ -56,27 +59,28 @@ pub(super) fn run(args: &Args) -> Exit {
     }
 }
 
-/// Builds the example plugins, and answers where they are, and where their sources are.
-fn build() -> Result<(Vec<PathBuf>, PathBuf), String> {
+/// The modules of a story's plugins, and where their sources are.
+struct Built {
+    modules: Vec<PathBuf>,
+    plugins: PathBuf,
+}
+
+/// Builds the example plugins that a story has.
+fn build(story: Story) -> Result<Built, String> {
     let plugins = find_plugins()
         .ok_or("the example plugins are not here; run the demo inside a clone of Hookweir")?;
     tell("building the example plugins");
-    let entries = std::fs::read_dir(&plugins).map_err(|e| format!("{}: {e}", plugins.display()))?;
-    let folders = entries.flatten().map(|entry| entry.path());
-    // Those of other languages need their tools.
-    let mut folders: Vec<_> =
-        folders.filter(|folder| folder.join("Cargo.toml").is_file()).collect();
-    folders.sort();
+    let folders: Vec<_> = story.plugins().iter().map(|name| plugins.join(name)).collect();
     let modules = plugin::build(&folders, Some(&plugins), Install::IfNeeded)?;
-    Ok((modules, plugins))
+    Ok(Built { modules, plugins })
 }
 
 /// Plays the story; answers whether it went as it should. If not, the gateway's folder stays.
-async fn play(args: &Args, modules: &[PathBuf], plugins: PathBuf) -> Result<bool, String> {
+async fn play((args, story): (&Args, Story), built: &Built) -> Result<bool, String> {
     let outside = Outside::open().await?;
-    let house = House::build(modules, &outside)?;
+    let house = House::build(story, &built.modules, &outside)?;
     tell("starting a gateway and telling its story\n");
-    let mut stage = Stage::new(house, outside, plugins)?;
+    let mut stage = Stage::new(house, outside, built.plugins.clone())?;
     let mut book = Book::new(args.json);
     let ended = perform(args, &mut book, &mut stage).await;
     let house = stage.close();
@@ -95,7 +99,7 @@ async fn perform(args: &Args, book: &mut Book, stage: &mut Stage) -> Result<(), 
     let telling = async {
         stage.start().await?;
         // Why it does not come to its end is on the page where it does not.
-        Ok::<_, String>(story::tell(book, stage).await.is_ok())
+        Ok::<_, String>(stage.house.story.tell(book, stage).await.is_ok())
     };
     let is_whole = tokio::select! {
         is_whole = telling => is_whole?,

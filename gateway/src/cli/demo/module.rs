@@ -1,5 +1,5 @@
 //! Other versions of a built module, made without a compiler: one that does the same, one that wants more,
-//! and one that traps.
+//! one that says another word, and one that traps.
 
 use std::ops::Range;
 
@@ -15,6 +15,21 @@ const HANDLER: &str = "hookweir:plugin/handler@1.0.0#handle";
 pub(super) fn same(module: &[u8]) -> Vec<u8> {
     // WebAssembly core specification, 5.5.3: id 0, size, then a name with its length, then anything.
     [module, &[0, 1 + 4 + 1, 4], b"demo", b"2"].concat()
+}
+
+/// A version that has another word of the same length in the place of one that its data has once.
+pub(super) fn reworded(module: &[u8], old: &str, new: &str) -> Result<Vec<u8>, String> {
+    if old.len() != new.len() {
+        return Err(format!("`{old}` and `{new}` are not of one length"));
+    }
+    let words = module.windows(old.len()).enumerate();
+    let places: Vec<_> = words.filter(|(_, word)| *word == old.as_bytes()).collect();
+    let [(place, _)] = places[..] else {
+        return Err(format!("it has `{old}` {} times", places.len()));
+    };
+    let mut module = module.to_vec();
+    module[place..place + new.len()].copy_from_slice(new.as_bytes());
+    Ok(module)
 }
 
 /// A version of the same code that wants to send requests to one more origin.
@@ -154,6 +169,17 @@ mod tests {
         assert!(differing > 0 && differing <= after[1].len());
         let none = super::trapping(b"\0asm\x01\0\0\0").unwrap_err();
         assert!(none.contains(HANDLER), "{none}");
+    }
+
+    #[test]
+    fn a_version_with_another_word_has_it_once() {
+        let module = module();
+        let reworded = reworded(&module, "\"a/b\"", "\"c/d\"").unwrap();
+        assert_eq!(written(&reworded).subscribe, ["c/d"]);
+        assert_eq!(reworded.len(), module.len());
+        assert!(super::reworded(&module, "a/b", "a/bc").is_err());
+        assert!(super::reworded(&module, "nothing", "of this").unwrap_err().contains("0 times"));
+        assert!(super::reworded(&module, "e", "f").unwrap_err().contains("times"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::stand_in::StandIn;
+use super::{stand_in::StandIn, story::Story};
 use crate::tasks::{Stopper, Tasks};
 
 /// All of them. They run as long as this is there.
@@ -14,6 +14,7 @@ pub(super) struct Outside {
     pub(super) chat: StandIn,
     pub(super) fulfilment: StandIn,
     pub(super) bookkeeping: StandIn,
+    pub(super) warehouse: StandIn,
     /// Without it they would stop.
     _stopper: Stopper,
     _tasks: Tasks,
@@ -34,20 +35,25 @@ impl Outside {
             chat: open("the team's chat", StatusCode::OK).await?,
             fulfilment: open("the fulfilment service", StatusCode::OK).await?,
             bookkeeping: open("the bookkeeping", StatusCode::OK).await?,
+            warehouse: open("the warehouse", StatusCode::CREATED).await?,
             _stopper: stopper,
             _tasks: tasks,
         })
     }
 
-    pub(super) fn all(&self) -> [&StandIn; 7] {
-        [
-            &self.accounts,
-            &self.mail,
-            &self.builds,
-            &self.board,
-            &self.chat,
-            &self.fulfilment,
-            &self.bookkeeping,
-        ]
+    /// Those that a story has.
+    pub(super) fn of(&self, story: Story) -> Vec<&StandIn> {
+        match story {
+            Story::Day => vec![
+                &self.accounts,
+                &self.mail,
+                &self.builds,
+                &self.board,
+                &self.chat,
+                &self.fulfilment,
+                &self.bookkeeping,
+            ],
+            Story::Incident => vec![&self.warehouse, &self.chat],
+        }
     }
 }

@@ -40,7 +40,7 @@ impl Page {
         Self { title, plugins, told: Vec::new(), checks: Vec::new(), expected: Vec::new() }
     }
 
-    /// Tells one line.
+    /// Tells one line; one that begins with a space is a quote, and is not broken.
     pub(super) fn tell(&mut self, line: impl Display) {
         self.told.push(line.to_string());
     }
@@ -81,7 +81,12 @@ impl Page {
             plugins => format!("  [{}]", plugins.join(", ")),
         };
         let mut lines = vec![format!("{number}. {}{about}", self.title)];
-        lines.extend(self.told.iter().flat_map(|line| wrapped(&format!("   {line}"))));
+        // What is further in is quoted: as it is.
+        let told = |line: &String| match line.starts_with(' ') {
+            true => vec![format!("   {line}")],
+            false => wrapped(&format!("   {line}")),
+        };
+        lines.extend(self.told.iter().flat_map(told));
         for Check { what, ok, why_not } in &self.checks {
             lines.extend(wrapped(&format!("   {} {what}", if *ok { "✓" } else { "✗" })));
             let why_not = why_not.as_deref().unwrap_or_default();

@@ -27,16 +27,21 @@ pub(super) struct Row {
 /// Whether the store has all that was told, and nothing else.
 pub(super) fn page(chapters: &[Page], all: &[Shown], accepted: usize) -> Page {
     let mut page = Page::new("The books: every fate, read back from the store", &[]);
-    let webhooks = all.iter().filter(|s| matches!(s.event.origin, Origin::Source(_))).count();
+    let of = |is: fn(&Origin) -> bool| all.iter().filter(|shown| is(&shown.event.origin)).count();
+    let webhooks = of(|origin| matches!(origin, Origin::Source(_)));
+    let made = of(|origin| matches!(origin, Origin::Plugin(_)));
+    let alerts = match of(|origin| matches!(origin, Origin::Gateway)) {
+        0 => String::new(),
+        count => format!(", {count} alerts"),
+    };
     let deliveries = || all.iter().flat_map(|shown| &shown.deliveries);
     let count = |state| deliveries().filter(|delivery| delivery.state == state).count();
     let (done, dead) = (count(DeliveryState::Done), count(DeliveryState::Dead));
     let (total, attempts) =
         (deliveries().count(), deliveries().map(|delivery| delivery.attempts.len()).sum::<usize>());
     page.tell(format_args!(
-        "{webhooks} webhooks, {} events that plugins made of them; {total} deliveries in {attempts} attempts: {done} done, {dead} \
-         dead, {} waiting.",
-        all.len() - webhooks,
+        "{webhooks} webhooks, {made} events that plugins made of them{alerts}; {total} deliveries in {attempts} attempts: \
+         {done} done, {dead} dead, {} waiting.",
         total - done - dead
     ));
     page.check("each accepted webhook is there once, and nothing else", same(webhooks, accepted));

@@ -60,6 +60,12 @@ impl Stage {
         }
     }
 
+    /// Ends the gateway at once, as a power cut would.
+    pub(super) fn kill(&mut self) -> Result<(), String> {
+        self.reader = Reader::at(self.house.database());
+        self.gateway.take().ok_or("the gateway does not run")?.kill()
+    }
+
     /// Starts the gateway, and waits until it is ready.
     pub(super) async fn start(&mut self) -> Result<(), String> {
         self.gateway = Some(self.house.start().await?);
@@ -188,9 +194,14 @@ impl Stage {
 
     /// How a plugin stands, as the admin address tells.
     pub(super) async fn plugin(&self, name: &str) -> Result<Value, String> {
+        self.admin(&format!("plugins/{name}")).await
+    }
+
+    /// What the admin address has at this place.
+    pub(super) async fn admin(&self, path: &str) -> Result<Value, String> {
         let token = token_file(&self.house.data());
         let token = fs::read_to_string(&token).map_err(|e| format!("{}: {e}", token.display()))?;
-        let url = format!("http://{}/v1/plugins/{name}", self.house.admin);
+        let url = format!("http://{}/v1/{path}", self.house.admin);
         let (status, text) = send::ask(&url, Some(token.trim()), None).await?;
         match status {
             200 => serde_json::from_str(&text).map_err(|error| format!("{url}: {error}")),
@@ -205,20 +216,30 @@ impl Stage {
         what: &str,
         stands: impl Fn(&Value) -> bool,
     ) -> Result<Value, String> {
+        let stands = |plugin: &Value| stands(plugin).then(|| plugin.clone());
+        self.until(&format!("plugins/{name}"), what, stands).await
+    }
+
+    /// Waits until something is found in what the admin address has at this place.
+    pub(super) async fn until<T>(
+        &self,
+        path: &str,
+        what: &str,
+        found: impl Fn(&Value) -> Option<T>,
+    ) -> Result<T, String> {
         let wait = async {
             loop {
-                let plugin = self.plugin(name).await?;
-                if stands(&plugin) {
-                    return Ok(plugin);
+                if let Some(found) = found(&self.admin(path).await?) {
+                    return Ok(found);
                 }
                 tokio::time::sleep(POLL).await;
             }
         };
         match tokio::time::timeout(PATIENCE, wait).await {
-            Ok(plugin) => plugin,
+            Ok(found) => found,
             Err(_) => {
-                let plugin = self.plugin(name).await?;
-                Err(format!("waited {} s for {what}, and {name} is {plugin}", PATIENCE.as_secs()))
+                let now = self.admin(path).await?;
+                Err(format!("waited {} s for {what}, and {path} is {now}", PATIENCE.as_secs()))
             }
         }
     }
@@ -248,16 +269,23 @@ impl Stage {
         Ok(Digest::of(module))
     }
 
-    /// What a command of this program answers that is asked of the running gateway.
+    /// What a command of this program answers, if it ends well.
     pub(super) fn command(&self, args: &[&str]) -> Result<String, String> {
+        match self.hookweir(args)? {
+            (0, said, _) => Ok(said),
+            (_, _, fault) => Err(format!("`hookweir {}`: {fault}", args.join(" "))),
+        }
+    }
+
+    /// How a command of this program ends, and what it says as an answer and beside it.
+    pub(super) fn hookweir(&self, args: &[&str]) -> Result<(i32, String, String), String> {
         let mut command = self.house.program()?;
         command.args(args).arg("--config").arg(self.house.config());
         let output = command.output().map_err(|error| error.to_string())?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
-        match output.status.success() {
-            true => Ok(text(&output.stdout)),
-            false => Err(format!("`hookweir {}`: {}", args.join(" "), text(&output.stderr))),
-        }
+        let code =
+            output.status.code().ok_or_else(|| format!("it ended with {}", output.status))?;
+        Ok((code, text(&output.stdout), text(&output.stderr)))
     }
 
     /// Whether a text stands in the gateway's log.

@@ -1,7 +1,7 @@
 //! A stand-in for a system outside: an HTTP server on this machine that keeps what it was sent.
 //!
-//! It takes what comes, or says once that it is busy, or looks at a signature first. Plugins see no difference
-//! to the real one but the address.
+//! It takes what comes, or says once that it is busy, or is down, or has a manner of its own. Plugins see no
+//! difference to the real one but the address.
 
 use std::{
     fmt,
@@ -37,8 +37,16 @@ pub(super) struct Came {
     pub(super) fault: Option<String>,
 }
 
-/// What is looked at before a request is taken; the error is what is wrong with it.
-type Examine = dyn Fn(&HeaderMap, &Bytes) -> Result<(), String> + Send + Sync;
+/// What is answered to a request.
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) body: Value,
+    /// What is wrong with the request, if something is.
+    pub(super) fault: Option<String>,
+}
+
+/// How it answers.
+type Manner = dyn Fn(&HeaderMap, &Bytes) -> Reply + Send + Sync;
 
 /// A server that stands for another.
 pub(super) struct StandIn {
@@ -60,7 +68,8 @@ struct Memory {
     came: Vec<Came>,
     /// What the next request is told of when to come again, in seconds.
     busy: Option<u64>,
-    examine: Option<Arc<Examine>>,
+    down: bool,
+    manner: Option<Arc<Manner>>,
 }
 
 impl StandIn {
@@ -106,12 +115,30 @@ impl StandIn {
         self.desk.memory().busy = Some(retry_after);
     }
 
-    /// From now on nothing is taken that does not stand this.
+    /// From now on every request is answered with 503; or not any more.
+    pub(super) fn be_down(&self, down: bool) {
+        self.desk.memory().down = down;
+    }
+
+    /// From now on nothing is taken that does not stand this; the error is what is wrong with it.
     pub(super) fn examine(
         &self,
         examine: impl Fn(&HeaderMap, &Bytes) -> Result<(), String> + Send + Sync + 'static,
     ) {
-        self.desk.memory().examine = Some(Arc::new(examine));
+        let well = self.desk.well;
+        self.answer_with(move |headers, body| {
+            let fault = examine(headers, body).err();
+            let status = if fault.is_none() { well } else { StatusCode::UNAUTHORIZED };
+            Reply { status, body: Value::Null, fault }
+        });
+    }
+
+    /// From now on it answers so.
+    pub(super) fn answer_with(
+        &self,
+        manner: impl Fn(&HeaderMap, &Bytes) -> Reply + Send + Sync + 'static,
+    ) {
+        self.desk.memory().manner = Some(Arc::new(manner));
     }
 }
 
@@ -153,14 +180,18 @@ impl Desk {
         let (body, mut fault) = (body.to_bytes(), None);
         let mut memory = self.memory();
         *answer.status_mut() = self.well;
-        if let Some(wait) = memory.busy.take() {
+        if memory.down {
+            *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        } else if let Some(wait) = memory.busy.take() {
             *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
             answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait));
-        } else if let Some(examine) = &memory.examine
-            && let Err(reason) = examine(&parts.headers, &body)
-        {
-            *answer.status_mut() = StatusCode::UNAUTHORIZED;
-            fault = Some(reason);
+        } else if let Some(manner) = &memory.manner {
+            let reply = manner(&parts.headers, &body);
+            *answer.status_mut() = reply.status;
+            if !reply.body.is_null() {
+                *answer.body_mut() = Full::from(reply.body.to_string());
+            }
+            fault = reply.fault;
         }
         let answered = answer.status().as_u16();
         memory.came.push(Came { at, headers: parts.headers, body, answered, fault });

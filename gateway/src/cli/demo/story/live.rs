@@ -18,7 +18,7 @@ impl Chapter for Live {
             "All else is played by this program: the providers, which sign as the real ones do, and the \
              systems that plugins speak to, each at a port of 127.0.0.1:",
         );
-        for row in stage.outside.all().chunks(2) {
+        for row in stage.outside.of(stage.house.story).chunks(2) {
             let cells = row
                 .iter()
                 .map(|it| format!("stand-in for {:<23} :{:<8}", it.what, it.address.port()));

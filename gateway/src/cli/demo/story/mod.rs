@@ -3,6 +3,7 @@
 mod alert;
 mod bad_version;
 mod forged;
+mod incident;
 mod live;
 mod order;
 mod push;
@@ -30,22 +31,71 @@ pub(super) trait Chapter {
     async fn play(stage: &mut Stage, page: &mut Page) -> Result<(), String>;
 }
 
-/// What all chapters need in the gateway's config.
-pub(super) fn config(outside: &Outside) -> String {
-    [
-        signup::Signup::config,
-        push::Push::config,
-        order::Order::config,
-        stock::Stock::config,
-        alert::Alert::config,
-        relay::Relay::config,
-    ]
-    .map(|config| config(outside))
-    .concat()
+/// What is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Story {
+    /// An ordinary day of all plugins.
+    Day,
+    /// A bad one: what a plugin depends on goes down.
+    Incident,
 }
 
-/// Tells it from the first chapter to the last.
-pub(super) async fn tell(book: &mut Book, stage: &mut Stage) -> Result<(), String> {
+impl Story {
+    /// The plugins that it has, those of Rust: other languages need their tools.
+    pub(super) fn plugins(self) -> &'static [&'static str] {
+        match self {
+            Self::Day => &DAY,
+            Self::Incident => &incident::PLUGINS,
+        }
+    }
+
+    /// What all its chapters need in the gateway's config.
+    pub(super) fn config(self, outside: &Outside) -> String {
+        match self {
+            Self::Day => [
+                signup::Signup::config,
+                push::Push::config,
+                order::Order::config,
+                stock::Stock::config,
+                alert::Alert::config,
+                relay::Relay::config,
+            ]
+            .map(|config| config(outside))
+            .concat(),
+            Self::Incident => incident::config(outside),
+        }
+    }
+
+    /// Its alerts, as the gateway's config has them.
+    pub(super) fn alerts(self) -> &'static str {
+        match self {
+            Self::Day => "error_rate = \"off\"\n",
+            Self::Incident => incident::ALERTS,
+        }
+    }
+
+    /// Tells it from the first chapter to the last.
+    pub(super) async fn tell(self, book: &mut Book, stage: &mut Stage) -> Result<(), String> {
+        match self {
+            Self::Day => day(book, stage).await,
+            Self::Incident => incident::tell(book, stage).await,
+        }
+    }
+
+    /// What one may try when all is told.
+    pub(super) fn to_try(self, stage: &Stage) -> String {
+        let folder = stage.house.folder();
+        match self {
+            Self::Day => day_to_try(stage, folder.display()),
+            Self::Incident => incident::to_try(folder.display()),
+        }
+    }
+}
+
+const DAY: [&str; 7] =
+    ["alerts", "github", "inventory", "orders", "payments", "relay", "user-signup"];
+
+async fn day(book: &mut Book, stage: &mut Stage) -> Result<(), String> {
     book.write::<live::Live>(stage).await?;
     book.write::<signup::Signup>(stage).await?;
     book.write::<push::Push>(stage).await?;
@@ -60,14 +110,31 @@ pub(super) async fn tell(book: &mut Book, stage: &mut Stage) -> Result<(), Strin
     book.write::<restart::Restart>(stage).await
 }
 
-/// What one may ask the plugins when all is told, as `curl` is told.
-pub(super) fn lookups(stage: &Stage) -> Vec<String> {
+fn day_to_try(stage: &Stage, folder: impl std::fmt::Display) -> String {
     let api = format!("http://{}/api", stage.house.public);
-    vec![
-        format!("{api}/orders/{}", order::ORDER),
-        format!("{api}/inventory/warehouse/{}", stock::ITEM),
-        format!("-H \"Authorization: Bearer $RELAY_API_TOKEN\" {api}/relay/endpoints"),
-    ]
+    let (order, item) = (order::ORDER, stock::ITEM);
+    format!(
+        "  hookweir send github --type push --body plugins/github/samples/push.json   # signed as GitHub would
+  hookweir events list --state dead         # or --source stripe, --plugin github, ..
+  hookweir events show ID                   # the request, its attempts, each with its error and its log
+  hookweir dead list                        # the payment of no order
+  hookweir dead retry --all
+  hookweir plugin list                      # versions: live, earlier, turned away
+  hookweir plugin rollback payments
+  hookweir source list                      # what came from whom since the restart, and what was refused
+
+  curl {api}/orders/{order}
+  curl {api}/inventory/warehouse/{item}
+  curl -H \"Authorization: Bearer $RELAY_API_TOKEN\" {api}/relay/endpoints
+
+  cp your-own.wasm {folder}/      # live at once; see plugin-sdk/README.md
+
+The examples in JavaScript and Python need Node.js and Python; `--install` brings them through apt, as root:
+
+  cargo run -q -- plugin build plugins/py-takings --install --out {folder}
+  cargo run -q -- plugin build plugins/js-labels --install --out {folder}    # waits for its grants: plugin list
+"
+    )
 }
 
 /// The lines of a config that let a plugin reach these stand-ins. `host` is what is granted in production;
