@@ -7,7 +7,7 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use crate::{Failure, clock, json};
+use crate::{Failure, clock, host, json, log};
 
 /// Characters of an answer that is a failure which go into the log.
 const SAID_MAX: usize = 300;
@@ -187,7 +187,8 @@ impl Response {
         }
         if !self.body.is_empty() {
             let said: String = self.text().chars().take(SAID_MAX).collect();
-            crate::log::warn!("answered with {}: {}", self.status, said.trim_end());
+            let said = format!("answered with {}: {}", self.status, said.trim_end());
+            host::note(log::Level::Warn, said);
         }
         match self.status {
             status @ (408 | 425 | 429 | 500..) => {

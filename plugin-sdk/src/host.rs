@@ -20,6 +20,11 @@ mod imports {
         log::write(level, message, &fields);
     }
 
+    /// A line of the SDK's own.
+    pub(crate) fn note(level: Level, message: String) {
+        log(level, &message, Vec::new());
+    }
+
     pub(crate) fn config_get(key: &str) -> Option<String> {
         config::get(key)
     }
@@ -114,14 +119,14 @@ mod imports {
 
 #[cfg(target_family = "wasm")]
 pub(crate) use imports::{
-    config_all, config_get, http_send, http_send_all, log, monotonic_ns, now_ms, random_bytes,
-    secret_get, state_delete, state_get, state_increment, state_list, state_set,
+    config_all, config_get, http_send, http_send_all, log, monotonic_ns, note, now_ms,
+    random_bytes, secret_get, state_delete, state_get, state_increment, state_list, state_set,
     state_set_if_absent,
 };
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use crate::testing::imports::{
-    config_all, config_get, http_send, http_send_all, log, monotonic_ns, now_ms, random_bytes,
-    secret_get, state_delete, state_get, state_increment, state_list, state_set,
+    config_all, config_get, http_send, http_send_all, log, monotonic_ns, note, now_ms,
+    random_bytes, secret_get, state_delete, state_get, state_increment, state_list, state_set,
     state_set_if_absent,
 };

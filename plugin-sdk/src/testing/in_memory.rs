@@ -493,6 +493,13 @@ pub(crate) mod imports {
         host("log").logs.borrow_mut().push(line);
     }
 
+    /// A line of the SDK's own: code that is tried outside of a host has none to write it to.
+    pub(crate) fn note(level: Level, message: String) {
+        if let Some(host) = CURRENT.with_borrow(Clone::clone) {
+            host.logs.borrow_mut().push(LogLine { level, message, fields: Vec::new() });
+        }
+    }
+
     pub(crate) fn config_get(key: &str) -> Option<String> {
         host("config::get").config.borrow().get(key).map(|value| match value {
             Value::String(text) => text.clone(),
