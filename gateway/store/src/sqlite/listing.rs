@@ -6,7 +6,7 @@ use super::{
     deliver::is_unreadable,
     look::{PAGE_MAX, View},
     parcels::{self, Entry, Parcel, Part, Walk},
-    search::{LOOK_MAX, Looker, Meant, find, is_meant},
+    search::{LOOK_MAX, Looker, Meant, TEXT_MAX, find, is_meant},
 };
 use crate::{Cursor, DeliveryId, Exported, Filter, Listed, News, Page, Shown};
 
@@ -112,7 +112,8 @@ pub(crate) fn news(
     let from = after.map_or(next_event, |Cursor(key)| key.min(next_event));
     let limit = limit.clamp(1, PAGE_MAX);
     let (view, meant) = (View::new(connection)?, Meant::new(filter));
-    let (mut found, mut looked, mut next, mut more) = (Vec::new(), 0, from, false);
+    let (mut found, mut looked, mut read) = (Vec::new(), 0, 0);
+    let (mut next, mut more) = (from, false);
     parcels::walk(connection, from, meant.part(), |parcel| {
         for entry in parcel.entries.iter().filter(|entry| entry.key >= from) {
             if found.len() >= limit || looked >= LOOK_MAX {
@@ -124,6 +125,11 @@ pub(crate) fn news(
             if meant.includes(connection, &view, &parcel, entry)? {
                 found.push(view.shown(&parcel, entry)?);
             }
+        }
+        read += parcel.content_len();
+        if read >= TEXT_MAX {
+            more = next < next_event;
+            return Ok(Walk::Enough);
         }
         Ok(Walk::On)
     })?;

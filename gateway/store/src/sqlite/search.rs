@@ -20,7 +20,7 @@ use crate::{Cursor, DeliveryState, Filter, Page, Shown, Standpoint};
 /// How many events are looked at for one page: some 50 ms.
 pub(super) const LOOK_MAX: usize = 20_000;
 /// How many bytes of bodies and headers are searched for one page.
-const TEXT_MAX: usize = 64 << 20;
+pub(super) const TEXT_MAX: usize = 64 << 20;
 /// Up to so many open deliveries are taken from their index; of more, each few events have one.
 const FEW_OPEN: u64 = 20_000;
 

@@ -174,6 +174,29 @@ async fn what_is_new_is_told_once_and_in_order() {
 }
 
 #[tokio::test]
+async fn a_text_is_looked_for_in_some_of_what_is_new_at_a_time() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let reader = store.reader();
+    let filter = Filter { text: Some("needle".to_owned()), ..Filter::default() };
+    let start = reader.news(&filter, None, 9).await.unwrap();
+    // Together 66 MiB, which nobody reads at once.
+    for _ in 0..11 {
+        let mut large = event("push");
+        large.body = vec![b' '; 6 << 20];
+        store.keep(new(large, &[], &[])).await;
+    }
+    let mut last = event("push");
+    last.body = b"a needle".to_vec();
+    let last = store.keep(new(last, &[], &[])).await;
+    let first = reader.news(&filter, Some(start.next), 9).await.unwrap();
+    assert_eq!((first.found.len(), first.more), (0, true));
+    let rest = reader.news(&filter, Some(first.next), 9).await.unwrap();
+    let found: Vec<_> = rest.found.iter().map(|shown| shown.event.id).collect();
+    assert_eq!((found, rest.more), (vec![last], false));
+}
+
+#[tokio::test]
 async fn pauses_are_kept_until_they_end() {
     let mut bed = Bed::new();
     let store = bed.boot().await;
