@@ -10,7 +10,7 @@ use super::{
     claims, codec,
     deliver::unreadable,
     fresh,
-    look::{PAGE_MAX, View},
+    look::{PAGE_BYTES, PAGE_MAX, View},
     parcels::{self, Entry, Parcel, Part},
     schema::parent_key,
     stand::Stood,
@@ -32,10 +32,15 @@ pub(crate) fn page(
     limit: usize,
 ) -> rusqlite::Result<Page<Shown>> {
     let Page { found, next } = find(connection, filter, from, limit)?;
-    let (view, mut shown) = (View::new(connection)?, Vec::new());
+    let (view, mut shown, mut bytes) = (View::new(connection)?, Vec::new(), 0);
     let mut looker = Looker::new(connection, Part::Directory);
     for event in found {
-        shown.extend(looker.look(event, |parcel, entry| view.shown(parcel, entry))?);
+        if bytes >= PAGE_BYTES {
+            return Ok(Page { found: shown, next: Some(Cursor(event + 1)) });
+        }
+        let one = looker.look(event, |parcel, entry| view.shown(parcel, entry))?;
+        bytes += one.as_ref().map_or(0, Shown::bytes);
+        shown.extend(one);
     }
     Ok(Page { found: shown, next })
 }
