@@ -24,7 +24,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use super::{
     Caller, Desk, asked,
-    audit::{Audit, Begun, Wish, brief},
+    audit::{Audit, Begun, Wish, brief, brief_text},
     document::{self, TOKEN},
     fault::{Code, Fault},
 };
@@ -149,7 +149,7 @@ impl Gate {
             said.insert(name.into_owned(), value.into_owned().into());
         }
         let parameters = brief(said, &operated.secrets);
-        let object = Some(object).filter(|object| !object.is_empty());
+        let object = Some(brief_text(&object)).filter(|object| !object.is_empty());
         Wish { verb: operated.verb.clone(), object, parameters }
     }
 }

@@ -21,7 +21,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use utoipa::{IntoParams, ToSchema};
 
-pub(super) use self::brief::brief;
+pub(super) use self::brief::{brief, brief_text};
 use self::file::Log;
 use super::{
     Caller, Desk,
@@ -54,7 +54,7 @@ pub(super) struct Entry {
     verb: String,
     /// What it was to be done to: the names in the path.
     object: Option<String>,
-    /// What was said beside that, without secrets; long texts and lists are cut.
+    /// What was said beside that, without secrets; what is long is cut, to 4 KiB of it all.
     #[schema(value_type = Object)]
     parameters: Value,
     /// How it ended. Null: it goes on, or its end is not known, since the process or the connection ended first.
