@@ -95,12 +95,11 @@ impl Cut {
     fn text(&mut self, text: &str) -> String {
         let room = self.left.min(TEXT_MAX);
         let mut taken = 0;
-        let mut fits = |(_, c): &(usize, char)| {
+        let end = text.char_indices().find(|(_, c)| {
             taken += escaped(*c);
             taken > room
-        };
-        let cut = text.char_indices().find(|each| fits(each));
-        match cut {
+        });
+        match end {
             None => {
                 self.take(taken);
                 text.to_owned()
