@@ -153,6 +153,27 @@ async fn bulk_work_says_how_far_it_is_and_does_nothing_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_does_not_have_its_events_in_memory_all_at_once() {
+    const COUNT: u64 = 128;
+    let house = house();
+    let gateway = house.start().await;
+    let body = "x".repeat((1 << 20) - 1);
+    let mut sent = Vec::new();
+    for nth in 0..COUNT {
+        // Nobody wants them.
+        let reply = house.sender("stripe").send("push", &nth.to_string(), body.as_bytes()).await;
+        sent.push(reply.unwrap().id().unwrap().to_string());
+    }
+    gateway.forget_resident_peak();
+    let before = gateway.resident();
+    let replayed = post(&house, "replay", json!({ "events": sent, "plugin": "late" })).await;
+    assert_eq!((&replayed["events"], &replayed["deliveries"]), (&json!(COUNT), &json!(COUNT)));
+    let grown = gateway.resident_peak().saturating_sub(before) >> 20;
+    assert!(grown < COUNT / 3, "{grown} MiB more for {COUNT} MiB of events");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_paused_waits_over_a_restart_and_then_goes_on() {
     let house = house();
     let gateway = house.start().await;
