@@ -222,7 +222,7 @@ fn describe(operation: &mut Operation, method: &Method, scope: Scope) {
         ("401", "There is no token, or one that is not known."),
         ("403", needs.as_str()),
         ("421", "The `Host` is no name of this gateway's."),
-        ("429", "Too many requests of this address were refused."),
+        ("429", "Too many requests of this address were refused, and so is this one."),
     ];
     if operation.request_body.is_some() {
         refusals.push(("413", "The body is too large."));

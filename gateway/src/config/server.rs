@@ -100,7 +100,8 @@ pub struct AdminConfig {
     pub hosts: Vec<String>,
     /// Whether there are metrics.
     pub metrics: bool,
-    /// Requests a client address may have refused before it is turned away unread.
+    /// Requests a client address may have refused before those to come are no more than counted. Whoever has a
+    /// right token is let in all the same: what keeps tokens from being guessed is their length.
     pub refused_rate: Option<Rate>,
     /// How much of the audit log is kept.
     pub audit: AuditConfig,

@@ -155,14 +155,12 @@ async fn bulk_work_says_how_far_it_is_and_does_nothing_twice() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replay_does_not_have_its_events_in_memory_all_at_once() {
     const COUNT: u64 = 128;
-    let house = house();
+    let house = House::new(PROGRAM, "[plugins.late]\nsubscribe = [\"github/*\"]\n");
     let gateway = house.start().await;
     let body = "x".repeat((1 << 20) - 1);
     let mut sent = Vec::new();
     for nth in 0..COUNT {
-        // Nobody wants them.
-        let reply = house.sender("stripe").send("push", &nth.to_string(), body.as_bytes()).await;
-        sent.push(reply.unwrap().id().unwrap().to_string());
+        sent.push(send(&house, "large", &nth.to_string(), &body).await.to_string());
     }
     gateway.forget_resident_peak();
     let before = gateway.resident();
