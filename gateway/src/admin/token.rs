@@ -62,7 +62,7 @@ impl Guard {
         (headers, uri): (&HeaderMap, &Uri),
         peer: IpAddr,
     ) -> Result<Caller, Fault> {
-        let client = client::address(peer, headers, &config.server.trusted_proxies);
+        let client = client::address(peer, headers, &config.admin.trusted_proxies);
         let fault = match self.known(&config.admin, headers, uri) {
             Ok((who, scope)) => return Ok(Caller { who, scope, client }),
             Err(fault) => fault,
@@ -237,6 +237,22 @@ mod tests {
         // What is in the config is no token.
         let digest: &str = Box::leak(format!("Bearer {sha256}").into_boxed_str());
         assert_eq!(check(&guard(None), &config, "localhost", Some(digest)), "unauthenticated");
+    }
+
+    #[test]
+    fn whom_a_proxy_speaks_for_is_believed_of_the_proxies_of_this_address_alone() {
+        let peer = [192, 0, 2, 1].into();
+        let mut headers = asked("localhost", Some("Bearer the-owner-s-token"));
+        headers.insert("x-forwarded-for", "198.51.100.7".parse().unwrap());
+        let token = "token = { env = \"T\" }\n";
+        for (lines, client) in [
+            ("[server]\ntrusted_proxies = [\"192.0.2.0/24\"]\n", "192.0.2.1"),
+            ("trusted_proxies = [\"192.0.2.0/24\"]\n", "198.51.100.7"),
+        ] {
+            let config = config(&format!("{token}{lines}"));
+            let caller = guard(None).check(&config, (&headers, &Uri::default()), peer).unwrap();
+            assert_eq!(caller.client.to_string(), client, "{lines}");
+        }
     }
 
     #[test]
