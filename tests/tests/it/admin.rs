@@ -392,7 +392,7 @@ async fn every_change_is_in_the_audit_log_with_who_and_what_and_how_it_ended() {
         })
         .collect();
     let expected = [
-        json!([3, "events.replay", null, { "events": 7, "a": "b" }, 400, "malformed"]),
+        json!([3, "events.replay", null, { "events": 7, "a": "[redacted]" }, 400, "malformed"]),
         json!([2, "plugins.pin", "nobody", { "version": "ab" }, 404, "not_found"]),
         json!([1, "dead.retry", null, { "deliveries": [format!("{id}/0")] }, 200, null]),
     ];

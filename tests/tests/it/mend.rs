@@ -301,6 +301,63 @@ async fn a_plugins_state_is_read_and_written_by_its_rules() {
     assert!(gateway.stop().await.success());
 }
 
+/// Where a change is made that the description names, below `/v1/`.
+fn place(path: &str) -> String {
+    let name = if path.contains("/sources/") { "test" } else { "hostile" };
+    let place = path["/v1/".len()..].replace("{name}", name).replace("{id}", "nothing");
+    if place.ends_with("/entry") { place + "?key=k" } else { place }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_a_change_is_given_is_found_nowhere() {
+    const HUSH: &str = "hush-this-is-secret";
+    let house = house();
+    let gateway = house.start().await;
+    let mut asked = 0;
+    for (path, item) in get(&house, "openapi.json").await["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys().filter(|method| *method != "get") {
+            let method: Method = method.to_uppercase().parse().unwrap();
+            for body in [
+                json!({ "vaule": HUSH }),
+                json!({ "vaule": [HUSH] }),
+                json!({ "deliveries": [{ "value": HUSH }] }),
+                json!({ "value": [HUSH] }),
+                json!({ "value": { "value": HUSH } }),
+                json!({ "valueBase64": format!("*{HUSH}") }),
+                json!({ "ttlSeconds": HUSH }),
+                json!({ "key": HUSH }),
+            ] {
+                let (status, said) = text(&house, method.clone(), &place(path), &body).await;
+                assert!(!said.contains(HUSH), "{method} {path}: {status} {said}");
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 8 * 10, "{asked}");
+    let (status, said) =
+        ask(&house, Method::PUT, "plugins/hostile/state/entry?key=k", json!({ "value": HUSH }))
+            .await;
+    assert_eq!(status, 200, "{said}");
+    let (_, said) = ask(
+        &house,
+        Method::PUT,
+        "plugins/hostile/state/entry?key=k",
+        json!({ "ttlSeconds": HUSH }),
+    )
+    .await;
+    let sentence = said["error"].as_str().unwrap();
+    assert!(sentence.starts_with("ttlSeconds: expected u64"), "{sentence}");
+
+    let audit = get(&house, "audit?limit=1000").await.to_string();
+    let lines = fs::read_to_string(house.database().with_file_name("audit.jsonl")).unwrap();
+    for told in [&audit, &lines] {
+        assert!(told.contains("state.set") && told.contains(r#""vaule":"[redacted]""#), "{told}");
+        assert!(!told.contains(HUSH), "{told}");
+    }
+    assert!(!house.log().contains(HUSH), "{}", house.log());
+    gateway.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_has_everything_once_and_goes_on_where_it_ended() {
     let house = house();

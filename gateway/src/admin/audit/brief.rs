@@ -7,21 +7,18 @@ use serde_json::{Map, Value};
 const TEXT_MAX: usize = 256;
 /// The most of a list, or of an object's fields.
 const ITEMS_MAX: usize = 20;
-/// How deep what is kept may be.
-const DEPTH_MAX: usize = 4;
+/// How deep the lists in a field may be.
+const DEPTH_MAX: usize = 3;
 /// The most of all together, in bytes as JSON has it, but for what says that something is left out: a line of
 /// that for each of the depths.
 const ALL_MAX: usize = 4 << 10;
 /// Stands for what is left out.
 const MORE: &str = "…";
 
-/// The same without what is secret, and with no more than so much of the rest.
-pub(in crate::admin) fn brief(said: Map<String, Value>, secrets: &[String]) -> Value {
-    let shown = said.into_iter().map(|(name, value)| match secrets.contains(&name) {
-        true => (name, Value::from(REDACTED)),
-        false => (name, value),
-    });
-    Cut { left: ALL_MAX }.value(Value::Object(shown.collect()), DEPTH_MAX)
+/// The same with no more than so much of it, and without objects inside: no order takes one, so nobody knows what
+/// is in it.
+pub(in crate::admin) fn brief(said: Map<String, Value>) -> Value {
+    Cut { left: ALL_MAX }.fields(said).into()
 }
 
 /// No more of a text than a line has room for.
@@ -39,9 +36,9 @@ impl Cut {
     fn value(&mut self, value: Value, depth: usize) -> Value {
         match value {
             Value::String(text) => self.text(&text).into(),
-            Value::Array(_) | Value::Object(_) if depth == 0 => self.text(MORE).into(),
-            Value::Array(items) => self.items(items, depth).into(),
-            Value::Object(fields) => self.fields(fields, depth).into(),
+            Value::Object(_) => self.text(REDACTED).into(),
+            Value::Array(_) if depth == 0 => self.text(MORE).into(),
+            Value::Array(items) => self.items(items, depth - 1).into(),
             plain => {
                 self.take(plain.to_string().len());
                 plain
@@ -56,7 +53,7 @@ impl Cut {
             if !self.has_room() {
                 break;
             }
-            kept.push(self.value(item, depth - 1));
+            kept.push(self.value(item, depth));
             more -= 1;
         }
         if more > 0 {
@@ -65,7 +62,7 @@ impl Cut {
         kept
     }
 
-    fn fields(&mut self, fields: Map<String, Value>, depth: usize) -> Map<String, Value> {
+    fn fields(&mut self, fields: Map<String, Value>) -> Map<String, Value> {
         let mut more = fields.len();
         let mut kept = Map::new();
         for (name, value) in fields.into_iter().take(ITEMS_MAX) {
@@ -73,7 +70,7 @@ impl Cut {
                 break;
             }
             let name = self.text(&name);
-            kept.insert(name, self.value(value, depth - 1));
+            kept.insert(name, self.value(value, DEPTH_MAX));
             more -= 1;
         }
         if more > 0 {
@@ -136,16 +133,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_long_is_cut_and_what_is_secret_is_not_there() {
+    fn what_is_long_is_cut_and_what_is_in_an_object_is_not_there() {
         let said = object(&json!({
-            "events": (0..23).collect::<Vec<_>>(), "plugin": "é".repeat(200), "value": "hush", "off": false,
-            "deep": [[[[1]]]],
+            "events": (0..23).collect::<Vec<_>>(), "plugin": "é".repeat(200), "off": false,
+            "deep": [[[[1]]]], "within": [{ "value": "hush" }],
         }));
-        let shown = brief(said, &["value".into()]);
+        let shown = brief(said);
         let events = shown["events"].as_array().unwrap();
         assert_eq!((events.len(), &events[20]), (21, &json!("… and 3 more")));
         assert_eq!(shown["plugin"], format!("{}…", "é".repeat(128)));
-        assert_eq!((&shown["value"], &shown["off"]), (&json!("[redacted]"), &json!(false)));
+        assert_eq!((&shown["within"], &shown["off"]), (&json!(["[redacted]"]), &json!(false)));
         assert_eq!(shown["deep"], json!([[["…"]]]));
     }
 
@@ -153,7 +150,7 @@ mod tests {
     fn all_together_has_a_size_and_what_is_left_out_is_counted() {
         let texts = vec!["w".repeat(300); 20];
         let said = object(&json!({ "a": texts, "b": texts, "c": 1 }));
-        let shown = brief(said, &[]);
+        let shown = brief(said);
         let kept = shown["a"].as_array().unwrap();
         assert_eq!(kept.len(), 17, "16 of 256 bytes are what there is room for");
         assert_eq!((&kept[16], &shown["…"]), (&json!("… and 4 more"), &json!("and 2 more")));
@@ -179,9 +176,9 @@ mod tests {
     proptest! {
         #[test]
         fn it_never_has_more_than_there_is_room_for(said in prop::collection::vec(("[a-z]{1,9}", any_json()), 0..40)) {
-            let shown = brief(said.into_iter().collect(), &["value".into()]).to_string();
+            let shown = brief(said.into_iter().collect()).to_string();
             // Where it ends, each depth may say so.
-            let ends = DEPTH_MAX * 40;
+            let ends = (DEPTH_MAX + 1) * 40;
             prop_assert!(shown.len() <= ALL_MAX + ends, "{} bytes", shown.len());
         }
 
@@ -189,7 +186,7 @@ mod tests {
         fn what_fits_is_as_it_was(names in prop::collection::btree_set("[a-z]{1,9}", 0..20), text in "[ -~]{0,80}") {
             let said: Map<_, _> =
                 names.into_iter().map(|name| (name, Value::from(text.clone()))).collect();
-            prop_assert_eq!(brief(said.clone(), &[]), Value::Object(said));
+            prop_assert_eq!(brief(said.clone()), Value::Object(said));
         }
     }
 }
