@@ -83,6 +83,7 @@ use crate::{
     pauses::Pauses,
     readiness::Readiness,
     reload::Wishes,
+    windows::Windows,
 };
 
 /// Answers operators and their supervisors.
@@ -115,6 +116,8 @@ pub struct Desk {
     pub jobs: Jobs,
     /// What is held up.
     pub pauses: Pauses,
+    /// For how long dedupe keys were kept.
+    pub windows: Windows,
     /// The time.
     pub clock: Clock,
     /// Where changes are written down.

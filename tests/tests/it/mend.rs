@@ -434,3 +434,29 @@ async fn what_a_provider_sent_and_never_came_is_named() {
     assert_eq!(stripe["missing"], json!(["evt_1"]));
     assert!(gateway.stop().await.success());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_that_was_made_longer_brings_nothing_back() {
+    let shop = |window: &str| {
+        format!(
+            "[sources.shop]\npath = \"/shop\"\nscheme = \"stripe\"\n\
+             secrets = [{{ env = \"TEST_SECRET\" }}]\ndedupe_window = \"{window}\"\n"
+        )
+    };
+    let house = House::new(PROGRAM, &shop("1h"));
+    let gateway = house.start().await;
+    let place = "sources/shop/missing";
+    let known = post(&house, place, json!({ "ids": [] })).await;
+    // An hour ago, and a little more by now: whatever was claimed then may be forgotten.
+    let sent = json!({ "items": [{ "id": "evt_1", "at": known["knownSince"] }] });
+    house.write_config(&shop("30d"));
+    house.until_log(0, &["config reloaded"]).await;
+    let answer = post(&house, place, sent.clone()).await;
+    assert_eq!((&answer["unknown"], &answer["missing"]), (&json!(["evt_1"]), &json!([])));
+    assert!(gateway.stop().await.success());
+
+    let gateway = house.start().await;
+    let answer = post(&house, place, sent).await;
+    assert_eq!((&answer["unknown"], &answer["missing"]), (&json!(["evt_1"]), &json!([])));
+    gateway.stop().await;
+}
