@@ -40,6 +40,7 @@ use crate::{
     serve::{Bounds, Connections, serve},
     tasks::{GuestRuntime, Stop, Stopper, Tasks},
     trace::{Exporter, Tracer},
+    windows::Windows,
 };
 
 /// What the gateway is told beside its config.
@@ -150,19 +151,18 @@ impl Gateway {
         let web = Web::new(roots, &egress.allow, names).map_err(StartError::Roots)?;
         let keys = Keys::new(web);
         let changed = Arc::new(Notify::new());
-        let server = config.server.clone();
-        let metrics_on = config.admin.metrics;
+        let (server, metrics_on) = (config.server.clone(), config.admin.metrics);
         let capacity = capacity(&config);
         let health = Arc::new(Health::default());
-        let (watched, outcomes) = (health.clone(), health.clone());
-        let reload = Reload::start(seen, config, host.clone(), changed.clone(), watched)
+        let windows = windows(&store, &config, clock.clone()).await;
+        let told = (health.clone(), windows.clone());
+        let reload = Reload::start(seen, config, host.clone(), changed.clone(), told)
             .await
             .map_err(|source| StartError::Folder { path: data, source })?;
         let board = reload.board();
-        let strays: Arc<Count> = Arc::default();
-        let spawner = guests.spawner();
+        let (strays, spawner) = (Arc::<Count>::default(), guests.spawner());
         let pauses = Pauses::read(store.clone(), spawner.clone(), changed.clone()).await?;
-        let told = (changed, outcomes, pauses.clone());
+        let told = (changed, health.clone(), pauses.clone());
         let jobs = Jobs::new(store.clone(), board.clone(), drawn.clone(), spawner.clone());
         let door = Door::new(host.clone(), spawner.clone(), store.clone());
         let traced = (clock.clone(), chance.clone(), tracer.clone());
@@ -180,6 +180,7 @@ impl Gateway {
             wishes: reload.wishes(),
             jobs,
             pauses,
+            windows,
             clock: clock.clone(),
             audit,
             started_at,
@@ -389,6 +390,12 @@ fn admission(
     let audit = Audit::open(data, config.admin.audit, clock.clone())
         .map_err(|source| StartError::Folder { path: data.to_owned(), source })?;
     Ok((guard, audit))
+}
+
+/// For how long dedupe keys were kept, as far as that is known.
+async fn windows(store: &Store, config: &Config, clock: Clock) -> Windows {
+    let is_new = store.reader().counts().await.is_ok_and(|counts| counts.events == 0);
+    Windows::open(config.store.data_folder(), config, clock, is_new)
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -4,7 +4,8 @@
 //! them. `keys` gets intake the keys that lie at URLs, [`egress`]
 //! is its way out to the world. [`live`] is what both halves look up, and [`reload`] is who writes it. [`metrics`] is what is
 //! counted on the way, and [`alerts`] watches it. [`gateway`] puts them together, [`cli`] is how people start them.
-//! [`pauses`] is what operators hold up, [`jobs`] the bulk work that they ask for.
+//! [`pauses`] is what operators hold up, [`jobs`] the bulk work that they ask for, [`windows`] what is known of dedupe
+//! keys over time.
 #![forbid(unsafe_code)]
 
 pub mod admin;
@@ -37,6 +38,7 @@ pub mod standing;
 pub mod tasks;
 pub mod toolchain;
 mod trace;
+pub mod windows;
 
 /// Here, so that every binary of the gateway has it. An event is made on one thread and dropped by the
 /// store's writer, which is where the system's allocator waits for locks.

@@ -370,17 +370,29 @@ impl Gateway {
         self.resident_parts().whole()
     }
 
+    /// Has `resident_peak` forget what was before.
+    pub fn forget_resident_peak(&self) {
+        // 5: see proc(5).
+        fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").unwrap();
+    }
+
+    /// The most resident memory it had at a time, in bytes.
+    pub fn resident_peak(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
     /// The same by where its pages come from.
     pub fn resident_parts(&self) -> Resident {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let bytes = |name: &str| {
-            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-            line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
-        };
         Resident {
-            anonymous: bytes("RssAnon:"),
-            file: bytes("RssFile:"),
-            shared: bytes("RssShmem:"),
+            anonymous: self.memory("RssAnon:"),
+            file: self.memory("RssFile:"),
+            shared: self.memory("RssShmem:"),
         }
     }
 }

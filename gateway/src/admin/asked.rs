@@ -12,7 +12,7 @@ use hookweir_event::Timestamp;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
 
-use super::fault::Fault;
+use super::{fault::Fault, routes::HasSecrets};
 
 /// The largest body that is taken: a thousand ids and more.
 pub(super) const BODY_MAX: usize = 256 << 10;
@@ -55,7 +55,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Order<T> {
     type Rejection = Fault;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Fault> {
-        let body = collect(request).await?.1;
+        let (parts, body) = collect(request).await?;
         let body = body.trim_ascii();
         let body: &[u8] = if body.is_empty() { b"{}" } else { body };
         // Serde takes a list for an object as well.
@@ -63,8 +63,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Order<T> {
             return Err(Fault::bad("the body: expected a JSON object"));
         }
         let mut json = serde_json::Deserializer::from_slice(body);
-        let order = serde_path_to_error::deserialize(&mut json)
-            .map_err(|error| Fault::bad(in_place("the body", &error)))?;
+        let order = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let has_secrets = parts.extensions.get::<HasSecrets>().is_some();
+            Fault::bad(if has_secrets { unquoted(&error) } else { in_place("the body", &error) })
+        })?;
         json.end().map_err(|error| Fault::bad(format_args!("the body: {error}")))?;
         Ok(Self(order))
     }
@@ -81,11 +83,25 @@ pub(super) async fn collect(request: Request) -> Result<(Parts, Bytes), Fault> {
 }
 
 fn in_place<E: fmt::Display>(whole: &str, error: &serde_path_to_error::Error<E>) -> String {
-    match error.path().to_string().as_str() {
+    format!("{}: {}", place(whole, error), error.inner())
+}
+
+fn place<E>(whole: &str, error: &serde_path_to_error::Error<E>) -> String {
+    match error.path().to_string() {
         // It ends before it says where.
-        "." | "?" => format!("{whole}: {}", error.inner()),
-        path => format!("{path}: {}", error.inner()),
+        path if [".", "?"].contains(&&*path) => whole.to_owned(),
+        path => path,
     }
+}
+
+/// The same of a body, without what it says: serde quotes that, and then says what it expected.
+fn unquoted(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let said = error.inner().to_string();
+    if !error.inner().is_data() || said.starts_with("missing field") {
+        return in_place("the body", error);
+    }
+    let expected = said.rsplit_once("expected ").map_or("something else", |(_, expected)| expected);
+    format!("{}: expected {expected}", place("the body", error))
 }
 
 /// A value that has a text of its own, such as an id.

@@ -59,7 +59,7 @@ impl From<Found> for DeliveryOf {
 /// Find deliveries.
 ///
 /// Those that the filter means, of events that it means, the newest event first. All those of one event are on
-/// one page, which may have some more than was asked for.
+/// one page, which may have some more than was asked for; or fewer, if they logged much.
 #[utoipa::path(get, path = "/v1/deliveries", operation_id = "deliveries.list", tag = "events",
     params(Filtered, Paged),
     responses((status = 200, description = "A page of deliveries.", body = Page<DeliveryOf>),

@@ -36,7 +36,8 @@ pub(super) enum Found {
 
 /// Find events.
 ///
-/// The newest first, each with its deliveries and their attempts. All that is said of them has to hold.
+/// The newest first, each with its deliveries and their attempts. All that is said of them has to hold. A page may
+/// have fewer than was asked for, or none, and be followed by others: it is done when it has looked at much.
 #[utoipa::path(get, path = "/v1/events", operation_id = "events.list", tag = "events",
     params(Filtered, Paged, Wanted),
     responses((status = 200, description = "A page of events.", body = Page<Found>),

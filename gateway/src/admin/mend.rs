@@ -1,7 +1,7 @@
 //! What operators have done to deliveries: events delivered once more, dead letters retried, skipped or discarded.
 
 use axum::extract::State;
-use hookweir_event::{Event, EventId, OrderKey, PluginName};
+use hookweir_event::{EventId, OrderKey, PluginName};
 use hookweir_store::{Blocked, DeliveryId, Mend, ReadError, Reader, Replay};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use utoipa::{IntoParams, ToSchema};
@@ -12,7 +12,7 @@ use super::{
     fault::{Fault, Refused},
     reply::{Answer, Json, Page, Time},
 };
-use crate::jobs::routes;
+use crate::{jobs::routes, live::Live};
 
 /// How many events or deliveries one request may change.
 const CHANGES_MAX: usize = 1000;
@@ -152,32 +152,39 @@ pub(super) async fn replay(
     if to.is_some_and(|name| !live.plugins().contains_key(name)) {
         return Err(Fault::missing("no plugin has this name"));
     }
-    let events = kept(&desk.store.reader(), &order.events.0).await?;
-    let replay = |event: &Event| Replay { event: event.id, routes: routes(&live, event, to) };
-    let replays: Vec<_> = events.iter().map(replay).collect();
+    let replays = replays(&desk.store.reader(), &live, &order.events.0, to).await?;
+    let events = replays.len();
     let unwanted = replays.iter().filter(|replay| replay.routes.is_empty()).count();
     let deliveries = desk.store.replay(replays).await?;
     let plugin = to.map(PluginName::as_str);
-    tracing::info!(events = events.len(), deliveries, plugin, "replayed");
-    Ok(Json(Replayed { events: events.len(), unwanted, deliveries }))
+    tracing::info!(events, deliveries, plugin, "replayed");
+    Ok(Json(Replayed { events, unwanted, deliveries }))
 }
 
-/// The events that are there still. One may be named twice; it is replayed once.
-async fn kept(reader: &Reader, ids: &[EventId]) -> Result<Vec<Event>, ReadError> {
-    let mut events = Vec::with_capacity(ids.len());
+/// What is to be done with the events that are there still, of which one at a time is in memory. One may be named
+/// twice; it is replayed once.
+async fn replays(
+    reader: &Reader,
+    live: &Live,
+    ids: &[EventId],
+    to: Option<&PluginName>,
+) -> Result<Vec<Replay>, ReadError> {
+    let mut replays = Vec::with_capacity(ids.len());
     for (nth, id) in ids.iter().enumerate() {
-        if !ids[..nth].contains(id) {
-            match reader.event(*id).await {
-                Ok(event) => events.extend(event),
-                // The others are replayed.
-                Err(error @ ReadError::Failed(_)) => {
-                    tracing::warn!(event_id = %id, %error, "the event can't be read, and is not replayed");
-                }
-                Err(error) => return Err(error),
+        if ids[..nth].contains(id) {
+            continue;
+        }
+        match reader.event(*id).await {
+            Ok(event) => replays
+                .extend(event.map(|event| Replay { event: *id, routes: routes(live, &event, to) })),
+            // The others are replayed.
+            Err(error @ ReadError::Failed(_)) => {
+                tracing::warn!(event_id = %id, %error, "the event can't be read, and is not replayed");
             }
+            Err(error) => return Err(error),
         }
     }
-    Ok(events)
+    Ok(replays)
 }
 
 /// Have dead letters tried again.

@@ -1,7 +1,7 @@
 //! Reconciliation: which of a provider's ids were never seen here, by the claims that are kept.
 
 use axum::{extract::State, http::StatusCode};
-use hookweir_event::{EventType, SourceName, Timestamp};
+use hookweir_event::{EventType, SourceName};
 use hookweir_verify::{IdClaim, claim_of_id};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -60,8 +60,8 @@ pub(super) struct Reconciled {
     missing: Vec<String>,
     /// Ids that were not found, and are older than is known: they may have been seen and forgotten.
     unknown: Vec<String>,
-    /// Whatever came then or later is known, by the source's dedupe window. An id of before that does not say
-    /// when it was sent may be among the missing all the same.
+    /// Whatever came then or later is known, by the dedupe windows that the source has had. An id of before that
+    /// does not say when it was sent may be among the missing all the same.
     known_since: Time,
 }
 
@@ -96,9 +96,7 @@ pub(super) async fn missing(
         claims.extend(kinds_of(kinds, kind)?.map(|kind| claim_of_id(&name, kind, &id)));
     }
     let claimed = desk.store.reader().apart().claimed(&claims).await?;
-    let known_since = Timestamp::from_millis(
-        desk.clock.now().as_millis().saturating_sub(millis(source.config.dedupe_window)),
-    );
+    let known_since = desk.windows.known_since(&name);
     let (mut seen, mut missing, mut unknown) = (0, Vec::new(), Vec::new());
     for (item, claimed) in items.into_iter().zip(claimed.chunks(2)) {
         let older = item.at.is_some_and(|Text(Moment(at))| at < known_since);
@@ -126,8 +124,4 @@ fn kinds_of(claim: IdClaim, kind: Option<&EventType>) -> Result<[Option<&EventTy
             "this source's requests are told apart by their content, or not at all: they have no ids",
         )),
     }
-}
-
-fn millis(time: std::time::Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

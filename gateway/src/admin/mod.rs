@@ -25,7 +25,7 @@
 //! The description of what all routes have in common is added there: the scope, and 400, 401, 403, 413, 421, 429
 //! and, of changes, 503. A parameter that is not described is refused. Whatever is no GET is a change, and in
 //! the audit log before it is begun, but for what `Scope::Read` may ask with a body; a field of its body that
-//! must not be there is `#[schema(write_only)]`. Schemas need no list of their own, and no two may have one name. A test has a table of all operations, to which a new one is added.
+//! must not be there is `#[schema(write_only)]`, and one that is not described is not there either. Schemas need no list of their own, and no two may have one name. A test has a table of all operations, to which a new one is added.
 
 mod alerts;
 mod apis;
@@ -83,6 +83,7 @@ use crate::{
     pauses::Pauses,
     readiness::Readiness,
     reload::Wishes,
+    windows::Windows,
 };
 
 /// Answers operators and their supervisors.
@@ -115,6 +116,8 @@ pub struct Desk {
     pub jobs: Jobs,
     /// What is held up.
     pub pauses: Pauses,
+    /// For how long dedupe keys were kept.
+    pub windows: Windows,
     /// The time.
     pub clock: Clock,
     /// Where changes are written down.

@@ -11,6 +11,7 @@ use axum::{
     response::IntoResponse as _,
     routing::Router,
 };
+use hookweir_event::REDACTED;
 use serde_json::{Map, Value};
 use utoipa::openapi::{
     Content, ContentBuilder, Header, Object, OpenApi, Ref, RefOr, Required, ResponseBuilder,
@@ -24,7 +25,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use super::{
     Caller, Desk, asked,
-    audit::{Audit, Begun, Wish, brief},
+    audit::{Audit, Begun, Wish, brief, brief_text},
     document::{self, TOKEN},
     fault::{Code, Fault},
 };
@@ -54,9 +55,15 @@ struct Operated {
     verb: String,
     /// Its parameters in the query.
     parameters: Vec<String>,
-    /// The fields of its body that the audit log must not have.
-    secrets: Vec<String>,
+    /// The fields of its body that the audit log may have.
+    fields: Vec<String>,
+    /// Whether its body has others, which are secret.
+    has_secrets: bool,
 }
+
+/// On a request whose body has secrets: what is wrong with it is said without quoting it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HasSecrets;
 
 impl Routes {
     /// None yet.
@@ -78,8 +85,17 @@ impl Routes {
                     body.required = Some(Required::False);
                 }
                 let verb = operation.operation_id.clone().unwrap_or_default();
-                let (parameters, secrets) = (parameters(operation), secrets(operation, &schemas));
-                gate.operated.push(Operated { method, scope, verb, parameters, secrets });
+                let parameters = parameters(operation);
+                let (secrets, fields): (Vec<_>, _) =
+                    fields(operation, &schemas).partition(|(_, is_secret)| *is_secret);
+                gate.operated.push(Operated {
+                    method,
+                    scope,
+                    verb,
+                    parameters,
+                    fields: fields.into_iter().map(|(name, _)| name).collect(),
+                    has_secrets: !secrets.is_empty(),
+                });
             }
         }
         let pass = from_fn_with_state(Arc::new(gate), pass);
@@ -105,6 +121,15 @@ async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Re
             response
         }
         Err(fault) => fault.into_response(),
+    }
+}
+
+impl Operated {
+    /// Whether the audit log has what this field of its body says. Beside a secret it has no texts: one could
+    /// have been meant for that.
+    fn shows(&self, name: &str, value: &Value) -> bool {
+        let is_plain = !(value.is_string() || value.is_array() || value.is_object());
+        self.fields.iter().any(|field| field == name) && (is_plain || !self.has_secrets)
     }
 }
 
@@ -134,22 +159,31 @@ impl Gate {
         if operated.method == Method::GET || operated.scope == Scope::Read {
             return Ok((request, None));
         }
-        let (parts, body) = asked::collect(request).await?;
+        let (mut parts, body) = asked::collect(request).await?;
+        if operated.has_secrets {
+            parts.extensions.insert(HasSecrets);
+        }
         let begun = self.audit.begin(&caller, self.wish(operated, &parts.uri, &body)).await?;
         Ok((Request::from_parts(parts, Body::from(body)), Some(begun)))
     }
 
-    /// What the audit log has of it. A body that can't be read is refused later, and is not quoted.
+    /// What the audit log has of it. A body that can't be read is refused later, and is not quoted; nor is a field
+    /// that is none: it could be a secret's, misspelt.
     fn wish(&self, operated: &Operated, uri: &Uri, body: &[u8]) -> Wish {
         let places = self.path.split('/').zip(uri.path().split('/'));
         let names = places.filter(|(place, _)| place.starts_with('{')).map(|(_, name)| name);
         let object = names.collect::<Vec<_>>().join("/");
         let mut said: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
+        for (name, value) in &mut said {
+            if !operated.shows(name, value) {
+                *value = REDACTED.into();
+            }
+        }
         for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
             said.insert(name.into_owned(), value.into_owned().into());
         }
-        let parameters = brief(said, &operated.secrets);
-        let object = Some(object).filter(|object| !object.is_empty());
+        let parameters = brief(said);
+        let object = Some(brief_text(&object)).filter(|object| !object.is_empty());
         Wish { verb: operated.verb.clone(), object, parameters }
     }
 }
@@ -203,14 +237,17 @@ fn bodies<'s>(
     )
 }
 
-/// The fields of a body that are `#[schema(write_only)]`: what is given and never shown.
-fn secrets(operation: &Operation, schemas: &[(String, RefOr<Schema>)]) -> Vec<String> {
-    let secret = |field: &RefOr<Schema>| match field {
+/// The fields of a body, and whether they are `#[schema(write_only)]`: what is given and never shown.
+fn fields<'s>(
+    operation: &'s Operation,
+    schemas: &'s [(String, RefOr<Schema>)],
+) -> impl Iterator<Item = (String, bool)> + use<'s> {
+    let is_secret = |field: &RefOr<Schema>| match field {
         RefOr::T(Schema::Object(object)) => object.write_only == Some(true),
         _ => false,
     };
     let fields = bodies(operation, schemas).flat_map(|object| &object.properties);
-    fields.filter(|(_, field)| secret(field)).map(|(name, _)| name.clone()).collect()
+    fields.map(move |(name, field)| (name.clone(), is_secret(field)))
 }
 
 /// Adds what every operation has: the scope, and the refusals that come before it.
@@ -222,7 +259,7 @@ fn describe(operation: &mut Operation, method: &Method, scope: Scope) {
         ("401", "There is no token, or one that is not known."),
         ("403", needs.as_str()),
         ("421", "The `Host` is no name of this gateway's."),
-        ("429", "Too many requests of this address were refused."),
+        ("429", "Too many requests of this address were refused, and so is this one."),
     ];
     if operation.request_body.is_some() {
         refusals.push(("413", "The body is too large."));

@@ -21,7 +21,8 @@ use crate::{
     limits::RefusedLimit,
 };
 
-/// Lets in who has a token. Whose too many requests were refused is turned away unread for a while.
+/// Lets in who has a token that is known. An address that had too many requests refused is told no more, for a
+/// while, of those that are refused; who has a right token is let in from there as well.
 #[derive(Debug, Clone)]
 pub struct Guard {
     /// Of the token that the gateway made itself, if the config has none.
@@ -61,13 +62,12 @@ impl Guard {
         (headers, uri): (&HeaderMap, &Uri),
         peer: IpAddr,
     ) -> Result<Caller, Fault> {
-        let client = client::address(peer, headers, &config.server.trusted_proxies);
-        self.refused.check(client).map_err(|limited| Fault::limited(limited.wait))?;
-        let known = self.known(&config.admin, headers, uri);
-        let fault = match known {
+        let client = client::address(peer, headers, &config.admin.trusted_proxies);
+        let fault = match self.known(&config.admin, headers, uri) {
             Ok((who, scope)) => return Ok(Caller { who, scope, client }),
             Err(fault) => fault,
         };
+        self.refused.check(client).map_err(|limited| Fault::limited(limited.wait))?;
         self.refused.count(client);
         let (code, path) = (fault.code(), uri.path());
         tracing::warn!(%client, code, path, "refused by the admin API: {}", fault.sentence());
@@ -240,16 +240,35 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_refused_too_often_is_turned_away() {
+    fn whom_a_proxy_speaks_for_is_believed_of_the_proxies_of_this_address_alone() {
+        let peer = [192, 0, 2, 1].into();
+        let mut headers = asked("localhost", Some("Bearer the-owner-s-token"));
+        headers.insert("x-forwarded-for", "198.51.100.7".parse().unwrap());
+        let token = "token = { env = \"T\" }\n";
+        for (lines, client) in [
+            ("[server]\ntrusted_proxies = [\"192.0.2.0/24\"]\n", "192.0.2.1"),
+            ("trusted_proxies = [\"192.0.2.0/24\"]\n", "198.51.100.7"),
+        ] {
+            let config = config(&format!("{token}{lines}"));
+            let caller = guard(None).check(&config, (&headers, &Uri::default()), peer).unwrap();
+            assert_eq!(caller.client.to_string(), client, "{lines}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_refused_too_often_is_turned_away_unless_it_has_a_token() {
         let config = config("token = { env = \"T\" }\n");
         let guard = guard(Some(Rate { count: 2, per: std::time::Duration::from_secs(3600) }));
         let right = Some("Bearer the-owner-s-token");
         for said in ["unauthenticated", "unauthenticated", "unauthenticated", "rate_limited"] {
             assert_eq!(check(&guard, &config, "localhost", None), said);
         }
-        assert_eq!(check(&guard, &config, "localhost", right), "rate_limited");
-        let headers = asked("localhost", right);
+        assert_eq!(check(&guard, &config, "evil.example", right), "rate_limited");
+        // Whoever floods from an operator's address does not keep the operator out.
+        assert_eq!(check(&guard, &config, "localhost", right), "admin admin");
+        let headers = asked("localhost", None);
         let elsewhere = [192, 0, 2, 2].into();
-        assert!(guard.check(&config, (&headers, &Uri::default()), elsewhere).is_ok());
+        let fault = guard.check(&config, (&headers, &Uri::default()), elsewhere).unwrap_err();
+        assert_eq!(fault.code(), "unauthenticated");
     }
 }

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use super::{
-    operator::{Operator, with_query},
+    operator::{Look, Operator, with_query},
     tell,
 };
 
@@ -19,6 +19,8 @@ pub(super) fn run<'a>(
     parameters: impl IntoIterator<Item = (&'a str, Option<String>)>,
     order: &Value,
 ) -> Result<Value, String> {
+    // Before there is a job: one that nobody hears of would go on.
+    operator.heed_interrupts()?;
     let mut job = operator.post(&with_query("jobs", parameters), order)?;
     let place = format!("jobs/{}", job["id"].as_str().unwrap_or_default());
     // Draws nothing where standard error is no terminal.
@@ -28,11 +30,7 @@ pub(super) fn run<'a>(
     }
     while job["endedAt"].is_null() {
         show(&bar, &job);
-        if operator.wait(EVERY)? {
-            job = operator.post(&format!("{place}/cancel"), &Value::Null)?;
-            continue;
-        }
-        job = operator.get(&place).map_err(|reason| {
+        job = next(operator, &place).map_err(|reason| {
             format!(
                 "{reason}; a job does not outlive the gateway's process. Ask again for what is left: \
                  dead letters are not mended twice, and --unless-replayed-since keeps a replay from it"
@@ -49,6 +47,18 @@ pub(super) fn run<'a>(
         tell(format_args!("{failed} failed, the first one so: {reason}"));
     }
     Ok(job)
+}
+
+/// How far it is after a moment; if Ctrl-C is pressed meanwhile, that it is cancelled.
+fn next(operator: &Operator, place: &str) -> Result<Value, String> {
+    if !operator.wait(EVERY)? {
+        match operator.look(place)? {
+            Look::Found(job) => return Ok(job),
+            Look::Refused(refused) => return Err(refused.reason),
+            Look::Interrupted => {}
+        }
+    }
+    operator.post(&format!("{place}/cancel"), &Value::Null)
 }
 
 fn show(bar: &ProgressBar, job: &Value) {

@@ -1,9 +1,15 @@
 //! What the commands share that ask the running gateway: its admin API, and tables for people.
 
-use std::{fmt::Write as _, path::PathBuf, time::Duration};
+use std::{
+    cell::{OnceCell, RefCell},
+    fmt::Write as _,
+    path::PathBuf,
+    time::Duration,
+};
 
 use reqwest::Method;
 use serde_json::Value;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Exit, config_fault, runtime, say, tell};
 use crate::{
@@ -45,9 +51,31 @@ pub(super) type Table = Vec<Vec<String>>;
 /// Asks the gateway.
 pub(super) struct Operator {
     runtime: tokio::runtime::Runtime,
+    client: reqwest::Client,
     base: String,
     token: Option<String>,
     json: bool,
+    /// Ctrl-C, from when a command heeds it. One stream for as long as that runs: what comes while nobody waits
+    /// for it is told when somebody does.
+    interrupts: OnceCell<RefCell<Signal>>,
+}
+
+/// What is at a place, unless Ctrl-C is pressed first.
+pub(super) enum Look {
+    /// This.
+    Found(Value),
+    /// The gateway refuses to say.
+    Refused(Refused),
+    /// Ctrl-C was pressed.
+    Interrupted,
+}
+
+/// What the gateway says in place of an answer.
+pub(super) struct Refused {
+    /// The status.
+    pub(super) status: u16,
+    /// All of it, in words.
+    pub(super) reason: String,
 }
 
 impl Operator {
@@ -69,8 +97,14 @@ impl Operator {
     fn new(common: &Common, config: &Config) -> Result<Self, String> {
         let base = common.url.clone().unwrap_or_else(|| format!("http://{}", config.admin.listen));
         let base = format!("{}/v1/", base.trim_end_matches('/'));
-        let runtime = runtime().map_err(|error| error.to_string())?;
-        Ok(Self { runtime, base, token: token(common, config)?, json: common.json })
+        Ok(Self {
+            runtime: runtime().map_err(|error| error.to_string())?,
+            client: super::send::client()?,
+            base,
+            token: token(common, config)?,
+            json: common.json,
+            interrupts: OnceCell::new(),
+        })
     }
 
     /// What is at this place.
@@ -115,31 +149,73 @@ impl Operator {
         each: impl FnMut(&[u8]) -> Result<(), String>,
     ) -> Result<(), String> {
         let url = format!("{}{path}", self.base);
-        self.runtime.block_on(super::send::lines(&url, self.token.as_deref(), each))
+        let token = self.token.as_deref();
+        self.runtime.block_on(super::send::lines(&self.client, &url, token, each))
+    }
+
+    /// From now on Ctrl-C does not end the process: [`Self::wait`] and [`Self::look`] tell of it, each press once.
+    pub(super) fn heed_interrupts(&self) -> Result<&RefCell<Signal>, String> {
+        if let Some(heeded) = self.interrupts.get() {
+            return Ok(heeded);
+        }
+        let _inside = self.runtime.enter();
+        let interrupts = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+        Ok(self.interrupts.get_or_init(|| RefCell::new(interrupts)))
     }
 
     /// Waits for so long. True if Ctrl-C was pressed before.
     pub(super) fn wait(&self, time: Duration) -> Result<bool, String> {
-        self.runtime.block_on(async {
-            tokio::select! {
-                pressed = tokio::signal::ctrl_c() => {
-                    pressed.map(|()| true).map_err(|error| error.to_string())
-                }
-                () = tokio::time::sleep(time) => Ok(false),
-            }
+        // Made where the runtime is.
+        let time = async { tokio::time::sleep(time).await };
+        Ok(self.unless_interrupted(time)?.is_none())
+    }
+
+    /// What is at this place.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub(super) fn look(&self, path: &str) -> Result<Look, String> {
+        Ok(match self.unless_interrupted(self.answer(Method::GET, path, None))?.transpose()? {
+            Some(Ok(found)) => Look::Found(found),
+            Some(Err(refused)) => Look::Refused(refused),
+            None => Look::Interrupted,
         })
     }
 
+    /// What `work` comes to; none if Ctrl-C is pressed first.
+    fn unless_interrupted<T>(&self, work: impl Future<Output = T>) -> Result<Option<T>, String> {
+        let mut interrupts = self.heed_interrupts()?.borrow_mut();
+        let interrupts = &mut *interrupts;
+        Ok(self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                _ = interrupts.recv() => None,
+                done = work => Some(done),
+            }
+        }))
+    }
+
     fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, String> {
+        let answer = self.runtime.block_on(self.answer(method, path, body))?;
+        answer.map_err(|refused| refused.reason)
+    }
+
+    async fn answer(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Result<Value, Refused>, String> {
         let url = format!("{}{path}", self.base);
-        let asking = super::send::ask_by(method, &url, self.token.as_deref(), body);
-        let (status, text) = self.runtime.block_on(asking)?;
+        let token = self.token.as_deref();
+        let (status, text) = super::send::ask_by(&self.client, method, &url, token, body).await?;
         let answer: Value = serde_json::from_str(&text)
             .map_err(|_| format!("{url}: {status} {}", text.trim_end()))?;
-        match (status, answer["error"].as_str()) {
-            (200, _) => Ok(answer),
-            (status, error) => Err(format!("{url}: {status} {}", error.unwrap_or_default())),
+        if status == 200 {
+            return Ok(Ok(answer));
         }
+        let reason = format!("{url}: {status} {}", answer["error"].as_str().unwrap_or_default());
+        Ok(Err(Refused { status, reason }))
     }
 
     /// Prints an answer, to people as a table.

@@ -2,7 +2,10 @@
 //! or with a private key where the source holds the public one. For trying a source and its plugins
 //! without the provider.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use hookweir_event::{Clock, EventType, SourceName, Timestamp};
 use hookweir_verify::{Outgoing, SignError};
@@ -154,6 +157,20 @@ pub(super) async fn post(url: &str, request: Outgoing) -> Result<(u16, String), 
     Ok((status, reply))
 }
 
+/// How long a connection to a gateway may take.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// How long a connection is kept that nothing is asked over: less than the gateway keeps it.
+const IDLE_MAX: Duration = Duration::from_secs(5);
+/// How long an answer may take: a version that is approved is compiled first.
+const ANSWER_MAX: Duration = Duration::from_secs(120);
+
+/// What asks a gateway.
+pub(super) fn client() -> Result<reqwest::Client, String> {
+    let client = reqwest::Client::builder().no_proxy();
+    let client = client.connect_timeout(CONNECT_MAX).pool_idle_timeout(IDLE_MAX);
+    client.build().map_err(|error| error.to_string())
+}
+
 /// Asks for `url`, or posts to it, and answers status and body.
 pub(super) async fn ask(
     url: &str,
@@ -161,28 +178,35 @@ pub(super) async fn ask(
     body: Option<&serde_json::Value>,
 ) -> Result<(u16, String), String> {
     let method = if body.is_some() { reqwest::Method::POST } else { reqwest::Method::GET };
-    ask_by(method, url, token, body).await
+    ask_by(&client()?, method, url, token, body).await
 }
 
 /// The same by any method.
 pub(super) async fn ask_by(
+    client: &reqwest::Client,
     method: reqwest::Method,
     url: &str,
     token: Option<&str>,
     body: Option<&serde_json::Value>,
 ) -> Result<(u16, String), String> {
-    let response = begin(method, url, token, body).await?;
+    let mut asking = client.request(method, url).timeout(ANSWER_MAX);
+    if let Some(body) = body.filter(|body| !body.is_null()) {
+        asking = asking.json(body);
+    }
+    let response = begin(asking, url, token).await?;
     let status = response.status().as_u16();
-    Ok((status, response.text().await.map_err(|error| error.to_string())?))
+    let text = response.text().await;
+    Ok((status, text.map_err(|error| format!("{url}: {}", root_cause(&error)))?))
 }
 
-/// Asks for `url`, and hands on each line of its body as it comes.
+/// Asks for `url`, and hands on each line of its body as it comes, for as long as it takes.
 pub(super) async fn lines(
+    client: &reqwest::Client,
     url: &str,
     token: Option<&str>,
     mut each: impl FnMut(&[u8]) -> Result<(), String>,
 ) -> Result<(), String> {
-    let mut response = begin(reqwest::Method::GET, url, token, None).await?;
+    let mut response = begin(client.get(url), url, token).await?;
     let status = response.status().as_u16();
     if status != 200 {
         let text = response.text().await.map_err(|error| error.to_string())?;
@@ -204,17 +228,10 @@ pub(super) async fn lines(
 }
 
 async fn begin(
-    method: reqwest::Method,
+    mut asking: reqwest::RequestBuilder,
     url: &str,
     token: Option<&str>,
-    body: Option<&serde_json::Value>,
 ) -> Result<reqwest::Response, String> {
-    let client =
-        reqwest::Client::builder().no_proxy().build().map_err(|error| error.to_string())?;
-    let mut asking = client.request(method, url);
-    if let Some(body) = body.filter(|body| !body.is_null()) {
-        asking = asking.json(body);
-    }
     if let Some(token) = token {
         asking = asking.bearer_auth(token);
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{
     Exit,
     events::Filter,
-    operator::{Common, Operator, items, printable, with_query},
+    operator::{Common, Look, Operator, Refused, items, printable, with_query},
     say, tell,
 };
 
@@ -30,37 +30,55 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Exit {
     Operator::run(&args.common, |operator| {
+        operator.heed_interrupts()?;
         let mut tail = Tail { json: args.common.json(), ..Tail::default() };
-        let ask = |cursor: Option<String>| {
-            let parameters = args.filter.parameters().into_iter().chain([("cursor", cursor)]);
-            operator.get(&with_query("tail", parameters))
+        let parameters = args.filter.parameters();
+        let place = |cursor: &Option<String>| {
+            let parameters = parameters.clone().into_iter().chain([("cursor", cursor.clone())]);
+            with_query("tail", parameters)
         };
-        let mut cursor = ask(None)?["next"].as_str().map(str::to_owned);
+        let mut cursor = match operator.look(&place(&None))? {
+            Look::Found(begin) => begin["next"].as_str().map(str::to_owned),
+            Look::Refused(refused) => return Err(refused.reason),
+            Look::Interrupted => return Ok(()),
+        };
         if !args.common.json() {
             say(row(["EVENT", "SOURCE/TYPE", "PLUGIN", "OUTCOME", "TOOK"]));
         }
         loop {
-            for id in tail.open.keys().cloned().collect::<Vec<_>>() {
-                match operator.get(&format!("events/{id}")) {
-                    Ok(event) => tail.tell(&event),
-                    // It was forgotten, or the gateway is away.
-                    Err(_) => _ = tail.open.remove(&id),
+            let more = match tail.round(operator, &place(&cursor)) {
+                Ok(Round::News { next, more }) => {
+                    cursor = next.or(cursor);
+                    more
                 }
-            }
-            let mut more = false;
-            match ask(cursor.clone()) {
-                Ok(news) => {
-                    items(&news["items"]).for_each(|event| tail.tell(event));
-                    cursor = news["next"].as_str().map(str::to_owned).or(cursor);
-                    more = news["more"] == true;
+                Ok(Round::Nothing) => false,
+                Ok(Round::Interrupted) => return Ok(()),
+                // The gateway is away; it may come back.
+                Err(reason) => {
+                    tell(reason);
+                    false
                 }
-                Err(reason) => tell(reason),
-            }
+            };
             if !more && operator.wait(EVERY)? {
                 return Ok(());
             }
         }
     })
+}
+
+/// What came of asking once.
+enum Round {
+    /// What is new was told.
+    News {
+        /// Where the next is.
+        next: Option<String>,
+        /// Whether there is more already.
+        more: bool,
+    },
+    /// The gateway refused to say what is new.
+    Nothing,
+    /// Ctrl-C was pressed.
+    Interrupted,
 }
 
 /// What was told already.
@@ -72,6 +90,31 @@ struct Tail {
 }
 
 impl Tail {
+    /// Looks once at what is open, and then at what is new at this place.
+    fn round(&mut self, operator: &Operator, place: &str) -> Result<Round, String> {
+        for id in self.open.keys().cloned().collect::<Vec<_>>() {
+            match operator.look(&format!("events/{id}"))? {
+                Look::Found(event) => self.tell(&event),
+                // It was forgotten. Whatever else is said of it may be over the next time.
+                Look::Refused(Refused { status: 404, .. }) => _ = self.open.remove(&id),
+                Look::Refused(Refused { reason, .. }) => tell(reason),
+                Look::Interrupted => return Ok(Round::Interrupted),
+            }
+        }
+        Ok(match operator.look(place)? {
+            Look::Found(news) => {
+                items(&news["items"]).for_each(|event| self.tell(event));
+                let next = news["next"].as_str().map(str::to_owned);
+                Round::News { next, more: news["more"] == true }
+            }
+            Look::Refused(Refused { reason, .. }) => {
+                tell(reason);
+                Round::Nothing
+            }
+            Look::Interrupted => Round::Interrupted,
+        })
+    }
+
     /// Tells the attempts that were not told yet.
     fn tell(&mut self, event: &Value) {
         let id = event["id"].as_str().unwrap_or_default().to_owned();

@@ -34,7 +34,7 @@ pub struct ServerConfig {
     pub body_timeout: Duration,
     /// How long requests and attempts may go on after a stop was asked for.
     pub grace: Duration,
-    /// Proxies whose `Forwarded` and `X-Forwarded-For` are believed.
+    /// Proxies whose `Forwarded` and `X-Forwarded-For` are believed, by the public listener.
     pub trusted_proxies: Vec<IpNet>,
     /// Requests a client address may make, whatever comes of them.
     pub address_rate: Option<Rate>,
@@ -98,9 +98,13 @@ pub struct AdminConfig {
     pub insecure: bool,
     /// Names under which it is reached, beside addresses and `localhost`.
     pub hosts: Vec<String>,
+    /// Proxies in front of this address whose `Forwarded` and `X-Forwarded-For` are believed. Those in front of
+    /// the public one are others: what they let through could name an operator's address, or spend its limit.
+    pub trusted_proxies: Vec<IpNet>,
     /// Whether there are metrics.
     pub metrics: bool,
-    /// Requests a client address may have refused before it is turned away unread.
+    /// Requests a client address may have refused before those to come are no more than counted. Whoever has a
+    /// right token is let in all the same: what keeps tokens from being guessed is their length.
     pub refused_rate: Option<Rate>,
     /// How much of the audit log is kept.
     pub audit: AuditConfig,
@@ -217,6 +221,7 @@ impl AdminConfig {
             tokens: BTreeMap::new(),
             insecure: false,
             hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
             metrics: true,
             refused_rate: Some(Rate { count: 60, per: Duration::from_secs(60) }),
             audit: AuditConfig::default(),
@@ -226,6 +231,8 @@ impl AdminConfig {
         config.token = section.get("token").and_then(|node| Token::read(&node, secrets));
         let tokens = section.sub("tokens");
         config.tokens = tokens.map(|tokens| NamedToken::read_all(&tokens)).unwrap_or_default();
+        let proxies = section.get("trusted_proxies").map(|node| networks(&node));
+        set(&mut config.trusted_proxies, proxies);
         let refused_rate = section.get("refused_rate").and_then(|node| node.parsed(units::rate));
         set(&mut config.refused_rate, refused_rate);
         let max = section.get("audit_max").and_then(|node| node.size_in(AUDIT));

@@ -73,8 +73,17 @@ fn of_server(server: &ServerConfig) -> Value {
 }
 
 fn of_admin(admin: &AdminConfig) -> Value {
-    let AdminConfig { listen, token, tokens, insecure, hosts, refused_rate, audit, metrics } =
-        admin;
+    let AdminConfig {
+        listen,
+        token,
+        tokens,
+        insecure,
+        hosts,
+        trusted_proxies,
+        refused_rate,
+        audit,
+        metrics,
+    } = admin;
     let AuditConfig { max, files } = audit;
     let tokens = tokens.iter().map(|(name, token)| {
         (name.clone(), json!({ "sha256": REDACTED, "scope": token.scope.as_str() }))
@@ -85,6 +94,7 @@ fn of_admin(admin: &AdminConfig) -> Value {
         "tokens": tokens.collect::<Map<_, _>>(),
         "insecure": insecure,
         "hosts": hosts,
+        "trusted_proxies": texts(trusted_proxies),
         "refused_rate": rate(*refused_rate),
         "audit_max": size(*max),
         "audit_files": files,

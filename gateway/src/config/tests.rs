@@ -326,7 +326,9 @@ fn tokens_of_the_admin_api_are_followed_without_a_restart() {
     let grafana = with.admin.tokens["grafana"];
     assert_eq!((grafana.sha256.to_string(), grafana.scope), (digest, Scope::Read));
     assert!(admin("").needs_restart(&with).is_empty());
-    assert!(admin("").needs_restart(&admin("hosts = [\"a\"]")).is_empty());
+    for lines in ["hosts = [\"a\"]", "trusted_proxies = [\"10.0.0.0/8\"]"] {
+        assert!(admin("").needs_restart(&admin(lines)).is_empty(), "{lines}");
+    }
     for lines in ["refused_rate = \"1/minute\"", "listen = \"127.0.0.1:1\"", "insecure = true"] {
         assert_eq!(admin("").needs_restart(&admin(lines)), ["admin"], "{lines}");
     }

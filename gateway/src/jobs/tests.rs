@@ -159,6 +159,31 @@ async fn few_run_at_a_time_and_one_is_cancelled_before_it_does_anything() {
 }
 
 #[tokio::test]
+async fn one_that_panics_has_ended_and_leaves_its_place_to_others() {
+    let bed = Bed::new().await;
+    let armed = Arc::new(AtomicBool::new(false));
+    let trigger = armed.clone();
+    let clock = Clock::new(move || {
+        assert!(!trigger.swap(false, Ordering::SeqCst), "as the test wants it");
+        Timestamp::from_secs(1)
+    });
+    let around = Around { clock, ..bed.jobs.around.clone() };
+    let bed = Bed { jobs: Jobs { around, ..bed.jobs.clone() }, ..bed };
+    let running: Vec<_> = (0..RUNNING_MAX).map(|_| bed.begin().unwrap()).collect();
+    assert_eq!(bed.begin().unwrap_err(), NotBegun::TooMany);
+    armed.store(true, Ordering::SeqCst);
+    let mut failed = 0;
+    for job in &running {
+        let over = tokio::time::timeout(Duration::from_secs(60), bed.over(job));
+        let progress = over.await.expect("it has an end");
+        assert!(progress.ended_at.is_some());
+        failed += usize::from(progress.stage == Stage::Failed && progress.error.is_some());
+    }
+    assert_eq!(failed, 1);
+    assert!(bed.begin().is_ok());
+}
+
+#[tokio::test]
 async fn the_last_that_ended_are_remembered_the_newest_first() {
     let bed = Bed::new().await;
     let mut ids = Vec::new();

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hookweir_event::{Event, EventId, PluginName, Timestamp};
+use hookweir_event::{Clock, Event, EventId, PluginName, Timestamp};
 use hookweir_store::{
     Cursor, DeliveryId, Mend, Page, ReadError, Reader, Replay, Route, StoreError,
 };
@@ -41,6 +41,31 @@ enum Part {
     Replay(Vec<Replay>),
 }
 
+/// Ends a job that breaks off, with a panic or with its runtime: else it would run for ever, and keep one of the few
+/// places that there are.
+struct Ending {
+    clock: Clock,
+    job: Arc<Job>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let mut progress = self.job.lock();
+        if progress.stage.is_over() {
+            return;
+        }
+        progress.ended_at = Some(self.clock.now());
+        // Jobs are cancelled when the gateway stops, which may be over before they see it.
+        if self.job.is_cancelled() {
+            progress.stage = Stage::Cancelled;
+            return;
+        }
+        progress.stage = Stage::Failed;
+        progress.error.get_or_insert_with(|| "it broke off; the gateway's log says why".to_owned());
+        tracing::error!(job = self.job.id, "a job broke off");
+    }
+}
+
 /// A job on its way.
 struct Walk {
     around: Around,
@@ -49,17 +74,21 @@ struct Walk {
     reader: Reader,
 }
 
-/// Runs a job to its end.
-pub(super) async fn run(around: Around, job: Arc<Job>) {
-    let reader = around.store.reader().apart();
-    let walk = Walk { around, job, reader };
-    let ended = match &walk.job.order.work {
-        Work::Mend(how) => walk.mend_all(*how).await,
-        Work::Replay { to, unless_replayed_since } => {
-            walk.replay_all(to.as_ref(), *unless_replayed_since).await
-        }
-    };
-    walk.end(ended);
+/// Runs a job to its end. It has one also if it is never polled.
+pub(super) fn run(around: Around, job: Arc<Job>) -> impl Future<Output = ()> + Send {
+    let ending = Ending { clock: around.clock.clone(), job: job.clone() };
+    async move {
+        let _ending = ending;
+        let reader = around.store.reader().apart();
+        let walk = Walk { around, job, reader };
+        let ended = match &walk.job.order.work {
+            Work::Mend(how) => walk.mend_all(*how).await,
+            Work::Replay { to, unless_replayed_since } => {
+                walk.replay_all(to.as_ref(), *unless_replayed_since).await
+            }
+        };
+        walk.end(ended);
+    }
 }
 
 impl Walk {

@@ -40,6 +40,7 @@ use crate::{
     health::Health,
     live::{Board, Live, Plugin, Source},
     tasks::Stop,
+    windows::Windows,
 };
 
 /// How long a folder must be quiet before it is looked at.
@@ -62,6 +63,7 @@ pub struct Reload {
     board: Arc<Board>,
     changed: Arc<Notify>,
     health: Arc<Health>,
+    windows: Windows,
     wishes: (Wishes, mpsc::Receiver<Asked>),
     watch: Watch,
 }
@@ -79,7 +81,8 @@ enum Cause {
 impl Reload {
     /// Loads what is there and puts it on a new board: first what was live before the last stop, then what
     /// the plugins folder has. `seen` is what `config` was read from: what was edited since is another
-    /// config, however long the start took. `changed` is notified at each swap; `health` tells how versions do.
+    /// config, however long the start took. `changed` is notified at each swap; `health` tells how versions do;
+    /// `windows` is told of each config.
     ///
     /// # Errors
     /// If the data folder can't be written. A plugin that can't be loaded is no error.
@@ -88,7 +91,7 @@ impl Reload {
         config: Config,
         host: Host,
         changed: Arc<Notify>,
-        health: Arc<Health>,
+        (health, windows): (Arc<Health>, Windows),
     ) -> io::Result<Self> {
         let config = Arc::new(config);
         let versions = Versions::open(config.store.data_folder()).await?;
@@ -108,6 +111,7 @@ impl Reload {
             board,
             changed,
             health,
+            windows,
             wishes,
             watch,
         };
@@ -287,6 +291,8 @@ impl Reload {
             Ok((config, shelf)) => {
                 (self.config, self.shelf) = (Arc::new(config), shelf);
                 self.publish();
+                // Not before: until then claims are held for as long as it was.
+                self.windows.follow(&self.config);
                 self.refused = None;
                 tracing::info!(path, "config reloaded");
                 ConfigLook::Reloaded

@@ -201,7 +201,8 @@ impl Reader {
         self.window.look(move |connection| look::state_bytes(connection, &plugin)).await
     }
 
-    /// Up to `limit` events, 1000 at most, from the cursor on, the newest first.
+    /// Up to `limit` events, 1000 at most, from the cursor on, the newest first. A page ends early that has some
+    /// MiB of what plugins logged; so do those of the questions below.
     ///
     /// # Errors
     /// If the store can't be read.
@@ -262,7 +263,7 @@ impl Reader {
     }
 
     /// Up to `limit` events, 1000 at most, from the cursor on, the newest first, with all that is kept of
-    /// them. A page ends early that has some MiB of bodies.
+    /// them. A page ends early that has some MiB of bodies and logs.
     ///
     /// # Errors
     /// If the store can't be read.

@@ -100,6 +100,16 @@ pub struct Shown {
     pub duplicated_at: Option<Timestamp>,
 }
 
+impl Shown {
+    /// About how many bytes a listing of it has, its body aside.
+    pub(crate) fn bytes(&self) -> usize {
+        SHOWN + self.deliveries.iter().map(ShownDelivery::bytes).sum::<usize>()
+    }
+}
+
+/// About how many bytes a listing has of an event, a delivery, an attempt, beside what strangers wrote.
+const SHOWN: usize = 256;
+
 /// A delivery, as listings show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShownDelivery {
@@ -127,6 +137,13 @@ pub struct ShownDelivery {
     pub attempts: Vec<ShownAttempt>,
 }
 
+impl ShownDelivery {
+    /// About how many bytes a listing of it has.
+    pub(crate) fn bytes(&self) -> usize {
+        SHOWN + self.attempts.iter().map(ShownAttempt::bytes).sum::<usize>()
+    }
+}
+
 /// An attempt, as listings show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShownAttempt {
@@ -136,6 +153,15 @@ pub struct ShownAttempt {
     pub started_at: Timestamp,
     /// What came of it.
     pub attempt: Attempt,
+}
+
+impl ShownAttempt {
+    /// About how many bytes a listing of it has.
+    fn bytes(&self) -> usize {
+        let Attempt { message, logs, .. } = &self.attempt;
+        let logged: usize = logs.iter().map(|line| size_of_val(line) + line.text.len()).sum();
+        SHOWN + message.as_ref().map_or(0, String::len) + logged
+    }
 }
 
 /// Deliveries that wait behind a dead letter.

@@ -55,6 +55,12 @@ pub(crate) fn hookweir(folder: &Path, args: &[&str]) -> Said {
     Said::by(command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR")))
 }
 
+/// What `hookweir` says where a house's config is: to standard output, if it ends well, or else all of it.
+pub(crate) fn say(house: &House, args: &[&str]) -> Result<String, String> {
+    let Said { code, out, err } = hookweir(house.config().parent().unwrap(), args);
+    if code == 0 { Ok(out) } else { Err(out + &err) }
+}
+
 /// What the help of each command names.
 const HELP: &[(&str, &str)] = &[
     ("", "run check demo dev send source store plugin events dead status alerts --log --version"),

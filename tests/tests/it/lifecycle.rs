@@ -1,30 +1,20 @@
 //! The life of a version: kept, served again after a start, rolled back, pinned, approved, on probation;
 //! and the breaker of a plugin that only fails.
 
-use std::{fs, process::Command, time::Instant};
+use std::{fs, time::Instant};
 
 use hookweir_event::{Digest, Outcome};
 use hookweir_store::{DeliveryState, Shown};
 use hookweir_tests::{
     guests,
-    house::{House, PATIENCE, SECRET},
+    house::{House, PATIENCE},
     load::{Load, TEMPER, payment},
 };
 use serde_json::Value;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_hookweir-under-test");
+use crate::cli::say;
 
-/// What the command says to standard output, if it ends well, or to standard error.
-fn say(house: &House, args: &[&str]) -> Result<String, String> {
-    let said = Command::new(PROGRAM)
-        .args(args)
-        .env("TEST_SECRET", SECRET)
-        .current_dir(house.config().parent().unwrap())
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    if said.status.success() { Ok(text(said.stdout)) } else { Err(text(said.stderr)) }
-}
+const PROGRAM: &str = env!("CARGO_BIN_EXE_hookweir-under-test");
 
 fn house(sections: &str) -> House {
     let house = House::new(PROGRAM, sections);

@@ -46,5 +46,6 @@ mod swap;
 mod traces;
 mod uses;
 mod verifier;
+mod waiting;
 mod wit;
 mod wit_page;

@@ -153,6 +153,25 @@ async fn bulk_work_says_how_far_it_is_and_does_nothing_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_does_not_have_its_events_in_memory_all_at_once() {
+    const COUNT: u64 = 128;
+    let house = House::new(PROGRAM, "[plugins.late]\nsubscribe = [\"github/*\"]\n");
+    let gateway = house.start().await;
+    let body = "x".repeat((1 << 20) - 1);
+    let mut sent = Vec::new();
+    for nth in 0..COUNT {
+        sent.push(send(&house, "large", &nth.to_string(), &body).await.to_string());
+    }
+    gateway.forget_resident_peak();
+    let before = gateway.resident();
+    let replayed = post(&house, "replay", json!({ "events": sent, "plugin": "late" })).await;
+    assert_eq!((&replayed["events"], &replayed["deliveries"]), (&json!(COUNT), &json!(COUNT)));
+    let grown = gateway.resident_peak().saturating_sub(before) >> 20;
+    assert!(grown < COUNT / 3, "{grown} MiB more for {COUNT} MiB of events");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_paused_waits_over_a_restart_and_then_goes_on() {
     let house = house();
     let gateway = house.start().await;
@@ -282,6 +301,63 @@ async fn a_plugins_state_is_read_and_written_by_its_rules() {
     assert!(gateway.stop().await.success());
 }
 
+/// Where a change is made that the description names, below `/v1/`.
+fn place(path: &str) -> String {
+    let name = if path.contains("/sources/") { "test" } else { "hostile" };
+    let place = path["/v1/".len()..].replace("{name}", name).replace("{id}", "nothing");
+    if place.ends_with("/entry") { place + "?key=k" } else { place }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_a_change_is_given_is_found_nowhere() {
+    const HUSH: &str = "hush-this-is-secret";
+    let house = house();
+    let gateway = house.start().await;
+    let mut asked = 0;
+    for (path, item) in get(&house, "openapi.json").await["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys().filter(|method| *method != "get") {
+            let method: Method = method.to_uppercase().parse().unwrap();
+            for body in [
+                json!({ "vaule": HUSH }),
+                json!({ "vaule": [HUSH] }),
+                json!({ "deliveries": [{ "value": HUSH }] }),
+                json!({ "value": [HUSH] }),
+                json!({ "value": { "value": HUSH } }),
+                json!({ "valueBase64": format!("*{HUSH}") }),
+                json!({ "ttlSeconds": HUSH }),
+                json!({ "key": HUSH }),
+            ] {
+                let (status, said) = text(&house, method.clone(), &place(path), &body).await;
+                assert!(!said.contains(HUSH), "{method} {path}: {status} {said}");
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 8 * 10, "{asked}");
+    let (status, said) =
+        ask(&house, Method::PUT, "plugins/hostile/state/entry?key=k", json!({ "value": HUSH }))
+            .await;
+    assert_eq!(status, 200, "{said}");
+    let (_, said) = ask(
+        &house,
+        Method::PUT,
+        "plugins/hostile/state/entry?key=k",
+        json!({ "ttlSeconds": HUSH }),
+    )
+    .await;
+    let sentence = said["error"].as_str().unwrap();
+    assert!(sentence.starts_with("ttlSeconds: expected u64"), "{sentence}");
+
+    let audit = get(&house, "audit?limit=1000").await.to_string();
+    let lines = fs::read_to_string(house.database().with_file_name("audit.jsonl")).unwrap();
+    for told in [&audit, &lines] {
+        assert!(told.contains("state.set") && told.contains(r#""vaule":"[redacted]""#), "{told}");
+        assert!(!told.contains(HUSH), "{told}");
+    }
+    assert!(!house.log().contains(HUSH), "{}", house.log());
+    gateway.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_has_everything_once_and_goes_on_where_it_ended() {
     let house = house();
@@ -357,4 +433,30 @@ async fn what_a_provider_sent_and_never_came_is_named() {
     let stripe = post(&house, "sources/stripe/missing", json!({ "ids": ["evt_1"] })).await;
     assert_eq!(stripe["missing"], json!(["evt_1"]));
     assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_that_was_made_longer_brings_nothing_back() {
+    let shop = |window: &str| {
+        format!(
+            "[sources.shop]\npath = \"/shop\"\nscheme = \"stripe\"\n\
+             secrets = [{{ env = \"TEST_SECRET\" }}]\ndedupe_window = \"{window}\"\n"
+        )
+    };
+    let house = House::new(PROGRAM, &shop("1h"));
+    let gateway = house.start().await;
+    let place = "sources/shop/missing";
+    let known = post(&house, place, json!({ "ids": [] })).await;
+    // An hour ago, and a little more by now: whatever was claimed then may be forgotten.
+    let sent = json!({ "items": [{ "id": "evt_1", "at": known["knownSince"] }] });
+    house.write_config(&shop("30d"));
+    house.until_log(0, &["config reloaded"]).await;
+    let answer = post(&house, place, sent.clone()).await;
+    assert_eq!((&answer["unknown"], &answer["missing"]), (&json!(["evt_1"]), &json!([])));
+    assert!(gateway.stop().await.success());
+
+    let gateway = house.start().await;
+    let answer = post(&house, place, sent).await;
+    assert_eq!((&answer["unknown"], &answer["missing"]), (&json!(["evt_1"]), &json!([])));
+    gateway.stop().await;
 }

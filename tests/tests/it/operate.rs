@@ -7,19 +7,9 @@ use hookweir_store::{DeliveryState, Shown};
 use hookweir_tests::house::{House, SECRET};
 use serde_json::Value;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_hookweir-under-test");
+use crate::cli::say;
 
-/// What the command says to standard output, if it ends well, or to standard error.
-fn say(house: &House, args: &[&str]) -> Result<String, String> {
-    let said = Command::new(PROGRAM)
-        .args(args)
-        .env("TEST_SECRET", SECRET)
-        .current_dir(house.config().parent().unwrap())
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    if said.status.success() { Ok(text(said.stdout)) } else { Err(text(said.stderr)) }
-}
+const PROGRAM: &str = env!("CARGO_BIN_EXE_hookweir-under-test");
 
 fn json(house: &House, args: &[&str]) -> Value {
     let args: Vec<_> = args.iter().chain(&["--json"]).copied().collect();

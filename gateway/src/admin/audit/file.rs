@@ -17,6 +17,8 @@ use crate::config::AuditConfig;
 const CHUNK: u64 = 64 << 10;
 /// Lines longer than this are none of ours; they are not kept in memory.
 const LINE_MAX: usize = 1 << 20;
+/// A page ends behind the line with which it has so many bytes.
+const PAGE_MAX: usize = 4 << 20;
 
 /// The files.
 #[derive(Debug)]
@@ -31,7 +33,7 @@ impl Log {
     /// Goes on after the last change that is written down.
     pub(super) fn open(folder: &Path, config: AuditConfig) -> io::Result<Self> {
         let mut log = Self { folder: folder.to_owned(), config, last: 0 };
-        log.last = log.read(None, 1)?.0.first().map_or(0, |entry| entry.id);
+        log.last = log.written()?.read(None, 1)?.0.first().map_or(0, |entry| entry.id);
         Ok(log)
     }
 
@@ -74,36 +76,20 @@ impl Log {
         Ok(())
     }
 
-    /// Up to `limit` changes, the newest first, of those with a number below `before`; and whether there are more.
-    pub(super) fn read(&self, before: Option<u64>, limit: usize) -> io::Result<(Vec<Entry>, bool)> {
-        let mut found = Vec::new();
-        // Ends that were met before their changes. Few are: those of changes that went on at the same time.
-        let mut ends: Vec<(u64, Ended)> = Vec::new();
+    /// What is written so far. It stays so, whatever is written or renamed meanwhile.
+    pub(super) fn written(&self) -> io::Result<Written> {
+        let mut files = Vec::new();
         for nth in 0..=self.config.files {
-            let file = match File::open(self.path(nth)) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                file => file?,
-            };
-            let more = backwards(&file, |line| {
-                if let Ok(End { id, ended }) = serde_json::from_slice(line) {
-                    ends.push((id, ended));
-                } else if let Ok(mut entry) = serde_json::from_slice::<Entry>(line) {
-                    let end = ends.iter().position(|(id, _)| *id == entry.id);
-                    entry.ended = end.map(|end| ends.swap_remove(end).1);
-                    if before.is_none_or(|before| entry.id < before) {
-                        if found.len() == limit {
-                            return false;
-                        }
-                        found.push(entry);
-                    }
+            match File::open(self.path(nth)) {
+                Ok(file) => {
+                    let size = file.metadata()?.len();
+                    files.push((file, size));
                 }
-                true
-            })?;
-            if !more {
-                return Ok((found, true));
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
             }
         }
-        Ok((found, false))
+        Ok(Written { files })
     }
 
     /// Moves each file one further; the last one is forgotten.
@@ -128,16 +114,53 @@ impl Log {
     }
 }
 
+/// The files as they were at one moment: each with its size then, the newest first.
+#[derive(Debug)]
+pub(super) struct Written {
+    files: Vec<(File, u64)>,
+}
+
+impl Written {
+    /// Up to `limit` changes, the newest first, of those with a number below `before`; and whether there are more.
+    pub(super) fn read(&self, before: Option<u64>, limit: usize) -> io::Result<(Vec<Entry>, bool)> {
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        // Ends that were met before their changes. Few are: those of changes that went on at the same time.
+        let mut ends: Vec<(u64, Ended)> = Vec::new();
+        for (file, size) in &self.files {
+            let more = backwards(file, *size, |line| {
+                if let Ok(End { id, ended }) = serde_json::from_slice(line) {
+                    ends.push((id, ended));
+                } else if let Ok(mut entry) = serde_json::from_slice::<Entry>(line) {
+                    let end = ends.iter().position(|(id, _)| *id == entry.id);
+                    entry.ended = end.map(|end| ends.swap_remove(end).1);
+                    if before.is_none_or(|before| entry.id < before) {
+                        if found.len() == limit || bytes >= PAGE_MAX {
+                            return false;
+                        }
+                        bytes += line.len();
+                        found.push(entry);
+                    }
+                }
+                true
+            })?;
+            if !more {
+                return Ok((found, true));
+            }
+        }
+        Ok((found, false))
+    }
+}
+
 fn ends_a_line(file: &File, size: u64) -> io::Result<bool> {
     let mut last = [0];
     file.read_exact_at(&mut last, size - 1)?;
     Ok(last == *b"\n")
 }
 
-/// Hands out the lines of a file, the last one first, until `take` has enough. Answers whether it went
-/// through all of them.
-fn backwards(mut file: &File, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<bool> {
-    let mut at = file.seek(SeekFrom::End(0))?;
+/// Hands out the lines of the first `size` bytes of a file, the last one first, until `take` has enough. Answers
+/// whether it went through all of them.
+fn backwards(mut file: &File, size: u64, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<bool> {
+    let mut at = size;
     // The beginning of this is the middle of a line that goes on before it.
     let mut rest: Vec<u8> = Vec::new();
     while at > 0 {
@@ -192,7 +215,7 @@ mod tests {
     }
 
     fn ids(log: &Log, before: Option<u64>, limit: usize) -> (Vec<u64>, bool) {
-        let (found, more) = log.read(before, limit).unwrap();
+        let (found, more) = log.written().unwrap().read(before, limit).unwrap();
         (found.iter().map(|entry| entry.id).collect(), more)
     }
 
@@ -208,7 +231,7 @@ mod tests {
         first.write(&End { id: 1, ended: ended(200) }).unwrap();
         first.write(&End { id: 3, ended: ended(409) }).unwrap();
         let statuses = |log: &Log| {
-            let (found, _) = log.read(None, 9).unwrap();
+            let (found, _) = log.written().unwrap().read(None, 9).unwrap();
             found.into_iter().map(|entry| entry.ended.map(|e| e.status)).collect::<Vec<_>>()
         };
         assert_eq!(statuses(&first), [Some(409), None, Some(200)]);
@@ -225,6 +248,29 @@ mod tests {
         let log = log(folder.path(), 1 << 20, 2);
         log.write(&entry(7, "x")).unwrap();
         assert_eq!(ids(&log, None, 9), (vec![7], false));
+    }
+
+    #[test]
+    fn what_was_written_is_read_as_it_was_while_more_is_written_and_files_are_renamed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = log(folder.path(), 1000, 2);
+        let change = |log: &mut Log| {
+            let id = log.next();
+            log.write(&entry(id, "x")).unwrap();
+            id
+        };
+        while !log.path(1).exists() {
+            change(&mut log);
+        }
+        let last = change(&mut log);
+        let written = log.written().unwrap();
+        // Enough for the last file to be forgotten.
+        for _ in 0..100 {
+            change(&mut log);
+        }
+        let (found, more) = written.read(None, 1000).unwrap();
+        let found: Vec<_> = found.iter().map(|entry| entry.id).collect();
+        assert_eq!((found, more), ((1..=last).rev().collect::<Vec<_>>(), false));
     }
 
     #[test]
@@ -263,7 +309,7 @@ mod tests {
             }
             let (mut all, mut before) = (Vec::new(), None);
             loop {
-                let (found, more) = log.read(before, limit).unwrap();
+                let (found, more) = log.written().unwrap().read(before, limit).unwrap();
                 all.extend(found.iter().map(|entry| entry.parameters["word"].as_str().unwrap().len()));
                 before = found.last().map(|entry| entry.id);
                 if !more {

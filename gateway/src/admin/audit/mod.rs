@@ -21,7 +21,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use utoipa::{IntoParams, ToSchema};
 
-pub(super) use self::brief::brief;
+pub(super) use self::brief::{brief, brief_text};
 use self::file::Log;
 use super::{
     Caller, Desk,
@@ -54,7 +54,7 @@ pub(super) struct Entry {
     verb: String,
     /// What it was to be done to: the names in the path.
     object: Option<String>,
-    /// What was said beside that, without secrets; long texts and lists are cut.
+    /// What was said beside that, without secrets; what is long is cut, to 4 KiB of it all.
     #[schema(value_type = Object)]
     parameters: Value,
     /// How it ended. Null: it goes on, or its end is not known, since the process or the connection ended first.
@@ -131,7 +131,9 @@ impl Audit {
     }
 
     async fn page(&self, before: Option<u64>, limit: usize) -> io::Result<Page<Entry>> {
-        let (items, more) = self.with(move |log| log.read(before, limit)).await?;
+        // Whoever reads is not in the way of changes: only to open the files takes the lock.
+        let written = self.with(|log| log.written()).await?;
+        let (items, more) = aside(move || written.read(before, limit)).await?;
         let last = items.last().map(|entry| entry.id.to_string());
         Ok(Page { items, next: last.filter(|_| more) })
     }
@@ -142,14 +144,20 @@ impl Audit {
         &self,
         work: impl FnOnce(&mut Log) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
-        let (answer, answered) = oneshot::channel();
         let log = self.log.clone();
-        run_blocking(move || {
-            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-            let _ = answer.send(work(&mut log));
-        });
-        answered.await.unwrap_or_else(|_| Err(io::Error::other("its thread ended")))
+        aside(move || work(&mut log.lock().unwrap_or_else(PoisonError::into_inner))).await
     }
+}
+
+/// Does what may wait for the disk on a thread that may.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let (answer, answered) = oneshot::channel();
+    run_blocking(move || {
+        let _ = answer.send(work());
+    });
+    answered.await.unwrap_or_else(|_| Err(io::Error::other("its thread ended")))
 }
 
 /// A number of a change: the description's numbers have 63 bits.

@@ -20,6 +20,9 @@ use crate::{Blocked, Counts, DeliveryId, Shown, ShownAttempt, ShownDelivery, Sho
 /// The most events in one answer: some milliseconds of reading. While a snapshot is read the log can't
 /// start anew.
 pub(super) const PAGE_MAX: usize = 1000;
+/// A page ends behind the one with which it has so many bytes. All that is said of one event is on one page, and
+/// is bounded by its plugins' limits: so many attempts, and of each so much that is logged.
+pub(super) const PAGE_BYTES: usize = 4 << 20;
 
 /// How many of each there are: one row, kept by the writer.
 pub(crate) fn counts(connection: &Connection) -> rusqlite::Result<Counts> {

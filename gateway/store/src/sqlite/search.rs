@@ -10,7 +10,7 @@ use super::{
     claims, codec,
     deliver::unreadable,
     fresh,
-    look::{PAGE_MAX, View},
+    look::{PAGE_BYTES, PAGE_MAX, View},
     parcels::{self, Entry, Parcel, Part},
     schema::parent_key,
     stand::Stood,
@@ -20,7 +20,7 @@ use crate::{Cursor, DeliveryState, Filter, Page, Shown, Standpoint};
 /// How many events are looked at for one page: some 50 ms.
 pub(super) const LOOK_MAX: usize = 20_000;
 /// How many bytes of bodies and headers are searched for one page.
-const TEXT_MAX: usize = 64 << 20;
+pub(super) const TEXT_MAX: usize = 64 << 20;
 /// Up to so many open deliveries are taken from their index; of more, each few events have one.
 const FEW_OPEN: u64 = 20_000;
 
@@ -32,10 +32,15 @@ pub(crate) fn page(
     limit: usize,
 ) -> rusqlite::Result<Page<Shown>> {
     let Page { found, next } = find(connection, filter, from, limit)?;
-    let (view, mut shown) = (View::new(connection)?, Vec::new());
+    let (view, mut shown, mut bytes) = (View::new(connection)?, Vec::new(), 0);
     let mut looker = Looker::new(connection, Part::Directory);
     for event in found {
-        shown.extend(looker.look(event, |parcel, entry| view.shown(parcel, entry))?);
+        if bytes >= PAGE_BYTES {
+            return Ok(Page { found: shown, next: Some(Cursor(event + 1)) });
+        }
+        let one = looker.look(event, |parcel, entry| view.shown(parcel, entry))?;
+        bytes += one.as_ref().map_or(0, Shown::bytes);
+        shown.extend(one);
     }
     Ok(Page { found: shown, next })
 }

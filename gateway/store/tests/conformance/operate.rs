@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use hookweir_event::{EventId, Fate, Outcome};
+use hookweir_event::{Attempt, EventId, Fate, LogLevel, LogLine, Outcome};
 use hookweir_store::{
-    Cursor, DeliveryId, DeliveryState, Filter, Mend, News, Page, Pausable, Reader, Standpoint,
-    Store,
+    Cursor, DeliveryId, DeliveryState, Filter, Listed, Mend, News, Page, Pausable, Reader, Settled,
+    Settlement, Shown, Standpoint, Store,
 };
 
 use crate::conformance::support::{
-    Bed, START, Verbs, WINDOW, claim, event, new, noise, plugin, recount,
+    Bed, START, Verbs, WINDOW, attempt, claim, event, new, noise, plugin, recount,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -150,6 +150,58 @@ async fn all_that_is_kept_of_events_comes_in_pages_that_new_ones_do_not_move() {
     assert_eq!(behind.found[0].shown.event.id, all[2].shown.event.id);
 }
 
+/// Five events, each with an attempt that logged 1 MiB.
+async fn talkative(store: &Store) -> Vec<EventId> {
+    let mut sent = Vec::new();
+    for _ in 0..5 {
+        sent.push(store.keep(new(event("push"), &[], &["a"])).await);
+        let lease = store.lease_one("a").await;
+        let line = LogLine { level: LogLevel::Info, text: "x".repeat(64 << 10) };
+        let logged = Attempt { logs: vec![line; 16], ..attempt(Outcome::Done) };
+        let settlement = Settlement {
+            key: lease.key,
+            attempt: logged,
+            fate: Fate::Done,
+            outputs: vec![],
+            state: vec![],
+        };
+        assert_eq!(store.settle(settlement).await.unwrap(), Settled::Committed);
+    }
+    sent
+}
+
+#[tokio::test]
+async fn a_page_ends_where_it_has_some_mebibytes_of_logs_and_the_next_goes_on() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let (reader, all) = (store.reader(), Filter::default());
+    let start = reader.news(&all, None, 9).await.unwrap().next;
+    let sent = talkative(&store).await;
+    let newest_first: Vec<_> = sent.iter().rev().copied().collect();
+
+    let first = reader.search(&all, None, 1000).await.unwrap();
+    let rest = reader.search(&all, first.next, 1000).await.unwrap();
+    let found = |page: Page<Shown>| page.found.into_iter().map(|shown| shown.event.id);
+    assert_eq!((first.found.len(), rest.next), (4, None));
+    assert_eq!(found(first).chain(found(rest)).collect::<Vec<_>>(), newest_first);
+
+    let first = reader.deliveries(&all, None, 1000).await.unwrap();
+    let rest = reader.deliveries(&all, first.next, 1000).await.unwrap();
+    let found = |page: Page<Listed>| page.found.into_iter().map(|listed| listed.event.id);
+    assert_eq!((first.found.len(), rest.next), (4, None));
+    assert_eq!(found(first).chain(found(rest)).collect::<Vec<_>>(), newest_first);
+
+    let first = reader.whole(&all, None, 1000).await.unwrap();
+    let rest = reader.whole(&all, first.next, 1000).await.unwrap();
+    assert_eq!((first.found.len(), rest.found.len(), rest.next), (4, 1, None));
+
+    let first = reader.news(&all, Some(start), 1000).await.unwrap();
+    let rest = reader.news(&all, Some(first.next), 1000).await.unwrap();
+    assert_eq!((first.found.len(), first.more, rest.more), (4, true, false));
+    let told = first.found.into_iter().chain(rest.found).map(|shown| shown.event.id);
+    assert_eq!(told.collect::<Vec<_>>(), sent);
+}
+
 #[tokio::test]
 async fn what_is_new_is_told_once_and_in_order() {
     let mut bed = Bed::new();
@@ -171,6 +223,29 @@ async fn what_is_new_is_told_once_and_in_order() {
     assert_eq!((told, rest.more), (sent, false));
     let none = reader.news(&pushes, Some(rest.next), 9).await.unwrap();
     assert_eq!((none.found.len(), none.next, none.more), (0, rest.next, false));
+}
+
+#[tokio::test]
+async fn a_text_is_looked_for_in_some_of_what_is_new_at_a_time() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let reader = store.reader();
+    let filter = Filter { text: Some("needle".to_owned()), ..Filter::default() };
+    let start = reader.news(&filter, None, 9).await.unwrap();
+    // Together 66 MiB, which nobody reads at once.
+    for _ in 0..11 {
+        let mut large = event("push");
+        large.body = vec![b' '; 6 << 20];
+        store.keep(new(large, &[], &[])).await;
+    }
+    let mut last = event("push");
+    last.body = b"a needle".to_vec();
+    let last = store.keep(new(last, &[], &[])).await;
+    let first = reader.news(&filter, Some(start.next), 9).await.unwrap();
+    assert_eq!((first.found.len(), first.more), (0, true));
+    let rest = reader.news(&filter, Some(first.next), 9).await.unwrap();
+    let found: Vec<_> = rest.found.iter().map(|shown| shown.event.id).collect();
+    assert_eq!((found, rest.more), (vec![last], false));
 }
 
 #[tokio::test]
