@@ -122,7 +122,6 @@ impl Windows {
 
     fn look_at_source(&mut self, source: &Source, moment: Moment) -> Option<Watched> {
         let AlertsConfig { window: length, at_least, refusal_rate, .. } = source.config.alerts;
-        let threshold = refusal_rate?;
         let record = &source.record;
         // Who paused a source knows that it refuses.
         let refused = record.refused_by_reason();
@@ -131,7 +130,9 @@ impl Windows {
         let all = record.accepted() + bad;
         let window = self.sources.entry(source.name.clone()).or_default();
         let counted = Counted { all, bad, handled: None };
+        // Also while nobody is told: switched on, it is judged by what is recent.
         let (grown, whole) = window.look(moment.ticks, length, &counted);
+        let threshold = refusal_rate?;
         let rate = share(grown.bad, grown.all);
         let measure = match rate {
             Some(rate) if grown.all >= at_least => Measure::Enough(load(rate, threshold)),
