@@ -10,7 +10,7 @@ mod process;
 mod surveyor;
 mod tell;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use hookweir_event::Clock;
 use hookweir_host::Host;
@@ -52,13 +52,14 @@ impl Metrics {
         let survey = self.surveyor.survey().await;
         let live = self.board.load_full();
         let mut page = Page::default();
-        tell::process(&mut page);
+        tell::process(&mut page, process::read(Path::new("/proc")));
         tell::gateway(&mut page, self);
         tell::sources(&mut page, &live, &self.strays);
         tell::attempts(&mut page, &live);
         tell::deliveries(&mut page, &live, survey.as_deref(), self.clock.now());
         tell::plugins(&mut page, &live, (&self.monitor, &self.health));
         tell::store(&mut page, &self.store, survey.as_deref());
+        tell::unseen(&mut page, self.surveyor.failures());
         tell::alerts(&mut page, &self.alerts);
         page.text()
     }
