@@ -22,6 +22,16 @@ pub(super) enum Measure {
     Enough(f64),
 }
 
+impl Measure {
+    /// The same, where what is over the threshold may be so for having been held up: then nothing can be said.
+    pub(super) fn unless_held(self, held: bool) -> Self {
+        match self {
+            Self::Few(load) | Self::Enough(load) if held && load > 1.0 => Self::Unknown,
+            measure => measure,
+        }
+    }
+}
+
 /// A change that is to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -166,6 +176,17 @@ mod tests {
         assert_eq!(alarm.judge(bad, seconds(3), WINDOW), None);
         assert_eq!(alarm.judge(bad, seconds(4), WINDOW), Some(Turn::Raise));
         assert_eq!(alarm.judge(bad, seconds(2), seconds(8)), Some(Turn::Raise), "a window now");
+    }
+
+    #[test]
+    fn what_was_held_up_is_not_wrong_for_that() {
+        for measure in [Measure::Few(1.1), Measure::Enough(1.1)] {
+            assert_eq!(measure.unless_held(true), Measure::Unknown);
+            assert_eq!(measure.unless_held(false), measure);
+        }
+        for measure in [Measure::Enough(1.0), Measure::Few(0.1), Measure::Quiet] {
+            assert_eq!(measure.unless_held(true), measure);
+        }
     }
 
     #[test]

@@ -20,19 +20,19 @@ use std::{
     time::Duration,
 };
 
-use hookweir_event::{Clock, Event, EventId, Hops, Origin, Timestamp};
+use hookweir_event::{Clock, Event, EventId, Hops, Origin, PluginName, Timestamp};
 use hookweir_store::{NewNotice, Reader, Store};
 use serde_json::{Map, Value, json};
 
 use self::{
     judge::{Alarm, Measure, Turn},
-    watched::{Moment, Watched, Windows},
+    watched::{Moment, Sight, Watched, Windows},
 };
 pub use self::{
     name::{About, Kind, Name},
     standing::Standing,
 };
-use crate::{chance::Chance, live::Board, metrics::Surveyor, tasks::Stop};
+use crate::{chance::Chance, live::Board, metrics::Surveyor, pauses::Pauses, tasks::Stop};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -42,6 +42,7 @@ pub struct Watch {
     board: Arc<Board>,
     store: Store,
     surveyor: Surveyor,
+    pauses: Pauses,
     standing: Arc<Standing>,
     clock: Clock,
     chance: Chance,
@@ -69,13 +70,25 @@ impl Watch {
     pub fn new(
         board: Arc<Board>,
         store: Store,
-        surveyor: Surveyor,
+        (surveyor, pauses): (Surveyor, Pauses),
         (clock, chance): (Clock, Chance),
     ) -> Self {
         let (windows, alarms) = (Windows::default(), BTreeMap::new());
         let standing = Arc::default();
         let (remembers, failed) = (false, false);
-        Self { board, store, surveyor, standing, clock, chance, windows, alarms, remembers, failed }
+        Self {
+            board,
+            store,
+            surveyor,
+            pauses,
+            standing,
+            clock,
+            chance,
+            windows,
+            alarms,
+            remembers,
+            failed,
+        }
     }
 
     /// What is raised, as it is seen each time.
@@ -107,7 +120,13 @@ impl Watch {
         let survey = self.surveyor.survey().await;
         let moment = self.moment();
         let live = self.board.load_full();
-        let watched = self.windows.look(&live, survey.as_deref(), moment);
+        let is_paused = |name: &PluginName| self.pauses.has_plugin(name);
+        let watched = self.windows.look(Sight {
+            live: &live,
+            survey: survey.as_deref(),
+            is_paused: &is_paused,
+            moment,
+        });
         let names: BTreeSet<_> = watched.iter().map(|watched| watched.name.clone()).collect();
         for watched in watched {
             self.judge(watched, moment).await;

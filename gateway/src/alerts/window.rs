@@ -38,6 +38,12 @@ pub(super) struct Window {
 }
 
 impl Window {
+    /// For how long at most something is in a window of this length after it was first counted: the moment that is
+    /// remembered next may come later than the next look.
+    pub(super) fn reach(length: Duration) -> Duration {
+        length + length / MOMENTS * 2
+    }
+
     /// What the counters grew by in the last `length`, or since they were first seen, or since what is
     /// remembered if the window was a shorter one; and whether that is all of it. What they had when they were
     /// first seen is new.

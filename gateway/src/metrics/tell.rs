@@ -16,6 +16,7 @@ use crate::{
     dispatch::Monitor,
     health::{Health, Reloaded},
     live::{Live, Plugin, Source},
+    pauses::Pauses,
 };
 
 /// Microseconds and milliseconds of a second.
@@ -225,6 +226,20 @@ fn apis(page: &mut Page, plugins: &[(&PluginName, &Plugin)]) {
         for (reason, count) in plugin.record.refused_by_reason() {
             refused.count(labels([("plugin", name.as_str()), ("reason", reason)]), count);
         }
+    }
+}
+
+/// What an operator holds up.
+pub(super) fn pauses(page: &mut Page, live: &Live, pauses: &Pauses) {
+    let mut paused = page.gauge("hookweir_source_paused", "Whether an operator has paused it");
+    let mut sources: Vec<_> = live.sources().map(|source| &source.name).collect();
+    sources.sort();
+    for name in sources {
+        paused.is(label("source", name), pauses.source(name).is_some().into());
+    }
+    let mut paused = page.gauge("hookweir_plugin_paused", "Whether an operator has paused it");
+    for name in live.plugins().keys() {
+        paused.is(label("plugin", name), pauses.has_plugin(name).into());
     }
 }
 
