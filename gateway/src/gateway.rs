@@ -186,7 +186,8 @@ impl Gateway {
             started_at,
         };
         let surveyor = Surveyor::new(&store.reader(), clock);
-        let watch = Watch::new(board, store.clone(), surveyor.clone(), drawn);
+        let looks = (surveyor.clone(), desk.pauses.clone());
+        let watch = Watch::new(board, store.clone(), looks, drawn);
         let connections = Connections::at_most(server.connections);
         let metrics = metrics(&desk, (&watch, surveyor), host, (strays, connections));
         Ok(Self {
@@ -352,6 +353,7 @@ fn metrics(
         strays,
         connections,
         alerts: watch.standing(),
+        pauses: desk.pauses.clone(),
         clock: desk.clock.clone(),
     }
 }

@@ -9,7 +9,9 @@ use std::{
 
 use bytes::Bytes;
 use hookweir_event::REDACTED;
-use hookweir_host::{Allowance, HttpFault, Network, SecretText, Sending, Transport, request_line};
+use hookweir_host::{
+    Allowance, HttpFault, Network, SecretText, Sending, Transport, request_line, without_secrets,
+};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 /// An answer that a test has put there.
@@ -87,12 +89,14 @@ impl Sent {
     /// The same for people to see: values in the query, who it is in front of the host, and secrets that the
     /// plugin has read and put there, read `[redacted]`.
     pub fn shown_line(&self) -> String {
-        without_values(&self.without_secrets(&self.line))
+        without_values(&self.answerable_line())
     }
 
-    /// What an answer to it is given for, but for secrets that the plugin has read, which read `[redacted]`.
+    /// What an answer to it is given for, but for secrets that the plugin has read and for who it is in front of
+    /// the host, which read `[redacted]`.
     pub fn answerable_line(&self) -> String {
-        self.without_secrets(&self.line)
+        let shown = self.shown_bytes(without_user(&self.line).as_bytes());
+        String::from_utf8_lossy(&shown).into_owned()
     }
 
     /// Names in lower case. A header with a secret in it reads `[redacted]`.
@@ -143,13 +147,8 @@ impl Sent {
         self.refused
     }
 
-    fn without_secrets(&self, text: &str) -> String {
-        self.secrets.iter().fold(text.to_owned(), |text, secret| secret.hidden_in(&text))
-    }
-
     fn shown_bytes(&self, bytes: &[u8]) -> Vec<u8> {
-        let shown = str::from_utf8(bytes).map(|text| self.without_secrets(text).into_bytes());
-        shown.unwrap_or_else(|_| bytes.to_vec())
+        without_secrets(&self.secrets, bytes)
     }
 }
 
@@ -287,11 +286,9 @@ impl Transport for Road {
     }
 }
 
-/// A line whose query has names alone, and nobody in front of its host.
+/// A line whose query has names alone.
 fn without_values(line: &str) -> String {
-    let (place, query) = line.split_once('?').map_or((line, None), |(p, query)| (p, Some(query)));
-    let place = without_user(place);
-    let Some(query) = query else { return place };
+    let Some((place, query)) = line.split_once('?') else { return line.to_owned() };
     let hidden = |pair: &str| match pair.split_once('=') {
         Some((name, _)) => format!("{name}={REDACTED}"),
         None => REDACTED.to_owned(),
@@ -300,13 +297,30 @@ fn without_values(line: &str) -> String {
     format!("{place}?{}", hidden.join("&"))
 }
 
-fn without_user(place: &str) -> String {
-    let Some((scheme, rest)) = place.split_once("://") else { return place.to_owned() };
-    let host_ends = rest.find('/').unwrap_or(rest.len());
-    match rest[..host_ends].rfind('@') {
-        Some(at) => format!("{scheme}://{REDACTED}{}", &rest[at..]),
-        None => place.to_owned(),
-    }
+/// A line with nobody in front of its host. Of what is no URL, and is refused, all that may be meant as such is
+/// hidden.
+fn without_user(line: &str) -> String {
+    let (_, url) = line.split_once(' ').unwrap_or(("", line));
+    let parsed: Option<http::Uri> = url.parse().ok();
+    let user_ends = match parsed.as_ref().and_then(proper_authority).zip(url.find("://")) {
+        Some((authority, at)) => authority.rfind('@').map(|user| at + "://".len() + user),
+        None => url.rfind('@'),
+    };
+    let Some(user_ends) = user_ends else { return line.to_owned() };
+    let (before, host) = url.split_at(user_ends);
+    let begins = before.find("://").map_or(0, |at| at + "://".len());
+    format!("{}{REDACTED}{host}", &line[..line.len() - url.len() + begins])
+}
+
+/// What stands between a URL's scheme and its path, if that is a host as it should be.
+fn proper_authority(url: &http::Uri) -> Option<&str> {
+    let authority = url.scheme().and(url.authority())?;
+    let (host, port) = (authority.host(), authority.port_u16());
+    let named = port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let text = authority.as_str();
+    let ends_so =
+        text.strip_suffix(&named).is_some_and(|user| user.is_empty() || user.ends_with('@'));
+    ends_so.then_some(text)
 }
 
 fn noted(request: &http::Request<Bytes>, secrets: Arc<[SecretText]>) -> Sent {
@@ -327,4 +341,27 @@ fn noted(request: &http::Request<Bytes>, secrets: Arc<[SecretText]>) -> Sent {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_shown_in_front_of_a_host() {
+        for (line, shown) in [
+            ("GET https://me:word@api.test/@x?a=b@c", "GET https://[redacted]@api.test/@x?a=b@c"),
+            ("GET https://api.test/@x?a=b@c", "GET https://api.test/@x?a=b@c"),
+            // No URLs, but meant as some.
+            ("GET me:word@api.test/x", "GET [redacted]@api.test/x"),
+            ("GET https:/me:word@api.test/x", "GET [redacted]@api.test/x"),
+            ("GET https://me:w?rd@api.test/x", "GET https://[redacted]@api.test/x"),
+            ("GET https://me:w@rd/@api.test/x y", "GET https://[redacted]@api.test/x y"),
+            ("A B https://me:word@api.test/", "A B https://[redacted]@api.test/"),
+            ("GET https@://x", "GET [redacted]@://x"),
+            ("GET", "GET"),
+        ] {
+            assert_eq!(without_user(line), shown);
+        }
+    }
 }

@@ -268,6 +268,18 @@ rate = "off"
         asking.send().await.unwrap().json().await.unwrap()
     }
 
+    /// Has the admin API do something at this place below `/v1/`. Answers what it says.
+    pub async fn operate(&self, place: &str, body: &serde_json::Value) -> serde_json::Value {
+        let token = fs::read_to_string(self.dir.path().join("data/admin-token")).unwrap();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let asking = client.post(format!("http://{}/v1/{place}", self.admin)).bearer_auth(token);
+        let reply = asking.json(body).send().await.unwrap();
+        let status = reply.status();
+        let answer = reply.text().await.unwrap();
+        assert!(status.is_success(), "{place}: {status} {answer}");
+        serde_json::from_str(&answer).unwrap()
+    }
+
     /// What `/metrics` says.
     pub async fn metrics(&self) -> Scrape {
         let token = fs::read_to_string(self.dir.path().join("data/admin-token")).unwrap();

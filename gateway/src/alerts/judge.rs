@@ -22,6 +22,16 @@ pub(super) enum Measure {
     Enough(f64),
 }
 
+impl Measure {
+    /// The same, where what is over the threshold may be so for having been held up: then nothing can be said.
+    pub(super) fn unless_held(self, held: bool) -> Self {
+        match self {
+            Self::Few(load) | Self::Enough(load) if held && load > 1.0 => Self::Unknown,
+            measure => measure,
+        }
+    }
+}
+
 /// A change that is to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -33,24 +43,43 @@ pub(super) enum Turn {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Alarm {
     raised: bool,
-    /// Not raised again before.
-    rests_until: Duration,
+    cleared: Option<Cleared>,
+}
+
+/// When something was well again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cleared {
+    /// In ticks of the clock.
+    at: Duration,
+    /// How long before that: it may be from before the gateway started, when there were no ticks.
+    before: Duration,
 }
 
 impl Alarm {
     /// One that was raised before the gateway started.
     pub(super) fn raised() -> Self {
-        Self { raised: true, ..Self::default() }
+        Self { raised: true, cleared: None }
+    }
+
+    /// One that was cleared before the gateway started, so long before `now`.
+    pub(super) fn cleared(before: Duration, now: Duration) -> Self {
+        Self { raised: false, cleared: Some(Cleared { at: now, before }) }
     }
 
     pub(super) fn is_raised(self) -> bool {
         self.raised
     }
 
+    /// Whether it was cleared less than `rest` ago, and is not raised again yet.
+    pub(super) fn is_resting(self, now: Duration, rest: Duration) -> bool {
+        let ago = |cleared: Cleared| now.saturating_sub(cleared.at).saturating_add(cleared.before);
+        self.cleared.is_some_and(|cleared| ago(cleared) < rest)
+    }
+
     /// What is to be told of this.
-    pub(super) fn judge(self, measure: Measure, now: Duration) -> Option<Turn> {
+    pub(super) fn judge(self, measure: Measure, now: Duration, rest: Duration) -> Option<Turn> {
         match (self.raised, measure) {
-            (false, Measure::Enough(load)) if load > 1.0 && now >= self.rests_until => {
+            (false, Measure::Enough(load)) if load > 1.0 && !self.is_resting(now, rest) => {
                 Some(Turn::Raise)
             }
             (true, Measure::Quiet) => Some(Turn::Clear),
@@ -60,11 +89,11 @@ impl Alarm {
     }
 
     /// It was told.
-    pub(super) fn turn(&mut self, turn: Turn, now: Duration, window: Duration) {
-        self.raised = turn == Turn::Raise;
-        if turn == Turn::Clear {
-            self.rests_until = now + window;
-        }
+    pub(super) fn turn(&mut self, turn: Turn, now: Duration) {
+        *self = match turn {
+            Turn::Raise => Self::raised(),
+            Turn::Clear => Self::cleared(Duration::ZERO, now),
+        };
     }
 }
 
@@ -102,7 +131,7 @@ mod tests {
             let (mut raised, mut cleared_at) = (false, None);
             for (measure, millis) in steps {
                 now += Duration::from_millis(millis);
-                let Some(turn) = alarm.judge(measure, now) else { continue };
+                let Some(turn) = alarm.judge(measure, now, WINDOW) else { continue };
                 match turn {
                     Turn::Raise => {
                         prop_assert!(!raised, "two raises without a clear between them");
@@ -116,7 +145,7 @@ mod tests {
                     }
                 }
                 raised = turn == Turn::Raise;
-                alarm.turn(turn, now, WINDOW);
+                alarm.turn(turn, now);
                 prop_assert_eq!(alarm.is_raised(), raised);
             }
         }
@@ -126,15 +155,38 @@ mod tests {
     fn around_the_threshold_it_stays_as_it_is() {
         let mut alarm = Alarm::default();
         let second = Duration::from_secs(1);
-        assert_eq!(alarm.judge(Measure::Enough(1.0), second), None, "as much as is allowed");
-        assert_eq!(alarm.judge(Measure::Enough(1.01), second), Some(Turn::Raise));
-        alarm.turn(Turn::Raise, second, WINDOW);
+        let judge = |alarm: Alarm, measure| alarm.judge(measure, second, WINDOW);
+        assert_eq!(judge(alarm, Measure::Enough(1.0)), None, "as much as is allowed");
+        assert_eq!(judge(alarm, Measure::Enough(1.01)), Some(Turn::Raise));
+        alarm.turn(Turn::Raise, second);
         for load in [0.81, 1.0, 5.0] {
-            assert_eq!(alarm.judge(Measure::Enough(load), second), None);
+            assert_eq!(judge(alarm, Measure::Enough(load)), None);
         }
-        assert_eq!(alarm.judge(Measure::Unknown, second), None);
-        assert_eq!(alarm.judge(Measure::Few(0.8), second), Some(Turn::Clear));
-        assert_eq!(Alarm::raised().judge(Measure::Quiet, second), Some(Turn::Clear));
+        assert_eq!(judge(alarm, Measure::Unknown), None);
+        assert_eq!(judge(alarm, Measure::Few(0.8)), Some(Turn::Clear));
+        assert_eq!(judge(Alarm::raised(), Measure::Quiet), Some(Turn::Clear));
+    }
+
+    #[test]
+    fn what_was_cleared_before_the_start_rests_for_what_is_left_of_its_window() {
+        let seconds = Duration::from_secs;
+        let alarm = Alarm::cleared(seconds(7), seconds(1));
+        let bad = Measure::Enough(2.0);
+        assert_eq!(alarm.judge(bad, seconds(1), WINDOW), None);
+        assert_eq!(alarm.judge(bad, seconds(3), WINDOW), None);
+        assert_eq!(alarm.judge(bad, seconds(4), WINDOW), Some(Turn::Raise));
+        assert_eq!(alarm.judge(bad, seconds(2), seconds(8)), Some(Turn::Raise), "a window now");
+    }
+
+    #[test]
+    fn what_was_held_up_is_not_wrong_for_that() {
+        for measure in [Measure::Few(1.1), Measure::Enough(1.1)] {
+            assert_eq!(measure.unless_held(true), Measure::Unknown);
+            assert_eq!(measure.unless_held(false), measure);
+        }
+        for measure in [Measure::Enough(1.0), Measure::Few(0.1), Measure::Quiet] {
+            assert_eq!(measure.unless_held(true), measure);
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! Looks once a second at what metrics count. What crosses its threshold is raised once, and cleared once when
 //! it is well below it (`judge` says when): each makes one event, `gateway/alert.*`, which is stored and
-//! routed as any other. What is raised is known to the store, in the transaction of that event, so that a
-//! restart neither forgets nor repeats it.
+//! routed as any other. What is raised is known to the store, in the transaction of that event, and so is when
+//! it was cleared: a restart neither forgets nor repeats it, nor cuts its rest short.
 //!
 //! An alert about the plugin that alerts are sent to can't feed itself: it makes one event until it is cleared,
 //! and is not raised again for a window after that.
@@ -20,19 +20,19 @@ use std::{
     time::Duration,
 };
 
-use hookweir_event::{Clock, Event, EventId, Hops, Origin, Timestamp};
+use hookweir_event::{Clock, Event, EventId, Hops, Origin, PluginName, Timestamp};
 use hookweir_store::{NewNotice, Reader, Store};
 use serde_json::{Map, Value, json};
 
 use self::{
     judge::{Alarm, Measure, Turn},
-    watched::{Moment, Watched, Windows},
+    watched::{Moment, Sight, Watched, Windows},
 };
 pub use self::{
     name::{About, Kind, Name},
     standing::Standing,
 };
-use crate::{chance::Chance, live::Board, metrics::Surveyor, tasks::Stop};
+use crate::{chance::Chance, live::Board, metrics::Surveyor, pauses::Pauses, tasks::Stop};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -42,6 +42,7 @@ pub struct Watch {
     board: Arc<Board>,
     store: Store,
     surveyor: Surveyor,
+    pauses: Pauses,
     standing: Arc<Standing>,
     clock: Clock,
     chance: Chance,
@@ -53,11 +54,12 @@ pub struct Watch {
     failed: bool,
 }
 
-/// An alarm, and since when if it is raised.
+/// An alarm, since when if it is raised, and how long it rests once it is cleared.
 #[derive(Debug, Default)]
 struct Raised {
     alarm: Alarm,
     since: Timestamp,
+    rest: Duration,
 }
 
 /// Nothing is measured any more of what was raised: it is switched off, or whose it was is gone.
@@ -68,13 +70,25 @@ impl Watch {
     pub fn new(
         board: Arc<Board>,
         store: Store,
-        surveyor: Surveyor,
+        (surveyor, pauses): (Surveyor, Pauses),
         (clock, chance): (Clock, Chance),
     ) -> Self {
         let (windows, alarms) = (Windows::default(), BTreeMap::new());
         let standing = Arc::default();
         let (remembers, failed) = (false, false);
-        Self { board, store, surveyor, standing, clock, chance, windows, alarms, remembers, failed }
+        Self {
+            board,
+            store,
+            surveyor,
+            pauses,
+            standing,
+            clock,
+            chance,
+            windows,
+            alarms,
+            remembers,
+            failed,
+        }
     }
 
     /// What is raised, as it is seen each time.
@@ -104,29 +118,44 @@ impl Watch {
             return;
         }
         let survey = self.surveyor.survey().await;
-        let moment = Moment { ticks: self.clock.ticks(), wall: self.clock.now() };
+        let moment = self.moment();
         let live = self.board.load_full();
-        let watched = self.windows.look(&live, survey.as_deref(), moment);
+        let is_paused = |name: &PluginName| self.pauses.has_plugin(name);
+        let watched = self.windows.look(Sight {
+            live: &live,
+            survey: survey.as_deref(),
+            is_paused: &is_paused,
+            moment,
+        });
         let names: BTreeSet<_> = watched.iter().map(|watched| watched.name.clone()).collect();
         for watched in watched {
             self.judge(watched, moment).await;
         }
-        let gone: Vec<_> =
-            self.alarms.keys().filter(|name| !names.contains(name)).cloned().collect();
-        for name in gone {
-            let facts = vec![("reason", json!(GONE))];
-            let measure = Measure::Quiet;
-            self.judge(Watched { name: name.clone(), measure, rest: EVERY, facts }, moment).await;
-            if !self.alarms.get(&name).is_some_and(|raised| raised.alarm.is_raised()) {
-                self.alarms.remove(&name);
-            }
-        }
+        self.let_go(&names, moment).await;
         let is_raised = |name: &Name| self.alarms.get(name).is_some_and(|r| r.alarm.is_raised());
         let standing = names.into_iter().map(|name| (is_raised(&name), name));
         self.standing.set(standing.map(|(is_raised, name)| (name, is_raised)).collect());
     }
 
-    /// What was raised before the start. Whether the store could say.
+    fn moment(&self) -> Moment {
+        Moment { ticks: self.clock.ticks(), wall: self.clock.now() }
+    }
+
+    /// Clears what is raised and not watched any more, and forgets it when it has rested: it may come back.
+    async fn let_go(&mut self, watched: &BTreeSet<Name>, moment: Moment) {
+        let gone = self.alarms.iter().filter(|(name, _)| !watched.contains(name));
+        let gone: Vec<_> = gone.map(|(name, raised)| (name.clone(), raised.rest)).collect();
+        for (name, rest) in gone {
+            let facts = vec![("reason", json!(GONE))];
+            let measure = Measure::Quiet;
+            self.judge(Watched { name: name.clone(), measure, rest, facts }, moment).await;
+        }
+        self.alarms.retain(|name, Raised { alarm, rest, .. }| {
+            watched.contains(name) || alarm.is_raised() || alarm.is_resting(moment.ticks, *rest)
+        });
+    }
+
+    /// What was raised before the start, and what rests since. Whether the store could say.
     async fn remember(&mut self, reader: &Reader) -> bool {
         let notices = match reader.notices().await {
             Ok(notices) => notices,
@@ -135,11 +164,17 @@ impl Watch {
                 return false;
             }
         };
-        for notice in notices.into_iter().filter(|notice| notice.cleared_at.is_none()) {
+        let moment = self.moment();
+        // Until it is watched, which says its own.
+        let rest = self.board.load().config.alerts.window;
+        for notice in notices {
             // Else it is of a later version's.
             if let Ok(name) = notice.name.parse() {
-                let raised = Raised { alarm: Alarm::raised(), since: notice.raised_at };
-                self.alarms.insert(name, raised);
+                let alarm = match notice.cleared_at {
+                    None => Alarm::raised(),
+                    Some(at) => Alarm::cleared(moment.wall.since(at), moment.ticks),
+                };
+                self.alarms.insert(name, Raised { alarm, since: notice.raised_at, rest });
             }
         }
         (self.remembers, self.failed) = (true, false);
@@ -148,11 +183,13 @@ impl Watch {
 
     async fn judge(&mut self, watched: Watched, moment: Moment) {
         let raised = self.alarms.entry(watched.name.clone()).or_default();
-        let Some(turn) = raised.alarm.judge(watched.measure, moment.ticks) else { return };
+        raised.rest = watched.rest;
+        let turn = raised.alarm.judge(watched.measure, moment.ticks, watched.rest);
+        let Some(turn) = turn else { return };
         let since = if turn == Turn::Raise { moment.wall } else { raised.since };
         let notice = self.notice(&watched, turn, since, moment.wall);
         let told = self.store.notice(notice).await;
-        let Watched { name, rest, facts, .. } = watched;
+        let Watched { name, facts, .. } = watched;
         match told {
             Ok(news) => {
                 self.failed = false;
@@ -160,7 +197,7 @@ impl Watch {
                     tell(&name, turn, &facts);
                 }
                 if let Some(raised) = self.alarms.get_mut(&name) {
-                    raised.alarm.turn(turn, moment.ticks, rest);
+                    raised.alarm.turn(turn, moment.ticks);
                     raised.since = since;
                 }
             }

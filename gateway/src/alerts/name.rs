@@ -22,7 +22,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    /// All of them.
+    pub const ALL: [Self; 6] = [
         Self::Latency,
         Self::ErrorRate,
         Self::QueueAge,

@@ -36,26 +36,70 @@ pub(super) struct Moment {
     pub(super) wall: Timestamp,
 }
 
-/// The windows of all plugins and sources that are watched.
+/// What is looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Sight<'s> {
+    pub(super) live: &'s Live,
+    /// None: nothing is known of what the store holds.
+    pub(super) survey: Option<&'s Survey>,
+    pub(super) is_paused: &'s dyn Fn(&PluginName) -> bool,
+    pub(super) moment: Moment,
+}
+
+/// What is remembered of all plugins and sources that are watched.
 #[derive(Debug, Default)]
 pub(super) struct Windows {
-    plugins: BTreeMap<PluginName, Window>,
+    plugins: BTreeMap<PluginName, Seen>,
     sources: BTreeMap<SourceName, Window>,
 }
 
+/// What is remembered of a plugin.
+#[derive(Debug, Default)]
+struct Seen {
+    counted: Window,
+    /// When it was seen paused last.
+    paused_at: Option<Timestamp>,
+    /// Whether at the last look it was paused, or something waited that had waited through a pause.
+    held: bool,
+    /// Until when, in ticks, what ended after such a wait may be counted.
+    late_until: Duration,
+}
+
+impl Seen {
+    /// Notes whether it is held up, or the first that is due was.
+    fn hold(&mut self, is_paused: bool, due_at: Option<Timestamp>, now: Moment, window: Duration) {
+        if is_paused {
+            self.paused_at = Some(now.wall);
+        }
+        let waited =
+            self.paused_at.zip(due_at).is_some_and(|(paused_at, due_at)| due_at <= paused_at);
+        let was_held = std::mem::replace(&mut self.held, is_paused || waited);
+        // What ended since the last look was counted in this one.
+        if self.held || was_held {
+            self.late_until = now.ticks + Window::reach(window);
+        }
+    }
+
+    /// Whether what is counted may have waited through a pause.
+    fn is_late(&self, now: Moment) -> bool {
+        now.ticks < self.late_until
+    }
+
+    /// Since when a delivery waits that is due since then, but for what held it up.
+    fn waits_since(&self, due_at: Timestamp) -> Timestamp {
+        self.paused_at.map_or(due_at, |paused_at| paused_at.max(due_at))
+    }
+}
+
 impl Windows {
-    /// All that is watched. Without a survey nothing is known of what the store holds.
-    pub(super) fn look(
-        &mut self,
-        live: &Live,
-        survey: Option<&Survey>,
-        moment: Moment,
-    ) -> Vec<Watched> {
+    /// All that is watched.
+    pub(super) fn look(&mut self, sight: Sight<'_>) -> Vec<Watched> {
+        let Sight { live, survey, moment, .. } = sight;
         self.plugins.retain(|name, _| live.plugins().contains_key(name));
         self.sources.retain(|name, _| live.source(name).is_some());
         let mut watched = Vec::new();
         for (name, plugin) in live.plugins() {
-            self.look_at_plugin(name, plugin, survey, moment, &mut watched);
+            self.look_at_plugin(name, plugin, sight, &mut watched);
         }
         for source in live.sources() {
             watched.extend(self.look_at_source(source, moment));
@@ -68,17 +112,18 @@ impl Windows {
         &mut self,
         name: &PluginName,
         plugin: &Plugin,
-        survey: Option<&Survey>,
-        moment: Moment,
+        Sight { survey, is_paused, moment, .. }: Sight<'_>,
         watched: &mut Vec<Watched>,
     ) {
         let AlertsConfig { window: length, at_least, .. } = plugin.alerts;
         let figures = &plugin.figures.plugin;
         let handled = Some(figures.handled());
         let counted = Counted { all: figures.attempts.get(), bad: figures.failed.get(), handled };
-        let window = self.plugins.entry(name.clone()).or_default();
-        let (grown, whole) = window.look(moment.ticks, length, &counted);
+        let seen = self.plugins.entry(name.clone()).or_default();
+        let (grown, whole) = seen.counted.look(moment.ticks, length, &counted);
         let depth = survey.map(|survey| survey.depths.iter().find(|depth| depth.plugin == *name));
+        let due_at = depth.map(|depth| depth.and_then(|depth| depth.due_at));
+        seen.hold(is_paused(name), due_at.flatten(), moment, length);
         let waits = depth.is_none_or(|depth| depth.is_some_and(is_waiting));
         let over = |value: Option<f64>, count, threshold| match value {
             Some(value) if count >= at_least => Measure::Enough(load(value, threshold)),
@@ -95,6 +140,7 @@ impl Windows {
             let value = spread.and_then(|spread| spread.percentile(95));
             let count = spread.map_or(0, hookweir_event::Spread::count);
             let measure = over(value.map(number), count, number(millis(threshold)));
+            let measure = measure.unless_held(seen.is_late(moment));
             let facts = [("latency_ms", json!(value)), ("threshold_ms", json!(millis(threshold)))];
             add(Kind::Latency, measure, [&facts[..], &[("deliveries", json!(count))]].concat());
         }
@@ -104,14 +150,13 @@ impl Windows {
             let facts = [&facts[..], &[("attempts", json!(grown.all))]].concat();
             add(Kind::ErrorRate, over(rate, grown.all, threshold), facts);
         }
-        if let Some(threshold) = plugin.alerts.queue_age {
-            let age = depth.map(|depth| {
-                let due_at = depth.and_then(|depth| depth.due_at);
-                due_at.map_or(0, |due_at| millis(moment.wall.since(due_at)))
-            });
-            let facts = vec![("age_ms", json!(age)), ("threshold_ms", json!(millis(threshold)))];
-            let measure = known(age.map(number), number(millis(threshold)));
-            add(Kind::QueueAge, measure, facts);
+        if let Some(threshold) = plugin.alerts.queue_age.map(millis) {
+            let since = |at: Timestamp| millis(moment.wall.since(at));
+            let age = due_at.map(|due_at| due_at.map_or(0, since));
+            let own = due_at.flatten().map_or(0, |due_at| since(seen.waits_since(due_at)));
+            let measure = known(age.map(number), number(threshold));
+            let facts = vec![("age_ms", json!(age)), ("threshold_ms", json!(threshold))];
+            add(Kind::QueueAge, measure.unless_held(own <= threshold), facts);
         }
         if let Some(threshold) = plugin.alerts.dead_letters {
             let dead = depth.map(|depth| depth.map_or(0, |depth| depth.dead));
@@ -122,7 +167,6 @@ impl Windows {
 
     fn look_at_source(&mut self, source: &Source, moment: Moment) -> Option<Watched> {
         let AlertsConfig { window: length, at_least, refusal_rate, .. } = source.config.alerts;
-        let threshold = refusal_rate?;
         let record = &source.record;
         // Who paused a source knows that it refuses.
         let refused = record.refused_by_reason();
@@ -131,7 +175,9 @@ impl Windows {
         let all = record.accepted() + bad;
         let window = self.sources.entry(source.name.clone()).or_default();
         let counted = Counted { all, bad, handled: None };
+        // Also while nobody is told: switched on, it is judged by what is recent.
         let (grown, whole) = window.look(moment.ticks, length, &counted);
+        let threshold = refusal_rate?;
         let rate = share(grown.bad, grown.all);
         let measure = match rate {
             Some(rate) if grown.all >= at_least => Measure::Enough(load(rate, threshold)),
@@ -184,4 +230,43 @@ fn number(number: u64) -> f64 {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waited_through_a_pause_is_late_for_as_long_as_it_is_counted() {
+        for length in [1, 2, 30, 300].map(Duration::from_secs) {
+            let mut seen = Seen::default();
+            let looks = 3 * u32::try_from(length.as_secs()).unwrap() + 10;
+            let mut was_counted = false;
+            for look in 0..looks {
+                let ticks = Duration::from_millis(1100) * look;
+                let wall = Timestamp::default() + ticks;
+                // Paused in the second look; what waited is over in the third, and it was the only one.
+                let (is_paused, ended) = (look == 1, u64::from(look >= 2));
+                let due_at = is_paused.then(Timestamp::default);
+                let counted = Counted { all: ended, ..Counted::default() };
+                let now = Moment { ticks, wall };
+                let (grown, _) = seen.counted.look(ticks, length, &counted);
+                seen.hold(is_paused, due_at, now, length);
+                assert!(grown.all == 0 || seen.is_late(now), "at look {look} of {length:?}");
+                was_counted |= grown.all > 0;
+                assert!(look + 1 < looks || !seen.is_late(now), "it is judged again");
+            }
+            assert!(was_counted);
+        }
+    }
+
+    #[test]
+    fn a_delivery_waits_since_its_plugin_went_on() {
+        let at = Timestamp::from_secs;
+        let mut seen = Seen::default();
+        assert_eq!(seen.waits_since(at(5)), at(5));
+        let now = Moment { ticks: Duration::ZERO, wall: at(9) };
+        seen.hold(true, Some(at(5)), now, Duration::from_secs(1));
+        assert_eq!((seen.waits_since(at(5)), seen.waits_since(at(11))), (at(9), at(11)));
+    }
 }

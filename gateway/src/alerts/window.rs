@@ -8,7 +8,7 @@ use hookweir_event::Spread;
 const MOMENTS: u32 = 30;
 
 /// Counters as they were at a moment, or what they grew by.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Counted {
     /// Attempts, or requests.
     pub(super) all: u64,
@@ -32,12 +32,21 @@ impl Counted {
 /// The counters of one plugin or source, over a while.
 #[derive(Debug, Default)]
 pub(super) struct Window {
+    /// The first is where the window begins. One whose counters were just seen for the first time begins with
+    /// nothing, at that moment.
     moments: VecDeque<(Duration, Counted)>,
 }
 
 impl Window {
-    /// What the counters grew by in the last `length`, or since they were first seen; and whether that is all
-    /// of it. What they had when they were first seen is new.
+    /// For how long at most something is in a window of this length after it was first counted: the moment that is
+    /// remembered next may come later than the next look.
+    pub(super) fn reach(length: Duration) -> Duration {
+        length + length / MOMENTS * 2
+    }
+
+    /// What the counters grew by in the last `length`, or since they were first seen, or since what is
+    /// remembered if the window was a shorter one; and whether that is all of it. What they had when they were
+    /// first seen is new.
     pub(super) fn look(
         &mut self,
         now: Duration,
@@ -52,16 +61,17 @@ impl Window {
         while self.moments.get(1).is_some_and(|(at, _)| is_over(*at)) {
             self.moments.pop_front();
         }
-        let (grown, whole) = match self.moments.front() {
-            Some((at, first)) if is_over(*at) => (counted.since(first), true),
-            // Not looked at for that long: what was before belongs to it.
-            _ => (counted.clone(), false),
-        };
         let last = self.moments.back().map(|(at, _)| *at);
+        if last.is_none() {
+            self.moments.push_back((now, Counted::default()));
+        }
         if last.is_none_or(|last| now.saturating_sub(last) >= length / MOMENTS) {
             self.moments.push_back((now, counted.clone()));
         }
-        (grown, whole)
+        match self.moments.front() {
+            Some((at, first)) => (counted.since(first), is_over(*at)),
+            None => (counted.clone(), false),
+        }
     }
 }
 
@@ -110,5 +120,23 @@ mod tests {
         window.look(LENGTH, LENGTH, &counted(110));
         let (grown, whole) = window.look(LENGTH * 2, LENGTH, &counted(4));
         assert_eq!((grown.all, whole), (4, false));
+    }
+
+    #[test]
+    fn another_length_brings_back_nothing_that_is_over() {
+        let mut window = Window::default();
+        let second = Duration::from_secs(1);
+        // A bad hour, a good minute.
+        for (seconds, all) in (0_u32..).zip((0..3600).chain([3600; 60])) {
+            window.look(second * seconds, LENGTH, &counted(all));
+        }
+        let mut looked = |seconds: u32, length, all| {
+            let (grown, whole) = window.look(second * seconds, length, &counted(all));
+            (grown.all, whole)
+        };
+        assert_eq!(looked(3660, LENGTH * 10, 3600), (0, false), "it knows of no more than it had");
+        assert_eq!(looked(3670, LENGTH * 10, 3605), (5, false));
+        assert_eq!(looked(3950, LENGTH * 10, 3605), (5, true));
+        assert_eq!(looked(3951, LENGTH, 3605), (0, true), "and a shorter one forgets");
     }
 }

@@ -215,17 +215,17 @@ fn report(
 ) {
     let Lease { event, plugin, attempt, .. } = lease;
     let wall_us = u64::try_from(wall.as_micros()).unwrap_or(u64::MAX);
-    let trace_id = trace::id(&event.attributes);
+    let trace_id = || trace::id(&event.attributes);
     match (failure, fate) {
         (None, _) => {
-            tracing::debug!(event_id = %event.id, trace_id, %plugin, attempt, wall_us, "done");
+            tracing::debug!(event_id = %event.id, trace_id = trace_id(), %plugin, attempt, wall_us, "done");
         }
         (Some(failure), hookweir_event::Fate::Due { after }) => tracing::info!(
-            event_id = %event.id, trace_id, %plugin, attempt, wall_us, outcome = %failure.outcome,
+            event_id = %event.id, trace_id = trace_id(), %plugin, attempt, wall_us, outcome = %failure.outcome,
             message = failure.message, due_in_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX), "will be tried again"
         ),
         (Some(failure), _) => tracing::warn!(
-            event_id = %event.id, trace_id, %plugin, attempt, wall_us, outcome = %failure.outcome,
+            event_id = %event.id, trace_id = trace_id(), %plugin, attempt, wall_us, outcome = %failure.outcome,
             message = failure.message, "dead letter"
         ),
     }

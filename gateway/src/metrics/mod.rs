@@ -10,7 +10,7 @@ mod process;
 mod surveyor;
 mod tell;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use hookweir_event::Clock;
 use hookweir_host::Host;
@@ -19,7 +19,10 @@ use hookweir_store::Store;
 pub(crate) use self::page::MEDIA_TYPE;
 pub use self::surveyor::Surveyor;
 use self::{figures::Count, page::Page};
-use crate::{alerts::Standing, dispatch::Monitor, health::Health, live::Board, serve::Connections};
+use crate::{
+    alerts::Standing, dispatch::Monitor, health::Health, live::Board, pauses::Pauses,
+    serve::Connections,
+};
 
 /// Where all that is told is counted or known.
 #[derive(Debug, Clone)]
@@ -42,6 +45,8 @@ pub struct Metrics {
     pub connections: Connections,
     /// What is raised.
     pub alerts: Arc<Standing>,
+    /// What is paused.
+    pub pauses: Pauses,
     /// The time.
     pub clock: Clock,
 }
@@ -52,13 +57,15 @@ impl Metrics {
         let survey = self.surveyor.survey().await;
         let live = self.board.load_full();
         let mut page = Page::default();
-        tell::process(&mut page);
+        tell::process(&mut page, process::read(Path::new("/proc")));
         tell::gateway(&mut page, self);
         tell::sources(&mut page, &live, &self.strays);
         tell::attempts(&mut page, &live);
         tell::deliveries(&mut page, &live, survey.as_deref(), self.clock.now());
         tell::plugins(&mut page, &live, (&self.monitor, &self.health));
+        tell::pauses(&mut page, &live, &self.pauses);
         tell::store(&mut page, &self.store, survey.as_deref());
+        tell::unseen(&mut page, self.surveyor.failures());
         tell::alerts(&mut page, &self.alerts);
         page.text()
     }

@@ -1,41 +1,45 @@
 //! The process as the kernel sees it (proc(5)), under the names that Prometheus' own clients have.
 
-use std::fs;
+use std::{fs, path::Path};
 
 /// Ticks of /proc in a second: `USER_HZ`, 100 on every architecture that Rust and wasmtime share.
 const TICKS: u64 = 100;
 
-/// What the kernel says of this process.
+/// What the kernel says of this process. What it does not say is not known: no /proc, or one of which a
+/// container or a unit shows a part (`ProcSubset=pid` of systemd, say).
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Process {
-    pub(super) cpu_seconds: f64,
+    pub(super) cpu_seconds: Option<f64>,
     /// Since 1970.
-    pub(super) start_seconds: f64,
-    pub(super) threads: u64,
-    pub(super) resident_bytes: u64,
-    pub(super) virtual_bytes: u64,
-    pub(super) open_files: u64,
-    pub(super) files_max: u64,
+    pub(super) start_seconds: Option<f64>,
+    pub(super) threads: Option<u64>,
+    pub(super) resident_bytes: Option<u64>,
+    pub(super) virtual_bytes: Option<u64>,
+    pub(super) open_files: Option<u64>,
+    pub(super) files_max: Option<u64>,
 }
 
-/// As it is now; none where there is no /proc.
-pub(super) fn read() -> Option<Process> {
-    let text = |path| fs::read_to_string(path).ok();
-    let stat = stat(&text("/proc/self/stat")?)?;
-    let resident = field(&text("/proc/self/status")?, "VmRSS:")?;
-    let boot = field(&text("/proc/stat")?, "btime")?;
-    let open_files = fs::read_dir("/proc/self/fd").ok()?.count() as u64;
-    let files_max = field(&text("/proc/self/limits")?, "Max open files").unwrap_or(u64::MAX);
-    Some(Process {
-        cpu_seconds: seconds(stat.cpu_ticks),
-        start_seconds: seconds(boot * TICKS + stat.start_ticks),
-        threads: stat.threads,
-        resident_bytes: resident * 1024,
-        virtual_bytes: stat.virtual_bytes,
-        // Looking takes one.
-        open_files: open_files.saturating_sub(1),
+/// As it is now, by the files below `proc`, which is mounted at `/proc`.
+pub(super) fn read(proc: &Path) -> Process {
+    let text = |path: &str| fs::read_to_string(proc.join(path)).ok();
+    let stat = text("self/stat").and_then(|text| stat(&text));
+    let boot = text("stat").and_then(|text| field(&text, "btime"));
+    let resident = text("self/status").and_then(|text| field(&text, "VmRSS:"));
+    // There is a limit, if only the largest number.
+    let files_max =
+        text("self/limits").map(|text| field(&text, "Max open files").unwrap_or(u64::MAX));
+    // Looking takes one.
+    let open_files = fs::read_dir(proc.join("self/fd")).ok();
+    let open_files = open_files.map(|files| (files.count() as u64).saturating_sub(1));
+    Process {
+        cpu_seconds: stat.map(|stat| seconds(stat.cpu_ticks)),
+        start_seconds: boot.zip(stat).map(|(boot, stat)| seconds(boot * TICKS + stat.start_ticks)),
+        threads: stat.map(|stat| stat.threads),
+        resident_bytes: resident.map(|kib| kib * 1024),
+        virtual_bytes: stat.map(|stat| stat.virtual_bytes),
+        open_files,
         files_max,
-    })
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "2^53 ticks are three million years")]
@@ -43,7 +47,7 @@ fn seconds(ticks: u64) -> f64 {
     ticks as f64 / TICKS as f64
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stat {
     cpu_ticks: u64,
     threads: u64,
@@ -85,9 +89,27 @@ mod tests {
 
     #[test]
     fn this_process_is_seen() {
-        let process = read().unwrap();
-        assert!(process.threads > 0 && process.resident_bytes > 1 << 20);
-        assert!(process.open_files > 0 && process.open_files <= process.files_max);
-        assert!(process.start_seconds > 1.7e9);
+        let process = read(Path::new("/proc"));
+        assert!(process.threads.unwrap() > 0 && process.resident_bytes.unwrap() > 1 << 20);
+        assert!(process.open_files.unwrap() > 0 && process.open_files <= process.files_max);
+        assert!(process.start_seconds.unwrap() > 1.7e9);
+        assert!(process.cpu_seconds.is_some() && process.virtual_bytes.is_some());
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_say_is_no_zero() {
+        let proc = tempfile::tempdir().unwrap();
+        assert_eq!(read(proc.path()), Process::default());
+        // Where only processes are shown, nobody knows when the machine was started.
+        fs::create_dir(proc.path().join("self")).unwrap();
+        let line = "7 (a) R 1 2 3 4 5 6 7 8 9 10 250 150 0 0 20 0 12 0 4200 1048576 99 1";
+        fs::write(proc.path().join("self/stat"), line).unwrap();
+        let expected = Process {
+            cpu_seconds: Some(4.0),
+            threads: Some(12),
+            virtual_bytes: Some(1_048_576),
+            ..Process::default()
+        };
+        assert_eq!(read(proc.path()), expected);
     }
 }

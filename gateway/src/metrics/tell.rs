@@ -9,13 +9,14 @@ use super::{
     Metrics,
     figures::{Count, SourceFigures},
     page::{Labels, Page},
-    process,
+    process::Process,
 };
 use crate::{
     alerts::Standing,
     dispatch::Monitor,
     health::{Health, Reloaded},
     live::{Live, Plugin, Source},
+    pauses::Pauses,
 };
 
 /// Microseconds and milliseconds of a second.
@@ -30,19 +31,22 @@ fn labels<const N: usize>(pairs: [(&'static str, &str); N]) -> Labels {
     pairs.map(|(name, value)| (name, value.to_owned())).into()
 }
 
-pub(super) fn process(page: &mut Page) {
-    let process = process::read().unwrap_or_default();
-    let mut gauge = |name, help, number| page.gauge(name, help).is(Labels::new(), number);
+/// What is not known is left out: a 0 would be taken for one.
+pub(super) fn process(page: &mut Page, process: Process) {
+    let mut gauge = |name, help, number: Option<u64>| {
+        let mut gauge = page.gauge(name, help);
+        number.into_iter().for_each(|number| gauge.is(Labels::new(), number));
+    };
     gauge("process_resident_memory_bytes", "Resident memory", process.resident_bytes);
     gauge("process_virtual_memory_bytes", "Address space", process.virtual_bytes);
     gauge("process_threads", "Threads", process.threads);
     gauge("process_open_fds", "Open file descriptors", process.open_files);
     gauge("process_max_fds", "The most file descriptors that may be open", process.files_max);
-    let mut start =
-        page.gauge("process_start_time_seconds", "When the process started, since 1970");
-    start.measures(Labels::new(), process.start_seconds);
+    let help = "When the process started, since 1970";
+    let mut start = page.gauge("process_start_time_seconds", help);
+    process.start_seconds.into_iter().for_each(|at| start.measures(Labels::new(), at));
     let mut cpu = page.counter("process_cpu_seconds", "CPU time of all threads");
-    cpu.sum(Labels::new(), process.cpu_seconds);
+    process.cpu_seconds.into_iter().for_each(|seconds| cpu.sum(Labels::new(), seconds));
 }
 
 pub(super) fn gateway(page: &mut Page, metrics: &Metrics) {
@@ -225,6 +229,26 @@ fn apis(page: &mut Page, plugins: &[(&PluginName, &Plugin)]) {
     }
 }
 
+/// What an operator holds up.
+pub(super) fn pauses(page: &mut Page, live: &Live, pauses: &Pauses) {
+    let mut paused = page.gauge("hookweir_source_paused", "Whether an operator has paused it");
+    let mut sources: Vec<_> = live.sources().map(|source| &source.name).collect();
+    sources.sort();
+    for name in sources {
+        paused.is(label("source", name), pauses.source(name).is_some().into());
+    }
+    let mut paused = page.gauge("hookweir_plugin_paused", "Whether an operator has paused it");
+    for name in live.plugins().keys() {
+        paused.is(label("plugin", name), pauses.has_plugin(name).into());
+    }
+}
+
+/// How often nobody could say how the store stands.
+pub(super) fn unseen(page: &mut Page, failures: u64) {
+    let help = "Looks at how the store stands that failed";
+    page.counter("hookweir_store_survey_failures", help).count(Labels::new(), failures);
+}
+
 pub(super) fn store(page: &mut Page, store: &Store, survey: Option<&Survey>) {
     let figures = store.figures();
     let commits = figures.batches.count();
@@ -283,5 +307,24 @@ pub(super) fn alerts(page: &mut Page, standing: &Standing) {
         let mut labels = label("alert", name.kind.as_str());
         labels.extend(name.about.label());
         raised.is(labels, is_raised.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_process_that_is_not_seen_there_is_no_sample() {
+        let told = |process| {
+            let mut page = Page::default();
+            super::process(&mut page, process);
+            let text = page.text();
+            let samples = text.lines().filter(|line| !line.starts_with('#'));
+            samples.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(told(Process::default()), [""; 0]);
+        let threads = Process { threads: Some(7), ..Process::default() };
+        assert_eq!(told(threads), ["process_threads 7.0"]);
     }
 }

@@ -32,10 +32,9 @@ pub(crate) fn enter(attributes: &mut Vec<(String, String)>, context: Context) {
     attributes.push((NAME.to_owned(), context.text()));
 }
 
-/// The id of the trace that these attributes name, for the log.
-pub(crate) fn id(attributes: &[(String, String)]) -> Option<&str> {
-    let (_, text) = attributes.iter().find(|(name, _)| name == NAME)?;
-    text.split('-').nth(1)
+/// The id of the trace that these attributes name, for the log. What a plugin made may name something else.
+pub(crate) fn id(attributes: &[(String, String)]) -> Option<String> {
+    Context::of(attributes).map(|context| context.id())
 }
 
 /// Lets what was made of an event be part of the event's trace, unless it says otherwise.
@@ -96,7 +95,14 @@ mod tests {
         enter(&mut attributes, inner);
         assert_eq!(Context::of(&attributes), Some(inner));
         assert_eq!(attributes.len(), 2);
-        assert_eq!(id(&attributes), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+        assert_eq!(id(&attributes).as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
         assert_eq!(id(&[]), None);
+    }
+
+    #[test]
+    fn what_names_no_trace_has_no_id_for_the_log() {
+        for text in ["mine", "00-hello world-more-01", &GOOD.to_uppercase(), &format!("{GOOD}-")] {
+            assert_eq!(id(&[(NAME.to_owned(), text.to_owned())]), None, "{text}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     Flags,
     figures::{Rounds, Section},
     load::{self, Answered, Plan, Stock},
-    process::{Bare, Running, cpu},
+    process::{BARE, Running, Server, cpu},
     traffic::Traffic,
     wrk,
 };
@@ -46,7 +46,7 @@ impl Figures {
 
 pub(crate) async fn measure(flags: &Flags) -> Section {
     let gateway = Running::start(SECTIONS, &[]).await;
-    let bare = Bare::start();
+    let bare = Server::start(BARE);
     let (ours, theirs) = (Traffic::pushes(gateway.house.public), Traffic::pushes(bare.address));
     let (mut durable, mut floor) = (Figures::default(), Figures::default());
     let plan = flags.plan();

@@ -12,13 +12,16 @@ mod accepts;
 mod beside;
 mod calls;
 mod compile;
+mod cost;
 mod figures;
 mod languages;
 mod load;
 mod metrics;
 mod process;
+mod sink;
 mod swaps;
 mod through;
+mod traces;
 mod traffic;
 mod wrk;
 
@@ -59,6 +62,9 @@ struct Flags {
     /// Is the bare server, for another process of this benchmark
     #[arg(long, hide = true)]
     serve_bare: bool,
+    /// Is the collector of traces, for another process of this benchmark
+    #[arg(long, hide = true)]
+    serve_sink: bool,
     /// Compiles one module, for another process of this benchmark
     #[arg(long, hide = true)]
     compile: Option<String>,
@@ -73,8 +79,10 @@ enum Part {
     Through,
     /// Answers beside 64 guests that spin, beside a quiet gateway
     Beside,
-    /// Accepts and events through a plugin, with metrics and without, in turns
+    /// Accepts, and events through a plugin, with metrics and without, in turns
     Metrics,
+    /// Events through a plugin, with traces that go to a collector and without, in turns
+    Traces,
     /// One call of a plugin: native, in a kept instance, in a fresh one
     Calls,
     /// How long a swap takes, and what an idle plugin costs
@@ -105,6 +113,9 @@ fn main() {
     let flags = Flags::parse();
     if flags.serve_bare {
         return process::serve_bare();
+    }
+    if flags.serve_sink {
+        return sink::serve();
     }
     if let Some(shape) = &flags.compile {
         return compile::compile(shape);
@@ -137,6 +148,9 @@ async fn measure(flags: &Flags) {
     }
     if flags.measures(Part::Metrics) {
         metrics::measure(flags).await.into_iter().for_each(&mut show);
+    }
+    if flags.measures(Part::Traces) {
+        show(traces::measure(flags).await);
     }
     if flags.measures(Part::Calls) {
         calls::measure(flags).await.into_iter().for_each(&mut show);

@@ -72,18 +72,18 @@ fn cpu_of(pid: u32) -> Duration {
     Duration::from_millis(10 * (ticks(11) + ticks(12)))
 }
 
-/// The least that a server must do: axum reads the body, checks the same signature, gives the same
-/// answer, keeps nothing.
-pub(crate) struct Bare {
+/// A server that this benchmark is in another process: what it takes is not the subject's.
+pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
 }
 
-impl Bare {
-    pub(crate) fn start() -> Self {
+impl Server {
+    /// The one that this flag stands for.
+    pub(crate) fn start(flag: &str) -> Self {
         let program = std::env::current_exe().unwrap();
         let mut command = Command::new(program);
-        let (child, line) = spawn(command.arg("--serve-bare"));
+        let (child, line) = spawn(command.arg(flag));
         Self { child, address: line.parse().unwrap() }
     }
 
@@ -92,12 +92,16 @@ impl Bare {
     }
 }
 
-impl Drop for Bare {
+impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
+
+/// The least that a server must do: axum reads the body, checks the same signature, gives the same
+/// answer, keeps nothing.
+pub(crate) const BARE: &str = "--serve-bare";
 
 /// The bare server's `main`.
 pub(crate) fn serve_bare() {

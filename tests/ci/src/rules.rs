@@ -1,4 +1,4 @@
-//! Prometheus' own checker looks at the rules for Prometheus. Where it is not installed, Debian's package is
+//! Prometheus' own checker looks at the rules for Prometheus, and tries them on some series. Where it is not installed, Debian's package is
 //! fetched and unpacked below the target folder, which wants no root and starts no server.
 
 use std::{fs, path::PathBuf};
@@ -9,12 +9,14 @@ use crate::{
 };
 
 const RULES: &str = "docs/operating/alerts.rules.yml";
+/// What they are to say of some series.
+const TESTS: &str = "docs/operating/alerts.rules.test.yml";
 
 pub(crate) fn run(ci: &Ci) -> Outcome {
     match promtool(ci) {
         Ok(promtool) => {
-            let mut check = command::new(promtool, &ci.root);
-            command::live(check.args(["check", "rules", RULES])).into()
+            let run = |args: [&str; 3]| command::live(command::new(&promtool, &ci.root).args(args));
+            run(["check", "rules", RULES]).and_then(|()| run(["test", "rules", TESTS])).into()
         }
         Err(why) => {
             Outcome::PassedWithout(format!("SKIPPED: {RULES}, which wants promtool: {why}"))

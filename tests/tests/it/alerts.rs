@@ -129,6 +129,55 @@ async fn a_plugin_that_fails_is_told_once_and_that_it_is_well_once_over_a_restar
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_cleared_rests_over_a_restart() {
+    // Both do the same, and are judged in the order of their names; one of them rests for long.
+    let house = house(
+        "[plugins.hostile.alerts]\ndead_letters = 0\nwindow = \"1h\"\n\
+         [plugins.other.alerts]\ndead_letters = 0\nwindow = \"1s\"\n",
+    );
+    house.put("other", &guests::wasm("hostile"));
+    let gateway = house.start().await;
+    send(&house, "reject", 0..1).await;
+    house.until_log(0, &["alert raised", "dead-letters plugin hostile"]).await;
+    house.until_log(0, &["alert raised", "dead-letters plugin other"]).await;
+    house.operate("jobs?state=dead", &json!({ "kind": "discard" })).await;
+    house.until_log(0, &["alert cleared", "dead-letters plugin hostile"]).await;
+    house.until_log(0, &["alert cleared", "dead-letters plugin other"]).await;
+    gateway.kill();
+
+    let log = house.log().len();
+    let gateway = house.start().await;
+    send(&house, "reject", 1..2).await;
+    house.until("two dead letters", |counts| counts.dead == 2).await;
+    house.until_log(log, &["alert raised", "dead-letters plugin other"]).await;
+    assert!(!house.log()[log..].contains("plugin hostile"), "it was cleared just now");
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_pauses_a_plugin_is_not_told_that_it_does_nothing() {
+    // The one that is not there waits as long, and is judged after the one that is paused.
+    let house = house(
+        "[plugins.hostile.alerts]\nqueue_age = \"1s\"\nlatency = \"1s\"\ndead_letters = 0\nat_least = 1\n\
+         [plugins.late]\nsubscribe = [\"test/*\"]\n[plugins.late.alerts]\nqueue_age = \"1s\"\n",
+    );
+    let gateway = house.start().await;
+    house.operate("plugins/hostile/pause", &json!({ "why": "maintenance" })).await;
+    send(&house, "echo", 0..1).await;
+    house.until_log(0, &["alert raised", "queue-age plugin late"]).await;
+    assert!(!house.log().contains("queue-age plugin hostile"), "it waits as it was told to");
+    house.operate("plugins/hostile/resume", &json!({})).await;
+    // It has gone to the chat as well.
+    house.until("what waited", |counts| counts.done == 2).await;
+    // What comes now dies, which is told behind its latency.
+    send(&house, "reject", 0..1).await;
+    house.until_log(0, &["alert raised", "dead-letters plugin hostile"]).await;
+    assert!(!house.log().contains("latency plugin hostile"), "it was late as it was told to");
+    assert!(!house.log().contains("queue-age plugin hostile"));
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chat_that_fails_at_alerts_makes_no_more_of_them_than_two() {
     // It rejects whatever it does not know, alerts above all.
     let house = house(

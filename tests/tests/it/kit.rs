@@ -150,6 +150,22 @@ fn what_the_grant_does_not_allow_is_recorded_as_denied() {
 }
 
 #[test]
+fn no_part_of_a_secret_is_shown() {
+    let kit = Kit::new().readable_secret("SHORT", "4711").readable_secret("LONG", "4711-0815");
+    let kit = kit.readable_secret("URL", "https://me:word@hooks.test/T0");
+    let plugin = load(kit, "reach");
+    let asked = json!([
+        { "url": "me:pass@api.test/", "body": "" },
+        { "url": "https://api.test/", "body": "4711-0815 and https://me:word@hooks.test/T0" },
+    ]);
+    let ran = plugin.run(&event("send").json(&asked));
+    let [refused, sent] = ran.requests() else { panic!("{:?}", ran.requests()) };
+    assert!(refused.is_refused() && refused.shown_line().ends_with(" [redacted]@api.test/"));
+    let shown = String::from_utf8(sent.shown_body()).unwrap();
+    assert_eq!(shown, "[redacted] and https://[redacted]@hooks.test[redacted]");
+}
+
+#[test]
 fn what_is_secret_in_a_url_is_not_shown() {
     let url = "https://hooks.test/services/T0/B0";
     // One of them as a file with a line has it.

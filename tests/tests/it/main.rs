@@ -4,6 +4,7 @@
 mod admin;
 mod admin_contract;
 mod alerts;
+mod alerts_page;
 mod api;
 mod authors;
 mod candidate;

@@ -352,6 +352,28 @@ async fn labels_are_few_and_none_is_a_strangers() {
     assert!(gateway.stop().await.success());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_paused_is_seen() {
+    let house = house("");
+    let gateway = house.start().await;
+    let paused = |scrape: &Scrape| {
+        let of = |name, labels| (scrape.value(name, labels), scrape.series(name, labels));
+        [
+            of("hookweir_plugin_paused", &[("plugin", "hostile")]),
+            of("hookweir_source_paused", &[("source", "test")]),
+            of("hookweir_source_paused", &[("source", "stripe")]),
+        ]
+    };
+    assert_eq!(paused(&house.metrics().await), [(0.0, 1); 3]);
+    for place in ["plugins/hostile/pause", "sources/test/pause"] {
+        house.operate(place, &serde_json::json!({ "why": "maintenance" })).await;
+    }
+    assert_eq!(paused(&house.metrics().await), [(1.0, 1), (1.0, 1), (0.0, 1)]);
+    house.operate("plugins/hostile/resume", &serde_json::json!({})).await;
+    assert_eq!(paused(&house.metrics().await), [(0.0, 1), (1.0, 1), (0.0, 1)]);
+    assert!(gateway.stop().await.success());
+}
+
 fn operating(name: &str) -> String {
     fs::read_to_string(root().join("docs/operating").join(name)).unwrap()
 }
@@ -375,13 +397,15 @@ async fn the_docs_list_what_there_is_and_the_dashboard_and_the_rules_ask_for_not
         .filter(|(name, _)| name.starts_with("hookweir_") || name.starts_with("process_"))
         .collect();
     assert_eq!(listed, there);
-    for file in ["grafana.json", "alerts.rules.yml"] {
+    for (file, least) in
+        [("grafana.json", 10), ("alerts.rules.yml", 10), ("alerts.rules.test.yml", 5)]
+    {
         let text = operating(file);
         let asked: BTreeSet<_> = text
             .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
             .filter(|word| word.starts_with("hookweir_") || word.starts_with("process_"))
             .collect();
-        assert!(asked.len() >= 10, "{file}: {asked:?}");
+        assert!(asked.len() >= least, "{file}: {asked:?}");
         for name in asked {
             let series = ["_bucket", "_sum", "_count"].iter().find_map(|end| {
                 let histogram = name.strip_suffix(end)?;

@@ -8,6 +8,7 @@
 mod allowance;
 mod origin;
 mod request;
+mod secret;
 mod wasi;
 
 use std::{
@@ -28,11 +29,11 @@ use http::Response;
 use ipnet::IpNet;
 use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
-use zeroize::Zeroizing;
 
 pub use self::{
     allowance::Allowance,
     origin::{HttpOrigin, OriginError},
+    secret::{SecretText, without_secrets},
 };
 pub(crate) use self::{
     allowance::{Budget, Lent},
@@ -155,45 +156,6 @@ pub struct SecretGrant {
     pub hosts: Vec<HttpOrigin>,
     /// Whether the plugin may read it.
     pub readable: bool,
-}
-
-/// A text that does not print and does not stay in memory.
-#[derive(Clone, PartialEq)]
-pub struct SecretText(Arc<Zeroizing<String>>);
-
-impl SecretText {
-    /// Hides a text.
-    pub fn new(text: String) -> Self {
-        Self(Arc::new(Zeroizing::new(text)))
-    }
-
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// A text without this secret: of one that is a URL itself, its host stays, and its path is hidden without
-    /// its query too. What a plugin has made of the secret, such as its base64, is not found.
-    pub fn hidden_in(&self, text: &str) -> String {
-        let secret = self.0.trim();
-        let url: Option<http::Uri> = secret.parse().ok();
-        let path =
-            url.as_ref().filter(|url| url.host().is_some()).and_then(http::Uri::path_and_query);
-        let forms = match path {
-            Some(path) => [path.as_str(), path.path().trim_end_matches('/')],
-            None => [secret, ""],
-        };
-        let hide = |text: String, form: &str| match form {
-            "" | "/" => text,
-            form => text.replace(form, hookweir_event::REDACTED),
-        };
-        forms.into_iter().fold(text.to_owned(), hide)
-    }
-}
-
-impl fmt::Debug for SecretText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(hookweir_event::REDACTED)
-    }
 }
 
 /// What the requests of one attempt may come to.

@@ -110,6 +110,7 @@ fn broken_promises(connection: &Connection) -> rusqlite::Result<Vec<String>> {
         ("attempts without their delivery", counted.attempts_alone),
         ("events that can't be read", counted.unreadable),
         ("events that their id does not lead to", counted.unfound),
+        ("plugins with due deliveries that nobody would find", counted.before_front),
     ];
     let lost = lost.into_iter().filter(|(_, count)| *count > 0);
     Ok(differing.chain(lost.map(|(what, count)| format!("{what}: {count}"))).collect())

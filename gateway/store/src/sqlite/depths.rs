@@ -115,7 +115,12 @@ impl Depths {
         Ok(())
     }
 
-    /// Those of one plugin, which are about to change.
+    /// Those of one plugin.
+    pub(super) fn get(&self, plugin: i64) -> Depth {
+        self.plugins.get(&plugin).copied().unwrap_or_default()
+    }
+
+    /// The same, which are about to change.
     pub(super) fn of(&mut self, plugin: i64) -> &mut Depth {
         self.changed = true;
         self.plugins.entry(plugin).or_default()
@@ -146,9 +151,8 @@ impl Depths {
     /// By how many deliveries the two differ.
     pub(super) fn differing(&self, other: &Self) -> i64 {
         let plugins: BTreeSet<_> = self.plugins.keys().chain(other.plugins.keys()).collect();
-        let of = |depths: &Self, plugin| depths.plugins.get(plugin).copied().unwrap_or_default();
-        let between = |plugin| {
-            let (one, other) = (of(self, plugin), of(other, plugin));
+        let between = |plugin: &i64| {
+            let (one, other) = (self.get(*plugin), other.get(*plugin));
             (one.due - other.due).abs()
                 + (one.behind - other.behind).abs()
                 + (one.leased - other.leased).abs()
@@ -190,8 +194,12 @@ pub(crate) fn survey(connection: &Connection, file: &SqliteFile) -> rusqlite::Re
     })
 }
 
+/// A number of deliveries.
+pub(super) fn count(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
 fn shown(connection: &Connection, plugin: i64, depth: Depth) -> rusqlite::Result<crate::Depth> {
-    let count = |number: i64| u64::try_from(number).unwrap_or(0);
     let Depth { due, behind, leased, dead } = depth;
     let due_at = match due {
         0 => None,

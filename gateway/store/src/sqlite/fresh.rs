@@ -55,8 +55,6 @@ struct Line {
     known: VecDeque<Due>,
     /// Events from this one on have not been looked at. None: all have.
     unseen: Option<i64>,
-    /// How many there are, those that are not known by heart included.
-    count: u64,
 }
 
 /// Where a plugin's due deliveries begin, as it is kept.
@@ -65,8 +63,6 @@ pub(super) struct Front {
     pub(super) plugin: i64,
     /// The first event that owes it one.
     pub(super) event: i64,
-    /// How many there are.
-    pub(super) due: u64,
 }
 
 /// The writer's view of the fresh deliveries.
@@ -96,11 +92,8 @@ impl Fresh {
             connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let fronts = read_fronts(&fronts).ok_or_else(|| unreadable(0))?;
         let (holder, leases) = read_leases(&leases).ok_or_else(|| unreadable(1))?;
-        let line = |Front { event, due, .. }: Front| Line {
-            known: VecDeque::new(),
-            unseen: Some(event),
-            count: due,
-        };
+        let line =
+            |Front { event, .. }: Front| Line { known: VecDeque::new(), unseen: Some(event) };
         let lines = fronts.into_iter().map(|front| (front.plugin, line(front))).collect();
         let mut held = BTreeMap::new();
         for (delivery, leased_at) in leases {
@@ -125,7 +118,6 @@ impl Fresh {
     pub(super) fn add(&mut self, plugin: i64, delivery: i64, at: Timestamp) {
         self.changed = true;
         let line = self.lines.entry(plugin).or_default();
-        line.count += 1;
         if line.unseen.is_some() {
             return;
         }
@@ -168,7 +160,6 @@ impl Fresh {
         self.changed |= count > 0;
         let mut too_many = Vec::new();
         let leased = count.min(line.known.len());
-        line.count = line.count.saturating_sub(leased as u64);
         for Due { delivery, at } in line.known.drain(..leased) {
             let held = Held { plugin, due_at: at, leased_at };
             if self.leases.len() < LEASES_MAX {
@@ -216,12 +207,12 @@ impl Fresh {
 
     /// As it is kept in `totals`.
     pub(super) fn fronts(&self) -> Vec<u8> {
-        let mut out = vec![FRONTS_VERSION];
+        let mut out = vec![VERSION];
         for (plugin, line) in &self.lines {
             let known = line.known.front().map(|due| parent_key(due.delivery));
             if let Some(front) = known.or(line.unseen) {
-                let due = i64::try_from(line.count).unwrap_or(i64::MAX);
-                put_front(&mut out, *plugin, front, due);
+                codec::put_key(&mut out, *plugin);
+                codec::put_key(&mut out, front);
             }
         }
         out
@@ -305,7 +296,7 @@ pub(super) fn leased(connection: &Connection) -> rusqlite::Result<BTreeSet<i64>>
     Ok(leases.into_iter().map(|(delivery, _)| delivery).collect())
 }
 
-/// Where each plugin's due ones begin, and how many there are: for those who look on.
+/// Where each plugin's due ones begin: for those who look on. How many there are is not said here (`depths`).
 pub(super) fn fronts(connection: &Connection) -> rusqlite::Result<Vec<Front>> {
     let blob: Vec<u8> =
         connection.prepare_cached("SELECT fronts FROM totals")?.query_row([], |row| row.get(0))?;
@@ -317,48 +308,24 @@ pub(super) fn first_due(connection: &Connection) -> rusqlite::Result<Option<i64>
     Ok(fronts(connection)?.into_iter().map(|front| front.event).min())
 }
 
-/// Counts what the fronts of a schema before the counts stand for, and writes it down with them.
-pub(super) fn count_fronts(connection: &Connection) -> Result<(), Fault> {
-    let blob: Vec<u8> = connection.query_row("SELECT fronts FROM totals", [], |row| row.get(0))?;
-    let uncounted = versioned(&blob, VERSION).and_then(pairs).ok_or_else(|| unreadable(0))?;
-    let mut counts: BTreeMap<i64, (i64, i64)> =
-        uncounted.into_iter().map(|(plugin, event)| (plugin, (event, 0))).collect();
-    if let Some(first) = counts.values().map(|(event, _)| *event).min() {
-        parcels::walk(connection, first, Part::Directory, |parcel| {
-            for entry in &parcel.entries {
-                for plugin in &entry.plugins {
-                    let front = counts.get_mut(plugin).filter(|(event, _)| entry.key >= *event);
-                    front.into_iter().for_each(|(_, due)| *due += 1);
-                }
-            }
-            Ok(Walk::On)
-        })?;
-    }
-    let mut out = vec![FRONTS_VERSION];
-    for (plugin, (event, due)) in counts {
-        put_front(&mut out, plugin, event, due);
-    }
-    connection.execute("UPDATE totals SET fronts = ?1", [out])?;
-    Ok(())
-}
-
-/// The version of the layout of the leases, and of fronts that were not counted.
+/// The version of the layout of the leases, and of the fronts.
 const VERSION: u8 = 1;
-/// The version of the layout of the fronts.
-const FRONTS_VERSION: u8 = 2;
-
-fn put_front(out: &mut Vec<u8>, plugin: i64, event: i64, due: i64) {
-    [plugin, event, due].into_iter().for_each(|key| codec::put_key(out, key));
-}
+/// A layout of the fronts in which each says how many it stands for, as schemas 9 and 10 were written.
+const COUNTED: u8 = 2;
 
 /// By plugin. An empty blob has none.
 fn read_fronts(blob: &[u8]) -> Option<Vec<Front>> {
-    let mut input = versioned(blob, FRONTS_VERSION)?;
+    let (mut input, counted) = match versioned(blob, VERSION) {
+        Some(input) => (input, false),
+        None => (versioned(blob, COUNTED)?, true),
+    };
     let mut fronts = Vec::new();
     while !input.is_empty() {
         let [plugin, event] = [codec::key(&mut input)?, codec::key(&mut input)?];
-        let due = u64::try_from(codec::key(&mut input)?).ok()?;
-        fronts.push(Front { plugin, event, due });
+        if counted {
+            codec::key(&mut input)?;
+        }
+        fronts.push(Front { plugin, event });
     }
     Some(fronts)
 }

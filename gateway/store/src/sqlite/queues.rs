@@ -1,5 +1,6 @@
-//! What waits for each plugin, from one moment: what is fresh is counted by the writer (`fresh`), the rest by
-//! its indexes, without a look at any event but the first of each plugin.
+//! What waits for each plugin, from one moment: how much stands where is what the writer keeps (`depths`), what
+//! of it has a row is told apart by the indexes, and the rest is fresh. No event is looked at but the first fresh
+//! one of each plugin.
 
 use std::collections::BTreeMap;
 
@@ -8,63 +9,52 @@ use rusqlite::{Connection, params};
 
 use super::{
     deliver::parsed,
-    fresh::{self, Front},
+    depths::{self, Depth, Depths},
+    fresh,
     look::count,
     parcels::{self, Part, Walk},
-    schema::{ordinal, parent_key},
 };
 use crate::Queue;
+
+/// Those of a plugin's deliveries that have a row and are neither leased nor behind others.
+struct Rows {
+    due: u64,
+    oldest_due_at: Option<Timestamp>,
+    later: u64,
+    next_due_at: Option<Timestamp>,
+}
 
 /// The queues of all plugins that anything was ever routed to, in the order of their names. `now` decides
 /// what is due, unless the store's own time is later.
 pub(crate) fn all(connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Queue>> {
     let clock: i64 = connection.query_row("SELECT clock FROM totals", [], |row| row.get(0))?;
     let now = now.as_millis().max(clock);
-    let fronts: BTreeMap<i64, Front> =
-        fresh::fronts(connection)?.into_iter().map(|front| (front.plugin, front)).collect();
-    let leased = fresh_leases(connection)?;
+    let depths = Depths::read(connection)?;
+    let fronts: BTreeMap<i64, i64> =
+        fresh::fronts(connection)?.into_iter().map(|front| (front.plugin, front.event)).collect();
     let mut queues = Vec::new();
     let mut statement = connection.prepare_cached("SELECT key, name FROM plugins ORDER BY name")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
+    let mut names = statement.query([])?;
+    while let Some(row) = names.next()? {
         let plugin: i64 = row.get(0)?;
-        let mut queue = Queue {
+        let Depth { due, behind, leased, dead } = depths.get(plugin);
+        let rows = rows(connection, plugin, now)?;
+        let due = depths::count(due).saturating_sub(rows.later);
+        let front = fronts.get(&plugin).filter(|_| due > rows.due);
+        let fresh_at = front.map(|event| since(connection, *event)).transpose()?.flatten();
+        queues.push(Queue {
             plugin: parsed(row, 1)?,
-            due: 0,
-            later: 0,
-            behind: 0,
-            leased: leased.get(&plugin).copied().unwrap_or(0),
-            dead: 0,
-            blocked_keys: 0,
-            oldest_due_at: None,
-            next_due_at: None,
-        };
-        add_rows(connection, plugin, now, &mut queue)?;
-        if let Some(front) = fronts.get(&plugin).filter(|front| front.due > 0) {
-            queue.due += front.due;
-            let since = since(connection, front.event)?;
-            queue.oldest_due_at = queue.oldest_due_at.into_iter().chain(since).min();
-        }
-        queues.push(queue);
+            due,
+            later: rows.later,
+            behind: depths::count(behind),
+            leased: depths::count(leased),
+            dead: depths::count(dead),
+            blocked_keys: blocked_keys(connection, plugin)?,
+            oldest_due_at: rows.oldest_due_at.into_iter().chain(fresh_at).min(),
+            next_due_at: rows.next_due_at,
+        });
     }
     Ok(queues)
-}
-
-/// Fresh deliveries that are leased, by plugin.
-fn fresh_leases(connection: &Connection) -> rusqlite::Result<BTreeMap<i64, u64>> {
-    let (mut counts, mut parcel) = (BTreeMap::new(), None);
-    for delivery in fresh::leased(connection)? {
-        let event = parent_key(delivery);
-        if parcel.as_ref().is_none_or(|parcel: &parcels::Parcel| parcel.entry(event).is_none()) {
-            parcel = parcels::holding(connection, event, Part::Directory)?;
-        }
-        let entry = parcel.as_ref().and_then(|parcel| parcel.entry(event));
-        let nth = usize::try_from(ordinal(delivery)).unwrap_or(usize::MAX);
-        if let Some(plugin) = entry.and_then(|entry| entry.plugins.get(nth)) {
-            *counts.entry(*plugin).or_default() += 1;
-        }
-    }
-    Ok(counts)
 }
 
 /// When the first of a plugin's fresh deliveries came to be due.
@@ -80,44 +70,27 @@ fn since(connection: &Connection, event: i64) -> rusqlite::Result<Option<Timesta
     Ok(since)
 }
 
-/// Adds the deliveries that have a row.
-fn add_rows(
-    connection: &Connection,
-    plugin: i64,
-    now: i64,
-    queue: &mut Queue,
-) -> rusqlite::Result<()> {
+fn rows(connection: &Connection, plugin: i64, now: i64) -> rusqlite::Result<Rows> {
     let at = |row: &rusqlite::Row<'_>, column| {
         row.get::<_, Option<_>>(column).map(|at| at.map(Timestamp::from_millis))
     };
     // What is leased was due, and the index says nothing of leases: these rows are looked at.
-    let sql = "SELECT count(*), count(boot), min(CASE WHEN boot IS NULL THEN due_at END)
+    let sql = "SELECT count(*) - count(boot), min(CASE WHEN boot IS NULL THEN due_at END)
                FROM deliveries INDEXED BY deliveries_open
                WHERE plugin = ?1 AND settled_at IS NULL AND standing IS NOT 1 AND due_at <= ?2";
-    connection.prepare_cached(sql)?.query_row(params![plugin, now], |row| {
-        let (open, leased) = (count(row, 0)?, count(row, 1)?);
-        queue.due += open - leased;
-        queue.leased += leased;
-        queue.oldest_due_at = at(row, 2)?;
-        Ok(())
-    })?;
+    let mut statement = connection.prepare_cached(sql)?;
+    let (due, oldest_due_at) =
+        statement.query_row(params![plugin, now], |row| Ok((count(row, 0)?, at(row, 1)?)))?;
     let sql = "SELECT count(*), min(due_at) FROM deliveries INDEXED BY deliveries_open
                WHERE plugin = ?1 AND settled_at IS NULL AND standing IS NOT 1 AND due_at > ?2";
-    connection.prepare_cached(sql)?.query_row(params![plugin, now], |row| {
-        (queue.later, queue.next_due_at) = (count(row, 0)?, at(row, 1)?);
-        Ok(())
-    })?;
-    // All of a line wait but its first.
-    let sql = "SELECT count(*) - count(DISTINCT order_key)
-               FROM deliveries INDEXED BY deliveries_in_line
-               WHERE plugin = ?1 AND standing IS NOT NULL";
-    queue.behind = connection.prepare_cached(sql)?.query_row([plugin], |row| count(row, 0))?;
+    let mut statement = connection.prepare_cached(sql)?;
+    let (later, next_due_at) =
+        statement.query_row(params![plugin, now], |row| Ok((count(row, 0)?, at(row, 1)?)))?;
+    Ok(Rows { due, oldest_due_at, later, next_due_at })
+}
+
+fn blocked_keys(connection: &Connection, plugin: i64) -> rusqlite::Result<u64> {
     let sql = "SELECT count(*) FROM deliveries INDEXED BY deliveries_blocking
                WHERE plugin = ?1 AND standing = 2";
-    queue.blocked_keys =
-        connection.prepare_cached(sql)?.query_row([plugin], |row| count(row, 0))?;
-    let sql = "SELECT count(*) FROM deliveries INDEXED BY deliveries_dead_of
-               WHERE plugin = ?1 AND dead = 1";
-    queue.dead = connection.prepare_cached(sql)?.query_row([plugin], |row| count(row, 0))?;
-    Ok(())
+    connection.prepare_cached(sql)?.query_row([plugin], |row| count(row, 0))
 }

@@ -22,6 +22,7 @@ pub(super) struct Counted {
     pub(super) attempts_alone: i64,
     pub(super) unreadable: i64,
     pub(super) unfound: i64,
+    pub(super) before_front: i64,
 }
 
 #[derive(Debug, Default)]
@@ -36,7 +37,7 @@ struct Sums {
     discarded: i64,
     bytes: i64,
     dead_bytes: i64,
-    /// Fresh deliveries that are due, by plugin.
+    /// The first event that owes a plugin a fresh delivery.
     fresh: BTreeMap<i64, i64>,
 }
 
@@ -64,6 +65,7 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Counted> {
         Ok(Walk::On)
     })?;
     counted.differing = sums.differing(connection)?;
+    counted.before_front = sums.before_front(connection)?;
     Ok(counted)
 }
 
@@ -82,7 +84,7 @@ impl Sums {
         self.bytes += entry.bytes();
         for stood in stood {
             if stood.state == DeliveryState::Due && stood.due_at.is_none() {
-                *self.fresh.entry(stood.plugin).or_default() += 1;
+                self.fresh.entry(stood.plugin).or_insert(entry.key);
             }
             match stood.state {
                 DeliveryState::Due | DeliveryState::Behind => self.due += 1,
@@ -121,12 +123,6 @@ impl Sums {
                 differing.push((what, sum - total));
             }
         }
-        let mut fresh = self.fresh.clone();
-        for front in fresh::fronts(connection)? {
-            *fresh.entry(front.plugin).or_default() -= front.due.cast_signed();
-        }
-        let fresh = fresh.into_values().filter(|by| *by != 0);
-        differing.extend(fresh.map(|by| ("due deliveries of a plugin", by)));
         let sql = "SELECT (SELECT coalesce(sum(length(CAST(name AS BLOB)) + length(value)), 0) FROM state)
                        - (SELECT coalesce(sum(state_bytes), 0) FROM plugins)";
         let state: i64 = connection.query_row(sql, [], |row| row.get(0))?;
@@ -135,5 +131,14 @@ impl Sums {
         let depths = kept.differing(&counted);
         differing.extend((depths != 0).then_some(("deliveries by plugin", depths)));
         Ok(differing)
+    }
+    /// How many plugins have due deliveries before their front, where nobody looks for them.
+    fn before_front(&self, connection: &Connection) -> rusqlite::Result<i64> {
+        let fronts = fresh::fronts(connection)?;
+        let is_seen = |plugin: i64, first: i64| {
+            fronts.iter().any(|front| front.plugin == plugin && front.event <= first)
+        };
+        let unseen = self.fresh.iter().filter(|(plugin, first)| !is_seen(**plugin, **first));
+        Ok(unseen.map(|_| 1).sum())
     }
 }

@@ -12,7 +12,6 @@ use super::{
     claims,
     deliver::parsed,
     fault::Fault,
-    fresh,
     parcels::{Entry, Parcels, Place},
 };
 
@@ -245,8 +244,7 @@ UPDATE plugins SET state_bytes = (SELECT coalesce(sum(length(CAST(s.name AS BLOB
 ";
 
 /// What operators do: dead letters that are put aside (`dead` is 2 then, so that the index of the others does
-/// not have them), and what is paused. `totals.fronts` says how many deliveries it stands for, which
-/// [`migrate`] counts once.
+/// not have them), and what is paused.
 const V9: &str = "
 ALTER TABLE deliveries ADD COLUMN discarded_at INTEGER;
 CREATE INDEX deliveries_dead_of ON deliveries(plugin, key) WHERE dead = 1;
@@ -277,8 +275,6 @@ CREATE TABLE notices(
 
 /// The schema in which events and claims moved.
 const PARCELS: i64 = 7;
-/// The schema in which fronts say how many they stand for.
-const COUNTED_FRONTS: i64 = 9;
 
 /// Moves the events from their rows into parcels.
 fn into_parcels(connection: &Connection) -> Result<(), Fault> {
@@ -326,9 +322,6 @@ pub(super) fn migrate(connection: &mut Connection, from: i64) -> Result<bool, Fa
         into_parcels(&transaction)?;
         claims::into_runs(&transaction)?;
         transaction.execute_batch("DROP TABLE events; DROP TABLE claims")?;
-    }
-    if from < COUNTED_FRONTS {
-        fresh::count_fronts(&transaction)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", NEWEST)?;
