@@ -34,6 +34,7 @@ mod patterns;
 mod project;
 mod providers;
 mod readme;
+mod recorded;
 mod relay;
 mod released;
 mod retain;
