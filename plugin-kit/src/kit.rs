@@ -9,8 +9,8 @@ use std::{
 
 use hookweir_event::{Clock, PluginName, StateEntry, Timestamp};
 use hookweir_host::{
-    Grant, Host, HostError, HttpGrant, Limits, LoadFault, Network, SecretGrant, SecretText,
-    Settings, Wants, inspect,
+    Grant, Host, HostError, HttpGrant, Limits, LoadFault, Network, Redaction, SecretGrant,
+    SecretText, Settings, Wants, inspect,
 };
 use serde_json::{Map, Value};
 
@@ -206,11 +206,12 @@ impl Kit {
         let grant = prepared.map_err(|fault| failed(plugin, fault))?;
         let readable = grant.secrets.values().filter(|secret| secret.readable);
         self.wire.hide(readable.map(|secret| secret.value.clone()).collect());
+        let redaction = Redaction::new(grant.secrets.values().map(|secret| &secret.value));
         let memory = Arc::new(self.memory);
         let host = host(&self.settings, &self.time, &memory, &self.wire)?;
         let version = runtime.block_on(host.prepare(plugin.clone(), bytes, grant));
         let version = version.map_err(|fault| failed(plugin, fault))?;
-        Ok(Plugin::new(runtime, host, version, memory, self.wire, self.time))
+        Ok(Plugin::new(runtime, host, version, memory, self.wire, self.time, redaction))
     }
 
     /// What a module wants, with what the kit was told.

@@ -45,6 +45,7 @@ mod kit;
 mod memory;
 mod plugin;
 mod ran;
+mod record;
 mod time;
 mod wire;
 
@@ -55,4 +56,5 @@ pub use hookweir_host::{Grant, HttpFault, Limits, NotRun, Request, Response, Sam
 pub use kit::Kit;
 pub use plugin::Plugin;
 pub use ran::Ran;
+pub use record::Recall;
 pub use wire::{Canned, Sent};

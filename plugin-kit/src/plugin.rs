@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
-use hookweir_event::Digest;
-use hookweir_host::{Exports, Host, NotRun, Request, Response, Sample, Version, Wants};
+use hookweir_event::{Digest, Exchanges};
+use hookweir_host::{Exports, Host, NotRun, Redaction, Request, Response, Sample, Version, Wants};
 
-use crate::{Canned, Event, Ran, memory::Memory, time::Time, wire::Wire};
+use crate::{Canned, Event, Ran, memory::Memory, record::Record, time::Time, wire::Wire};
 
 /// A loaded plugin. Its calls are made one after another; each blocks until it has ended.
 pub struct Plugin {
@@ -21,6 +21,8 @@ pub struct Plugin {
     memory: Arc<Memory>,
     wire: Wire,
     time: Time,
+    /// What a gateway did not keep of what was sent.
+    redaction: Arc<Redaction>,
     /// What was sent belongs to one call.
     turn: Mutex<()>,
 }
@@ -33,8 +35,10 @@ impl Plugin {
         memory: Arc<Memory>,
         wire: Wire,
         time: Time,
+        redaction: Redaction,
     ) -> Self {
-        Self { runtime, host, version, memory, wire, time, turn: Mutex::new(()) }
+        let (redaction, turn) = (Arc::new(redaction), Mutex::new(()));
+        Self { runtime, host, version, memory, wire, time, redaction, turn }
     }
 
     /// One attempt on an event. If it is done, what it changed of its state is kept; else nothing is.
@@ -72,6 +76,20 @@ impl Plugin {
         self.call(self.host.repeat(&self.version, &event.event, event.attempt))
     }
 
+    /// The same with the answers that an attempt was given, as its gateway kept them: each request gets what the
+    /// same one got then, in their order. Others are answered as always.
+    ///
+    /// # Errors
+    /// If this machine could not run it.
+    ///
+    /// # Panics
+    /// Inside an async runtime.
+    pub fn repeat_recorded(&self, event: &Event, then: &Exchanges) -> Result<Ran, NotRun> {
+        let record = (Record::new(then), Arc::clone(&self.redaction));
+        let call = self.host.repeat(&self.version, &event.event, event.attempt);
+        self.call_with(Some(record), call)
+    }
+
     /// One attempt on a sample's event: state and answers are the sample's, and no others.
     ///
     /// # Errors
@@ -106,14 +124,23 @@ impl Plugin {
         &self,
         call: impl Future<Output = Result<hookweir_host::Ran<T>, NotRun>>,
     ) -> Result<Ran<T>, NotRun> {
+        self.call_with(None, call)
+    }
+
+    fn call_with<T>(
+        &self,
+        record: Option<(Record, Arc<Redaction>)>,
+        call: impl Future<Output = Result<hookweir_host::Ran<T>, NotRun>>,
+    ) -> Result<Ran<T>, NotRun> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         // What a call that was cut off left.
         self.wire.take();
+        self.wire.play(record);
         let ran = self.runtime.block_on(call)?;
         if ran.result.is_ok() {
             self.memory.commit(&ran.state, self.time.now());
         }
-        Ok(Ran { ran, requests: self.wire.take() })
+        Ok(Ran { ran, requests: self.wire.take(), unasked: self.wire.unasked() })
     }
 
     /// Moves the clock on: entries of the state expire, and the plugin is told another time.

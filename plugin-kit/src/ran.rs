@@ -2,15 +2,16 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use hookweir_event::{Change, Failure, LogLine, NewOutput, Outcome, StateChange};
+use hookweir_event::{Change, Exchange, Failure, LogLine, NewOutput, Outcome, StateChange};
 
-use crate::Sent;
+use crate::{Sent, wire::without_values};
 
 /// What a call came to: for an attempt, its outputs.
 #[derive(Debug)]
 pub struct Ran<T = Vec<NewOutput>> {
     pub(crate) ran: hookweir_host::Ran<T>,
     pub(crate) requests: Vec<Sent>,
+    pub(crate) unasked: Vec<Exchange>,
 }
 
 impl<T> Ran<T> {
@@ -45,6 +46,13 @@ impl<T> Ran<T> {
     /// What it sent, or would have, in its order; what the grant does not allow is denied.
     pub fn requests(&self) -> &[Sent] {
         &self.requests
+    }
+
+    /// What the record that it was answered from has and it did not send: method and URL of each, as people are
+    /// shown them.
+    pub fn unasked(&self) -> Vec<String> {
+        let line = |one: &Exchange| without_values(&format!("{} {}", one.method, one.url));
+        self.unasked.iter().map(line).collect()
     }
 
     /// CPU time in the guest and in host calls.

@@ -8,11 +8,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use hookweir_event::REDACTED;
+use hookweir_event::{Exchange, REDACTED};
 use hookweir_host::{
-    Allowance, HttpFault, Network, SecretText, Sending, Transport, request_line, without_secrets,
+    Allowance, HttpFault, Network, Redaction, SecretText, Sending, Transport, request_line,
+    without_secrets,
 };
 use http::{HeaderName, HeaderValue, Response, StatusCode};
+
+use crate::{Recall, record::Record};
 
 /// An answer that a test has put there.
 #[derive(Debug, Clone)]
@@ -78,6 +81,7 @@ pub struct Sent {
     answer: Option<Result<u16, HttpFault>>,
     canned: bool,
     refused: bool,
+    recall: Recall,
 }
 
 impl Sent {
@@ -147,6 +151,11 @@ impl Sent {
         self.refused
     }
 
+    /// What the record of an attempt had for it, where requests are answered from one.
+    pub fn recall(&self) -> Recall {
+        self.recall
+    }
+
     fn shown_bytes(&self, bytes: &[u8]) -> Vec<u8> {
         without_secrets(&self.secrets, bytes)
     }
@@ -166,6 +175,8 @@ struct Shared {
     out: Mutex<Option<Arc<dyn Network>>>,
     /// What the plugin may read, and must not be shown.
     secrets: Mutex<Arc<[SecretText]>>,
+    /// What answers before all else, in the call that it was put there for.
+    record: Mutex<Option<(Record, Arc<Redaction>)>>,
 }
 
 impl Wire {
@@ -193,6 +204,27 @@ impl Wire {
     /// Does not show these.
     pub(crate) fn hide(&self, secrets: Vec<SecretText>) {
         *lock(&self.0.secrets) = secrets.into();
+    }
+
+    /// What answers the next call's requests before all else, if anything.
+    pub(crate) fn play(&self, record: Option<(Record, Arc<Redaction>)>) {
+        *lock(&self.0.record) = record;
+    }
+
+    /// What of that nobody asked for.
+    pub(crate) fn unasked(&self) -> Vec<Exchange> {
+        let record = lock(&self.0.record).take();
+        record.map(|(record, _)| record.into_left()).unwrap_or_default()
+    }
+
+    fn recall(
+        &self,
+        request: &http::Request<Bytes>,
+    ) -> (Recall, Option<Result<Response<Bytes>, HttpFault>>) {
+        match &mut *lock(&self.0.record) {
+            Some((record, hide)) => record.recall(hide, request),
+            None => (Recall::NoRecord, None),
+        }
     }
 
     /// What was sent since it was taken last.
@@ -254,12 +286,16 @@ impl Transport for Road {
     fn send(&self, request: http::Request<Bytes>, mut allowance: Allowance) -> Sending<'_> {
         Box::pin(async move {
             let mut sent = noted(&request, self.wire.secrets());
-            let canned = self.wire.answer(&sent.line);
-            sent.canned = canned.is_some();
+            let (recall, recorded) = self.wire.recall(&request);
+            let canned = match recorded {
+                Some(_) => None,
+                None => self.wire.answer(&sent.line).map(|Canned(answer)| answer),
+            };
+            (sent.recall, sent.canned) = (recall, canned.is_some());
             let shown = sent.shown_line();
             let place = self.wire.note(sent);
-            let answer = match (canned, &self.out) {
-                (Some(Canned(answer)), _) => answer.and_then(|answer| {
+            let answer = match (recorded.or(canned), &self.out) {
+                (Some(answer), _) => answer.and_then(|answer| {
                     allowance.take(answer.body().len())?;
                     Ok(answer)
                 }),
@@ -282,12 +318,13 @@ impl Transport for Road {
             answer: Some(Err(fault.clone())),
             canned: false,
             refused: true,
+            recall: Recall::NoRecord,
         });
     }
 }
 
 /// A line whose query has names alone.
-fn without_values(line: &str) -> String {
+pub(crate) fn without_values(line: &str) -> String {
     let Some((place, query)) = line.split_once('?') else { return line.to_owned() };
     let hidden = |pair: &str| match pair.split_once('=') {
         Some((name, _)) => format!("{name}={REDACTED}"),
@@ -336,6 +373,7 @@ fn noted(request: &http::Request<Bytes>, secrets: Arc<[SecretText]>) -> Sent {
         answer: None,
         canned: false,
         refused: false,
+        recall: Recall::NoRecord,
     }
 }
 

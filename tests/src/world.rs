@@ -3,8 +3,8 @@
 //!
 //! `/status/N` answers with N (503 with `Retry-After: 7`), `/once/N` with N the first time and then with
 //! 200, `/redirect?URL` with 302 to there, `/large/N` with N bytes, `/endless` without end, `/meet/N` when
-//! N of them are there, `/hang` never, `/down` with 500 until the world is mended, anything else with 200 and the
-//! request's body.
+//! N of them are there, `/hang` never, `/down` with 500 until the world is mended, `/mirror` with the request's
+//! headers and a cookie, anything else with 200 and the request's body.
 
 use std::{
     convert::Infallible,
@@ -28,6 +28,9 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, sync::Notify};
+
+/// What the world's cookie is.
+pub const COOKIE: &str = "id=a-cookie-of-the-worlds";
 
 /// A request that came.
 #[derive(Debug, Clone)]
@@ -140,11 +143,10 @@ impl World {
         };
         let headers = parts.headers.iter().map(|(name, value)| (name.to_string(), text(value)));
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-        let came = Came {
-            line: format!("{} {target}", parts.method),
-            headers: headers.collect(),
-            body: body.clone(),
-        };
+        let headers: Vec<_> = headers.collect();
+        let mirrored = headers.iter().map(|(name, value)| format!("{name}: {value}\n"));
+        let mirrored: String = mirrored.collect();
+        let came = Came { line: format!("{} {target}", parts.method), headers, body: body.clone() };
         self.state.came.lock().unwrap().push(came);
         self.state.changed.notify_waiters();
         let steps: Vec<_> = target.trim_start_matches('/').splitn(2, ['/', '?']).collect();
@@ -175,6 +177,11 @@ impl World {
             }
             ["down"] if !self.state.mended.load(SeqCst) => answer(500),
             ["hang"] => std::future::pending().await,
+            ["mirror", ..] => {
+                let mut answer = Response::new(full(mirrored));
+                answer.headers_mut().insert("set-cookie", COOKIE.parse().unwrap());
+                answer
+            }
             _ => Response::new(full(body)),
         })
     }

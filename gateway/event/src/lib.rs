@@ -7,6 +7,7 @@
 mod attempt;
 mod digest;
 mod event;
+mod exchange;
 mod histogram;
 mod name;
 mod order;
@@ -17,6 +18,7 @@ mod time;
 pub use attempt::{Attempt, Failure, Fate, LogLevel, LogLine, Outcome};
 pub use digest::{Digest, DigestError};
 pub use event::{Event, EventId, Headers, Hops, NewOutput, REDACTED};
+pub use exchange::{Answered, Excerpt, Exchange, Exchanges};
 pub use histogram::{Histogram, Spread};
 pub use name::{EventType, NameError, Origin, PluginName, SourceName};
 pub use order::OrderKey;

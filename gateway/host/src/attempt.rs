@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hookweir_event::{Clock, Failure, LogLine, NewOutput, Outcome, StateChange};
+use hookweir_event::{Clock, Exchanges, Failure, LogLine, NewOutput, Outcome, StateChange};
 use wasmtime::{Engine, Store, UpdateDeadline, component::Instance};
 
 use crate::{
@@ -39,6 +39,8 @@ pub struct Ran<T = Vec<NewOutput>> {
     pub memory_peak: u64,
     /// What it logged.
     pub logs: Vec<LogLine>,
+    /// What it sent and was answered, of an attempt whose limits say that it is kept.
+    pub exchanges: Option<Exchanges>,
 }
 
 impl<T> Ran<T> {
@@ -55,6 +57,7 @@ impl<T> Ran<T> {
             cpu: Duration::ZERO,
             memory_peak: 0,
             logs: Vec::new(),
+            exchanges: None,
         }
     }
 }
@@ -93,6 +96,8 @@ pub(crate) struct Means {
     pub(crate) transport: Option<Arc<dyn Transport>>,
     /// Chance and passing time, if they are not to be the machine's.
     pub(crate) fixed: Option<Fixed>,
+    /// Whether its requests are noted, if its limits say so.
+    pub(crate) records: bool,
 }
 
 /// A store in which all limits hold.
@@ -154,7 +159,7 @@ pub(crate) async fn run<J: Job>(
         },
         Err(timed_out) => Err(timed_out),
     };
-    let Left { mut state, logs, memory_peak } = housed.store.data_mut().end();
+    let Left { mut state, logs, memory_peak, exchanges } = housed.store.data_mut().end();
     if let Some(reason) = state.as_mut().and_then(State::unreadable) {
         return Err(NotRun::State(reason));
     }
@@ -169,7 +174,8 @@ pub(crate) async fn run<J: Job>(
         (Some(state), Err(failure)) if failure.outcome == Outcome::Reject => state.into_reads(),
         _ => Vec::new(),
     };
-    Ok(Ran { result, state, wall: started.elapsed(), cpu: meter.spent(), memory_peak, logs })
+    let (wall, cpu) = (started.elapsed(), meter.spent());
+    Ok(Ran { result, state, wall, cpu, memory_peak, logs, exchanges })
 }
 
 /// Starts the guest, unless it has been, and calls it.

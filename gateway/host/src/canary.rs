@@ -31,6 +31,7 @@ pub(crate) async fn fly(
         closed: Some("a version is tried without the network"),
         transport: None,
         fixed: None,
+        records: false,
     };
     let mut store = store(engine, version, &version.limits, means);
     let meter = Arc::clone(&store.data().meter);

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hookweir_event::{Clock, LogLevel, LogLine, PluginName, Timestamp};
+use hookweir_event::{Clock, Exchanges, LogLevel, LogLine, PluginName, Timestamp};
 use serde_json::Value;
 use wasmtime::{
     Engine,
@@ -20,7 +20,7 @@ use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView, random::Deter
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::{
-    Limits, Transport,
+    Limits, RecordLimits, Transport,
     attempt::Means,
     bindings::plugin::hookweir::plugin as contract,
     egress::{Egress, Hooks, Requests, Subject},
@@ -49,6 +49,7 @@ pub(crate) struct Guest {
     subject: Option<Subject>,
     closed: Option<&'static str>,
     transport: Option<Arc<dyn Transport>>,
+    record: Option<RecordLimits>,
     requests: Option<Arc<Requests>>,
     /// Bytes of answers, over all of its calls.
     received: u64,
@@ -74,6 +75,7 @@ pub(crate) struct Left {
     pub(crate) state: Option<State>,
     pub(crate) logs: Vec<LogLine>,
     pub(crate) memory_peak: u64,
+    pub(crate) exchanges: Option<Exchanges>,
 }
 
 /// Shared with the streams that stand for stdout and stderr.
@@ -88,7 +90,7 @@ impl SharedLogs {
 
 impl Guest {
     pub(crate) fn new(version: Arc<Inner>, limits: &Limits, means: Means) -> Self {
-        let Means { clock, state, subject, closed, transport, fixed } = means;
+        let Means { clock, state, subject, closed, transport, fixed, records } = means;
         let name = &version.name;
         let state = state.map(|kept| State::new(kept, name.clone(), limits.state_bytes));
         Self {
@@ -100,6 +102,7 @@ impl Guest {
             subject,
             closed,
             transport,
+            record: limits.http.record.filter(|_| records),
             requests: None,
             received: 0,
             handles: limits.handles,
@@ -132,14 +135,18 @@ impl Guest {
         if let Some(wasi) = &self.wasi {
             wasi.streams.iter().for_each(Stdio::finish);
         }
+        // One that sends nothing has sent nothing, which is kept too.
+        let mut exchanges = self.record.map(|_| Exchanges::default());
         if let Some(requests) = self.requests.take() {
             requests.end();
             self.received = self.received.saturating_add(requests.received());
+            exchanges = requests.recorded();
         }
         Left {
             state: self.state.take(),
             logs: self.logs.lock().finish(),
             memory_peak: self.limiter.peak(),
+            exchanges,
         }
     }
 
@@ -169,10 +176,10 @@ impl Guest {
 
     /// Its requests so far. Most guests send none.
     pub(crate) fn requests(&mut self) -> Arc<Requests> {
-        let Self { requests, version, subject, closed, transport, .. } = self;
+        let Self { requests, version, subject, closed, transport, record, .. } = self;
         let new = || {
             let egress = Arc::clone(&version.egress);
-            Arc::new(Requests::new(egress, subject.take(), *closed, transport.take()))
+            Arc::new(Requests::new(egress, subject.take(), *closed, transport.take(), *record))
         };
         Arc::clone(requests.get_or_insert_with(new))
     }

@@ -166,7 +166,7 @@ impl Host {
             TryAcquireError::NoPermits => NotRun::PoolExhausted,
             TryAcquireError::Closed => NotRun::ShuttingDown,
         })?;
-        let means = Means { subject: Some(Subject::of(event)), ..self.means() };
+        let means = Means { subject: Some(Subject::of(event)), records: true, ..self.means() };
         self.run(version, version.limits(), means, Some(&version.warm), &Handle { event, attempt })
             .await
     }
@@ -253,6 +253,7 @@ impl Host {
             closed: None,
             transport: None,
             fixed: None,
+            records: false,
         }
     }
 

@@ -46,6 +46,7 @@ mod pauses;
 mod plugins;
 mod queues;
 mod reply;
+mod requests;
 mod routes;
 mod shown;
 mod sources;
@@ -161,6 +162,7 @@ fn routes(audit: Audit) -> Routes {
         .add(Scope::Operate, routes!(mend::discard))
         .add(Scope::Read, routes!(deliveries::list))
         .add(Scope::Read, routes!(deliveries::show))
+        .add(Scope::Read, routes!(requests::show))
         .add(Scope::Read, routes!(jobs::list))
         .add(Scope::Read, routes!(jobs::show))
         .add(Scope::Operate, routes!(jobs::begin))

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hookweir_event::{Event as Whole, LogLine, OrderKey};
-use hookweir_store::{Shown, ShownAttempt, ShownDelivery};
+use hookweir_store::{ExchangeCounts, Shown, ShownAttempt, ShownDelivery};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -110,6 +110,18 @@ pub(super) struct Attempt {
     cpu_micros: u64,
     /// What the plugin logged.
     logs: Vec<Line>,
+    /// How many requests are kept with it, by `record_requests`; null: none are to be.
+    requests: Option<RequestCounts>,
+}
+
+/// How many requests of an attempt are kept with it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RequestCounts {
+    /// Those that are.
+    kept: u32,
+    /// Those that were sent as well.
+    left_out: u32,
 }
 
 /// What a plugin logged.
@@ -191,7 +203,11 @@ impl From<ShownDelivery> for Delivery {
 
 impl From<ShownAttempt> for Attempt {
     fn from(shown: ShownAttempt) -> Self {
-        let ShownAttempt { number, started_at, attempt } = shown;
+        let ShownAttempt { number, started_at, attempt, exchanges } = shown;
+        let counts = |counts| {
+            let ExchangeCounts { kept, left_out } = counts;
+            RequestCounts { kept, left_out }
+        };
         let micros =
             |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let line = |line: LogLine| Line { level: line.level.as_str(), text: line.text };
@@ -204,6 +220,7 @@ impl From<ShownAttempt> for Attempt {
             wall_micros: micros(attempt.wall),
             cpu_micros: micros(attempt.cpu),
             logs: attempt.logs.into_iter().map(line).collect(),
+            requests: exchanges.map(counts),
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Exit, jobs,
     operator::{Common, Operator, Table, counted, items, joined, printable, table, with_query},
-    put_out, tell,
+    put_out, requests, tell,
 };
 
 /// How many ids one request asks for, and how many events one request replays.
@@ -36,10 +36,14 @@ pub(super) enum Command {
         #[command(flatten)]
         common: Common,
     },
-    /// Show one event: its request, its deliveries, their attempts and what they logged.
+    /// Show one event: its request, its deliveries, their attempts, what they logged and, if the config has the
+    /// plugin's record_requests, a line for each request that they sent.
     Show {
         /// The event's id.
         id: String,
+        /// Show all that is kept of the requests that attempts sent, and of what they were answered.
+        #[arg(long)]
+        requests: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -170,9 +174,12 @@ pub(super) fn run(command: Command) -> Exit {
             operator.tell(&json!({ "events": count }), count);
             Ok(())
         }),
-        Command::Show { id, common } => Operator::run(&common, |operator| {
-            let event = operator.get(&format!("events/{id}"))?;
-            operator.tell(&event, detail(&event));
+        Command::Show { id, requests, common } => Operator::run(&common, |operator| {
+            let mut event = operator.get(&format!("events/{id}"))?;
+            if requests || !common.json() {
+                requests::add(operator, &mut event)?;
+            }
+            operator.tell(&event, detail(&event, requests));
             Ok(())
         }),
         Command::Export { filter, cursor, common } => {
@@ -424,7 +431,7 @@ fn blocked(answer: &Value) -> Table {
 }
 
 /// One event, in lines.
-fn detail(event: &Value) -> String {
+fn detail(event: &Value, requests: bool) -> String {
     let mut lines = vec![
         format!("{}/{}  {}", text(event, "source"), text(event, "type"), text(event, "receivedAt")),
         format!("{} {}", text(event, "method"), text(event, "path")),
@@ -465,6 +472,7 @@ fn detail(event: &Value) -> String {
             for line in items(&attempt["logs"]) {
                 lines.push(format!("      {} {}", text(line, "level"), text(line, "text")));
             }
+            lines.extend(requests::lines(attempt, requests));
         }
     }
     lines.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n")

@@ -13,6 +13,7 @@ mod manual;
 mod operator;
 mod plugin;
 mod queues;
+mod requests;
 mod run;
 mod send;
 mod source;

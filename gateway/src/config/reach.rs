@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use hookweir_host::{Grant, HttpGrant, HttpLimits, HttpOrigin, SecretGrant, SecretText};
+use hookweir_host::{
+    Grant, HttpGrant, HttpLimits, HttpOrigin, RecordLimits, SecretGrant, SecretText,
+};
 
 use super::{
     read::{Node, Section},
@@ -48,6 +50,21 @@ fn read_limits(limits: &mut HttpLimits, section: &Section<'_, '_>) {
     set(&mut limits.request_bytes, size("http_request_max"));
     set(&mut limits.response_bytes, size("http_response_max"));
     set(&mut limits.received_bytes, size("http_received_max"));
+    limits.record = read_record(section);
+}
+
+/// Bytes of one body that are kept, unless it is said.
+const RECORD_BODY: u64 = 64 << 10;
+
+/// How much of an attempt's requests is kept with it.
+fn read_record(section: &Section<'_, '_>) -> Option<RecordLimits> {
+    let range = 1 << 10..=16 << 20;
+    let bytes = section.get("record_requests").and_then(|node| {
+        let off = node.is_text() && node.text() == Some("off");
+        if off { None } else { node.size_in(range) }
+    });
+    let body_bytes = section.get("record_body_max").and_then(|node| node.parsed(units::size));
+    bytes.map(|bytes| RecordLimits { bytes, body_bytes: body_bytes.unwrap_or(RECORD_BODY) })
 }
 
 fn read_secrets(

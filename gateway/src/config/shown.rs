@@ -5,7 +5,9 @@
 use std::{fmt::Display, time::Duration};
 
 use hookweir_event::REDACTED;
-use hookweir_host::{Grant, HttpGrant, HttpLimits, Limits, ModuleLimits, SecretGrant};
+use hookweir_host::{
+    Grant, HttpGrant, HttpLimits, Limits, ModuleLimits, RecordLimits, SecretGrant,
+};
 use hookweir_store::Retention;
 use hookweir_verify::Secret;
 use serde_json::{Map, Value, json};
@@ -349,7 +351,9 @@ fn of_http(http: &HttpLimits) -> Value {
         request_bytes,
         response_bytes,
         received_bytes,
+        record,
     } = http;
+    let bytes = |of: fn(&RecordLimits) -> u64| record.as_ref().map(|record| size(of(record)));
     json!({
         "http_requests": requests,
         "http_at_once": at_once,
@@ -359,6 +363,8 @@ fn of_http(http: &HttpLimits) -> Value {
         "http_request_max": size(*request_bytes),
         "http_response_max": size(*response_bytes),
         "http_received_max": size(*received_bytes),
+        "record_requests": bytes(|record| record.bytes).unwrap_or_else(|| "off".to_owned()),
+        "record_body_max": bytes(|record| record.body_bytes),
     })
 }
 

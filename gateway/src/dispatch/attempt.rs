@@ -118,7 +118,7 @@ impl Bench {
 
     async fn settle(&self, lease: Lease, run: &Run, ran: Ran) {
         let Run { version, policy, figures } = run;
-        let Ran { result, state, wall, cpu, logs, .. } = ran;
+        let Ran { result, state, wall, cpu, logs, exchanges, .. } = ran;
         let chance = self.chance.number();
         let verdict = result.as_ref().map(|_| ());
         let uncounted = lease.lost_leases + lease.excused;
@@ -135,6 +135,7 @@ impl Bench {
             fate,
             outputs: outputs.into_iter().map(|output| self.output(&lease, output)).collect(),
             state,
+            exchanges,
         };
         let committed = self.commit(&lease, settlement).await;
         // One that an operator had retried took as long as the operator did.

@@ -46,7 +46,7 @@ fn rejected(key: LeaseKey) -> Settlement {
         logs: Vec::new(),
     };
     let fate = Fate::Dead { blocks: false };
-    Settlement { key, attempt, fate, outputs: Vec::new(), state: Vec::new() }
+    Settlement { key, attempt, fate, outputs: Vec::new(), state: Vec::new(), exchanges: None }
 }
 
 struct Bed {

@@ -7,7 +7,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crate::Room;
 use hookweir_event::{
-    Attempt, Clock, Digest, Event, EventId, Fate, OrderKey, PluginName, StateChange, Timestamp,
+    Attempt, Clock, Digest, Event, EventId, Exchanges, Fate, OrderKey, PluginName, StateChange,
+    Timestamp,
 };
 
 /// How to open a store.
@@ -81,7 +82,7 @@ pub struct Retention {
 pub struct Keep {
     /// From the settlement on.
     pub age: Duration,
-    /// Bytes of bodies, headers and what else was received.
+    /// Bytes of bodies, headers and what else was received, and of what attempts sent, where that is kept.
     pub bytes: u64,
 }
 
@@ -293,6 +294,9 @@ pub struct Settlement {
     pub outputs: Vec<Output>,
     /// What the plugin read and changed of its state. Committed with the settlement or not at all.
     pub state: Vec<StateChange>,
+    /// What it sent and was answered, if that is to be kept with the attempt. Committed with the settlement or
+    /// not at all.
+    pub exchanges: Option<Exchanges>,
 }
 
 /// An event that a plugin made, with the fan-out that was fixed for it. The store sets its parent,

@@ -32,8 +32,8 @@ pub use reader::Reader;
 pub use room::Room;
 pub use search::{Cursor, Filter, News, Page, Standpoint};
 pub use shown::{
-    Blocked, Counts, DeliveryState, Exported, Listed, Queue, Shown, ShownAttempt, ShownDelivery,
-    ShownEntry, Summary,
+    Blocked, Counts, DeliveryState, ExchangeCounts, Exported, Listed, Queue, Shown, ShownAttempt,
+    ShownDelivery, ShownEntry, Summary,
 };
 pub use sqlite::care;
 pub use store::Store;

@@ -5,13 +5,16 @@
 
 use std::path::PathBuf;
 
-use hookweir_event::{Digest, Event, EventId, PluginName, StateEntry, StateKey, Timestamp};
+use hookweir_event::{
+    Digest, Event, EventId, Exchanges, PluginName, StateEntry, StateKey, Timestamp,
+};
 
 use crate::{
     Blocked, Counts, Cursor, DeliveryId, Exported, Filter, Listed, News, Notice, Page, Pause,
     Queue, ReadError, Shown, ShownEntry, SqliteFile, Survey,
     sqlite::{
-        claims::Sought, depths, listing, look, notices, pauses, queues, search, window::Window,
+        claims::Sought, depths, exchanges, listing, look, notices, pauses, queues, search,
+        window::Window,
     },
 };
 
@@ -91,6 +94,20 @@ impl Reader {
     /// If the store can't be read.
     pub async fn show(&self, id: EventId) -> Result<Option<Shown>, ReadError> {
         self.window.look(move |connection| look::show(connection, id)).await
+    }
+
+    /// What an attempt sent and was answered; none if that was not kept, or there is no such attempt.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn exchanges(
+        &self,
+        delivery: DeliveryId,
+        attempt: u32,
+    ) -> Result<Option<Exchanges>, ReadError> {
+        self.window
+            .look(move |connection| exchanges::of_attempt(connection, delivery, attempt))
+            .await
     }
 
     /// The dead letters that later deliveries of their order key wait behind, those of the plugin or of

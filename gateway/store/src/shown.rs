@@ -153,6 +153,17 @@ pub struct ShownAttempt {
     pub started_at: Timestamp,
     /// What came of it.
     pub attempt: Attempt,
+    /// How many of its requests are kept with it; none if that was not asked for.
+    pub exchanges: Option<ExchangeCounts>,
+}
+
+/// How many requests of an attempt are kept with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExchangeCounts {
+    /// Those that are.
+    pub kept: u32,
+    /// Those that were sent as well.
+    pub left_out: u32,
 }
 
 impl ShownAttempt {

@@ -97,6 +97,7 @@ async fn bury(store: &Store) {
             fate: Fate::Dead { blocks: true },
             outputs: Vec::new(),
             state: Vec::new(),
+            exchanges: None,
         };
         let _ = store.settle(settlement).await.unwrap();
     }

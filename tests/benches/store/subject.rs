@@ -186,6 +186,7 @@ async fn work(store: Store, progress: Arc<Progress>) {
                     fate: Fate::Done,
                     outputs: vec![Output { event: output, routes: Vec::new() }],
                     state: Vec::new(),
+                    exchanges: None,
                 };
                 let _ = store.settle(settlement).await.unwrap();
                 progress.settled.fetch_add(1, Ordering::Relaxed);

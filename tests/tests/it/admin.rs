@@ -47,6 +47,7 @@ fn operations() -> Vec<(&'static str, &'static str, Value, &'static str)> {
         post("/v1/dead/discard", json!({ "deliveries": [] }), "operate"),
         get("/v1/deliveries"),
         get("/v1/deliveries/{event}/{number}"),
+        get("/v1/deliveries/{event}/{number}/attempts/{attempt}/requests"),
         get("/v1/jobs"),
         get("/v1/jobs/{id}"),
         post("/v1/jobs", json!({ "kind": "retry", "dryRun": true }), "operate"),
@@ -168,6 +169,7 @@ async fn each_scope_does_just_what_it_may_and_the_description_says_so() {
             ("{id}", id),
             ("{event}", id),
             ("{number}", "0"),
+            ("{attempt}", "1"),
             ("/entry", "/entry?key=k"),
         ];
         let place = named

@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use hookweir_event::{
-    Attempt, Basis, Change, Clock, Digest, Event, EventId, Fate, Hops, Lasts, OrderKey, Outcome,
-    PluginName, StateChange, Timestamp,
+    Answered, Attempt, Basis, Change, Clock, Digest, Event, EventId, Excerpt, Exchange, Exchanges,
+    Fate, Hops, Lasts, OrderKey, Outcome, PluginName, StateChange, Timestamp,
 };
 use hookweir_store::{
     DeliveryState, Keep, NewEvent, Options, Output, Reader, Retention, Route, Settled, Settlement,
@@ -149,6 +149,26 @@ async fn settlement(store: &Store, key: hookweir_store::LeaseKey, n: usize) -> S
         fate: Fate::Done,
         outputs: vec![Output { event: output, routes: vec![] }],
         state: vec![StateChange { key: COUNTER.into(), based_on, change }],
+        exchanges: Some(Exchanges { kept: vec![sent(event(n, false).id)], left_out: 0 }),
+    }
+}
+
+/// What the attempt on an event sent.
+fn sent(id: EventId) -> Exchange {
+    let body = Excerpt { bytes: noise(7, 2000), len: 2000, digest: None };
+    let (method, url) = ("POST".to_owned(), format!("https://api.example.com/{id}"));
+    Exchange { method, url, headers: vec![], body, answer: Answered::Status(201) }
+}
+
+/// What was sent is there with its attempt, and only with that.
+async fn audit_sent(reader: &Reader, shown: &Shown) {
+    for delivery in &shown.deliveries {
+        for made in &delivery.attempts {
+            let kept = reader.exchanges(delivery.id, made.number).await.unwrap();
+            let due = (made.attempt.outcome == Outcome::Done)
+                .then(|| Exchanges { kept: vec![sent(shown.event.id)], left_out: 0 });
+            assert_eq!(kept, due, "{shown:?}");
+        }
     }
 }
 
@@ -190,6 +210,9 @@ async fn audit(folder: &Path, said: &[Said]) {
     for shown in all.values().filter(done) {
         let made = all.values().filter(|other| other.event.parent == Some(shown.event.id)).count();
         assert!(made <= 1, "{shown:?}");
+    }
+    for shown in all.values() {
+        audit_sent(&reader, shown).await;
     }
     // What is not done runs on, each key in its order.
     let committed: Vec<_> = reader.events(None, 1000).await.unwrap();

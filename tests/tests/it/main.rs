@@ -35,6 +35,7 @@ mod patterns;
 mod project;
 mod providers;
 mod readme;
+mod recorded;
 mod relay;
 mod released;
 mod retain;

@@ -85,6 +85,7 @@ async fn workload(store: &Store, acknowledged: &mut Acknowledged) -> Result<(), 
                 fate: Fate::Done,
                 outputs: vec![Output { event: event(100 + of, 10), routes: vec![] }],
                 state: vec![],
+                exchanges: None,
             };
             assert_eq!(store.settle(settlement).await?, Settled::Committed);
             acknowledged.settled.push(of);

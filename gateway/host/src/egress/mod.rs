@@ -7,6 +7,7 @@
 
 mod allowance;
 mod origin;
+mod record;
 mod request;
 mod secret;
 mod wasi;
@@ -24,7 +25,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use hookweir_event::{Event, EventId, PluginName};
+use hookweir_event::{Event, EventId, Exchanges, PluginName};
 use http::Response;
 use ipnet::IpNet;
 use thiserror::Error;
@@ -33,10 +34,12 @@ use tokio::sync::{Semaphore, watch};
 pub use self::{
     allowance::Allowance,
     origin::{HttpOrigin, OriginError},
+    record::{RecordLimits, Redaction},
     secret::{SecretText, without_secrets},
 };
 pub(crate) use self::{
     allowance::{Budget, Lent},
+    record::Recorder,
     request::{Ready, Wish},
     wasi::Hooks,
 };
@@ -177,6 +180,8 @@ pub struct HttpLimits {
     pub response_bytes: u64,
     /// Bytes of all answers' bodies together.
     pub received_bytes: u64,
+    /// How much of them is kept with an attempt; `None`: nothing.
+    pub record: Option<RecordLimits>,
 }
 
 impl Default for HttpLimits {
@@ -195,6 +200,7 @@ impl Default for HttpLimits {
             request_bytes: MIB,
             response_bytes: 4 * MIB,
             received_bytes: 16 * MIB,
+            record: None,
         }
     }
 }
@@ -207,6 +213,7 @@ pub(crate) struct Egress {
     limits: HttpLimits,
     transport: Arc<dyn Transport>,
     at_once: Semaphore,
+    redaction: Redaction,
 }
 
 impl Egress {
@@ -216,7 +223,9 @@ impl Egress {
         let transport =
             if origins.is_empty() { network.closed() } else { network.open(&addresses) };
         let at_once = Semaphore::new(limits.at_once as usize);
-        Self { plugin, origins, secrets: grant.secrets.clone(), limits, transport, at_once }
+        let redaction = Redaction::new(grant.secrets.values().map(|secret| &secret.value));
+        let secrets = grant.secrets.clone();
+        Self { plugin, origins, secrets, limits, transport, at_once, redaction }
     }
 
     /// Bytes of one request's headers.
@@ -308,6 +317,8 @@ pub(crate) struct Requests {
     over: watch::Sender<bool>,
     /// In place of the version's own.
     transport: Option<Arc<dyn Transport>>,
+    /// Notes them, if they are to be kept.
+    recorder: Option<Recorder>,
 }
 
 /// A request that is not sent.
@@ -328,11 +339,13 @@ impl Requests {
         subject: Option<Subject>,
         closed: Option<&'static str>,
         transport: Option<Arc<dyn Transport>>,
+        record: Option<RecordLimits>,
     ) -> Self {
         let received = Budget::new(egress.limits.received_bytes);
         let gathered = Budget::new(GATHERED_MAX.max(egress.limits.request_bytes));
         let (numbers, over) = (AtomicU32::new(0), watch::Sender::new(false));
-        Self { egress, subject, closed, numbers, received, gathered, over, transport }
+        let recorder = record.map(Recorder::new);
+        Self { egress, subject, closed, numbers, received, gathered, over, transport, recorder }
     }
 
     /// Bytes of answers so far.
@@ -343,6 +356,11 @@ impl Requests {
     /// The call that they belong to has ended: what is on its way is dropped.
     pub(crate) fn end(&self) {
         self.over.send_replace(true);
+    }
+
+    /// What was sent and answered, if it was noted.
+    pub(crate) fn recorded(&self) -> Option<Exchanges> {
+        self.recorder.as_ref().map(Recorder::finish)
     }
 
     /// Allowance for a body that is being written.
@@ -388,7 +406,7 @@ impl Requests {
         &self,
         ready: Result<Ready, Unsent>,
     ) -> Result<Response<Bytes>, HttpFault> {
-        let Ready { request, timeout } = match ready {
+        let Ready { number, request, timeout } = match ready {
             Ok(ready) => ready,
             Err(Unsent { method, url, fault }) => {
                 self.transport().refused(&method, &url, &fault);
@@ -396,8 +414,15 @@ impl Requests {
             }
         };
         let (host, method) = (request.uri().host().map(str::to_owned), request.method().clone());
+        let recorder = self.recorder.as_ref().map(|recorder| (recorder, &self.egress.redaction));
+        if let Some((recorder, hide)) = recorder {
+            recorder.sent(hide, number, &request);
+        }
         let answered = self.until_over(tokio::time::timeout(timeout, self.exchange(request)));
         let answered = answered.await?.unwrap_or(Err(HttpFault::Timeout(timeout)));
+        if let Some((recorder, hide)) = recorder {
+            recorder.answered(hide, number, &answered);
+        }
         let outcome = match &answered {
             Ok(answer) => answer.status().as_u16().to_string(),
             Err(fault) => fault.code().to_owned(),

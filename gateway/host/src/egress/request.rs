@@ -28,6 +28,8 @@ pub(crate) struct Wish {
 /// A request that may be sent.
 #[derive(Debug)]
 pub(crate) struct Ready {
+    /// Which of its attempt.
+    pub(crate) number: u32,
     pub(crate) request: Request<Bytes>,
     pub(crate) timeout: Duration,
 }
@@ -88,7 +90,7 @@ pub(super) fn prepare(
     *request.uri_mut() = url;
     *request.headers_mut() = headers;
     let most = egress.limits.timeout;
-    Ok(Ready { request, timeout: wish.timeout.map_or(most, |asked| asked.min(most)) })
+    Ok(Ready { number, request, timeout: wish.timeout.map_or(most, |asked| asked.min(most)) })
 }
 
 fn invalid(why: String) -> HttpFault {

@@ -125,6 +125,7 @@ mod tests {
                 cpu: std::time::Duration::ZERO,
                 logs: vec![],
             },
+            exchanges: None,
         };
         ShownDelivery {
             id: DeliveryId { event: EventId::from_bytes([0; 16]), ordinal: id },

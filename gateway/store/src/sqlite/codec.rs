@@ -5,8 +5,8 @@
 
 use hookweir_event::{Event, Headers, LogLevel, LogLine};
 
-/// The version of both layouts.
-const VERSION: u8 = 1;
+/// The version of all layouts.
+pub(super) const VERSION: u8 = 1;
 
 const LEVELS: [LogLevel; 5] =
     [LogLevel::Trace, LogLevel::Debug, LogLevel::Info, LogLevel::Warn, LogLevel::Error];
@@ -106,7 +106,7 @@ pub(super) fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-fn versioned(blob: &[u8]) -> Option<&[u8]> {
+pub(super) fn versioned(blob: &[u8]) -> Option<&[u8]> {
     blob.split_first().filter(|(version, _)| **version == VERSION).map(|(_, rest)| rest)
 }
 
@@ -131,7 +131,7 @@ pub(super) fn bytes<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
     take(input, len)
 }
 
-fn text(input: &mut &[u8]) -> Option<String> {
+pub(super) fn text(input: &mut &[u8]) -> Option<String> {
     bytes(input).and_then(|bytes| str::from_utf8(bytes).ok()).map(str::to_owned)
 }
 

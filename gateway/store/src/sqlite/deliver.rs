@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
 
 use super::{
     append::{Batch, nothing_ran},
-    codec,
+    codec, exchanges,
     fault::Fault,
     fresh::Held,
     schema::{ORDINAL_MAX, child_key, parent_key},
@@ -237,6 +237,9 @@ impl Batch<'_> {
             return Ok(Settled::LeaseLost);
         };
         self.record(key.delivery, key.attempt, key.leased_at, &settlement.attempt)?;
+        if let Some(exchanges) = &settlement.exchanges {
+            self.keep_exchanges(child_key(key.delivery, key.attempt), exchanges)?;
+        }
         for output in &settlement.outputs {
             self.append_output(output, key)?;
         }
@@ -266,11 +269,12 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// What the event of a delivery takes.
+    /// What a dead letter keeps: its event, and what its attempts sent.
     pub(super) fn bytes_of(&self, delivery: i64) -> Result<i64, Fault> {
         let of = parent_key(delivery);
         let bytes = self.parcels.entry(self.connection, of, |_, entry| entry.bytes())?;
-        Ok(bytes.ok_or_else(|| unreadable(0))?)
+        let sent = exchanges::bytes_of_delivery(self.connection, delivery)?;
+        Ok(bytes.ok_or_else(|| unreadable(0))? + sent)
     }
 
     /// The plugin whose delivery is held under this key; none if it is not held any more.

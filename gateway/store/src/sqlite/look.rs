@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{
     codec,
     deliver::{parsed, unreadable},
-    fresh, memory,
+    exchanges, fresh, memory,
     parcels::{self, Entry, Parcel, Part, Walk},
     schema,
     stand::{self, Stood},
@@ -334,8 +334,10 @@ impl<'a> View<'a> {
 
 fn attempts(connection: &Connection, delivery: i64) -> rusqlite::Result<Vec<ShownAttempt>> {
     let sql =
-        "SELECT a.key, a.started_at, a.outcome, a.message, v.name, a.wall_us, a.cpu_us, a.logs
+        "SELECT a.key, a.started_at, a.outcome, a.message, v.name, a.wall_us, a.cpu_us, a.logs,
+                   x.kept, x.left_out
                FROM attempts AS a LEFT JOIN versions AS v ON v.key = a.version
+                   LEFT JOIN exchanges AS x ON x.key = a.key
                WHERE a.key BETWEEN ?1 AND ?2 ORDER BY a.key";
     let mut statement = connection.prepare_cached(sql)?;
     let (first, last) = schema::child_keys(delivery);
@@ -354,7 +356,8 @@ fn attempts(connection: &Connection, delivery: i64) -> rusqlite::Result<Vec<Show
             cpu: Duration::from_micros(count(row, 6)?),
             logs,
         };
-        Ok(ShownAttempt { number, started_at: Timestamp::from_millis(row.get(1)?), attempt })
+        let started_at = Timestamp::from_millis(row.get(1)?);
+        Ok(ShownAttempt { number, started_at, attempt, exchanges: exchanges::counts(row, 8)? })
     })?;
     rows.collect()
 }

@@ -31,6 +31,7 @@ mod codec;
 mod deliver;
 pub(crate) mod depths;
 mod engine;
+pub(crate) mod exchanges;
 mod fault;
 mod filter;
 mod fresh;

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::{
     depths::Depths,
-    fresh,
+    exchanges, fresh,
     parcels::{self, Entry, Part, Walk},
     schema::child_keys,
     stand::{self, Stood},
@@ -20,6 +20,7 @@ pub(super) struct Counted {
     pub(super) differing: Vec<(&'static str, i64)>,
     pub(super) deliveries_alone: i64,
     pub(super) attempts_alone: i64,
+    pub(super) exchanges_alone: i64,
     pub(super) unreadable: i64,
     pub(super) unfound: i64,
     pub(super) before_front: i64,
@@ -61,11 +62,19 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Counted> {
                 counted.attempts_alone -= below(connection, "attempts", stood.key)?;
             }
             sums.add(entry, &stood);
+            sums.bytes += exchanges::bytes_of_event(connection, entry.key)?;
+            for died in stood.iter().filter(|stood| {
+                matches!(stood.state, DeliveryState::Dead | DeliveryState::Discarded)
+            }) {
+                sums.dead_bytes += exchanges::bytes_of_delivery(connection, died.key)?;
+            }
         }
         Ok(Walk::On)
     })?;
     counted.differing = sums.differing(connection)?;
     counted.before_front = sums.before_front(connection)?;
+    let sql = "SELECT count(*) FROM exchanges WHERE key NOT IN (SELECT key FROM attempts)";
+    counted.exchanges_alone = connection.query_row(sql, [], |row| row.get(0))?;
     Ok(counted)
 }
 

@@ -16,6 +16,7 @@ use rusqlite::{Connection, params};
 
 use super::{
     depths::Depths,
+    exchanges,
     fault::Fault,
     memory::Totals,
     parcels::{self, Entry, Parcel, Parcels, Part, Walk},
@@ -71,8 +72,10 @@ struct Deliveries {
     open: i64,
     done_at: Option<Timestamp>,
     dead_at: Option<Timestamp>,
-    /// The plugins of those that are dead.
+    /// The plugins of those that are dead and not put aside.
     dead_of: Vec<i64>,
+    /// The keys of all that are dead.
+    died: Vec<i64>,
 }
 
 impl Retain {
@@ -175,7 +178,7 @@ impl Retain {
         for entry in &parcel.entries {
             let deliveries = deliveries(connection, entry)?;
             if self.may_go(entry, &deliveries, now, full) {
-                take_off(totals, entry, &deliveries);
+                take_off(connection, totals, entry, &deliveries)?;
                 deliveries.dead_of.iter().for_each(|plugin| depths.of(*plugin).dead -= 1);
                 leave_id(connection, entry, now)?;
                 gone.push(entry.key);
@@ -236,6 +239,7 @@ fn deliveries(connection: &Connection, entry: &Entry) -> rusqlite::Result<Delive
         match stood.settled_at {
             Some(at) if !stood.in_line && died => {
                 found.dead += 1;
+                found.died.push(stood.key);
                 found.discarded += i64::from(discarded);
                 if !discarded {
                     found.dead_of.push(stood.plugin);
@@ -254,7 +258,12 @@ fn deliveries(connection: &Connection, entry: &Entry) -> rusqlite::Result<Delive
 }
 
 /// The totals without an event that is about to go.
-fn take_off(totals: &mut Totals, entry: &Entry, deliveries: &Deliveries) {
+fn take_off(
+    connection: &Connection,
+    totals: &mut Totals,
+    entry: &Entry,
+    deliveries: &Deliveries,
+) -> Result<(), Fault> {
     let Deliveries { done, dead, discarded, .. } = *deliveries;
     totals.events -= 1;
     totals.outputs -= i64::from(entry.from.is_some());
@@ -262,8 +271,12 @@ fn take_off(totals: &mut Totals, entry: &Entry, deliveries: &Deliveries) {
     totals.done -= done;
     totals.dead -= dead - discarded;
     totals.discarded -= discarded;
-    totals.bytes -= entry.bytes();
+    totals.bytes -= entry.bytes() + exchanges::bytes_of_event(connection, entry.key)?;
     totals.dead_bytes -= dead * entry.bytes();
+    for delivery in &deliveries.died {
+        totals.dead_bytes -= exchanges::bytes_of_delivery(connection, *delivery)?;
+    }
+    Ok(())
 }
 
 fn leave_id(connection: &Connection, entry: &Entry, now: Timestamp) -> Result<(), Fault> {
@@ -294,6 +307,7 @@ fn forget(
         [first << bits, (last << bits) | ((1 << bits) - 1)]
     };
     for (sql, keys) in [
+        ("DELETE FROM exchanges WHERE key BETWEEN ?1 AND ?2", below(2)),
         ("DELETE FROM attempts WHERE key BETWEEN ?1 AND ?2", below(2)),
         ("DELETE FROM deliveries WHERE key BETWEEN ?1 AND ?2", below(1)),
         ("DELETE FROM duplicates WHERE event BETWEEN ?1 AND ?2", below(0)),

@@ -25,6 +25,7 @@ impl Batch<'_> {
             fate: Fate::Dead { blocks: false },
             outputs: Vec::new(),
             state: Vec::new(),
+            exchanges: None,
         };
         self.settle(&settlement).map(|_| ())
     }

@@ -19,7 +19,7 @@ use super::{
 pub(super) const APPLICATION_ID: i64 = 0x484b_5752;
 
 /// Schema N is made by the first N migrations. A released one never changes: add another.
-const MIGRATIONS: [&str; 10] = [V1, V2, V3, V4, V5, V6, V7, V8, V9, V10];
+const MIGRATIONS: [&str; 11] = [V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11];
 
 /// The newest schema that this version knows.
 pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;
@@ -271,6 +271,16 @@ CREATE TABLE notices(
     event BLOB NOT NULL,                  -- the one that told of it last
     body BLOB NOT NULL                    -- of that one
 ) STRICT, WITHOUT ROWID;
+";
+
+/// What attempts sent and were answered (the module `exchanges`), where that is kept.
+const V11: &str = "
+CREATE TABLE exchanges(
+    key INTEGER PRIMARY KEY,              -- of the attempt
+    kept INTEGER NOT NULL,
+    left_out INTEGER NOT NULL,
+    content BLOB NOT NULL
+) STRICT;
 ";
 
 /// The schema in which events and claims moved.

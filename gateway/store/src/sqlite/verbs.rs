@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use hookweir_event::{
-    Change, Digest, Event, EventId, EventType, Hops, Origin, PluginName, StateChange, Timestamp,
+    Change, Digest, Event, EventId, EventType, Exchanges, Hops, Origin, PluginName, StateChange,
+    Timestamp,
 };
 use tokio::sync::{oneshot, watch};
 
@@ -60,7 +61,8 @@ impl Verb {
             Self::Append(new) => new.body.len(),
             Self::Settle(settlement) => {
                 let outputs = settlement.outputs.iter().map(|output| output.event.body.len());
-                outputs.sum::<usize>() + written(&settlement.state)
+                let sent = settlement.exchanges.as_ref().map_or(0, Exchanges::bytes);
+                outputs.sum::<usize>() + written(&settlement.state) + sent
             }
             Self::WriteState(_, changes) => written(changes),
             Self::Lease(_)

@@ -128,6 +128,7 @@ async fn fail_to_settle(store: &Store, lease: &Lease) {
         fate: Fate::Done,
         outputs: vec![output("fine", &["b"]), bad],
         state: vec![],
+        exchanges: None,
     };
     assert!(store.settle(settlement).await.is_err());
 }

@@ -10,6 +10,7 @@
 //! - `count()`: how much is left of what listings don't show ([`Hidden`]), to see that it goes.
 
 mod deliver;
+mod exchanges;
 mod keep;
 mod model;
 mod notices;
@@ -31,6 +32,8 @@ pub(crate) enum Hidden {
     Deliveries,
     /// Their attempts.
     Attempts,
+    /// What those sent.
+    Exchanges,
     /// The ids of events that are gone, and whose claims hold still.
     Departed,
 }

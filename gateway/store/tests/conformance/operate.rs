@@ -164,6 +164,7 @@ async fn talkative(store: &Store) -> Vec<EventId> {
             fate: Fate::Done,
             outputs: vec![],
             state: vec![],
+            exchanges: None,
         };
         assert_eq!(store.settle(settlement).await.unwrap(), Settled::Committed);
     }

@@ -204,6 +204,7 @@ async fn a_settlement_that_fails_leaves_the_line_as_it_was() {
         fate: Fate::Done,
         outputs: vec![bad],
         state: vec![],
+        exchanges: None,
     };
     store.settle(settlement).await.unwrap_err();
     assert_eq!(store.shown(second).await.deliveries[0].state, DeliveryState::Behind);

@@ -24,6 +24,7 @@ async fn settle(store: &Store, lease: &Lease, state: Vec<StateChange>) -> Settle
         fate: Fate::Done,
         outputs: vec![output("built", &[])],
         state,
+        exchanges: None,
     };
     store.settle(settlement).await.unwrap()
 }

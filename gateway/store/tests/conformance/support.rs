@@ -10,8 +10,8 @@ use std::{
 };
 
 use hookweir_event::{
-    Attempt, Clock, Digest, Event, EventId, EventType, Fate, Hops, LogLevel, LogLine, OrderKey,
-    Outcome, PluginName, Timestamp,
+    Answered, Attempt, Clock, Digest, Event, EventId, EventType, Excerpt, Exchange, Fate, Hops,
+    LogLevel, LogLine, OrderKey, Outcome, PluginName, Timestamp,
 };
 use hookweir_store::{
     DeliveryState, Depth, Lease, NewEvent, Options, Output, Reader, Retention, Route, Settled,
@@ -158,6 +158,22 @@ pub(crate) fn attempt(outcome: Outcome) -> Attempt {
     }
 }
 
+/// A request with something in every field, `number` among it, and an answer.
+pub(crate) fn exchange(number: usize) -> Exchange {
+    let excerpt = |bytes: &[u8], digest| Excerpt { bytes: bytes.to_vec(), len: 9000, digest };
+    Exchange {
+        method: "POST".into(),
+        url: format!("https://api.example.com/v1/orders?number={number}"),
+        headers: vec![("x-odd".into(), vec![0xff, 0]), ("x-odd".into(), b"again".to_vec())],
+        body: excerpt(b"the beginning", Some(Digest::of(b"of something long"))),
+        answer: Answered::Response {
+            status: 201,
+            headers: vec![("content-type".into(), b"application/json".to_vec())],
+            body: excerpt(&number.to_le_bytes(), None),
+        },
+    }
+}
+
 pub(crate) fn output(event_type: &str, to: &[&str]) -> Output {
     let mut event = event(event_type);
     event.origin = "plugin.a".parse().unwrap();
@@ -189,16 +205,14 @@ impl Verbs for Store {
 
     async fn end(&self, lease: &Lease, outcome: Outcome, fate: Fate) -> Settled {
         let (key, attempt) = (lease.key.clone(), attempt(outcome));
-        self.settle(Settlement { key, attempt, fate, outputs: vec![], state: vec![] })
-            .await
-            .unwrap()
+        let (outputs, state, exchanges) = (vec![], vec![], None);
+        self.settle(Settlement { key, attempt, fate, outputs, state, exchanges }).await.unwrap()
     }
 
     async fn end_with(&self, lease: &Lease, outputs: Vec<Output>) -> Settled {
         let (key, attempt) = (lease.key.clone(), attempt(Outcome::Done));
-        self.settle(Settlement { key, attempt, fate: Fate::Done, outputs, state: vec![] })
-            .await
-            .unwrap()
+        let (fate, state, exchanges) = (Fate::Done, vec![], None);
+        self.settle(Settlement { key, attempt, fate, outputs, state, exchanges }).await.unwrap()
     }
 
     async fn shown(&self, id: EventId) -> Shown {

@@ -5,16 +5,19 @@ use std::{
     fs::OpenOptions,
     io::{Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use hookweir_event::{Fate, Outcome};
+use hookweir_event::{Exchanges, Fate, Outcome};
 use hookweir_store::{
-    OpenError, Reader, Settled, Store,
+    DeliveryState, Filter, Mend, OpenError, Reader, Settled, Settlement, Standpoint, Store,
     care::{CareError, back_up, check, restore},
 };
 use rusqlite::Connection;
 
-use crate::conformance::support::{Bed, Verbs, event, new, noise, output, recount};
+use crate::conformance::support::{
+    Bed, Verbs, attempt, event, exchange, new, noise, output, recount,
+};
 use crate::rot::rot;
 
 fn beside(bed: &Bed, name: &str) -> PathBuf {
@@ -37,7 +40,15 @@ async fn lived_in(bed: &mut Bed) -> Store {
     let lease = store.lease_one("a").await;
     let made = store.end_with(&lease, vec![output("made", &["b"])]).await;
     let lease = store.lease_one("a").await;
-    let dead = store.end(&lease, Outcome::Reject, Fate::Dead { blocks: true }).await;
+    let settlement = Settlement {
+        key: lease.key,
+        attempt: attempt(Outcome::Reject),
+        fate: Fate::Dead { blocks: true },
+        outputs: Vec::new(),
+        state: Vec::new(),
+        exchanges: Some(Exchanges { kept: vec![exchange(1)], left_out: 0 }),
+    };
+    let dead = store.settle(settlement).await.unwrap();
     assert_eq!((made, dead), (Settled::Committed, Settled::Committed));
     store.lease_one("a").await;
     store
@@ -114,6 +125,29 @@ async fn a_copy_takes_the_place_of_a_store_that_nobody_uses() {
     assert_eq!(check(&bed.path()).unwrap(), Vec::<String>::new());
 }
 
+#[tokio::test]
+async fn the_totals_know_what_attempts_sent_whatever_becomes_of_them() {
+    let mut bed = Bed::new();
+    let store = lived_in(&mut bed).await;
+    let sound = || assert_eq!(check(&bed.path()).unwrap(), Vec::<String>::new());
+    sound();
+    let dead =
+        Filter { state: Some(Standpoint::Delivery(DeliveryState::Dead)), ..Filter::default() };
+    let dead = store.reader().delivery_ids(&dead, None, 9).await.unwrap().found;
+    for how in [Mend::Discard, Mend::Retry] {
+        assert_eq!(store.mend(dead.clone(), how).await.unwrap(), 1);
+        sound();
+    }
+    for lease in store.lease_up_to("a", 9).await {
+        let _ = store.end(&lease, Outcome::Done, Fate::Done).await;
+    }
+    sound();
+    bed.time.advance(Duration::from_secs(40 * 24 * 3600));
+    store.lease_up_to("nobody", 1).await;
+    assert!(store.reader().show(dead[0].event).await.unwrap().is_none(), "it was forgotten");
+    sound();
+}
+
 fn scribble(path: &Path, at: u64) {
     let mut file = OpenOptions::new().write(true).open(path).unwrap();
     file.seek(SeekFrom::Start(at)).unwrap();
@@ -132,7 +166,8 @@ async fn damage_is_named_and_never_copied() {
     let rows = Connection::open(bed.path()).unwrap();
     rows.execute_batch(
         "UPDATE totals SET done = done + 2, fronts = x''; DELETE FROM parcels WHERE key = 1;
-         DELETE FROM moments WHERE parcel = (SELECT max(key) FROM parcels)",
+         DELETE FROM moments WHERE parcel = (SELECT max(key) FROM parcels);
+         DELETE FROM attempts WHERE key = (SELECT key FROM exchanges)",
     )
     .unwrap();
     drop(rows);
@@ -142,6 +177,7 @@ async fn damage_is_named_and_never_copied() {
         "events and their total differ: -1",
         "done deliveries and their total differ: -3",
         "attempts without their delivery: 1",
+        "requests without their attempt: 1",
         "events that their id does not lead to: 1",
         "plugins with due deliveries that nobody would find: 2",
     ] {

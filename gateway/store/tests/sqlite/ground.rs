@@ -50,6 +50,7 @@ impl Ground {
             Hidden::Events => "parcels",
             Hidden::Deliveries => "deliveries",
             Hidden::Attempts => "attempts",
+            Hidden::Exchanges => "exchanges",
             Hidden::Departed => "departed",
         };
         let connection = Connection::open(self.path()).unwrap();

@@ -5,13 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hookweir_event::{Fate, Outcome};
+use hookweir_event::{Exchanges, Fate, Outcome};
 use hookweir_store::{
-    Filter, OpenError, ReadError, Reader, Settled, Standpoint, Store, StoreError, care,
+    Filter, OpenError, ReadError, Reader, Settled, Settlement, Standpoint, Store, StoreError, care,
 };
 use rusqlite::Connection;
 
-use crate::conformance::support::{Bed, Verbs, event, new, output, recount};
+use crate::conformance::support::{Bed, Verbs, attempt, event, exchange, new, output, recount};
 
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -51,9 +51,9 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     newer.pragma_update(None, "user_version", 99).unwrap();
     drop(newer);
     let error = Store::open(bed.options()).await.unwrap_err();
-    assert!(matches!(error, OpenError::NewerSchema { found: 99, known: 10, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerSchema { found: 99, known: 11, .. }), "{error}");
     let error = Reader::at(bed.path()).counts().await.unwrap_err();
-    assert!(matches!(error, ReadError::NewerSchema { found: 99, known: 10 }), "{error}");
+    assert!(matches!(error, ReadError::NewerSchema { found: 99, known: 11 }), "{error}");
 }
 
 #[tokio::test]
@@ -204,6 +204,11 @@ async fn a_database_of_schema_10_opens() {
     opens(10).await;
 }
 
+#[tokio::test]
+async fn a_database_of_schema_11_opens() {
+    opens(11).await;
+}
+
 /// A body of one of the events, so many times.
 const LONG: &[u8] = b"{\"filling\":\"of a body\"}";
 
@@ -215,7 +220,7 @@ async fn opens(schema: u32) {
     // As it lies there, before anyone brings it up to date.
     assert_eq!(care::check(&bed.path()).unwrap(), Vec::<String>::new());
     let read = Reader::at(bed.path()).counts().await;
-    assert_eq!(matches!(read, Err(ReadError::OlderSchema { .. })), schema < 10, "{read:?}");
+    assert_eq!(matches!(read, Err(ReadError::OlderSchema { .. })), schema < 11, "{read:?}");
     let store = Store::open(bed.options()).await.unwrap();
     let counts = store.reader().counts().await.unwrap();
     assert_eq!(counts, recount(&store.reader()).await);
@@ -234,6 +239,11 @@ async fn opens(schema: u32) {
         let found = store.reader().search_ids(&unrouted, None, 9).await.unwrap().found;
         let event = store.reader().event(found[1]).await.unwrap().unwrap();
         assert_eq!(event.body, LONG.repeat(100));
+    }
+    if schema >= 11 {
+        let first = store.reader().events(None, 1).await.unwrap().remove(0);
+        let kept = store.reader().exchanges(first.deliveries[0].id, 1).await.unwrap();
+        assert_eq!(kept, Some(Exchanges { kept: vec![exchange(1)], left_out: 2 }));
     }
     assert!(store.append(new(event("push"), &["2"], &[])).await.unwrap().is_duplicate());
     store.close().await.unwrap();
@@ -259,12 +269,20 @@ async fn make_the_fixture() {
     }
     let _ = store.append(new(event("payment.created"), &["2"], &[])).await.unwrap();
     let leases = store.lease_up_to("payments", 2).await;
-    assert_eq!(store.end_with(&leases[0], vec![output("paid", &[])]).await, Settled::Committed);
+    let settlement = Settlement {
+        key: leases[0].key.clone(),
+        attempt: attempt(Outcome::Done),
+        fate: Fate::Done,
+        outputs: vec![output("paid", &[])],
+        state: Vec::new(),
+        exchanges: Some(Exchanges { kept: vec![exchange(1)], left_out: 2 }),
+    };
+    assert_eq!(store.settle(settlement).await.unwrap(), Settled::Committed);
     let lease = store.lease_one("audit").await;
     assert_eq!(
         store.end(&lease, Outcome::Reject, Fate::Dead { blocks: true }).await,
         Settled::Committed
     );
     store.close().await.unwrap();
-    std::fs::copy(bed.path(), fixture(9)).unwrap();
+    std::fs::copy(bed.path(), fixture(11)).unwrap();
 }

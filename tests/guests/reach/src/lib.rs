@@ -53,6 +53,12 @@ fn handle(event: Event) -> Result<Outputs, Failure> {
             }
             Ok(outputs![])
         }
+        // A test rewords where it goes, to have a version that sends something else.
+        "label" => {
+            let url = format!("{}/labels/blue", event.text());
+            http::post(url).body("{}").send()?.ok_or_retry()?;
+            Ok(outputs![])
+        }
         "huge" => Ok(outputs![Output::new("huge", huge(&event.text())?)]),
         "read" => Ok(outputs![Output::new("secret", secrets::get(&event.text())?)]),
         other => Err(Failure::reject(format!("no behaviour `{other}`"))),
@@ -96,7 +102,7 @@ fn huge(function: &str) -> Result<String, Failure> {
 
 impl Step {
     fn request(self) -> http::Request {
-        let mut request = http::Request::new(self.method, self.url);
+        let mut request = http::Request::new(self.method, filled(self.url));
         for (name, value) in self.headers {
             request = request.header(name, value);
         }
@@ -106,9 +112,18 @@ impl Step {
         if let Some(millis) = self.timeout_ms {
             request = request.timeout(Duration::from_millis(millis));
         }
-        let body = if self.bytes > 0 { vec![b'x'; self.bytes] } else { self.body.into_bytes() };
+        let body =
+            if self.bytes > 0 { vec![b'x'; self.bytes] } else { filled(self.body).into_bytes() };
         request.body(body)
     }
+}
+
+/// A text with the secret that the plugin may read, where it wants it.
+fn filled(text: String) -> String {
+    if text.contains("{OPEN}") {
+        return text.replace("{OPEN}", &secrets::get("OPEN").unwrap_or_default());
+    }
+    text
 }
 
 fn shown(answered: Result<http::Response, HttpError>) -> Value {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use hookweir_event::{Change, Headers, Lasts, NewOutput, Outcome};
-use hookweir_kit::{Ran, Sent};
+use hookweir_kit::{Ran, Recall, Sent};
 
 /// What one run came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(super) struct Did {
     /// What it wrote, by key.
     pub(super) state: BTreeMap<String, Wrote>,
     pub(super) requests: Vec<Asked>,
+    /// Lines of requests that are recorded, and that it did not send.
+    pub(super) unasked: Vec<String>,
     pub(super) logs: Vec<String>,
 }
 
@@ -43,8 +45,37 @@ pub(super) struct Asked {
     pub(super) line: String,
     /// Its kind is the line that people are shown.
     pub(super) made: Made,
-    /// Whether somebody had an answer.
-    pub(super) answered: bool,
+    /// Who answered it.
+    pub(super) by: Answerer,
+    /// What the record had for it.
+    pub(super) recall: Recall,
+    /// The status, or why there is no answer.
+    pub(super) answer: String,
+}
+
+/// Who answers a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Answerer {
+    /// The record, with what came of the same request then.
+    Record,
+    /// What was given to the command.
+    Answers,
+    /// The grant or a limit is against it, whatever is answered.
+    Grant,
+    /// Nobody: it was denied.
+    Nobody,
+}
+
+impl Answerer {
+    /// The word for programs.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Answers => "answers",
+            Self::Grant => "grant",
+            Self::Nobody => "nobody",
+        }
+    }
 }
 
 impl From<&Ran> for Did {
@@ -64,6 +95,7 @@ impl From<&Ran> for Did {
             outputs: ran.result().map_or(&[][..], Vec::as_slice).iter().map(Made::from).collect(),
             state: state.collect(),
             requests: ran.requests().iter().map(Asked::from).collect(),
+            unasked: ran.unasked(),
             logs: ran.logs().iter().map(line).collect(),
         }
     }
@@ -88,9 +120,19 @@ impl From<&Sent> for Asked {
             attributes: Vec::new(),
             body: sent.shown_body(),
         };
-        // What the grant is against comes to the same whatever is answered.
-        let answered = sent.is_canned() || sent.is_refused();
-        Self { line: sent.answerable_line(), made, answered }
+        let recall = sent.recall();
+        let by = match recall {
+            _ if sent.is_refused() => Answerer::Grant,
+            Recall::Answered => Answerer::Record,
+            _ if sent.is_canned() => Answerer::Answers,
+            _ => Answerer::Nobody,
+        };
+        let answer = match sent.answer() {
+            Some(Ok(status)) => status.to_string(),
+            Some(Err(fault)) => format!("{}: {fault}", fault.code()),
+            None => "cut off".to_owned(),
+        };
+        Self { line: sent.answerable_line(), made, by, recall, answer }
     }
 }
 

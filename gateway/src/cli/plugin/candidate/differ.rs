@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hookweir_event::Lasts;
+use hookweir_kit::Recall;
 use serde_json::Value;
 
 use super::{
     super::trial::shown,
-    did::{Asked, Did, Made, Wrote},
+    did::{Answerer, Asked, Did, Made, Wrote},
 };
 
 /// How many places of one thing are told.
@@ -58,6 +59,8 @@ pub(super) enum What {
     Gone(String),
     /// The other way round.
     New(String),
+    /// The candidate sends it, and nobody answers it here: why.
+    Unanswered(&'static str),
     /// Both do, and not the same.
     Places {
         places: Vec<Place>,
@@ -90,10 +93,23 @@ pub(super) fn differences(live: &Did, candidate: &Did, log_counts: bool) -> Vec<
         let show = |asked: &Asked| shown(&asked.made.body);
         found.extend(differ(Kind::Request, line, old, new, show, request));
     }
+    found.extend(candidate.requests.iter().filter_map(unanswered));
     if log_counts && live.logs != candidate.logs {
         logs(&live.logs, &candidate.logs, &mut found);
     }
     found
+}
+
+/// What is not answered may come to anything, also where both sent it.
+fn unanswered(asked: &Asked) -> Option<Difference> {
+    let why = match asked.recall {
+        _ if asked.by != Answerer::Nobody => return None,
+        Recall::NoRecord => "not answered: no request of this attempt is recorded",
+        Recall::Unknown | Recall::Answered => "not recorded, and not answered",
+        Recall::Partial => "not answered: what it was answered then is not recorded whole",
+    };
+    let of = asked.made.kind.clone();
+    Some(Difference { kind: Kind::Request, of, what: What::Unanswered(why) })
 }
 
 fn outputs(live: &Did, candidate: &Did, found: &mut Vec<Difference>) {

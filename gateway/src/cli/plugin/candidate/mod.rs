@@ -2,8 +2,9 @@
 //!
 //! It looks at the store and at the kept versions itself and asks no gateway: both are run by the kit in this
 //! process, so a comparison costs a gateway nothing but the machine's time, needs no room in its pool, and can be
-//! made of a copy of the store. Both versions get the same event, time, chance, state and answers; what each
-//! writes is seen by its own later events and goes with the process. Nothing is sent.
+//! made of a copy of the store. Both versions get the same event, time, chance, state and answers: those that the
+//! recorded attempt was given, where they were kept. What each writes is seen by its own later events and goes
+//! with the process. Nothing is sent.
 
 mod did;
 mod differ;
@@ -18,6 +19,7 @@ use hookweir_event::{EventId, EventType, Origin, Pattern, PluginName, Timestamp}
 use hookweir_store::Filter;
 
 use self::{
+    did::{Answerer, Asked},
     differ::{Difference, Kind, What, differences},
     progress::Progress,
     recorded::{Chosen, Found, Recorded, Store},
@@ -45,6 +47,10 @@ Examples:
 Answers are written as in an event file; a line that ends in * stands for all that begin so:
   { \"POST https://api.example.com/v1\": { \"status\": 201, \"body\": { \"id\": 1 } },
     \"GET https://api.example.com/*\": { \"status\": 404 } }
+
+A request is answered with what the same one was answered then, by method and URL, where the config has the
+plugin's record_requests; else by --answers, else by --answer-all. What nobody answers is denied, and a
+difference.
 
 Events on which the live version does not do again what it did then, since the state or the answers of then are
 gone, are not comparable, and told apart.
@@ -87,7 +93,7 @@ pub(in crate::cli) struct Args {
     /// Begin with no state, in place of what there is now.
     #[arg(long)]
     fresh_state: bool,
-    /// What requests are answered with.
+    /// What requests are answered with that are not recorded.
     #[arg(long, value_name = "FILE.json")]
     answers: Option<PathBuf>,
     /// The status of the empty answer to every other request.
@@ -230,7 +236,8 @@ impl Trying<'_> {
             let ran = self.stage.run(&recorded)?;
             self.tally.add_costs(&ran[0], &ran[1]);
             let both = ran.each_ref().map(did::Did::from);
-            let unanswered = both[0].requests.iter().any(|asked| !asked.answered);
+            let alone = |asked: &Asked| asked.by == Answerer::Nobody;
+            let unanswered = both.iter().any(|did| did.requests.iter().any(alone));
             (both, unanswered)
         };
         let mut differences = differences(&live, &candidate, self.args.logs);
@@ -240,7 +247,8 @@ impl Trying<'_> {
             differences.insert(0, one);
         }
         let unlike = unlike(&recorded, &live);
-        let compared = Compared { recorded, live, unlike, differences, unanswered };
+        let sent = candidate.requests;
+        let compared = Compared { recorded, live, unlike, differences, sent, unanswered };
         self.tally.add(&compared);
         self.show(&compared);
         Ok(())

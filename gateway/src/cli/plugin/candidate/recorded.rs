@@ -1,9 +1,11 @@
 //! What the store has of events that a plugin handled: which are meant, and what came of each then. Only looks,
 //! from one moment after another, beside a gateway that may run.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use hookweir_event::{Digest, Event, EventId, Origin, Outcome, PluginName, StateEntry, Timestamp};
+use hookweir_event::{
+    Digest, Event, EventId, Exchanges, Origin, Outcome, PluginName, StateEntry, Timestamp,
+};
 use hookweir_store::{Cursor, Filter, ReadError, Reader, ShownAttempt, ShownDelivery};
 
 use super::did::Made;
@@ -11,6 +13,9 @@ use crate::dispatch::told;
 
 /// How many are asked for at once.
 const PAGE: usize = 1000;
+/// How much later than its settlement an output may have been made: a settlement that joins a commit that was begun
+/// has the time of its beginning.
+const SETTLING: Duration = Duration::from_secs(1);
 /// Bytes of state that are held, for each of the two versions.
 const STATE_MAX: u64 = 256 << 20;
 
@@ -27,6 +32,8 @@ pub(super) struct Recorded {
     /// Which version ran.
     pub(super) version: Option<Digest>,
     pub(super) outputs: Vec<Made>,
+    /// What it sent and was answered, if that was kept.
+    pub(super) exchanges: Option<Exchanges>,
 }
 
 /// What is known of one event.
@@ -132,6 +139,7 @@ impl Store {
             Outcome::Done => self.outputs(id, delivery, ran).await?,
             _ => Vec::new(),
         };
+        let exchanges = self.reader.exchanges(delivery.id, ran.number).await;
         Ok(Found::Recorded(Box::new(Recorded {
             event,
             attempt: ran.number,
@@ -140,6 +148,7 @@ impl Store {
             message: ran.attempt.message.clone(),
             version: ran.attempt.version,
             outputs,
+            exchanges: exchanges.map_err(|error| unread(&error))?,
         })))
     }
 
@@ -150,11 +159,11 @@ impl Store {
         delivery: &ShownDelivery,
         ran: &ShownAttempt,
     ) -> Result<Vec<Made>, String> {
-        let until = delivery.settled_at.unwrap_or(delivery.due_at).as_millis();
+        let until = delivery.settled_at.unwrap_or(delivery.due_at) + SETTLING;
         let filter = Filter {
             origin: Some(Origin::Plugin(self.plugin.clone())),
             since: Some(ran.started_at),
-            until: Some(Timestamp::from_millis(until.saturating_add(1))),
+            until: Some(until),
             ..Filter::default()
         };
         let (mut ids, mut from) = (Vec::new(), None);

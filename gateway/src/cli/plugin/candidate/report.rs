@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use hookweir_event::Digest;
-use hookweir_kit::Ran;
+use hookweir_kit::{Ran, Recall};
 use serde_json::{Value, json};
 
 use super::{
-    did::{Did, Made},
+    did::{Answerer, Asked, Did, Made},
     differ::{Difference, Kind, Place, What},
     recorded::Recorded,
 };
@@ -18,6 +18,7 @@ use crate::cli::operator::{counted, printable};
 pub(super) enum Unlike {
     Outcome,
     Outputs,
+    Requests,
 }
 
 impl Unlike {
@@ -25,6 +26,7 @@ impl Unlike {
         match self {
             Self::Outcome => "ended otherwise than then",
             Self::Outputs => "made other outputs than then",
+            Self::Requests => "sent other requests than then",
         }
     }
 }
@@ -37,6 +39,8 @@ pub(super) struct Compared {
     /// `None`: the live version does again what it did.
     pub(super) unlike: Option<Unlike>,
     pub(super) differences: Vec<Difference>,
+    /// The candidate's requests.
+    pub(super) sent: Vec<Asked>,
     /// A request had no answer here.
     pub(super) unanswered: bool,
 }
@@ -48,9 +52,28 @@ pub(super) fn unlike(recorded: &Recorded, live: &Did) -> Option<Unlike> {
         Some(Unlike::Outcome)
     } else if types(&recorded.outputs) != types(&live.outputs) {
         Some(Unlike::Outputs)
+    } else if sent_otherwise(recorded, live) {
+        Some(Unlike::Requests)
     } else {
         None
     }
+}
+
+/// Whether it sent more or less than is recorded, as far as that tells.
+fn sent_otherwise(recorded: &Recorded, live: &Did) -> bool {
+    let all_kept = recorded.exchanges.as_ref().is_some_and(|then| then.left_out == 0);
+    !live.unasked.is_empty() || all_kept && unrecorded(live).next().is_some()
+}
+
+/// Lines of requests, in one.
+fn listed<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    let lines: Vec<_> = lines.map(printable).collect();
+    if lines.is_empty() { "none more".to_owned() } else { lines.join(", ") }
+}
+
+fn unrecorded(live: &Did) -> impl Iterator<Item = &str> {
+    let unknown = live.requests.iter().filter(|asked| asked.recall == Recall::Unknown);
+    unknown.map(|asked| &*asked.made.kind)
 }
 
 /// What the events came to so far.
@@ -65,6 +88,8 @@ pub(super) struct Tally {
     /// Of those that are the same or different: how many had outputs with another body than then.
     other_bodies: u64,
     unanswered: u64,
+    /// The candidate's requests, by who answered them.
+    answered: BTreeMap<Answerer, u64>,
     pub(super) not_run: u64,
     pub(super) lost: u64,
     kinds: BTreeMap<Kind, u64>,
@@ -94,6 +119,9 @@ impl Tally {
     pub(super) fn add(&mut self, compared: &Compared) {
         let differs = !compared.differences.is_empty();
         self.unanswered += u64::from(compared.unanswered);
+        for asked in &compared.sent {
+            *self.answered.entry(asked.by).or_default() += 1;
+        }
         if let Some(unlike) = compared.unlike {
             *self.unlike.entry(unlike).or_default() += 1;
             self.unlike_and_different += u64::from(differs);
@@ -153,8 +181,15 @@ impl Tally {
         );
         note(
             self.unanswered,
-            "sent a request that nothing answers here; see --answers and --answer-all",
+            "sent a request that nothing answers here; see record_requests, --answers and --answer-all",
         );
+        let by = |who| self.answered.get(&who).copied().unwrap_or_default();
+        note(by(Answerer::Record), "of the candidate's requests were answered from the record");
+        note(
+            by(Answerer::Answers),
+            "of the candidate's requests were answered by --answers or --answer-all",
+        );
+        note(by(Answerer::Nobody), "of the candidate's requests were answered by nobody");
         note(self.not_run, "were left out: the plugin has not run on them yet");
         note(self.lost, "were left out: they are not kept any more, or can't be read");
         if events > 0 {
@@ -179,6 +214,7 @@ impl Tally {
             (kind.as_str().to_owned(), json!(self.kinds.get(&kind).copied().unwrap_or_default()))
         });
         let (events, not_comparable) = (self.events(), self.not_comparable());
+        let by = |who| self.answered.get(&who).copied().unwrap_or_default();
         let mut costs = self.costs.iter_mut().map(|costs| {
             let [cpu, memory] = [&mut costs.cpu, &mut costs.memory].map(|all| {
                 let [median, p99] = percentiles(all);
@@ -196,6 +232,12 @@ impl Tally {
             "notComparableAndDifferent": self.unlike_and_different,
             "otherBodiesThanThen": self.other_bodies,
             "unanswered": self.unanswered,
+            "requests": {
+                "record": by(Answerer::Record),
+                "answers": by(Answerer::Answers),
+                "grant": by(Answerer::Grant),
+                "nobody": by(Answerer::Nobody),
+            },
             "notRunYet": self.not_run,
             "lost": self.lost,
             "cost": { "live": live, "candidate": candidate },
@@ -229,6 +271,12 @@ impl Compared {
             vec![format!("{}  {}/{}  attempt {attempt}", event.id, event.origin, event.event_type)];
         lines.extend(self.unlike.map(|unlike| self.why(unlike, live)));
         self.differences.iter().for_each(|one| one.lines(&mut lines));
+        // The others are among the differences.
+        let answered = self.sent.iter().filter(|asked| asked.by != Answerer::Nobody);
+        lines.extend(answered.map(|Asked { made, by, answer, .. }| {
+            let by = by.as_str();
+            format!("  answered {}: {}, by the {by}", printable(&made.kind), printable(answer))
+        }));
         lines
     }
 
@@ -244,6 +292,10 @@ impl Compared {
                 (format!("{outcome}{}", message.unwrap_or_default()), printable(&self.live.ended()))
             }
             Unlike::Outputs => (types(outputs), types(&self.live.outputs)),
+            Unlike::Requests => {
+                let then = self.live.unasked.iter().map(String::as_str);
+                (listed(then), listed(unrecorded(&self.live)))
+            }
         };
         let other = version.filter(|version| *version != live);
         let other = other.map(|version| format!(" (by version {} then)", version.short()));
@@ -263,6 +315,7 @@ impl Compared {
             "type": event.event_type.as_str(),
             "attempt": attempt,
             "comparable": self.unlike.is_none(),
+            "notComparable": self.unlike.map(Unlike::as_str),
             "recorded": {
                 "outcome": outcome.as_str(),
                 "message": message,
@@ -270,7 +323,15 @@ impl Compared {
             },
             "live": { "outcome": self.live.outcome.as_str(), "message": self.live.message },
             "differences": self.differences.iter().map(Difference::json).collect::<Vec<_>>(),
+            "requests": self.sent.iter().map(Asked::json).collect::<Vec<_>>(),
         })
+    }
+}
+
+impl Asked {
+    fn json(&self) -> Value {
+        let Self { made, by, answer, .. } = self;
+        json!({ "request": made.kind, "answeredBy": by.as_str(), "answer": answer })
     }
 }
 
@@ -284,6 +345,7 @@ impl Difference {
         match &self.what {
             What::Gone(was) => lines.push(format!("{head} gone{}", beside(was))),
             What::New(is) => lines.push(format!("{head} new{}", beside(is))),
+            What::Unanswered(why) => lines.push(format!("{head} {why}")),
             What::Places { places, more } => {
                 for Place { at, old, new } in places {
                     let side = |value: &Option<String>| {
@@ -307,6 +369,7 @@ impl Difference {
         match &self.what {
             What::Gone(was) => shown["gone"] = json!(was),
             What::New(is) => shown["new"] = json!(is),
+            What::Unanswered(why) => shown["unanswered"] = json!(why),
             What::Places { places, more } => {
                 let place =
                     |place: &Place| json!({ "at": place.at, "old": place.old, "new": place.new });

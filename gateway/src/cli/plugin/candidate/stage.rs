@@ -108,7 +108,13 @@ impl Stage {
     pub(super) fn run(&self, recorded: &Recorded) -> Result<[Ran; 2], String> {
         self.now.store(recorded.at.as_millis(), Relaxed);
         let event = hookweir_kit::Event::from(recorded.event.clone()).attempt(recorded.attempt);
-        let run = |plugin: &Plugin| plugin.repeat(&event).map_err(|fault| fault.to_string());
+        let run = |plugin: &Plugin| {
+            let ran = match &recorded.exchanges {
+                Some(then) => plugin.repeat_recorded(&event, then),
+                None => plugin.repeat(&event),
+            };
+            ran.map_err(|fault| fault.to_string())
+        };
         Ok([run(&self.live)?, run(&self.candidate)?])
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Delivery {
     /// Which lease it is under, counted over the whole history.
     lease: usize,
     pub(super) outcomes: Vec<Outcome>,
+    /// Of each attempt that was settled: under which lease.
+    pub(super) settled: Vec<Option<usize>>,
     pub(super) lost: u32,
 }
 
@@ -132,6 +134,7 @@ impl Book {
             excused: 0,
             lease: 0,
             outcomes: Vec::new(),
+            settled: Vec::new(),
             lost: 0,
         });
     }
@@ -142,6 +145,7 @@ impl Book {
         self.deliver(event, event, plugin, None);
         let delivery = self.events[event].deliveries.last_mut().unwrap();
         (delivery.state, delivery.outcomes) = (DeliveryState::Dead, vec![Outcome::HopLimit]);
+        delivery.settled = vec![None];
     }
 
     /// How many deliveries were made.
@@ -320,6 +324,7 @@ impl Book {
             return Settled::Conflict;
         }
         delivery.outcomes.push(Outcome::Retry);
+        delivery.settled.push(Some(handed.serial));
         if let Fate::Due { after } = fate {
             (delivery.state, delivery.due_at) = (DeliveryState::Due, now + after);
         }
@@ -378,6 +383,7 @@ impl Book {
             if delivery.state == DeliveryState::Leased {
                 delivery.lost += 1;
                 delivery.outcomes.push(Outcome::Lost);
+                delivery.settled.push(None);
                 delivery.state = DeliveryState::Due;
                 if delivery.lost == 3 {
                     delivery.state = DeliveryState::Dead;

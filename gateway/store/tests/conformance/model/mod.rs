@@ -7,7 +7,7 @@ mod history;
 
 use std::{collections::BTreeMap, pin::Pin, task::Poll, time::Duration};
 
-use hookweir_event::{Basis, Change, Event, Fate, Lasts, Outcome, StateChange};
+use hookweir_event::{Basis, Change, Event, Exchanges, Fate, Lasts, Outcome, StateChange};
 use hookweir_store::{
     DeliveryId, Keep, Lease, Leased, Receipt, Replay, Retention, Route, Settled, Settlement, Store,
     StoreError, Want, Written,
@@ -19,7 +19,7 @@ use self::{
     history::{Ask, End, PLUGINS, Step, Touch, What, steps},
 };
 use crate::conformance::support::{
-    Bed, START, attempt, event, new, output, plugin, recount, routes,
+    Bed, START, attempt, event, exchange, new, output, plugin, recount, routes,
 };
 
 /// What the store answers.
@@ -207,7 +207,8 @@ impl Run {
             outputs.iter().zip(made).map(|(made, to)| (made.event.id, &to[..])).collect();
         let expected = self.book.settle(handed, fate, &ids, touched);
         let (key, attempt) = (lease.key.clone(), attempt(Outcome::Retry));
-        (Settlement { key, attempt, fate, outputs, state }, expected)
+        let exchanges = sent_under(handed.serial);
+        (Settlement { key, attempt, fate, outputs, state, exchanges }, expected)
     }
 
     /// A touch as the store is told of it. What is written is the lease's serial.
@@ -297,6 +298,16 @@ impl Run {
                 assert_eq!(shown.discarded_at, delivery.discarded_at);
                 let outcomes: Vec<_> = shown.attempts.iter().map(|a| a.attempt.outcome).collect();
                 assert_eq!(outcomes, delivery.outcomes);
+                for (made, lease) in shown.attempts.iter().zip(&delivery.settled) {
+                    let sent = lease.and_then(sent_under);
+                    let kept = reader.exchanges(shown.id, made.number).await.unwrap();
+                    assert_eq!(kept, sent);
+                    let counted = made.exchanges.map(|counts| (counts.kept, counts.left_out));
+                    assert_eq!(
+                        counted,
+                        sent.map(|sent| (u32::try_from(sent.kept.len()).unwrap(), sent.left_out))
+                    );
+                }
             }
         }
         assert_eq!(reader.counts().await.unwrap(), recount(&reader).await);
@@ -306,6 +317,16 @@ impl Run {
             assert_eq!(queue, self.book.queue(name));
         }
     }
+}
+
+/// What an attempt sent under a lease: of every third nothing is kept, and every third sent nothing.
+fn sent_under(lease: usize) -> Option<Exchanges> {
+    let kept = match lease % 3 {
+        0 => return None,
+        1 => Vec::new(),
+        _ => vec![exchange(lease), exchange(lease + 1)],
+    };
+    Some(Exchanges { kept, left_out: u32::try_from(lease).unwrap() })
 }
 
 /// Asks in this order, each time before any is answered that was asked later.

@@ -15,6 +15,7 @@ fn done() -> Did {
         outputs: Vec::new(),
         state: BTreeMap::new(),
         requests: Vec::new(),
+        unasked: Vec::new(),
         logs: Vec::new(),
     }
 }
@@ -114,12 +115,31 @@ fn state_differs_by_key_in_value_and_in_how_long_it_lasts() {
     assert_eq!(places(&old, &overwritten), [place("", "deleted", "x")]);
 }
 
+fn sends(line: &str, shown: &str, (by, recall): (Answerer, Recall)) -> Did {
+    let (line, made, answer) = (line.to_owned(), made(shown, b""), String::new());
+    Did { requests: vec![Asked { line, made, by, recall, answer }], ..done() }
+}
+
+#[test]
+fn what_nobody_answers_is_a_difference_also_where_both_sent_it() {
+    let line = "GET https://a.test/";
+    for recall in [Recall::NoRecord, Recall::Unknown, Recall::Partial] {
+        let alone = sends(line, line, (Answerer::Nobody, recall));
+        let found = differences(&alone, &alone, true);
+        assert!(
+            matches!(&found[..], [Difference { what: What::Unanswered(_), of, .. }] if of == line),
+            "{found:#?}"
+        );
+        for by in [Answerer::Answers, Answerer::Grant] {
+            let answered = sends(line, line, (by, recall));
+            assert_eq!(differences(&alone, &answered, true), [], "{by:?}");
+        }
+    }
+}
+
 #[test]
 fn requests_are_told_apart_by_what_is_not_shown_of_them() {
-    let asked = |line: &str, shown: &str| Did {
-        requests: vec![Asked { line: line.to_owned(), made: made(shown, b""), answered: true }],
-        ..done()
-    };
+    let asked = |line: &str, shown: &str| sends(line, shown, (Answerer::Record, Recall::Answered));
     let shown = "GET https://a.test/?q=[redacted]";
     let old = asked("GET https://a.test/?q=1", shown);
     assert_eq!(differences(&old, &old, true), []);
