@@ -10,7 +10,7 @@ use hookweir_event::{Answered, Digest, EventId, Exchanges, Outcome};
 use hookweir_store::DeliveryId;
 use hookweir_tests::{
     guests,
-    house::{House, SECRET},
+    house::{Gateway, House, SECRET},
     world::{COOKIE, World},
 };
 use serde_json::{Value, json};
@@ -155,16 +155,18 @@ async fn what_an_attempt_sent_is_kept_with_it_and_no_secret_is() {
     let shown: Value = serde_json::from_str(&json.out).unwrap();
     assert_eq!(shown["deliveries"][0]["attempts"][0]["requests"]["items"][0]["method"], "POST");
 
-    // Nowhere, in no form; what is not a secret is found, so that this sees something.
+    is_nowhere(&house, gateway, &[short, whole, json]).await;
+}
+
+/// No secret is in the store, in no form, nor in what was said; what is none is, so that this sees something.
+async fn is_nowhere(house: &House, gateway: Gateway, said: &[Said]) {
     let data = house.database().parent().unwrap().to_owned();
     assert!(!files_with(&data, b"a note").is_empty(), "what is kept is in the store's files");
     gateway.stop().await;
     assert!(!files_with(&data, b"a note").is_empty());
     for secret in [SECRET, COOKIE, &SECRET.replace('!', "%21")] {
         assert_eq!(files_with(&data, secret.as_bytes()), Vec::<PathBuf>::new(), "{secret}");
-        for said in [&short, &whole, &json] {
-            assert!(!said.out.contains(secret), "{}", said.out);
-        }
+        assert!(said.iter().all(|said| !said.out.contains(secret)), "{secret} is shown");
         assert!(!house.log().contains(secret));
     }
 }
