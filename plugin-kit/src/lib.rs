@@ -56,5 +56,5 @@ pub use hookweir_host::{Grant, HttpFault, Limits, NotRun, Request, Response, Sam
 pub use kit::Kit;
 pub use plugin::Plugin;
 pub use ran::Ran;
-pub use record::Recall;
+pub use record::{OtherBody, Recall};
 pub use wire::{Canned, Sent};

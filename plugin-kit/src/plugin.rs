@@ -11,7 +11,9 @@ use std::{
 use hookweir_event::{Digest, Exchanges};
 use hookweir_host::{Exports, Host, NotRun, Redaction, Request, Response, Sample, Version, Wants};
 
-use crate::{Canned, Event, Ran, memory::Memory, record::Record, time::Time, wire::Wire};
+use crate::{
+    Canned, Event, OtherBody, Ran, memory::Memory, record::Record, time::Time, wire::Wire,
+};
 
 /// A loaded plugin. Its calls are made one after another; each blocks until it has ended.
 pub struct Plugin {
@@ -77,15 +79,21 @@ impl Plugin {
     }
 
     /// The same with the answers that an attempt was given, as its gateway kept them: each request gets what the
-    /// same one got then, in their order. Others are answered as always.
+    /// same one got then, in their order; `other_body` says who answers one whose body is another than then.
+    /// Others are answered as always.
     ///
     /// # Errors
     /// If this machine could not run it.
     ///
     /// # Panics
     /// Inside an async runtime.
-    pub fn repeat_recorded(&self, event: &Event, then: &Exchanges) -> Result<Ran, NotRun> {
-        let record = (Record::new(then), Arc::clone(&self.redaction));
+    pub fn repeat_recorded(
+        &self,
+        event: &Event,
+        then: &Exchanges,
+        other_body: OtherBody,
+    ) -> Result<Ran, NotRun> {
+        let record = (Record::new(then, other_body), Arc::clone(&self.redaction));
         let call = self.host.repeat(&self.version, &event.event, event.attempt);
         self.call_with(Some(record), call)
     }

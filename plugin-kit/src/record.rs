@@ -14,23 +14,36 @@ pub enum Recall {
     Unknown,
     /// It was sent, and what came of it is not kept whole.
     Partial,
+    /// What came of it with another body, which is what a changed request is answered where there is nothing
+    /// better.
+    Otherwise,
     /// What came of it.
     Answered,
 }
 
+/// What answers a request first that was recorded with another body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtherBody {
+    /// The record: a body that changed is still that request's.
+    Record,
+    /// A canned answer, if there is one: what was answered to another body need not hold for this one.
+    Canned,
+}
+
 /// The exchanges of an attempt that nobody asked for yet, in their order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Record {
     left: Vec<Exchange>,
+    other_body: OtherBody,
 }
 
 impl Record {
-    pub(crate) fn new(exchanges: &Exchanges) -> Self {
-        Self { left: exchanges.kept.clone() }
+    pub(crate) fn new(exchanges: &Exchanges, other_body: OtherBody) -> Self {
+        Self { left: exchanges.kept.clone(), other_body }
     }
 
     /// What came of a request, by its method and URL. Of several of those the first with its body counts, or else
-    /// the first: a body that changed is still that request's. Each answers once.
+    /// the first. Each answers once.
     pub(crate) fn recall(
         &mut self,
         hide: &Redaction,
@@ -39,9 +52,14 @@ impl Record {
         let url = hide.text(&request.uri().to_string());
         let same = |one: &Exchange| one.method == request.method().as_str() && one.url == url;
         let is_of = |one: &Exchange| same(one) && hide.is_of(&one.body, request.body());
-        let place = self.left.iter().position(is_of).or_else(|| self.left.iter().position(same));
-        let Some(place) = place else { return (Recall::Unknown, None) };
+        let exact = self.left.iter().position(is_of);
+        let Some(place) = exact.or_else(|| self.left.iter().position(same)) else {
+            return (Recall::Unknown, None);
+        };
         match again(&self.left.remove(place).answer) {
+            Some(answer) if exact.is_none() && self.other_body == OtherBody::Canned => {
+                (Recall::Otherwise, Some(answer))
+            }
             Some(answer) => (Recall::Answered, Some(answer)),
             None => (Recall::Partial, None),
         }
@@ -113,13 +131,23 @@ mod tests {
             exchange("GET https://a.test/v1", "", "got"),
             exchange(LINE, "a", "to a again"),
         ];
-        let mut record = Record::new(&Exchanges { kept, left_out: 0 });
+        let mut record = Record::new(&Exchanges { kept, left_out: 0 }, OtherBody::Record);
         assert_eq!(asked(&mut record, LINE, "b"), "to b");
         assert_eq!(asked(&mut record, LINE, "a"), "to a");
         assert_eq!(asked(&mut record, "GET https://a.test/v1", "another"), "got");
         assert_eq!(asked(&mut record, "GET https://a.test/v1", ""), "Unknown", "it answers once");
         assert_eq!(asked(&mut record, LINE, "another"), "to a again");
         assert!(record.into_left().is_empty());
+    }
+
+    #[test]
+    fn what_was_answered_to_another_body_is_told_from_what_was_answered_to_this() {
+        const LINE: &str = "POST https://a.test/v1";
+        let kept = vec![exchange(LINE, "a", "to a"), exchange(LINE, "b", "to b")];
+        let mut record = Record::new(&Exchanges { kept, left_out: 0 }, OtherBody::Canned);
+        assert_eq!(asked(&mut record, LINE, "b"), "to b");
+        assert_eq!(asked(&mut record, LINE, "c"), "Otherwise");
+        assert!(record.into_left().is_empty(), "it was asked for, as another");
     }
 
     #[test]
@@ -141,7 +169,8 @@ mod tests {
             fault("of another version", ""),
         ] {
             let line = format!("{} {}", exchange.method, exchange.url);
-            let mut record = Record::new(&Exchanges { kept: vec![exchange], left_out: 0 });
+            let then = Exchanges { kept: vec![exchange], left_out: 0 };
+            let mut record = Record::new(&then, OtherBody::Canned);
             assert_eq!(asked(&mut record, &line, ""), "Partial");
         }
         for fault in [

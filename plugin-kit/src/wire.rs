@@ -287,14 +287,14 @@ impl Transport for Road {
         Box::pin(async move {
             let mut sent = noted(&request, self.wire.secrets());
             let (recall, recorded) = self.wire.recall(&request);
-            let canned = match recorded {
-                Some(_) => None,
-                None => self.wire.answer(&sent.line).map(|Canned(answer)| answer),
+            let canned = match recall {
+                Recall::Answered => None,
+                _ => self.wire.answer(&sent.line).map(|Canned(answer)| answer),
             };
             (sent.recall, sent.canned) = (recall, canned.is_some());
             let shown = sent.shown_line();
             let place = self.wire.note(sent);
-            let answer = match (recorded.or(canned), &self.out) {
+            let answer = match (canned.or(recorded), &self.out) {
                 (Some(answer), _) => answer.and_then(|answer| {
                     allowance.take(answer.body().len())?;
                     Ok(answer)

@@ -123,8 +123,8 @@ impl From<&Sent> for Asked {
         let recall = sent.recall();
         let by = match recall {
             _ if sent.is_refused() => Answerer::Grant,
-            Recall::Answered => Answerer::Record,
             _ if sent.is_canned() => Answerer::Answers,
+            Recall::Answered | Recall::Otherwise => Answerer::Record,
             _ => Answerer::Nobody,
         };
         let answer = match sent.answer() {

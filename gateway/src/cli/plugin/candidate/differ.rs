@@ -105,7 +105,7 @@ fn unanswered(asked: &Asked) -> Option<Difference> {
     let why = match asked.recall {
         _ if asked.by != Answerer::Nobody => return None,
         Recall::NoRecord => "not answered: no request of this attempt is recorded",
-        Recall::Unknown | Recall::Answered => "not recorded, and not answered",
+        Recall::Unknown | Recall::Otherwise | Recall::Answered => "not recorded, and not answered",
         Recall::Partial => "not answered: what it was answered then is not recorded whole",
     };
     let of = asked.made.kind.clone();

@@ -11,7 +11,7 @@ use std::{
 };
 
 use hookweir_event::{Clock, Digest, Event, Pattern, StateEntry, Timestamp};
-use hookweir_kit::{Canned, Plugin, Ran, Sample};
+use hookweir_kit::{Canned, OtherBody, Plugin, Ran, Sample};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -108,14 +108,15 @@ impl Stage {
     pub(super) fn run(&self, recorded: &Recorded) -> Result<[Ran; 2], String> {
         self.now.store(recorded.at.as_millis(), Relaxed);
         let event = hookweir_kit::Event::from(recorded.event.clone()).attempt(recorded.attempt);
-        let run = |plugin: &Plugin| {
+        let run = |plugin: &Plugin, other_body| {
             let ran = match &recorded.exchanges {
-                Some(then) => plugin.repeat_recorded(&event, then),
+                Some(then) => plugin.repeat_recorded(&event, then, other_body),
                 None => plugin.repeat(&event),
             };
             ran.map_err(|fault| fault.to_string())
         };
-        Ok([run(&self.live)?, run(&self.candidate)?])
+        // The live version is to do again what it did; what a candidate sends otherwise is for the operator to answer.
+        Ok([run(&self.live, OtherBody::Record)?, run(&self.candidate, OtherBody::Canned)?])
     }
 
     /// Whether a gateway would give the candidate an event that it gives the live version.

@@ -42,6 +42,7 @@ rate = "off"
 
 [plugins.fulfilment]
 {reaching}config = {{ warehouse_url = "{warehouse}/v1/shipments" }}
+record_requests = "256KiB"    # what the warehouse was asked and answered is kept with each attempt
 backoff = "200ms"             # this and the next: so that nobody has to watch for long
 backoff_max = "1s"
 breaker_probe_max = "2s"

@@ -1,9 +1,9 @@
 //! A fix, tried on what really came before it goes live.
 
-use super::{Chapter, NEW_FIELD, OLD_FIELD, tell_command};
+use super::{Chapter, NEW_FIELD, OLD_FIELD, ORDERS, tell_command};
 use crate::cli::demo::{
     module,
-    page::{Page, same, so},
+    page::{Page, same},
     stage::Stage,
 };
 
@@ -25,6 +25,10 @@ impl Chapter for Trial {
             "The plugin's author renames the field: `{OLD_FIELD}` is now `{NEW_FIELD}`. (Here the word is replaced in the \
              built module; it is another version by its digest.)"
         ));
+        page.tell(
+            "What the live version sent then and was answered is recorded, so that it does again what it did. What the \
+             warehouse would say to the new field is the operator's guess: answers.json says 201.",
+        );
         let asked = stage.outside.warehouse.came().len();
         let file = file.to_string_lossy().into_owned();
         let args = ["plugin", "try", &file, "--match", "plugin.payments/order.paid", "--answers"];
@@ -47,8 +51,20 @@ impl Chapter for Trial {
         ];
         tell_command(page, &shown, &said, 14);
 
-        let differ = so(code == 1, || format!("it ended with {code}:\n{said}\n{beside}"));
-        page.check("it tells that the new version does otherwise", differ);
+        let expected = [
+            "0 not comparable".to_owned(),
+            format!("outcome {ORDERS}"),
+            "reject: answered with 422 -> done".to_owned(),
+        ];
+        let missing = expected.iter().find(|words| !said.contains(words.as_str()));
+        let tells = match (code, missing) {
+            (1, None) => Ok(()),
+            _ => Err(format!("it ended with {code}, without {missing:?}:\n{said}\n{beside}")),
+        };
+        page.check(
+            "it tells that every order that was refused would be done, and what would be sent otherwise",
+            tells,
+        );
         page.check(
             "and sent nothing to the warehouse",
             same(stage.outside.warehouse.came().len(), asked),
