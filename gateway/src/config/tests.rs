@@ -318,6 +318,30 @@ fn what_is_shown_has_each_key_of_the_example_and_no_secret() {
 }
 
 #[test]
+fn what_is_kept_of_requests_is_bounded_and_off_unless_it_is_said() {
+    let plugin = |lines: &str| parse(&format!("[plugins.a]\n{lines}\n"));
+    let record = |lines: &str| {
+        let config = plugin(lines).expect(lines);
+        config.plugins.values().next().expect("there is one").grant.limits.http.record
+    };
+    let kept = |bytes, body_bytes| Some(hookweir_host::RecordLimits { bytes, body_bytes });
+    assert_eq!(record(""), None);
+    assert_eq!(record("record_requests = \"off\"\nrecord_body_max = \"1KiB\""), None);
+    assert_eq!(record("record_requests = \"1MiB\""), kept(1 << 20, 64 << 10));
+    let both = "record_requests = \"1MiB\"\nrecord_body_max = \"1KiB\"";
+    assert_eq!(record(both), kept(1 << 20, 1 << 10));
+    for (lines, fault) in [
+        ("record_requests = \"17MiB\"", "is between 1KiB and 16MiB"),
+        ("record_requests = \"1B\"", "is between 1KiB and 16MiB"),
+        ("record_requests = \"on\"", "expected a size"),
+        ("record_body_max = 7", "expected a string"),
+    ] {
+        let faults = plugin(lines).expect_err(fault);
+        assert!(faults.iter().any(|found| found.message.contains(fault)), "{faults:?}");
+    }
+}
+
+#[test]
 fn tokens_of_the_admin_api_are_followed_without_a_restart() {
     let admin = |lines: &str| parse(&format!("[admin]\n{lines}\n")).expect(lines);
     let digest = "ab".repeat(32);
