@@ -205,7 +205,7 @@ impl Kit {
             .map(|seen| self.grant.take().unwrap_or_else(|| self.granted(&seen.wants)));
         let grant = prepared.map_err(|fault| failed(plugin, fault))?;
         let readable = grant.secrets.values().filter(|secret| secret.readable);
-        self.wire.hide(readable.map(|secret| secret.value.clone()).collect());
+        self.wire.hide(Redaction::new(readable.map(|secret| &secret.value)));
         let redaction = Redaction::new(grant.secrets.values().map(|secret| &secret.value));
         let memory = Arc::new(self.memory);
         let host = host(&self.settings, &self.time, &memory, &self.wire)?;

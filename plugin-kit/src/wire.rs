@@ -9,10 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use hookweir_event::{Exchange, REDACTED};
-use hookweir_host::{
-    Allowance, HttpFault, Network, Redaction, SecretText, Sending, Transport, request_line,
-    without_secrets,
-};
+use hookweir_host::{Allowance, HttpFault, Network, Redaction, Sending, Transport, request_line};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::{Recall, record::Record};
@@ -75,7 +72,7 @@ impl From<Response<Bytes>> for Canned {
 pub struct Sent {
     line: String,
     /// What the plugin may read, and must not be shown.
-    secrets: Arc<[SecretText]>,
+    hide: Arc<Redaction>,
     headers: Vec<(String, Vec<u8>)>,
     body: Bytes,
     answer: Option<Result<u16, HttpFault>>,
@@ -157,7 +154,7 @@ impl Sent {
     }
 
     fn shown_bytes(&self, bytes: &[u8]) -> Vec<u8> {
-        without_secrets(&self.secrets, bytes)
+        self.hide.bytes(bytes)
     }
 }
 
@@ -174,7 +171,7 @@ struct Shared {
     sent: Mutex<Vec<Sent>>,
     out: Mutex<Option<Arc<dyn Network>>>,
     /// What the plugin may read, and must not be shown.
-    secrets: Mutex<Arc<[SecretText]>>,
+    hide: Mutex<Arc<Redaction>>,
     /// What answers before all else, in the call that it was put there for.
     record: Mutex<Option<(Record, Arc<Redaction>)>>,
 }
@@ -202,8 +199,8 @@ impl Wire {
     }
 
     /// Does not show these.
-    pub(crate) fn hide(&self, secrets: Vec<SecretText>) {
-        *lock(&self.0.secrets) = secrets.into();
+    pub(crate) fn hide(&self, hide: Redaction) {
+        *lock(&self.0.hide) = Arc::new(hide);
     }
 
     /// What answers the next call's requests before all else, if anything.
@@ -252,8 +249,8 @@ impl Wire {
         all.len() - 1
     }
 
-    fn secrets(&self) -> Arc<[SecretText]> {
-        Arc::clone(&lock(&self.0.secrets))
+    fn hidden(&self) -> Arc<Redaction> {
+        Arc::clone(&lock(&self.0.hide))
     }
 
     fn answered(&self, place: usize, answer: &Result<Response<Bytes>, HttpFault>) {
@@ -285,7 +282,7 @@ struct Road {
 impl Transport for Road {
     fn send(&self, request: http::Request<Bytes>, mut allowance: Allowance) -> Sending<'_> {
         Box::pin(async move {
-            let mut sent = noted(&request, self.wire.secrets());
+            let mut sent = noted(&request, self.wire.hidden());
             let (recall, recorded) = self.wire.recall(&request);
             let canned = match recall {
                 Recall::Answered => None,
@@ -312,7 +309,7 @@ impl Transport for Road {
         let line = request_line(&line).unwrap_or(line);
         self.wire.note(Sent {
             line,
-            secrets: self.wire.secrets(),
+            hide: self.wire.hidden(),
             headers: Vec::new(),
             body: Bytes::new(),
             answer: Some(Err(fault.clone())),
@@ -360,14 +357,14 @@ fn proper_authority(url: &http::Uri) -> Option<&str> {
     ends_so.then_some(text)
 }
 
-fn noted(request: &http::Request<Bytes>, secrets: Arc<[SecretText]>) -> Sent {
+fn noted(request: &http::Request<Bytes>, hide: Arc<Redaction>) -> Sent {
     let header = |(name, value): (&HeaderName, &HeaderValue)| {
         let value = if value.is_sensitive() { REDACTED.as_bytes() } else { value.as_bytes() };
         (name.to_string(), value.to_vec())
     };
     Sent {
         line: format!("{} {}", request.method(), request.uri()),
-        secrets,
+        hide,
         headers: request.headers().iter().map(header).collect(),
         body: request.body().clone(),
         answer: None,

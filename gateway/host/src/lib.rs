@@ -39,7 +39,7 @@ mod warm;
 pub use attempt::Ran;
 pub use egress::{
     Allowance, HttpFault, HttpGrant, HttpLimits, HttpOrigin, Network, NoNetwork, OriginError,
-    RecordLimits, Redaction, SecretGrant, SecretText, Sending, Transport, without_secrets,
+    RecordLimits, Redaction, SecretGrant, SecretText, Sending, Transport,
 };
 pub use fault::{HostError, LoadFault, NotRun};
 pub use host::{Gauges, Host};

@@ -8,6 +8,7 @@
 mod allowance;
 mod origin;
 mod record;
+mod redaction;
 mod request;
 mod secret;
 mod wasi;
@@ -34,8 +35,9 @@ use tokio::sync::{Semaphore, watch};
 pub use self::{
     allowance::Allowance,
     origin::{HttpOrigin, OriginError},
-    record::{RecordLimits, Redaction},
-    secret::{SecretText, without_secrets},
+    record::RecordLimits,
+    redaction::Redaction,
+    secret::SecretText,
 };
 pub(crate) use self::{
     allowance::{Budget, Lent},
