@@ -25,6 +25,8 @@ const FORMAT: u32 = 1;
 const SPANS_MAX: usize = 16;
 /// Sources that are remembered though the config has them no more.
 const GONE_MAX: usize = 1000;
+/// How long a request takes at most that has its body.
+const UNDER_WAY: Duration = Duration::from_secs(60);
 /// Before anything was ever received.
 const EVER: Timestamp = Timestamp::from_millis(0);
 
@@ -85,8 +87,10 @@ impl Windows {
         let now = self.clock.now();
         let mut spans = self.lock();
         let before = spans.clone();
+        let begun = config.server.body_timeout + UNDER_WAY;
         for (name, source) in &config.sources {
-            note(spans.entry(name.to_string()).or_default(), source.dedupe_window, now, new_since);
+            let spans = spans.entry(name.to_string()).or_default();
+            note(spans, source.dedupe_window, now, new_since, begun);
         }
         let is_gone = |name: &String| !config.sources.keys().any(|known| known.as_str() == name);
         let gone: Vec<_> = spans.keys().filter(|name| is_gone(name)).cloned().collect();
@@ -115,14 +119,26 @@ impl Windows {
     }
 }
 
-/// Notes a source's window, if it is another than before.
-fn note(spans: &mut Vec<Span>, window: Duration, now: Timestamp, new_since: Timestamp) {
+/// Notes a source's window, if it is another than before. Requests that have `begun` may still claim under the one
+/// before, which matters if that was shorter.
+fn note(
+    spans: &mut Vec<Span>,
+    window: Duration,
+    now: Timestamp,
+    new_since: Timestamp,
+    begun: Duration,
+) {
     let window_ms = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
     if spans.last().is_some_and(|last| last.window_ms == window_ms) {
         return;
     }
-    let from = if spans.is_empty() { new_since } else { now };
-    spans.push(Span { from_ms: from.as_millis(), window_ms });
+    let begun_ms = i64::try_from(begun.as_millis()).unwrap_or(i64::MAX);
+    let from_ms = match spans.last() {
+        None => new_since.as_millis(),
+        Some(last) if last.window_ms < window_ms => now.as_millis().saturating_add(begun_ms),
+        Some(_) => now.as_millis(),
+    };
+    spans.push(Span { from_ms, window_ms });
     spans.drain(..spans.len().saturating_sub(SPANS_MAX));
 }
 

@@ -43,23 +43,28 @@ impl Record {
     }
 
     /// What came of a request, by its method and URL. Of several of those the first with its body counts, or else
-    /// the first. Each answers once.
+    /// the first. Each answers once, with its own body.
     pub(crate) fn recall(
         &mut self,
         hide: &Redaction,
         request: &Request<Bytes>,
     ) -> (Recall, Option<Result<Response<Bytes>, HttpFault>>) {
-        let url = hide.text(&request.uri().to_string());
+        let url = request.uri().to_string();
+        let url = hide.text(&url);
         let same = |one: &Exchange| one.method == request.method().as_str() && one.url == url;
         let is_of = |one: &Exchange| same(one) && hide.is_of(&one.body, request.body());
         let exact = self.left.iter().position(is_of);
         let Some(place) = exact.or_else(|| self.left.iter().position(same)) else {
             return (Recall::Unknown, None);
         };
-        match again(&self.left.remove(place).answer) {
-            Some(answer) if exact.is_none() && self.other_body == OtherBody::Canned => {
-                (Recall::Otherwise, Some(answer))
-            }
+        // It may be asked for still, with the body that it had.
+        let borrowed = exact.is_none() && self.other_body == OtherBody::Canned;
+        let answer = again(&self.left[place].answer);
+        if !borrowed {
+            self.left.remove(place);
+        }
+        match answer {
+            Some(answer) if borrowed => (Recall::Otherwise, Some(answer)),
             Some(answer) => (Recall::Answered, Some(answer)),
             None => (Recall::Partial, None),
         }
@@ -145,9 +150,10 @@ mod tests {
         const LINE: &str = "POST https://a.test/v1";
         let kept = vec![exchange(LINE, "a", "to a"), exchange(LINE, "b", "to b")];
         let mut record = Record::new(&Exchanges { kept, left_out: 0 }, OtherBody::Canned);
-        assert_eq!(asked(&mut record, LINE, "b"), "to b");
         assert_eq!(asked(&mut record, LINE, "c"), "Otherwise");
-        assert!(record.into_left().is_empty(), "it was asked for, as another");
+        assert_eq!(asked(&mut record, LINE, "b"), "to b");
+        assert_eq!(asked(&mut record, LINE, "a"), "to a", "the other one has not taken it");
+        assert!(record.into_left().is_empty());
     }
 
     #[test]

@@ -9,13 +9,9 @@ use wasmtime::Engine;
 use crate::{
     LoadFault, NoState,
     attempt::{Means, bounded, store},
-    logs::clean,
     outcome,
     version::Inner,
 };
-
-/// An init's refusal is one line in a listing.
-const MESSAGE_MAX: usize = 1000;
 
 /// Tries `version` once.
 pub(crate) async fn fly(
@@ -44,7 +40,8 @@ pub(crate) async fn fly(
             Err(fault) => return Ok(Err(fault)),
         };
         let answer = lifecycle.call_init(&mut store, &version.config_json).await?;
-        Ok(answer.map_err(|words| LoadFault::Init(clean(&words, MESSAGE_MAX))))
+        Ok(answer
+            .map_err(|words| LoadFault::Init(outcome::line(&words, version.egress.redaction()))))
     });
     match trial.await {
         Ok(Ok(verdict)) => verdict,

@@ -92,12 +92,13 @@ impl Guest {
     pub(crate) fn new(version: Arc<Inner>, limits: &Limits, means: Means) -> Self {
         let Means { clock, state, subject, closed, transport, fixed, records } = means;
         let name = &version.name;
+        let logs = Logs::new(limits, Arc::clone(version.egress.redaction()));
         let state = state.map(|kept| State::new(kept, name.clone(), limits.state_bytes));
         Self {
             limiter: Limiter::new(limits),
             meter: Arc::default(),
             cpu: limits.cpu,
-            logs: SharedLogs(Arc::new(Mutex::new(Logs::new(limits)))),
+            logs: SharedLogs(Arc::new(Mutex::new(logs))),
             state,
             subject,
             closed,
@@ -119,7 +120,7 @@ impl Guest {
     pub(crate) fn begin(&mut self, limits: &Limits, means: Means) {
         self.limiter.begin();
         // What it has of stdout and stderr writes to the same lines.
-        *self.logs.lock() = Logs::new(limits);
+        *self.logs.lock() = Logs::new(limits, Arc::clone(self.version.egress.redaction()));
         let (limiter, logs, wasi) = (&mut self.limiter, self.logs.clone(), self.wasi.take());
         let limiter = std::mem::replace(limiter, Limiter::new(limits));
         let (received, version) = (self.received, Arc::clone(&self.version));

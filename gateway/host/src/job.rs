@@ -80,7 +80,7 @@ impl Job for Handle<'_> {
         };
         Ok(match handler.call_handle(store, lent).await? {
             Ok(outputs) => outcome::outputs(outputs, limits),
-            Err(said) => Err(outcome::failed(&said)),
+            Err(said) => Err(outcome::failed(&said, version.egress.redaction())),
         })
     }
 }
@@ -99,7 +99,7 @@ impl Job for Respond<'_> {
         let lent = lent(request, &headers, &attributes);
         Ok(match api.call_respond(store, lent).await? {
             Ok(response) => outcome::response(response, limits),
-            Err(said) => Err(outcome::failed(&said)),
+            Err(said) => Err(outcome::failed(&said, version.egress.redaction())),
         })
     }
 }
@@ -118,7 +118,7 @@ impl Job for Verify<'_> {
         let lent = lent(request, &headers, &attributes);
         Ok(match verifier.call_verify(store, lent).await? {
             Ok(verified) => outcome::genuine(verified, limits).map(Ok),
-            Err(why) => Ok(Err(outcome::line(&why))),
+            Err(why) => Ok(Err(outcome::line(&why, version.egress.redaction()))),
         })
     }
 }

@@ -1,14 +1,16 @@
 //! What one attempt logs: cut per line and per attempt, what is dropped counted, control characters
-//! escaped, so that a plugin can neither fill the disk nor write to an operator's terminal.
+//! escaped, so that a plugin can neither fill the disk nor write to an operator's terminal. Secrets of its grant are
+//! hidden: it may have read one, or a server may have sent one back.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use hookweir_event::{LogLevel, LogLine};
 
-use crate::Limits;
+use crate::{Limits, Redaction};
 
 #[derive(Debug)]
 pub(crate) struct Logs {
+    hide: Arc<Redaction>,
     lines: Vec<LogLine>,
     bytes_left: usize,
     lines_left: usize,
@@ -19,8 +21,9 @@ pub(crate) struct Logs {
 }
 
 impl Logs {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, hide: Arc<Redaction>) -> Self {
         Self {
+            hide,
             lines: Vec::new(),
             bytes_left: limits.log_bytes,
             lines_left: limits.log_lines,
@@ -37,7 +40,7 @@ impl Logs {
             self.dropped += 1;
             return;
         }
-        let text = line(text, fields, self.line_max);
+        let text = line(&self.hide, text, fields, self.line_max);
         if level == LogLevel::Error {
             self.last_error = Some(text.clone());
         }
@@ -68,8 +71,8 @@ impl Logs {
     }
 }
 
-fn line(text: &str, fields: &[(String, String)], max: usize) -> String {
-    let mut line = clean(text, max);
+fn line(hide: &Redaction, text: &str, fields: &[(String, String)], max: usize) -> String {
+    let mut line = clean(&hide.text(text), max);
     for (name, value) in fields {
         if line.len() >= max {
             break;
@@ -77,7 +80,7 @@ fn line(text: &str, fields: &[(String, String)], max: usize) -> String {
         line.push(' ');
         line.push_str(&clean(name, max));
         line.push('=');
-        line.push_str(&clean(value, max));
+        line.push_str(&clean(&hide.text(value), max));
     }
     cut(line, max)
 }
@@ -118,7 +121,8 @@ mod tests {
     use super::*;
 
     fn logs(log_bytes: usize, log_lines: usize) -> Logs {
-        Logs::new(&Limits { log_bytes, log_lines, log_line_bytes: 10, ..Limits::default() })
+        let limits = Limits { log_bytes, log_lines, log_line_bytes: 10, ..Limits::default() };
+        Logs::new(&limits, Arc::default())
     }
 
     fn texts(logs: &mut Logs) -> Vec<String> {
@@ -149,5 +153,18 @@ mod tests {
         logs.write(LogLevel::Error, "panicked", &[]);
         assert_eq!(logs.last_error(), Some("panicked"));
         assert_eq!(texts(&mut logs).len(), 2);
+    }
+
+    #[test]
+    fn a_secret_is_hidden_before_a_line_is_cut() {
+        let hide = Redaction::new([&crate::SecretText::new("sk-123456".to_owned())]);
+        let limits = Limits { log_line_bytes: 40, ..Limits::default() };
+        let mut logs = Logs::new(&limits, Arc::new(hide));
+        let fields = [("key".to_owned(), "sk-123456".to_owned())];
+        logs.write(LogLevel::Error, "bad key sk-123456", &fields);
+        assert_eq!(logs.last_error(), Some("bad key [redacted] key=[redacted]"));
+        logs.write(LogLevel::Info, &format!("{}sk-123456", "x".repeat(35)), &[]);
+        let lines = logs.finish();
+        assert!(!lines[1].text.contains("sk"), "{lines:?}");
     }
 }

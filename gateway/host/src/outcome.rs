@@ -8,8 +8,8 @@ use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 
 use crate::{
-    Genuine, Limits, NotRun, Response, bindings::plugin::hookweir::plugin::types, guest::Guest,
-    limiter::Refused, logs::clean,
+    Genuine, Limits, NotRun, Redaction, Response, bindings::plugin::hookweir::plugin::types,
+    guest::Guest, limiter::Refused, logs::clean,
 };
 
 /// A failure's message is one line in a listing.
@@ -21,8 +21,8 @@ const MESSAGE_MAX: usize = 1000;
 pub(crate) struct OverCpu;
 
 /// What a guest says to an operator, as one line.
-pub(crate) fn line(said: &str) -> String {
-    clean(said, MESSAGE_MAX)
+pub(crate) fn line(said: &str, hide: &Redaction) -> String {
+    clean(&hide.text(said), MESSAGE_MAX)
 }
 
 pub(crate) fn failure(outcome: Outcome, message: &str) -> Failure {
@@ -90,13 +90,14 @@ pub(crate) fn trapped(error: &wasmtime::Error, guest: &Guest, limits: &Limits) -
 }
 
 /// The failure that the plugin itself returned.
-pub(crate) fn failed(said: &types::Failure) -> Failure {
+pub(crate) fn failed(said: &types::Failure, hide: &Redaction) -> Failure {
+    let message = hide.text(&said.message);
     match said.kind {
         types::FailureKind::Retry => Failure {
             retry_after: said.retry_after_ms.map(Duration::from_millis),
-            ..failure(Outcome::Retry, &said.message)
+            ..failure(Outcome::Retry, &message)
         },
-        types::FailureKind::Reject => failure(Outcome::Reject, &said.message),
+        types::FailureKind::Reject => failure(Outcome::Reject, &message),
     }
 }
 
@@ -210,10 +211,13 @@ mod tests {
             retry_after_ms: Some(1500),
             attributes: vec![],
         };
-        let retry = failed(&said(types::FailureKind::Retry));
+        let retry = failed(&said(types::FailureKind::Retry), &Redaction::default());
         assert_eq!(retry.outcome, Outcome::Retry);
         assert_eq!(retry.retry_after, Some(Duration::from_millis(1500)));
         assert_eq!(retry.message, r"later\n");
-        assert_eq!(failed(&said(types::FailureKind::Reject)).retry_after, None);
+        assert_eq!(
+            failed(&said(types::FailureKind::Reject), &Redaction::default()).retry_after,
+            None
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::operator::{Operator, items};
+use super::operator::{Look, Operator, items, printable};
 
 /// Puts into each attempt of an event what is kept of its requests.
 pub(super) fn add(operator: &Operator, event: &mut Value) -> Result<(), String> {
@@ -12,7 +12,16 @@ pub(super) fn add(operator: &Operator, event: &mut Value) -> Result<(), String> 
         for attempt in delivery["attempts"].as_array_mut().into_iter().flatten() {
             if attempt["requests"].is_object() {
                 let place = format!("deliveries/{id}/attempts/{}/requests", attempt["number"]);
-                attempt["requests"]["items"] = operator.get(&place)?["items"].take();
+                match operator.look(&place)? {
+                    Look::Found(mut found) => {
+                        attempt["requests"]["items"] = found["items"].take();
+                    }
+                    // The event is what was asked for; this may have been forgotten, or can't be read.
+                    Look::Refused(refused) => {
+                        attempt["requests"]["refused"] = Value::from(refused.reason);
+                    }
+                    Look::Interrupted => return Err("interrupted".to_owned()),
+                }
             }
         }
     }
@@ -34,6 +43,9 @@ pub(super) fn lines(attempt: &Value, whole: bool) -> Vec<String> {
             content(&mut lines, '>', request);
             content(&mut lines, '<', &request["answer"]);
         }
+    }
+    if let Some(reason) = requests["refused"].as_str() {
+        lines.push(format!("      its requests can't be shown: {}", printable(reason)));
     }
     if let Some(left_out) = requests["leftOut"].as_u64().filter(|left_out| *left_out > 0) {
         lines.push(format!("      {left_out} more were sent than record_requests has room for"));

@@ -87,6 +87,8 @@ struct Tail {
     json: bool,
     /// By event that has a delivery that is not settled: how many attempts of each delivery were told.
     open: BTreeMap<String, HashMap<String, usize>>,
+    /// What the gateway refused last, and why: said once, however often it is asked.
+    refusal: Option<String>,
 }
 
 impl Tail {
@@ -97,22 +99,33 @@ impl Tail {
                 Look::Found(event) => self.tell(&event),
                 // It was forgotten. Whatever else is said of it may be over the next time.
                 Look::Refused(Refused { status: 404, .. }) => _ = self.open.remove(&id),
-                Look::Refused(Refused { reason, .. }) => tell(reason),
+                Look::Refused(Refused { reason, .. }) => {
+                    self.refused(reason);
+                    return Ok(Round::Nothing);
+                }
                 Look::Interrupted => return Ok(Round::Interrupted),
             }
         }
         Ok(match operator.look(place)? {
             Look::Found(news) => {
+                self.refusal = None;
                 items(&news["items"]).for_each(|event| self.tell(event));
                 let next = news["next"].as_str().map(str::to_owned);
                 Round::News { next, more: news["more"] == true }
             }
             Look::Refused(Refused { reason, .. }) => {
-                tell(reason);
+                self.refused(reason);
                 Round::Nothing
             }
             Look::Interrupted => Round::Interrupted,
         })
+    }
+
+    fn refused(&mut self, reason: String) {
+        if self.refusal.as_ref() != Some(&reason) {
+            tell(&reason);
+            self.refusal = Some(reason);
+        }
     }
 
     /// Tells the attempts that were not told yet.

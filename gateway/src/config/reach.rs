@@ -63,7 +63,15 @@ fn read_record(section: &Section<'_, '_>) -> Option<RecordLimits> {
         let off = node.is_text() && node.text() == Some("off");
         if off { None } else { node.size_in(range) }
     });
-    let body_bytes = section.get("record_body_max").and_then(|node| node.parsed(units::size));
+    let body_bytes = section.get("record_body_max").and_then(|node| {
+        let body_bytes = node.parsed(units::size)?;
+        if section.get("record_requests").is_none() {
+            node.fault("says nothing without `record_requests`");
+        } else if bytes.is_some_and(|bytes| body_bytes > bytes) {
+            node.fault("is more than `record_requests` has room for");
+        }
+        Some(body_bytes)
+    });
     bytes.map(|bytes| RecordLimits { bytes, body_bytes: body_bytes.unwrap_or(RECORD_BODY) })
 }
 

@@ -103,7 +103,7 @@ pub struct AdminConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// Whether there are metrics.
     pub metrics: bool,
-    /// Requests a client address may have refused before those to come are no more than counted. Whoever has a
+    /// Requests a client address may have refused before those to come are answered with 429 unread. Whoever has a
     /// right token is let in all the same: what keeps tokens from being guessed is their length.
     pub refused_rate: Option<Rate>,
     /// How much of the audit log is kept.

@@ -335,6 +335,8 @@ fn what_is_kept_of_requests_is_bounded_and_off_unless_it_is_said() {
         ("record_requests = \"1B\"", "is between 1KiB and 16MiB"),
         ("record_requests = \"on\"", "expected a size"),
         ("record_body_max = 7", "expected a string"),
+        ("record_body_max = \"1KiB\"", "says nothing without `record_requests`"),
+        ("record_requests = \"1KiB\"\nrecord_body_max = \"2KiB\"", "is more than"),
     ] {
         let faults = plugin(lines).expect_err(fault);
         assert!(faults.iter().any(|found| found.message.contains(fault)), "{faults:?}");

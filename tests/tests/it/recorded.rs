@@ -208,7 +208,7 @@ async fn what_is_kept_is_bounded_and_says_so_and_nothing_is_unless_it_is_said() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_attempt_that_was_cut_off_by_a_kill_leaves_nothing_and_the_next_one_all() {
-    let settings = "record_requests = \"64KiB\"\nhttp_timeout = \"1s\"\nmax_attempts = 1";
+    let settings = "record_requests = \"64KiB\"\nhttp_timeout = \"5s\"\nmax_attempts = 1";
     let (house, world) = scene(settings).await;
     let (gateway, at) = (house.start().await, world.address);
     let steps =
@@ -226,17 +226,17 @@ async fn an_attempt_that_was_cut_off_by_a_kill_leaves_nothing_and_the_next_one_a
     let sent = kept(&house, id, 2).await.unwrap();
     let [first, hang] = &sent.kept[..] else { panic!("{sent:#?}") };
     assert!(matches!(first.answer, Answered::Response { status: 200, .. }), "{first:#?}");
-    let timeout = Answered::Fault { code: "timeout".to_owned(), detail: "1000".to_owned() };
+    let timeout = Answered::Fault { code: "timeout".to_owned(), detail: "5000".to_owned() };
     assert_eq!(hang.answer, timeout);
     let said = operated(&house, &["events", "show", &id.to_string()]);
-    said.succeeds(&["/hang -> timeout: there was no answer within 1s"]);
+    said.succeeds(&["/hang -> timeout: there was no answer within 5s"]);
     gateway.stop().await;
 }
 
 /// A house whose store has events of each kind, with what their attempts sent.
 async fn lived_in() -> (House, World) {
     let settings = "record_requests = \"64KiB\"\nrecord_body_max = \"1KiB\"\nmax_attempts = 1\n\
-                    http_timeout = \"500ms\"";
+                    http_timeout = \"3s\"";
     let (house, world) = scene(settings).await;
     let (gateway, at) = (house.start().await, world.address);
     send(&house, "label", &format!("http://{at}")).await;

@@ -215,7 +215,7 @@ pub(crate) struct Egress {
     limits: HttpLimits,
     transport: Arc<dyn Transport>,
     at_once: Semaphore,
-    redaction: Redaction,
+    redaction: Arc<Redaction>,
 }
 
 impl Egress {
@@ -226,8 +226,14 @@ impl Egress {
             if origins.is_empty() { network.closed() } else { network.open(&addresses) };
         let at_once = Semaphore::new(limits.at_once as usize);
         let redaction = Redaction::new(grant.secrets.values().map(|secret| &secret.value));
+        let redaction = Arc::new(redaction);
         let secrets = grant.secrets.clone();
         Self { plugin, origins, secrets, limits, transport, at_once, redaction }
+    }
+
+    /// What must not be seen of what the plugin says.
+    pub(crate) fn redaction(&self) -> &Arc<Redaction> {
+        &self.redaction
     }
 
     /// Bytes of one request's headers.
@@ -416,7 +422,7 @@ impl Requests {
             }
         };
         let (host, method) = (request.uri().host().map(str::to_owned), request.method().clone());
-        let recorder = self.recorder.as_ref().map(|recorder| (recorder, &self.egress.redaction));
+        let recorder = self.recorder.as_ref().map(|recorder| (recorder, &*self.egress.redaction));
         if let Some((recorder, hide)) = recorder {
             recorder.sent(hide, number, &request);
         }

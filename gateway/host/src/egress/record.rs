@@ -45,10 +45,16 @@ const CREDENTIALS: &[&str] = &[
     "set-cookie2",
 ];
 /// What the names of other such headers have in them: `x-api-key`, `x-auth-token`, ..
-const CREDENTIAL_WORDS: &[&str] = &["api-key", "apikey", "token", "secret", "password", "session"];
+const CREDENTIAL_WORDS: &[&str] =
+    &["-key", "apikey", "auth", "token", "secret", "password", "session"];
+/// Those that have, and carry none.
+const NO_CREDENTIALS: &[&str] = &["idempotency-key", "www-authenticate", "proxy-authenticate"];
 
 fn is_credential(name: &HeaderName) -> bool {
     let name = name.as_str();
+    if NO_CREDENTIALS.contains(&name) {
+        return false;
+    }
     CREDENTIALS.contains(&name) || CREDENTIAL_WORDS.iter().any(|word| name.contains(word))
 }
 
@@ -76,7 +82,8 @@ impl Redaction {
             }
             self.bytes(value.as_bytes())
         };
-        kept.map(|(name, found)| (self.text(name.as_str()), value(name, found))).collect()
+        kept.map(|(name, found)| (self.text(name.as_str()).into_owned(), value(name, found)))
+            .collect()
     }
 }
 
@@ -101,7 +108,7 @@ impl Recorder {
 
     /// A request is about to leave.
     pub(crate) fn sent(&self, hide: &Redaction, number: u32, request: &Request<Bytes>) {
-        let url = hide.text(&request.uri().to_string());
+        let url = hide.text(&request.uri().to_string()).into_owned();
         let headers = hide.headers(request.headers());
         let mut noted = self.lock();
         let texts = request.method().as_str().len() + url.len() + bytes_of(&headers);
@@ -142,7 +149,7 @@ impl Recorder {
             Err(fault) => {
                 // A number has its room already.
                 let most = DETAIL_MAX.min((*left).max(OVERHEAD / 2));
-                let mut detail = hide.text(&fault.detail());
+                let mut detail = hide.text(&fault.detail()).into_owned();
                 detail.truncate(detail.floor_char_boundary(usize::try_from(most).unwrap_or(0)));
                 *left = left.saturating_sub(detail.len() as u64);
                 Answered::Fault { code: fault.code().to_owned(), detail }

@@ -46,6 +46,7 @@ record_requests = "256KiB"    # what the warehouse was asked and answered is kep
 backoff = "200ms"             # this and the next: so that nobody has to watch for long
 backoff_max = "1s"
 breaker_probe_max = "2s"
+max_attempts = 100
 
 [plugins.fulfilment.secrets]
 WAREHOUSE_KEY = {{ env = "WAREHOUSE_KEY", hosts = ["{warehouse}"] }}
