@@ -2,7 +2,7 @@
 //! plugin logged below it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -87,28 +87,35 @@ struct Tail {
     json: bool,
     /// By event that has a delivery that is not settled: how many attempts of each delivery were told.
     open: BTreeMap<String, HashMap<String, usize>>,
-    /// What the gateway refused last, and why: said once, however often it is asked.
-    refusal: Option<String>,
+    /// What the gateway refused, and why, since it refused nothing: each is said once, however often it is asked.
+    refusals: BTreeSet<String>,
 }
 
 impl Tail {
     /// Looks once at what is open, and then at what is new at this place.
     fn round(&mut self, operator: &Operator, place: &str) -> Result<Round, String> {
+        let mut was_refused = false;
         for id in self.open.keys().cloned().collect::<Vec<_>>() {
             match operator.look(&format!("events/{id}"))? {
                 Look::Found(event) => self.tell(&event),
                 // It was forgotten. Whatever else is said of it may be over the next time.
                 Look::Refused(Refused { status: 404, .. }) => _ = self.open.remove(&id),
-                Look::Refused(Refused { reason, .. }) => {
+                Look::Refused(Refused { status, reason }) => {
                     self.refused(reason);
-                    return Ok(Round::Nothing);
+                    was_refused = true;
+                    // Of one that can't be read the others may say nothing; all else would be said of them too.
+                    if status != 500 {
+                        return Ok(Round::Nothing);
+                    }
                 }
                 Look::Interrupted => return Ok(Round::Interrupted),
             }
         }
         Ok(match operator.look(place)? {
             Look::Found(news) => {
-                self.refusal = None;
+                if !was_refused {
+                    self.refusals.clear();
+                }
                 items(&news["items"]).for_each(|event| self.tell(event));
                 let next = news["next"].as_str().map(str::to_owned);
                 Round::News { next, more: news["more"] == true }
@@ -122,9 +129,8 @@ impl Tail {
     }
 
     fn refused(&mut self, reason: String) {
-        if self.refusal.as_ref() != Some(&reason) {
-            tell(&reason);
-            self.refusal = Some(reason);
+        if self.refusals.insert(reason.clone()) {
+            tell(reason);
         }
     }
 
