@@ -185,6 +185,12 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Bytes that one attempt may take: its linear memories, and what is kept of its requests until it is settled.
+    pub fn attempt_bytes(&self) -> u64 {
+        let recorded = self.http.record.map_or(0, |record| record.bytes);
+        self.memory.saturating_add(recorded)
+    }
+
     /// Bytes that it may hand over at once.
     pub(crate) fn at_once(&self) -> usize {
         // Twice the outputs, so that one that is over their limit gets a message that says so; all bodies

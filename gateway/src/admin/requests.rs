@@ -22,7 +22,7 @@ pub(super) struct SentRequests {
     /// Those for which `record_requests` had room.
     items: Vec<SentRequest>,
     /// How many more were sent.
-    left_out: u32,
+    omitted: u32,
 }
 
 /// A request that a plugin sent. What was a secret of the plugin's grant reads `[redacted]`.
@@ -37,14 +37,14 @@ struct SentRequest {
     /// What was sent.
     body: SentBody,
     /// What was answered; null if nothing was.
-    answer: Option<SentAnswer>,
+    response: Option<SentResponse>,
     /// Why nothing was.
     error: Option<SentError>,
 }
 
 /// What a request was answered.
 #[derive(Debug, Serialize, ToSchema)]
-struct SentAnswer {
+struct SentResponse {
     /// Its status.
     status: u16,
     /// Its headers, as names and values; null if there was room for nothing but the status.
@@ -103,7 +103,7 @@ pub(super) async fn show(
 impl From<Exchanges> for SentRequests {
     fn from(exchanges: Exchanges) -> Self {
         let Exchanges { kept, left_out } = exchanges;
-        Self { items: kept.into_iter().map(SentRequest::from).collect(), left_out }
+        Self { items: kept.into_iter().map(SentRequest::from).collect(), omitted: left_out }
     }
 }
 
@@ -111,13 +111,13 @@ impl From<Exchange> for SentRequest {
     fn from(exchange: Exchange) -> Self {
         let Exchange { method, url, headers, body, answer } = exchange;
         let error = |code: String, message: String| (None, Some(SentError { code, message }));
-        let (answer, error) = match answer {
+        let (response, error) = match answer {
             Answered::Response { status, headers, body } => {
                 let (headers, body) = (Some(pairs(headers)), Some(body.into()));
-                (Some(SentAnswer { status, headers, body }), None)
+                (Some(SentResponse { status, headers, body }), None)
             }
             Answered::Status(status) => {
-                (Some(SentAnswer { status, headers: None, body: None }), None)
+                (Some(SentResponse { status, headers: None, body: None }), None)
             }
             Answered::Fault { code, detail } => {
                 let fault = HttpFault::from_parts(&code, &detail);
@@ -125,7 +125,7 @@ impl From<Exchange> for SentRequest {
             }
             Answered::CutOff => error("cut-off".to_owned(), "the attempt ended before".to_owned()),
         };
-        Self { method, url, headers: pairs(headers), body: body.into(), answer, error }
+        Self { method, url, headers: pairs(headers), body: body.into(), response, error }
     }
 }
 

@@ -121,7 +121,7 @@ pub(super) struct RequestCounts {
     /// Those that are.
     kept: u32,
     /// Those that were sent as well.
-    left_out: u32,
+    omitted: u32,
 }
 
 /// What a plugin logged.
@@ -206,7 +206,7 @@ impl From<ShownAttempt> for Attempt {
         let ShownAttempt { number, started_at, attempt, exchanges } = shown;
         let counts = |counts| {
             let ExchangeCounts { kept, left_out } = counts;
-            RequestCounts { kept, left_out }
+            RequestCounts { kept, omitted: left_out }
         };
         let micros =
             |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);

@@ -41,23 +41,23 @@ pub(super) fn lines(attempt: &Value, whole: bool) -> Vec<String> {
         ));
         if whole {
             content(&mut lines, '>', request);
-            content(&mut lines, '<', &request["answer"]);
+            content(&mut lines, '<', &request["response"]);
         }
     }
     if let Some(reason) = requests["refused"].as_str() {
         lines.push(format!("      its requests can't be shown: {}", printable(reason)));
     }
-    if let Some(left_out) = requests["leftOut"].as_u64().filter(|left_out| *left_out > 0) {
-        lines.push(format!("      {left_out} more were sent than record_requests has room for"));
+    if let Some(omitted) = requests["omitted"].as_u64().filter(|omitted| *omitted > 0) {
+        lines.push(format!("      {omitted} more were sent than record_requests has room for"));
     }
     lines
 }
 
 /// What came of a request.
 fn ended(request: &Value) -> String {
-    let (answer, error) = (&request["answer"], &request["error"]);
-    if answer.is_object() {
-        return answer["status"].to_string();
+    let (response, error) = (&request["response"], &request["error"]);
+    if response.is_object() {
+        return response["status"].to_string();
     }
     format!("{}: {}", text(&error["code"]), text(&error["message"]))
 }
@@ -88,12 +88,12 @@ mod tests {
 
     #[test]
     fn a_line_says_what_came_of_a_request_and_all_of_it_how() {
-        let attempt = json!({ "requests": { "leftOut": 2, "items": [
+        let attempt = json!({ "requests": { "omitted": 2, "items": [
             { "method": "POST", "url": "https://a.test/1", "headers": [["x", "1"]],
               "body": { "bytes": 9000, "text": "one\ntwo", "sha256": "ab" },
-              "answer": { "status": 503, "headers": null, "body": null }, "error": null },
+              "response": { "status": 503, "headers": null, "body": null }, "error": null },
             { "method": "GET", "url": "https://a.test/2", "headers": [], "body": { "bytes": 0, "text": "" },
-              "answer": null, "error": { "code": "timeout", "message": "there was no answer" } },
+              "response": null, "error": { "code": "timeout", "message": "there was no answer" } },
         ] } });
         assert_eq!(
             lines(&attempt, false),

@@ -131,11 +131,11 @@ async fn what_an_attempt_sent_is_kept_with_it_and_no_secret_is() {
     // As operators see it.
     let event = house.admin(&format!("events/{id}")).await;
     let counts = &event["deliveries"][0]["attempts"][0]["requests"];
-    assert_eq!(*counts, json!({ "kept": 3, "leftOut": 0 }));
+    assert_eq!(*counts, json!({ "kept": 3, "omitted": 0 }));
     let place = format!("deliveries/{id}/0/attempts/1/requests");
     let requests = house.admin(&place).await;
     assert_eq!(requests["items"][1]["url"], note.url, "{requests:#}");
-    assert_eq!(requests["items"][2]["answer"]["body"]["bytes"], 5000, "{requests:#}");
+    assert_eq!(requests["items"][2]["response"]["body"]["bytes"], 5000, "{requests:#}");
     let absent = house.admin(&place.replace("attempts/1", "attempts/2")).await;
     assert_eq!(absent["code"], "not_found");
     let id = id.to_string();

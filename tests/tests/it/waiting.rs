@@ -53,9 +53,20 @@ fn read(stream: TcpStream) -> Option<Asked> {
 
 /// A command, and the gateway that it asks.
 struct Stage {
-    child: Child,
+    /// Until it is waited for to its end.
+    child: Option<Child>,
     asked: Receiver<Asked>,
     _house: House,
+}
+
+/// A test that fails leaves no command behind.
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 impl Stage {
@@ -76,7 +87,7 @@ impl Stage {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        Self { child, asked, _house: house }
+        Self { child: Some(child), asked, _house: house }
     }
 
     /// The next request, which is this one.
@@ -88,21 +99,19 @@ impl Stage {
     }
 
     fn interrupt(&self) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        let id = self.child.as_ref().unwrap().id();
+        let pid = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
         kill_process(pid, Signal::INT).unwrap();
     }
 
     /// Waits for its end.
     fn over(mut self) -> Output {
         let deadline = Instant::now() + PATIENCE;
-        while self.child.try_wait().unwrap().is_none() {
-            if Instant::now() >= deadline {
-                self.child.kill().unwrap();
-                panic!("it goes on for ever");
-            }
+        while self.child.as_mut().unwrap().try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "it goes on for ever");
             std::thread::sleep(Duration::from_millis(10));
         }
-        self.child.wait_with_output().unwrap()
+        self.child.take().unwrap().wait_with_output().unwrap()
     }
 }
 

@@ -136,7 +136,7 @@ impl Shelf {
             subscribe: own.subscribe.unwrap_or(item.subscribe),
             order_by: own.order_by.map(Arc::new),
             policy: own.policy,
-            memory: own.grant.limits.memory,
+            memory: own.grant.limits.attempt_bytes(),
             api: own.api,
             record: Arc::default(),
             figures: Figures::new(config.counts(name)),

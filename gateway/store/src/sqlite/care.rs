@@ -109,6 +109,7 @@ fn broken_promises(connection: &Connection) -> rusqlite::Result<Vec<String>> {
         ("deliveries without their event", counted.deliveries_alone),
         ("attempts without their delivery", counted.attempts_alone),
         ("requests without their attempt", counted.exchanges_alone),
+        ("attempts whose requests can't be read", counted.exchanges_unreadable),
         ("events that can't be read", counted.unreadable),
         ("events that their id does not lead to", counted.unfound),
         ("plugins with due deliveries that nobody would find", counted.before_front),

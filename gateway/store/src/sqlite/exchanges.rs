@@ -81,6 +81,26 @@ fn bytes_between(connection: &Connection, (first, last): (i64, i64)) -> rusqlite
     connection.prepare_cached(sql)?.query_row([first, last], |row| row.get(0))
 }
 
+/// How many rows hold what this code never wrote.
+pub(super) fn unreadable_rows(connection: &Connection) -> rusqlite::Result<i64> {
+    let mut statement = connection.prepare("SELECT kept, left_out, content FROM exchanges")?;
+    let mut rows = statement.query([])?;
+    let mut unreadable = 0;
+    while let Some(row) = rows.next()? {
+        let found = read(row.get_ref(2)?.as_blob()?);
+        let counted = counts(row, 0)?;
+        let agrees = |it: &Exchanges| {
+            counted == Some(ExchangeCounts { kept: clipped(it.kept.len()), left_out: it.left_out })
+        };
+        unreadable += i64::from(!found.as_ref().is_some_and(agrees));
+    }
+    Ok(unreadable)
+}
+
+fn clipped(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
 fn write(exchanges: &Exchanges) -> Vec<u8> {
     let mut out = Vec::with_capacity(exchanges.bytes() + 64 * (exchanges.kept.len() + 1));
     out.push(VERSION);

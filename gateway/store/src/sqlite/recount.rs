@@ -21,6 +21,7 @@ pub(super) struct Counted {
     pub(super) deliveries_alone: i64,
     pub(super) attempts_alone: i64,
     pub(super) exchanges_alone: i64,
+    pub(super) exchanges_unreadable: i64,
     pub(super) unreadable: i64,
     pub(super) unfound: i64,
     pub(super) before_front: i64,
@@ -75,6 +76,7 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Counted> {
     counted.before_front = sums.before_front(connection)?;
     let sql = "SELECT count(*) FROM exchanges WHERE key NOT IN (SELECT key FROM attempts)";
     counted.exchanges_alone = connection.query_row(sql, [], |row| row.get(0))?;
+    counted.exchanges_unreadable = exchanges::unreadable_rows(connection)?;
     Ok(counted)
 }
 

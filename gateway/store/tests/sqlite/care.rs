@@ -184,6 +184,15 @@ async fn damage_is_named_and_never_copied() {
         assert!(damage.iter().any(|found| found == wanted), "{damage:?}");
     }
 
+    // What an attempt sent, cut off, in a store of which all else is well.
+    let cut = beside(&bed, "cut.db");
+    std::fs::copy(&copy, &cut).unwrap();
+    let rows = Connection::open(&cut).unwrap();
+    let sql = "UPDATE exchanges SET content = zeroblob(length(content))";
+    assert_eq!(rows.execute(sql, []).unwrap(), 1);
+    drop(rows);
+    assert_eq!(check(&cut).unwrap(), ["attempts whose requests can't be read: 1"]);
+
     // A bit that fell over in a body, on a page that is sound.
     rot(&copy);
     assert_eq!(check(&copy).unwrap(), ["events that can't be read: 1"]);

@@ -1,4 +1,4 @@
-//! One input, whatever it is: what the fuzzer tries with coverage to guide it, and what the property
+//! One input, whatever it is: what the fuzzer of `tests/fuzz` tries with coverage to guide it, and what the property
 //! test beside it tries without. Nothing may panic, hang, or be taken for genuine.
 //!
 //! An input that begins with `{` is a recorded vector, perhaps a broken one; with `d`, a declared

@@ -139,7 +139,10 @@ impl Store {
             Outcome::Done => self.outputs(id, delivery, ran).await?,
             _ => Vec::new(),
         };
-        let exchanges = self.reader.exchanges(delivery.id, ran.number).await;
+        // Nor is this.
+        let Ok(exchanges) = self.reader.exchanges(delivery.id, ran.number).await else {
+            return Ok(Found::Lost);
+        };
         Ok(Found::Recorded(Box::new(Recorded {
             event,
             attempt: ran.number,
@@ -148,7 +151,7 @@ impl Store {
             message: ran.attempt.message.clone(),
             version: ran.attempt.version,
             outputs,
-            exchanges: exchanges.map_err(|error| unread(&error))?,
+            exchanges,
         })))
     }
 

@@ -5,7 +5,7 @@ use std::{
     fs,
 };
 
-use super::{Chapter, NEW_FIELD, ORDERS, count, said_in_chat, tell_command, trial, until_alert};
+use super::{Chapter, NEW_FIELD, ORDERS, counts, said_in_chat, tell_command, trial, until_alert};
 use crate::cli::demo::{
     page::{Page, same},
     stage::Stage,
@@ -42,8 +42,8 @@ impl Chapter for Mend {
         let args = ["alerts"];
         tell_command(page, &args, &stage.command(&args)?, 5);
 
-        let fates = (count(stage, "done").await?, count(stage, "dead").await?);
-        page.check("every order is done, and no dead letter is left", same(fates, (ORDERS + 1, 0)));
+        let fates = counts(stage, ["done", "dead"]).await?;
+        page.check("every order is done, and no dead letter is left", same(fates, [ORDERS + 1, 0]));
         let (orders, most) = shipments(stage);
         page.check(
             "the warehouse has each order, and ships each once",

@@ -106,12 +106,13 @@ fn first_line(message: &Value) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// How many deliveries of `fulfilment` are in this state.
-async fn count(stage: &Stage, state: &str) -> Result<usize, String> {
+/// How many deliveries of `fulfilment` are in each of these states, in one reading: between two, an attempt may end.
+async fn counts<const N: usize>(stage: &Stage, states: [&str; N]) -> Result<[usize; N], String> {
     let all = stage.events(None).await?;
     let deliveries = all.iter().flat_map(|shown| &shown.deliveries);
     let of = deliveries.filter(|delivery| delivery.plugin.as_str() == "fulfilment");
-    Ok(of.filter(|delivery| delivery.state.to_string() == state).count())
+    let of: Vec<_> = of.map(|delivery| delivery.state.to_string()).collect();
+    Ok(states.map(|state| of.iter().filter(|it| *it == state).count()))
 }
 
 /// Tells what a command prints, its first lines, below the command.

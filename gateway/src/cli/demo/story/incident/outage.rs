@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use super::{
-    Chapter, ORDERS, count, first_line, orders, said_in_chat, shipped, tell_command, until_alert,
+    Chapter, ORDERS, counts, first_line, orders, said_in_chat, shipped, tell_command, until_alert,
 };
 use crate::cli::demo::{
     ending::{done, done_after},
@@ -70,10 +70,10 @@ impl Chapter for Outage {
         let args = ["status"];
         tell_command(page, &args, &stage.command(&args)?, 20);
 
-        let (done, dead) = (count(stage, "done").await?, count(stage, "dead").await?);
+        let fates = counts(stage, ["done", "dead"]).await?;
         page.check(
             "no payment was refused, and none is lost: all orders wait",
-            same((done, dead), (1, 0)),
+            same(fates, [1, 0]),
         );
         let words = "*demo*: too many attempts fail at `fulfilment`";
         page.check("the chat was told once", same(said_in_chat(stage, words), 1));

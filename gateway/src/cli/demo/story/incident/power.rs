@@ -2,7 +2,7 @@
 
 use hookweir_event::Origin;
 
-use super::{Chapter, ORDERS, count};
+use super::{Chapter, ORDERS, counts};
 use crate::cli::demo::{
     page::{Page, same},
     stage::Stage,
@@ -26,7 +26,7 @@ impl Chapter for Power {
             })
             .await?;
         page.tell("It begins where it was: orders wait, the alert is raised still, and soon the breaker is open again.");
-        let waiting = count(stage, "due").await? + count(stage, "leased").await?;
+        let waiting: usize = counts(stage, ["due", "leased"]).await?.iter().sum();
         page.check("all orders are there, none twice", same(waiting, ORDERS));
         page.check(
             "the alert is the one of before, and was not told again",

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Chapter, NEW_FIELD, OLD_FIELD, ORDERS, count, shipped, until_alert};
+use super::{Chapter, NEW_FIELD, OLD_FIELD, ORDERS, counts, shipped, until_alert};
 use crate::cli::demo::{
     page::{Page, same},
     stage::Stage,
@@ -27,7 +27,7 @@ impl Chapter for Refused {
         );
         stage.settled().await?;
         let raised = until_alert(stage, "dead-letters", "raised").await?;
-        let dead = count(stage, "dead").await?;
+        let [dead] = counts(stage, ["dead"]).await?;
         page.tell(format_args!(
             "{dead} orders are dead letters now: kept, and not tried again before somebody says so. The gateway raised \
              another alert, `dead-letters`, at {}.",
