@@ -18,6 +18,7 @@ pub mod otlp;
 pub mod provider;
 pub mod scrape;
 pub mod sender;
+pub mod soak;
 pub mod world;
 
 /// Bytes that nothing can pack; of one seed, the same.

@@ -19,6 +19,7 @@ mod load;
 mod metrics;
 mod process;
 mod sink;
+mod soak;
 mod swaps;
 mod through;
 mod traces;
@@ -36,7 +37,7 @@ use self::{figures::Section, load::Plan};
 #[derive(Debug, Parser)]
 #[command(name = "cargo bench -p hookweir-tests --", max_term_width = 100)]
 struct Flags {
-    /// What to measure; everything but `languages`, if nothing is named
+    /// What to measure; everything but `languages` and `soak`, if nothing is named
     parts: Vec<Part>,
     /// Length of one round
     #[arg(long, default_value_t = 3)]
@@ -44,6 +45,9 @@ struct Flags {
     /// Rounds; the subjects take turns in each
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Length of the soak, in seconds
+    #[arg(long, default_value_t = 600)]
+    soak: u64,
     /// Connections of the load generator
     #[arg(long, default_value_t = 64)]
     connections: usize,
@@ -91,12 +95,15 @@ enum Part {
     Compile,
     /// A plugin in Rust, JavaScript and Python (`cargo ci --only languages` builds them)
     Languages,
+    /// Ten minutes near the machine's limit, with faults of all kinds; see --soak
+    Soak,
 }
 
 impl Flags {
     /// Everything is all that needs no more than this workspace.
     fn measures(&self, part: Part) -> bool {
-        self.parts.contains(&part) || (self.parts.is_empty() && part != Part::Languages)
+        let by_name = matches!(part, Part::Languages | Part::Soak);
+        self.parts.contains(&part) || (self.parts.is_empty() && !by_name)
     }
 
     fn time(&self) -> Duration {
@@ -163,6 +170,9 @@ async fn measure(flags: &Flags) {
     }
     if flags.measures(Part::Languages) {
         languages::measure(flags).await.into_iter().for_each(&mut show);
+    }
+    if flags.measures(Part::Soak) {
+        show(soak::measure(flags).await);
     }
     if flags.json {
         println!("{}", json!({ "configuration": configuration, "sections": sections }));

@@ -40,6 +40,7 @@ mod relay;
 mod released;
 mod retain;
 mod running;
+mod soak;
 mod sources;
 mod state;
 mod store_copy;
