@@ -29,7 +29,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step { name: "test", about: "unit, integration and documentation tests", run: test },
     Step { name: "contract", about: "the admin API is as it is described", run: contract::run },
-    Step { name: "fuzz", about: "nothing made up breaks or passes verification", run: fuzz::run },
+    Step { name: "fuzz", about: "nothing made up breaks it, gets in or is lost", run: fuzz::run },
     Step { name: "doc", about: "the documentation builds, its links lead somewhere", run: doc },
     Step { name: "audit", about: "licences, sources, advisories of what we depend on", run: audit },
     Step { name: "rules", about: "Prometheus takes the rules for alerts", run: rules::run },

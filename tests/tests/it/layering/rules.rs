@@ -34,6 +34,17 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
             "hookweir-sdk",
         ],
     ),
+    (
+        "hookweir-fuzz",
+        &[
+            "hookweir",
+            "hookweir-event",
+            "hookweir-store",
+            "hookweir-host",
+            "hookweir-verify-fuzz",
+            "hookweir-tests",
+        ],
+    ),
 ];
 
 /// Folders of which every crate is a plugin: it knows the SDK and no crate of the gateway.
@@ -63,7 +74,7 @@ pub(crate) const FENCES: &[(&str, &[&str])] = &[
 ];
 
 /// Crates whose dependencies are free of fences: tests speak to every room.
-pub(crate) const UNFENCED: &[&str] = &["hookweir-tests"];
+pub(crate) const UNFENCED: &[&str] = &["hookweir-tests", "hookweir-fuzz"];
 
 /// Outside crates that only some modules of the gateway's own crate may name.
 pub(crate) const MODULE_FENCES: &[(&str, &[&str])] = &[
