@@ -3,14 +3,15 @@
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, header};
-use ipnet::IpNet;
+
+use crate::config::AddressList;
 
 /// The client's address. It is the peer's unless the peer is in `trusted`; then the right-most
 /// untrusted address that `Forwarded` (RFC 7239) or `X-Forwarded-For` names, since everything left
 /// of that one could have been written by anybody.
-pub(crate) fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+pub(crate) fn address(peer: IpAddr, headers: &HeaderMap, trusted: &AddressList) -> IpAddr {
     let peer = peer.to_canonical();
-    let trusts = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
+    let trusts = |address| trusted.contains(address);
     if !trusts(peer) {
         return peer;
     }
@@ -69,13 +70,15 @@ fn read(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::networks::Networks;
 
     fn who(peer: &str, lines: &[(&'static str, &str)]) -> String {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, value.parse().unwrap());
         }
-        let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        let trusted = ["10.0.0.0/8", "fd00::/8"].map(|block| block.parse().unwrap());
+        let trusted = AddressList { networks: Networks::new(trusted), ..AddressList::default() };
         address(peer.parse().unwrap(), &headers, &trusted).to_string()
     }
 

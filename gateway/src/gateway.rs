@@ -37,7 +37,7 @@ use crate::{
     plugin_state::PluginState,
     readiness::Readiness,
     reload::Reload,
-    serve::{Bounds, Connections, serve},
+    serve::{Bounds, Connections, Peer, Terms, serve},
     tasks::{GuestRuntime, Stop, Stopper, Tasks},
     trace::{Exporter, Tracer},
     windows::Windows,
@@ -253,16 +253,19 @@ impl Gateway {
         let bounds = Bounds {
             connections: metrics.connections.clone(),
             header_timeout: server.header_timeout,
+            idle_timeout: server.idle_timeout,
             grace: server.grace,
         };
         let cut_off = CutOff::default();
         let mut line = Tasks::default();
         let (counted, spawner) = (cut_off.clone(), guests.spawner());
-        let handler = move |request, peer: SocketAddr| {
+        let handler = move |request, peer: Peer| {
             let intake = intake.clone();
-            async move { intake.answer(request, peer.ip()).await }
+            async move { intake.answer(request, &peer).await }
         };
-        let front = serve(public, bounds.clone(), handler, spawner, asked.clone());
+        let board = desk.board.clone();
+        let terms = move || public_terms(&board);
+        let front = serve(public, bounds.clone(), terms, handler, spawner, asked.clone());
         line.run("intake", async move { counted.add(front.await) });
         let (counted, back) = (cut_off.clone(), dispatch.run(asked.clone(), server.grace));
         line.run("dispatch", async move { counted.add(back.await) });
@@ -274,11 +277,14 @@ impl Gateway {
         let mut health = Tasks::default();
         let jobs = desk.jobs.clone();
         let metrics = metrics_on.then_some(metrics);
+        let board = desk.board.clone();
+        let terms = move || admin_terms(&board);
         let answers = Admin::new(readiness, guard, desk, metrics);
-        let handler = move |request, peer: SocketAddr| answers.clone().answer(request, peer.ip());
+        let handler =
+            move |request, peer: Peer| answers.clone().answer(request, peer.address().ip());
         let connections = Connections::at_most(ADMIN_CONNECTIONS);
         let bounds = Bounds { connections, grace: Duration::ZERO, ..bounds };
-        let door = serve(admin, bounds, handler, guests.spawner(), asked_last.clone());
+        let door = serve(admin, bounds, terms, handler, guests.spawner(), asked_last.clone());
         health.run("admin", async move {
             let _ = door.await;
         });
@@ -322,6 +328,23 @@ fn tracing_to(
 
 /// Connections that operators and their supervisors may have open.
 const ADMIN_CONNECTIONS: usize = 64;
+
+/// What the public listener asks of a connection, as the config in force has it.
+fn public_terms(board: &Board) -> Terms {
+    let live = board.load();
+    let server = &live.config.server;
+    Terms {
+        per_address: server.connections_per_address,
+        trusted: server.trusted_proxies.networks.clone(),
+        proxy_protocol: server.proxy_protocol,
+        tls: server.tls.clone(),
+    }
+}
+
+/// The same of the operators' listener.
+fn admin_terms(board: &Board) -> Terms {
+    Terms { tls: board.load().config.admin.tls.clone(), ..Terms::default() }
+}
 
 /// How much the end of the grace time cut off.
 #[derive(Debug, Clone, Default)]

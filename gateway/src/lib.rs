@@ -26,8 +26,8 @@ mod limits;
 pub mod live;
 pub mod log;
 pub mod metrics;
+pub mod networks;
 pub mod order;
-mod patient;
 pub mod pauses;
 mod plugin_state;
 pub mod readiness;
@@ -38,6 +38,7 @@ pub mod standing;
 pub mod tasks;
 pub mod toolchain;
 mod trace;
+mod well_formed;
 pub mod windows;
 
 /// Here, so that every binary of the gateway has it. An event is made on one thread and dropped by the

@@ -123,7 +123,7 @@ impl AddressLimit {
 }
 
 /// Who holds an IPv6 address holds its /64, so that is what is counted.
-fn prefix(client: IpAddr) -> IpAddr {
+pub(crate) fn prefix(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),

@@ -114,11 +114,7 @@ rate = "off"
 {}
 "#,
             // Tests load the gateway from one address.
-            if server.iter().any(|line| line.starts_with("address_rate")) {
-                ""
-            } else {
-                "address_rate = \"off\"\nrefused_rate = \"off\""
-            },
+            unlimited(&server),
             server.join("\n"),
             admin_lines.join("\n"),
             sections.join("\n"),
@@ -339,6 +335,15 @@ rate = "off"
             all.extend(page);
         }
     }
+}
+
+/// The limits by address that `[server]` leaves open: none.
+fn unlimited(server: &[&str]) -> String {
+    let says = |name: &str| server.iter().any(|line| line.starts_with(name));
+    let rates = if says("address_rate") { &[][..] } else { &["address_rate", "refused_rate"] };
+    let connections = ["connections_per_address"].into_iter().filter(|name| !says(name));
+    let off = rates.iter().copied().chain(connections);
+    off.map(|name| format!("{name} = \"off\"\n")).collect()
 }
 
 impl Gateway {

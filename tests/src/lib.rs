@@ -19,6 +19,7 @@ pub mod provider;
 pub mod scrape;
 pub mod sender;
 pub mod soak;
+pub mod wire;
 pub mod world;
 
 /// Bytes that nothing can pack; of one seed, the same.

@@ -57,6 +57,13 @@ impl Authority {
         let (params, key) = (leaf(names, issuer_url), key());
         (params.signed_by(&key, &self.0).unwrap().pem(), key)
     }
+
+    /// A certificate of a client's, in PEM, and its key.
+    pub fn issue_client(&self, names: &[&str]) -> (String, KeyPair) {
+        let (mut params, key) = (leaf(names, None), key());
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        (params.signed_by(&key, &self.0).unwrap().pem(), key)
+    }
 }
 
 fn key() -> KeyPair {

@@ -84,6 +84,7 @@ use crate::{
     pauses::Pauses,
     readiness::Readiness,
     reload::Wishes,
+    well_formed,
     windows::Windows,
 };
 
@@ -204,6 +205,10 @@ impl Admin {
             "/healthz" => return reply::probe(self.readiness.unhealthy()),
             "/readyz" => return reply::probe(self.readiness.unready()),
             _ => {}
+        }
+        let (version, method, uri) = (request.version(), request.method(), request.uri());
+        if let Err(what) = well_formed::check(version, method, uri, request.headers()) {
+            return reply::last(Fault::bad(what).into_response());
         }
         let live = self.board.load_full();
         let head = (request.headers(), request.uri());

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use reqwest::Method;
+use http::Method;
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -15,6 +15,7 @@ use super::{Exit, config_fault, runtime, say, tell};
 use crate::{
     admin::token_file,
     config::{Config, Surroundings},
+    egress::Asking,
 };
 
 #[derive(Debug, clap::Args)]
@@ -25,6 +26,10 @@ pub(super) struct Common {
     /// The gateway's admin address, if not where the config says.
     #[arg(long, value_name = "http://HOST:PORT")]
     url: Option<String>,
+    /// A file of certificates, in PEM, of authorities to believe beside those that browsers trust. The very
+    /// certificate that the config names is believed anyway.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// A file with the token, if not where the config says.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -51,7 +56,7 @@ pub(super) type Table = Vec<Vec<String>>;
 /// Asks the gateway.
 pub(super) struct Operator {
     runtime: tokio::runtime::Runtime,
-    client: reqwest::Client,
+    client: Asking,
     base: String,
     token: Option<String>,
     json: bool,
@@ -95,11 +100,13 @@ impl Operator {
     }
 
     fn new(common: &Common, config: &Config) -> Result<Self, String> {
-        let base = common.url.clone().unwrap_or_else(|| format!("http://{}", config.admin.listen));
+        let tls = config.admin.tls.as_ref();
+        let listens = || super::send::base(config.admin.listen, tls);
+        let base = common.url.clone().unwrap_or_else(listens);
         let base = format!("{}/v1/", base.trim_end_matches('/'));
         Ok(Self {
             runtime: runtime().map_err(|error| error.to_string())?,
-            client: super::send::client()?,
+            client: super::send::client(common.ca.as_deref(), tls)?,
             base,
             token: token(common, config)?,
             json: common.json,

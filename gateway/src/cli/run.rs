@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use hookweir_event::Clock;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, config_fault, tell};
@@ -23,6 +24,7 @@ pub(super) fn run(config_path: &Path, format: Format) -> Exit {
         Ok(config) => config,
         Err(error) => return config_fault(&error),
     };
+    allow_files(config.server.connections);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -34,6 +36,27 @@ pub(super) fn run(config_path: &Path, format: Format) -> Exit {
     // Whatever is left has had its grace time.
     runtime.shutdown_background();
     exit
+}
+
+/// What is open beside the public listener's connections: the store, plugins' connections, the admin address.
+const OTHER_FILES: u64 = 1024;
+
+/// Takes as many file descriptors as the process may have: a connection is one, and most systems give 1024 unless
+/// one asks.
+fn allow_files(connections: usize) {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    if let Err(error) = raised {
+        tracing::warn!(%error, "failed to raise the limit of open files");
+    }
+    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if most < connections as u64 + OTHER_FILES {
+        tracing::warn!(
+            most,
+            connections,
+            "the limit of open files is too low for server.connections"
+        );
+    }
 }
 
 async fn serve(config: Config, seen: Seen) -> Exit {

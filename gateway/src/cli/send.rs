@@ -3,18 +3,24 @@
 //! without the provider.
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use bytes::Bytes;
 use hookweir_event::{Clock, EventType, SourceName, Timestamp};
 use hookweir_verify::{Outgoing, SignError};
+use http::{Method, Request, header, request};
+use http_body_util::{BodyExt as _, Full};
 
 use super::{Exit, config_fault, runtime, say, tell};
 use crate::{
     chance::Chance,
     config::{Config, Surroundings},
+    egress::{Asking, root_cause},
     live::Source,
+    serve::Tls,
 };
 
 #[derive(Debug, clap::Args)]
@@ -34,7 +40,7 @@ pub(super) struct Args {
     #[arg(long, default_value = "application/json")]
     content_type: String,
     /// A header that the source wants beside its signature; may be given several times.
-    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header_line)]
     headers: Vec<(String, String)>,
     /// The query that is posted to, without its `?`.
     #[arg(long)]
@@ -46,6 +52,10 @@ pub(super) struct Args {
     /// The gateway, if not where the config says.
     #[arg(long, value_name = "http://HOST:PORT")]
     url: Option<String>,
+    /// A file of certificates, in PEM, of authorities to believe beside those that browsers trust. The very
+    /// certificate that the config names is believed anyway.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// The config file.
     #[arg(long, default_value = "gateway.toml")]
     config: PathBuf,
@@ -92,10 +102,12 @@ fn send(args: Args, config: &Config) -> Result<(u16, String), String> {
     let name = &args.source;
     let source = Source::new(name.clone(), source.clone(), config.store.data_folder(), false);
     let signed = sign(&source, request, now, args.key_file.as_deref())?;
-    let base = args.url.unwrap_or_else(|| format!("http://{}", config.server.listen));
+    let tls = config.server.tls.as_ref();
+    let base = args.url.unwrap_or_else(|| base(config.server.listen, tls));
+    let client = client(args.ca.as_deref(), tls)?;
     let query = signed.query.as_ref().map_or_else(String::new, |query| format!("?{query}"));
     let url = format!("{}{}{query}", base.trim_end_matches('/'), signed.path);
-    runtime().map_err(|error| error.to_string())?.block_on(post(&url, signed))
+    runtime().map_err(|error| error.to_string())?.block_on(post(&client, &url, signed))
 }
 
 fn sign(
@@ -143,32 +155,37 @@ fn sign(
 }
 
 /// Posts a signed request and answers its status and body.
-pub(super) async fn post(url: &str, request: Outgoing) -> Result<(u16, String), String> {
-    let client =
-        reqwest::Client::builder().no_proxy().build().map_err(|error| error.to_string())?;
-    let mut posting = client.post(url).body(request.body);
+pub(super) async fn post(
+    client: &Asking,
+    url: &str,
+    request: Outgoing,
+) -> Result<(u16, String), String> {
+    let mut posting = Request::post(url);
     for (name, value) in request.headers {
         posting = posting.header(name, value);
     }
-    let response =
-        posting.send().await.map_err(|error| format!("{url}: {}", root_cause(&error)))?;
-    let status = response.status().as_u16();
-    let reply = response.text().await.map_err(|error| error.to_string())?;
-    Ok((status, reply))
+    whole(client, url, posting.body(Full::new(request.body))).await
 }
 
-/// How long a connection to a gateway may take.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// How long a connection is kept that nothing is asked over: less than the gateway keeps it.
-const IDLE_MAX: Duration = Duration::from_secs(5);
 /// How long an answer may take: a version that is approved is compiled first.
 const ANSWER_MAX: Duration = Duration::from_secs(120);
 
-/// What asks a gateway.
-pub(super) fn client() -> Result<reqwest::Client, String> {
-    let client = reqwest::Client::builder().no_proxy();
-    let client = client.connect_timeout(CONNECT_MAX).pool_idle_timeout(IDLE_MAX);
-    client.build().map_err(|error| error.to_string())
+/// What asks a gateway. `ca` is a file of authorities, `own` what the config says of the gateway's TLS.
+pub(super) fn client(ca: Option<&Path>, own: Option<&Tls>) -> Result<Asking, String> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    let more = ca.map(read).transpose()?;
+    let named = |error| match ca {
+        Some(path) => format!("{}: {error}", path.display()),
+        None => error,
+    };
+    Asking::new(more.as_deref(), own).map_err(named)
+}
+
+/// Where a gateway is that listens here.
+pub(super) fn base(listen: SocketAddr, tls: Option<&Tls>) -> String {
+    format!("{}://{listen}", if tls.is_some() { "https" } else { "http" })
 }
 
 /// Asks for `url`, or posts to it, and answers status and body.
@@ -177,45 +194,66 @@ pub(super) async fn ask(
     token: Option<&str>,
     body: Option<&serde_json::Value>,
 ) -> Result<(u16, String), String> {
-    let method = if body.is_some() { reqwest::Method::POST } else { reqwest::Method::GET };
-    ask_by(&client()?, method, url, token, body).await
+    let method = if body.is_some() { Method::POST } else { Method::GET };
+    ask_by(&client(None, None)?, method, url, token, body).await
 }
 
 /// The same by any method.
 pub(super) async fn ask_by(
-    client: &reqwest::Client,
-    method: reqwest::Method,
+    client: &Asking,
+    method: Method,
     url: &str,
     token: Option<&str>,
     body: Option<&serde_json::Value>,
 ) -> Result<(u16, String), String> {
-    let mut asking = client.request(method, url).timeout(ANSWER_MAX);
-    if let Some(body) = body.filter(|body| !body.is_null()) {
-        asking = asking.json(body);
+    let mut asking = with_token(Request::builder().method(method).uri(url), token);
+    let body = body.filter(|body| !body.is_null()).map(ToString::to_string);
+    if body.is_some() {
+        asking = asking.header(header::CONTENT_TYPE, "application/json");
     }
-    let response = begin(asking, url, token).await?;
+    let asking = asking.body(Full::from(body.unwrap_or_default()));
+    let answer = tokio::time::timeout(ANSWER_MAX, whole(client, url, asking)).await;
+    answer.unwrap_or_else(|_| Err(format!("{url}: no answer within {ANSWER_MAX:?}")))
+}
+
+/// Status and body of an answer.
+async fn whole(
+    client: &Asking,
+    url: &str,
+    request: http::Result<Request<Full<Bytes>>>,
+) -> Result<(u16, String), String> {
+    let fault = |error: String| format!("{url}: {error}");
+    let request = request.map_err(|error| fault(error.to_string()))?;
+    let response = client.send(request).await.map_err(fault)?;
     let status = response.status().as_u16();
-    let text = response.text().await;
-    Ok((status, text.map_err(|error| format!("{url}: {}", root_cause(&error)))?))
+    let body = response.into_body().collect().await;
+    let body = body.map_err(|error| fault(root_cause(&error)))?.to_bytes();
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
 /// Asks for `url`, and hands on each line of its body as it comes, for as long as it takes.
 pub(super) async fn lines(
-    client: &reqwest::Client,
+    client: &Asking,
     url: &str,
     token: Option<&str>,
     mut each: impl FnMut(&[u8]) -> Result<(), String>,
 ) -> Result<(), String> {
-    let mut response = begin(client.get(url), url, token).await?;
+    let fault = |error: String| format!("{url}: {error}");
+    let asking = with_token(Request::get(url), token).body(Full::default());
+    let asking = asking.map_err(|error| fault(error.to_string()))?;
+    let response = client.send(asking).await.map_err(fault)?;
     let status = response.status().as_u16();
+    let mut body = response.into_body();
     if status != 200 {
-        let text = response.text().await.map_err(|error| error.to_string())?;
+        let text = body.collect().await.map_err(|error| fault(root_cause(&error)))?.to_bytes();
+        let text = String::from_utf8_lossy(&text);
         let said: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
         return Err(format!("{url}: {status} {}", said["error"].as_str().unwrap_or(&text)));
     }
     let mut rest = Vec::new();
-    let broke_off = |error: reqwest::Error| format!("it broke off: {}", root_cause(&error));
-    while let Some(chunk) = response.chunk().await.map_err(broke_off)? {
+    let broke_off = |error: hyper::Error| format!("it broke off: {}", root_cause(&error));
+    while let Some(frame) = body.frame().await.transpose().map_err(broke_off)? {
+        let Ok(chunk) = frame.into_data() else { continue };
         rest.extend_from_slice(&chunk);
         let mut begun = 0;
         while let Some(len) = rest[begun..].iter().position(|byte| *byte == b'\n') {
@@ -227,27 +265,14 @@ pub(super) async fn lines(
     if rest.is_empty() { Ok(()) } else { Err("it broke off in the middle of a line".to_owned()) }
 }
 
-async fn begin(
-    mut asking: reqwest::RequestBuilder,
-    url: &str,
-    token: Option<&str>,
-) -> Result<reqwest::Response, String> {
-    if let Some(token) = token {
-        asking = asking.bearer_auth(token);
+fn with_token(asking: request::Builder, token: Option<&str>) -> request::Builder {
+    match token {
+        Some(token) => asking.header(header::AUTHORIZATION, format!("Bearer {token}")),
+        None => asking,
     }
-    asking.send().await.map_err(|error| format!("{url}: {}", root_cause(&error)))
 }
 
-/// The innermost cause, which is what helps: "connection refused", not "error sending request".
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
-}
-
-pub(super) fn header(text: &str) -> Result<(String, String), &'static str> {
+pub(super) fn header_line(text: &str) -> Result<(String, String), &'static str> {
     let (name, value) = text.split_once(':').ok_or("expected NAME: VALUE")?;
     Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
 }

@@ -2,11 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::{
-    read::Section,
-    secret::Secrets,
-    server::{networks, set},
-};
+use super::{addresses::blocks, read::Section, secret::Secrets, server::set};
 use crate::egress::Trust;
 
 /// How the gateway itself reaches the world.
@@ -29,7 +25,7 @@ impl EgressConfig {
             }
             config.roots = pem;
         }
-        set(&mut config.allow, section.get("allow").map(|node| networks(&node)));
+        set(&mut config.allow, section.get("allow").map(|node| blocks(&node)));
         section.finish();
         config
     }

@@ -3,6 +3,7 @@
 //! Parsing is pure: the text, the environment and the reading of secret files are parameters. What
 //! comes out is valid and is never checked again.
 
+mod addresses;
 mod alerts;
 mod egress;
 mod plugin;
@@ -16,6 +17,7 @@ mod shown;
 mod source;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod traces;
 mod units;
 
@@ -30,6 +32,7 @@ use thiserror::Error;
 use toml::de::DeTable;
 
 pub use self::{
+    addresses::{AddressFile, AddressList, Addresses},
     alerts::AlertsConfig,
     egress::EgressConfig,
     plugin::{ApiAccess, ApiConfig, BreakerConfig, PROBE_FIRST, PluginConfig, Policy},
@@ -71,7 +74,8 @@ pub struct Config {
     pub sources: BTreeMap<SourceName, SourceConfig>,
     /// What the operator says of plugins; a plugin may also have no entry.
     pub plugins: BTreeMap<PluginName, PluginConfig>,
-    /// The files that secrets were read from: a change in one is a change of the config.
+    /// The files that it names, with secrets, certificates and addresses: a change in one is a change of the
+    /// config.
     pub secret_files: Vec<PathBuf>,
 }
 
@@ -152,15 +156,18 @@ impl Config {
         let secrets = Secrets::new(folder, around);
         let alerts = AlertsConfig::read(root.sub("alerts").as_ref());
         let plugins = plugin::read_all(root.sub("plugins").as_ref(), &secrets, &alerts);
+        let mut server = ServerConfig::read(root.sub("server"), &secrets);
+        let known = (&plugins, &alerts);
+        let sources = source::read_all(root.sub("sources").as_ref(), &secrets, known, &mut server);
         let config = Self {
-            server: ServerConfig::read(root.sub("server")),
+            server,
             admin: AdminConfig::read(root.sub("admin"), &secrets),
             store: StoreConfig::read(root.sub("store"), folder),
             host: HostConfig::read(root.sub("host"), folder),
             egress: EgressConfig::read(root.sub("egress"), &secrets),
             traces: TracesConfig::read(root.sub("traces"), &secrets),
             alerts,
-            sources: source::read_all(root.sub("sources").as_ref(), &secrets, &plugins, &alerts),
+            sources,
             plugins,
             secret_files: secrets.into_files(),
         };
@@ -185,6 +192,7 @@ impl Config {
             ("server.listen", self.server.listen != new.server.listen),
             ("server.connections", self.server.connections != new.server.connections),
             ("server.header_timeout", self.server.header_timeout != new.server.header_timeout),
+            ("server.idle_timeout", self.server.idle_timeout != new.server.idle_timeout),
             ("server.grace", self.server.grace != new.server.grace),
             ("admin", self.admin.needs_restart(&new.admin)),
             ("store.url", self.store.path != new.store.path),

@@ -7,16 +7,17 @@ use hookweir_host::{
 };
 
 use super::{
+    addresses::blocks,
     read::{Node, Section},
     secret::Secrets,
-    server::{networks, set},
+    server::set,
     units,
 };
 
 /// Reads it into a grant.
 pub(super) fn read(grant: &mut Grant, section: &Section<'_, '_>, secrets: &Secrets<'_>) {
     let origins = section.get("http").map(|node| origins(&node));
-    let addresses = section.get("http_addresses").map(|node| networks(&node));
+    let addresses = section.get("http_addresses").map(|node| blocks(&node));
     if origins.is_some() || addresses.is_some() {
         let (origins, addresses) = (origins.unwrap_or_default(), addresses.unwrap_or_default());
         grant.http = Some(HttpGrant { origins, addresses });

@@ -71,9 +71,14 @@ impl<'a> Secrets<'a> {
         value
     }
 
+    /// The file that is meant by this.
+    pub(super) fn path(&self, text: &str) -> PathBuf {
+        self.folder.join(text)
+    }
+
     /// A file's text without the one newline that editors and `echo` leave at its end.
     pub(super) fn file(&self, node: &Node<'_, '_>) -> Option<String> {
-        let path = self.folder.join(node.text()?);
+        let path = self.path(node.text()?);
         let text = (self.around.file)(&path);
         self.files.borrow_mut().push(path.clone());
         let text = text

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
@@ -12,14 +12,16 @@ use std::{
 use hookweir_event::{Digest, REDACTED};
 use hookweir_host::Settings;
 use hookweir_store::Retention;
-use ipnet::IpNet;
 
 use super::{
+    addresses::{AddressList, Addresses},
     read::{Node, Section},
     scope::Scope,
     secret::Secrets,
+    tls,
     units::{self, Rate},
 };
+use crate::serve::Tls;
 
 /// The public listener and what it grants to strangers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,14 +30,24 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Open connections at most; more wait in the system's backlog.
     pub connections: usize,
+    /// Those that one address may have open; none: any number.
+    pub connections_per_address: Option<usize>,
     /// From the first byte of a request to the last of its headers.
     pub header_timeout: Duration,
+    /// How long a connection may stay open between requests.
+    pub idle_timeout: Duration,
     /// From the headers to the last byte of the body.
     pub body_timeout: Duration,
     /// How long requests and attempts may go on after a stop was asked for.
     pub grace: Duration,
     /// Proxies whose `Forwarded` and `X-Forwarded-For` are believed, by the public listener.
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: AddressList,
+    /// Whether each connection begins with a PROXY header of theirs.
+    pub proxy_protocol: bool,
+    /// Who may ask for anything at all.
+    pub addresses: Addresses,
+    /// TLS, if it is spoken.
+    pub tls: Option<Tls>,
     /// Requests a client address may make, whatever comes of them.
     pub address_rate: Option<Rate>,
     /// Requests a client address may have refused before it is refused unread.
@@ -43,15 +55,22 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
-    pub(super) fn read(section: Option<Section<'_, '_>>) -> Self {
+    pub(super) fn read(section: Option<Section<'_, '_>>, files: &Secrets<'_>) -> Self {
         let minute = Duration::from_secs(60);
         let mut config = Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             connections: 4096,
+            // A busy sender has dozens; 16 addresses would be needed to take all.
+            connections_per_address: Some(256),
             header_timeout: Duration::from_secs(10),
+            // Longer than balancers keep theirs, 60 s mostly: they must not send into one that is being closed.
+            idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             grace: Duration::from_secs(20),
-            trusted_proxies: Vec::new(),
+            trusted_proxies: AddressList::default(),
+            proxy_protocol: false,
+            addresses: Addresses::default(),
+            tls: None,
             // Generous for one sender's whole fleet behind one address, and far below what one
             // flooding address would need to fill the machine.
             address_rate: Some(Rate { count: 60_000, per: minute }),
@@ -61,17 +80,28 @@ impl ServerConfig {
         set(&mut config.listen, section.get("listen").and_then(|node| node.parsed(address)));
         let connections = section.get("connections").and_then(|node| node.number(1..1_000_001));
         set(&mut config.connections, connections.and_then(|n| usize::try_from(n).ok()));
+        let per_address = section.get("connections_per_address");
+        set(
+            &mut config.connections_per_address,
+            per_address.and_then(|node| per_address_of(&node)),
+        );
         for (key, field) in [
             ("header_timeout", &mut config.header_timeout),
+            ("idle_timeout", &mut config.idle_timeout),
             ("body_timeout", &mut config.body_timeout),
             ("grace", &mut config.grace),
         ] {
             set(field, section.get(key).and_then(|node| node.parsed(units::duration)));
         }
-        set(
-            &mut config.trusted_proxies,
-            section.get("trusted_proxies").map(|node| networks(&node)),
-        );
+        config.trusted_proxies = AddressList::read(&section, "trusted_proxies", files);
+        if let Some(node) = section.get("proxy_protocol") {
+            set(&mut config.proxy_protocol, node.flag());
+            if config.proxy_protocol && config.trusted_proxies.networks.is_empty() {
+                node.fault("needs trusted_proxies: a PROXY header is believed of nobody else");
+            }
+        }
+        config.addresses = Addresses::read(&section, files);
+        config.tls = section.sub("tls").and_then(|section| tls::read(&section, files));
         set(
             &mut config.address_rate,
             section.get("address_rate").and_then(|n| n.parsed(units::rate)),
@@ -100,7 +130,9 @@ pub struct AdminConfig {
     pub hosts: Vec<String>,
     /// Proxies in front of this address whose `Forwarded` and `X-Forwarded-For` are believed. Those in front of
     /// the public one are others: what they let through could name an operator's address, or spend its limit.
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: AddressList,
+    /// TLS, if it is spoken.
+    pub tls: Option<Tls>,
     /// Whether there are metrics.
     pub metrics: bool,
     /// Requests a client address may have refused before those to come are answered with 429 unread. Whoever has a
@@ -221,7 +253,8 @@ impl AdminConfig {
             tokens: BTreeMap::new(),
             insecure: false,
             hosts: Vec::new(),
-            trusted_proxies: Vec::new(),
+            trusted_proxies: AddressList::default(),
+            tls: None,
             metrics: true,
             refused_rate: Some(Rate { count: 60, per: Duration::from_secs(60) }),
             audit: AuditConfig::default(),
@@ -231,8 +264,8 @@ impl AdminConfig {
         config.token = section.get("token").and_then(|node| Token::read(&node, secrets));
         let tokens = section.sub("tokens");
         config.tokens = tokens.map(|tokens| NamedToken::read_all(&tokens)).unwrap_or_default();
-        let proxies = section.get("trusted_proxies").map(|node| networks(&node));
-        set(&mut config.trusted_proxies, proxies);
+        config.trusted_proxies = AddressList::read(&section, "trusted_proxies", secrets);
+        config.tls = section.sub("tls").and_then(|section| tls::read(&section, secrets));
         let refused_rate = section.get("refused_rate").and_then(|node| node.parsed(units::rate));
         set(&mut config.refused_rate, refused_rate);
         let max = section.get("audit_max").and_then(|node| node.size_in(AUDIT));
@@ -410,14 +443,19 @@ pub(super) fn set<T>(field: &mut T, value: Option<T>) {
     }
 }
 
-/// A list of CIDR blocks or single addresses.
-pub(super) fn networks(node: &Node<'_, '_>) -> Vec<IpNet> {
-    let network = |text: &str| {
-        text.parse::<IpNet>()
-            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-            .map_err(|_| "expected an address block such as \"10.0.0.0/8\"")
-    };
-    node.items().unwrap_or_default().iter().filter_map(|item| item.parsed(network)).collect()
+/// A number, or `"off"`.
+#[expect(
+    clippy::option_option,
+    reason = "none: it can't be read; the inner one: there is no limit"
+)]
+fn per_address_of(node: &Node<'_, '_>) -> Option<Option<usize>> {
+    if node.is_text() {
+        let off = |text: &str| {
+            if text == "off" { Ok(None) } else { Err("expected a number, or \"off\"") }
+        };
+        return node.parsed(off);
+    }
+    node.number(1..1_000_001).and_then(|n| usize::try_from(n).ok()).map(Some)
 }
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {

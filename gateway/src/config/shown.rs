@@ -13,11 +13,14 @@ use hookweir_verify::Secret;
 use serde_json::{Map, Value, json};
 
 use super::{
-    AdminConfig, AlertsConfig, ApiAccess, ApiConfig, AuditConfig, Config, EgressConfig, HostConfig,
-    PluginConfig, Policy, Rate, Reply, ServerConfig, SourceConfig, StoreConfig, Subscriptions,
-    TracesConfig, units::Size,
+    AddressFile, AddressList, Addresses, AdminConfig, AlertsConfig, ApiAccess, ApiConfig,
+    AuditConfig, Config, EgressConfig, HostConfig, PluginConfig, Policy, Rate, Reply, ServerConfig,
+    SourceConfig, StoreConfig, Subscriptions, TracesConfig, units::Size,
 };
-use crate::order::OnDead;
+use crate::{
+    order::OnDead,
+    serve::{ClientAuthority, Tls},
+};
 
 impl Config {
     /// The whole of it.
@@ -55,20 +58,31 @@ fn of_server(server: &ServerConfig) -> Value {
     let ServerConfig {
         listen,
         connections,
+        connections_per_address,
         header_timeout,
+        idle_timeout,
         body_timeout,
         grace,
         trusted_proxies,
+        proxy_protocol,
+        addresses: Addresses { allow, deny },
+        tls,
         address_rate,
         refused_rate,
     } = server;
     json!({
         "listen": listen.to_string(),
         "connections": connections,
+        "connections_per_address": connections_per_address.map_or(json!("off"), |most| json!(most)),
         "header_timeout": time(*header_timeout),
+        "idle_timeout": time(*idle_timeout),
         "body_timeout": time(*body_timeout),
         "grace": time(*grace),
-        "trusted_proxies": texts(trusted_proxies),
+        "trusted_proxies": listed(trusted_proxies),
+        "proxy_protocol": proxy_protocol,
+        "allow": listed(allow),
+        "deny": listed(deny),
+        "tls": tls.as_ref().map(of_tls),
         "address_rate": rate(*address_rate),
         "refused_rate": rate(*refused_rate),
     })
@@ -82,6 +96,7 @@ fn of_admin(admin: &AdminConfig) -> Value {
         insecure,
         hosts,
         trusted_proxies,
+        tls,
         refused_rate,
         audit,
         metrics,
@@ -96,7 +111,8 @@ fn of_admin(admin: &AdminConfig) -> Value {
         "tokens": tokens.collect::<Map<_, _>>(),
         "insecure": insecure,
         "hosts": hosts,
-        "trusted_proxies": texts(trusted_proxies),
+        "trusted_proxies": listed(trusted_proxies),
+        "tls": tls.as_ref().map(of_tls),
         "refused_rate": rate(*refused_rate),
         "audit_max": size(*max),
         "audit_files": files,
@@ -207,7 +223,8 @@ fn of_source(source: &SourceConfig) -> Value {
         learns,
         public_url,
         rate: verified,
-        allow,
+        addresses: Addresses { allow, deny },
+        client_ca,
         body_max,
         dedupe_window,
         reply: Reply { status, body },
@@ -233,7 +250,10 @@ fn of_source(source: &SourceConfig) -> Value {
         "secrets": secrets,
         "public_url": public_url,
         "rate": rate(*verified),
-        "allow": texts(allow),
+        "allow": listed(allow),
+        "deny": listed(deny),
+        "client_ca": client_ca.as_ref().map(|_| "given"),
+        "client_names": client_ca.iter().flat_map(ClientAuthority::names).collect::<Vec<_>>(),
         "body_max": size(*body_max),
         "dedupe_window": time(*dedupe_window),
         "reply": { "status": status, "body": body },
@@ -372,6 +392,18 @@ fn add(to: &mut Value, more: Value) {
     if let (Value::Object(to), Value::Object(more)) = (to, more) {
         to.extend(more);
     }
+}
+
+/// Of a file its place and how many blocks it has: there may be thousands.
+fn listed(list: &AddressList) -> Vec<Value> {
+    let AddressList { networks: _, written, files } = list;
+    let file = |AddressFile { path, pointer, blocks }: &AddressFile| json!({ "file": path.display().to_string(), "pointer": pointer, "blocks": blocks });
+    let written = texts(written).into_iter().map(Value::from);
+    written.chain(files.iter().map(file)).collect()
+}
+
+fn of_tls(tls: &Tls) -> Value {
+    json!({ "certificates": tls.certificates(), "key": REDACTED })
 }
 
 fn texts<T: Display>(items: &[T]) -> Vec<String> {

@@ -4,16 +4,18 @@ use std::{collections::BTreeMap, time::Duration};
 
 use hookweir_event::{PluginName, SourceName};
 use hookweir_verify::{Declaration, Preset, ReplayGuard, Scheme, Secret};
-use ipnet::IpNet;
 
 use super::{
+    addresses::Addresses,
     alerts::AlertsConfig,
     plugin::PluginConfig,
     read::{Node, Section, near},
     secret::Secrets,
-    server::{networks, set},
+    server::{ServerConfig, set},
+    tls,
     units::{self, Rate},
 };
+use crate::serve::ClientAuthority;
 
 /// The most that `body_max` can be: the largest webhooks, GitHub's, have 25 MiB, and one is held in memory
 /// whole, some times over.
@@ -36,8 +38,10 @@ pub struct SourceConfig {
     pub public_url: Option<String>,
     /// Verified requests in a time.
     pub rate: Option<Rate>,
-    /// Addresses that may post; empty means any.
-    pub allow: Vec<IpNet>,
+    /// Addresses that may post.
+    pub addresses: Addresses,
+    /// Whose certificate a sender has to show, beside what the scheme asks for.
+    pub client_ca: Option<ClientAuthority>,
     /// The largest body, in bytes.
     pub body_max: u64,
     /// How long a duplicate is told from a new event.
@@ -62,8 +66,8 @@ pub struct Reply {
 pub(super) fn read_all(
     section: Option<&Section<'_, '_>>,
     secrets: &Secrets<'_>,
-    plugins: &BTreeMap<PluginName, PluginConfig>,
-    alerts: &AlertsConfig,
+    known: (&BTreeMap<PluginName, PluginConfig>, &AlertsConfig),
+    server: &mut ServerConfig,
 ) -> BTreeMap<SourceName, SourceConfig> {
     let entries = section.map(Section::entries).unwrap_or_default();
     let mut paths = BTreeMap::new();
@@ -71,14 +75,19 @@ pub(super) fn read_all(
     for (name, node) in &entries {
         let taken = |path: &Node<'_, '_>| path.parsed(|path| claimed(&mut paths, path, name));
         let section = node.section();
-        let known = (plugins, alerts);
         let source =
             section.and_then(|section| SourceConfig::read(&section, secrets, known, taken));
+        let client_ca = source.as_ref().and_then(|source| source.client_ca.as_ref());
+        if client_ca.is_some() && server.tls.is_none() {
+            node.fault("client_ca needs [server.tls]: certificates are shown in its handshake");
+        }
         let parsed: Option<SourceName> = name.parse().map_err(|error| node.fault(error)).ok();
         if let (Some(parsed), Some(source)) = (parsed, source) {
             sources.insert(parsed, source);
         }
     }
+    let authorities = sources.values().filter_map(|source| source.client_ca.as_ref());
+    server.tls = server.tls.take().map(|tls| tls.asking(authorities));
     sources
 }
 
@@ -142,7 +151,8 @@ impl SourceConfig {
         let body_max = section.get("body_max").and_then(|node| node.parsed(units::size));
         let window = section.get("dedupe_window").and_then(|node| node.parsed(units::duration));
         let public_url = section.get("public_url").and_then(|node| node.parsed(public_url));
-        let allow = section.get("allow").map(|node| networks(&node)).unwrap_or_default();
+        let addresses = Addresses::read(section, secrets);
+        let client_ca = tls::read_client_ca(section, secrets);
         if body_max.is_some_and(|bytes| bytes > BODY_MAX) {
             section.fault("body_max: at most 256MiB");
         }
@@ -160,7 +170,8 @@ impl SourceConfig {
             learns,
             public_url,
             rate: rate.unwrap_or(Some(Rate { count: 1000, per: Duration::from_secs(60) })),
-            allow,
+            addresses,
+            client_ca,
             body_max: body_max.unwrap_or(1 << 20),
             dedupe_window: window.unwrap_or(Duration::from_secs(72 * 3600)),
             reply,

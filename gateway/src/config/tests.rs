@@ -1,5 +1,6 @@
 //! The whole file as an operator writes it: what it means, and what is said of its faults.
 
+mod door;
 mod observing;
 
 use std::time::Duration;
@@ -387,7 +388,7 @@ fn what_is_left_out_is_as_documented() {
     assert_eq!(config.server.grace, Duration::from_secs(20));
     assert_eq!(config.server.address_rate, minute(60_000));
     assert_eq!(config.server.refused_rate, minute(600));
-    assert!(config.server.trusted_proxies.is_empty());
+    assert!(config.server.trusted_proxies.networks.is_empty());
     assert_eq!(config.host.subscriptions, Subscriptions::Module);
     assert_eq!(config.store.path, Path::new("/etc/hookweir/data/hookweir.db"));
     assert_eq!(config.store.disk_free_min, 256 << 20);
@@ -396,7 +397,7 @@ fn what_is_left_out_is_as_documented() {
     assert_eq!(source.body_max, 1 << 20);
     assert_eq!(source.dedupe_window, Duration::from_secs(72 * 3600));
     assert_eq!(source.reply, Reply { status: 202, body: None });
-    assert!(source.allow.is_empty());
+    assert_eq!(source.addresses, Addresses::default());
 
     let plugin = PluginConfig::default();
     assert_eq!(plugin.policy.max_attempts, 5);

@@ -3,6 +3,7 @@
 //! were resolved and connected to as checked, size and time bounded.
 
 mod address;
+mod asking;
 mod bounded;
 mod names;
 mod plugins;
@@ -23,12 +24,13 @@ use ipnet::IpNet;
 use thiserror::Error;
 
 pub use self::names::Names;
-use self::{bounded::Bounded, names::Resolver};
 pub(crate) use self::{
+    asking::{Asking, root_cause},
     plugins::Roads,
     post::{Post, PostFault},
     trust::Trust,
 };
+use self::{bounded::Bounded, names::Resolver};
 
 /// For everything: resolving, connecting, TLS, the answer. SNS waits 15 s for ours.
 const PATIENCE: Duration = Duration::from_secs(5);

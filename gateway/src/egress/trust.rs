@@ -51,6 +51,17 @@ impl Trust {
         Ok(builder.with_root_certificates(self.roots.clone()).with_no_client_auth())
     }
 
+    /// The same, with a verifier of certificates that leaves what it does not know to the authorities.
+    pub(super) fn client_knowing<V: ServerCertVerifier + 'static>(
+        &self,
+        verifier: impl FnOnce(Arc<WebPkiServerVerifier>) -> Arc<V>,
+    ) -> Result<ClientConfig, rustls::Error> {
+        let builder = ClientConfig::builder_with_provider(self.provider.clone());
+        let builder = builder.with_safe_default_protocol_versions()?.dangerous();
+        let builder = builder.with_custom_certificate_verifier(verifier(self.verifier.clone()));
+        Ok(builder.with_no_client_auth())
+    }
+
     /// Whether an authority stands behind the first certificate of the chain, now and for this name.
     ///
     /// # Errors

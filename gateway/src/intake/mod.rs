@@ -37,6 +37,7 @@ use crate::{
     metrics::figures::Count,
     pauses::Pauses,
     record::Refused,
+    serve::Peer,
     trace::{Begun, Context, Fact, Kind, Tracer},
 };
 
@@ -69,12 +70,12 @@ impl Intake {
     }
 
     /// Answers one request. This is the only road to the store from outside, but for operators.
-    pub async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
+    pub async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
         let request = request.map(Body::new);
         let watch = Stopwatch::start();
         let id = RequestId::new(self.chance.bytes());
         let desk = self.desks.current(&self.board);
-        let client = receive::client(&desk, peer, request.headers());
+        let client = receive::client(&desk, peer.address().ip(), request.headers());
         let path = request.uri().path();
         let source = desk.live.source_at(path).cloned();
         // Only what leads to a plugin is named: the rest is anybody's text.
@@ -85,9 +86,10 @@ impl Intake {
             (None, None) => self.strays.one(),
         }
         let mut span = self.begin(source.as_deref(), &request);
-        let answered = match door::is_api(path) {
-            true => self.door.answer(&desk, request, client, id).await,
-            false => self.line(&desk, request, client, (id, &watch), &mut span).await,
+        let answered = match receive::admit(&desk, &request, client) {
+            Err(refusal) => Err(refusal),
+            Ok(()) if door::is_api(path) => self.door.answer(&desk, request, client, id).await,
+            Ok(()) => self.line(&desk, request, (peer, client), (id, &watch), &mut span).await,
         };
         match answered {
             Ok(response) => {
@@ -151,11 +153,12 @@ impl Intake {
         &self,
         desk: &Desk,
         request: Request<Body>,
-        client: IpAddr,
+        (peer, client): (&Peer, IpAddr),
         (id, watch): (RequestId, &Stopwatch),
         span: &mut Begun,
     ) -> Result<Response<Body>, Refusal> {
-        let head = receive::head(desk, &self.pauses, request, client)?;
+        let from = (peer, client, self.clock.now());
+        let head = receive::head(desk, &self.pauses, request, from)?;
         let source = head.source().clone();
         let received = head.read(desk.live.config.server.body_timeout, || self.clock.now()).await?;
         source.figures.read(received.incoming.body.len());

@@ -17,7 +17,7 @@ use hookweir_verify::Incoming;
 use http_body_util::BodyExt as _;
 
 use super::{Refusal, desk::Desk};
-use crate::{client, live::Source, pauses::Pauses};
+use crate::{client, live::Source, pauses::Pauses, serve::Peer, well_formed};
 
 /// Names one request in its reply and in the logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,25 +63,44 @@ pub(super) struct Received {
     pub(super) received_at: Timestamp,
 }
 
+/// What holds for every request, wherever it leads: it can be read in one way only, and its address may come.
+pub(super) fn admit(
+    desk: &Desk,
+    request: &axum::http::Request<Body>,
+    client: IpAddr,
+) -> Result<(), Refusal> {
+    let (uri, headers) = (request.uri(), request.headers());
+    well_formed::check(request.version(), request.method(), uri, headers)
+        .map_err(Refusal::IllFormed)?;
+    if !desk.live.config.server.addresses.admit(client) {
+        return Err(Refusal::AddressNotAllowed);
+    }
+    Ok(())
+}
+
 /// Everything that can be said before a byte of the body is read. Cheap checks come first, so that
 /// what is going to be refused costs little.
 pub(super) fn head(
     desk: &Desk,
     pauses: &Pauses,
     request: axum::http::Request<Body>,
-    client: IpAddr,
+    (peer, client, now): (&Peer, IpAddr, Timestamp),
 ) -> Result<Head, Refusal> {
     let (parts, body) = request.into_parts();
     let source = desk.live.source_at(parts.uri.path()).ok_or(Refusal::NoSuchSource)?.clone();
     if !source.config.scheme.takes(parts.method.as_str()) {
         return Err(Refusal::MethodNotAllowed);
     }
-    let allow = &source.config.allow;
-    if !allow.is_empty() && !allow.iter().any(|net| net.contains(&client)) {
+    if !source.config.addresses.admit(client) {
         return Err(Refusal::AddressNotAllowed);
     }
     desk.refused.check(client).map_err(Refusal::RateLimited)?;
     desk.address.take(client).map_err(Refusal::RateLimited)?;
+    if let Some(authority) = &source.config.client_ca {
+        let shown = peer.certificate().ok_or(Refusal::NoCertificate)?;
+        let trusted = authority.check(shown, now);
+        trusted.map_err(|why| Refusal::UntrustedCertificate(why.to_string()))?;
+    }
     if let Some(pause) = pauses.source(&source.name) {
         return Err(Refusal::Paused(pause));
     }

@@ -20,6 +20,12 @@ use crate::limits::Limited;
 pub(crate) enum Refusal {
     /// Genuine or not, it can't be understood.
     Malformed(String),
+    /// There is more than one way to read it.
+    IllFormed(&'static str),
+    /// The source wants a certificate of its senders, and there was none.
+    NoCertificate,
+    /// The certificate is not by the source's authority, or for another name; why is for the audit log.
+    UntrustedCertificate(String),
     /// It did not prove who sent it. Why is for the audit log.
     Unauthenticated(Rejection),
     /// A provider's handshake without what it must have; answered with this status and nothing
@@ -86,8 +92,12 @@ impl Refusal {
     /// Status, code, and whether sending it again can help: the contract with senders.
     fn row(&self) -> (StatusCode, &'static str, bool) {
         match self {
-            Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed", false),
-            Self::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "unauthenticated", false),
+            Self::Malformed(_) | Self::IllFormed(_) => {
+                (StatusCode::BAD_REQUEST, "malformed", false)
+            }
+            Self::Unauthenticated(_) | Self::NoCertificate | Self::UntrustedCertificate(_) => {
+                (StatusCode::UNAUTHORIZED, "unauthenticated", false)
+            }
             Self::Handshake(status, _) => {
                 let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::FORBIDDEN);
                 (status, "handshake_refused", false)
@@ -148,6 +158,8 @@ impl Refusal {
             | Self::PluginUnavailable(why)
             | Self::PluginFailed(why)
             | Self::PluginTimeout(why) => (self.code(), why.clone()),
+            Self::NoCertificate => ("no-certificate", "it showed no certificate".to_owned()),
+            Self::UntrustedCertificate(why) => ("bad-certificate", why.clone()),
             Self::Paused(Pause { by, why, .. }) => {
                 let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
                 (self.code(), format!("paused by {by}{why}"))
@@ -171,7 +183,10 @@ impl Refusal {
     fn sentence(&self) -> String {
         match self {
             Self::Malformed(what) => format!("the request is malformed: {what}"),
-            Self::Unauthenticated(_) => "the request is not authentic".into(),
+            Self::IllFormed(what) => format!("the request is malformed: {what}"),
+            Self::Unauthenticated(_) | Self::NoCertificate | Self::UntrustedCertificate(_) => {
+                "the request is not authentic".into()
+            }
             Self::Handshake(..) => "the handshake is not authentic".into(),
             Self::AddressNotAllowed => "this address may not post here".into(),
             Self::NoSuchSource => "no source has this path".into(),
@@ -244,8 +259,9 @@ impl Refusal {
             Self::NoToken => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            // What is left of the body will not be read, so the connection can't be used again.
-            Self::BodyTooSlow | Self::BodyTooLarge(_) => {
+            // What is left of the body will not be read, or nobody knows where it ends: the connection can't be
+            // used again.
+            Self::BodyTooSlow | Self::BodyTooLarge(_) | Self::IllFormed(_) => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Self::RateLimited(limited) => limited.describe(headers),
@@ -271,7 +287,10 @@ mod tests {
         let mut lines = Vec::new();
         for refusal in [
             Refusal::Malformed("no event type at /type".into()),
+            Refusal::IllFormed("two hosts that differ"),
             Refusal::Unauthenticated(Rejection::BadSignature),
+            Refusal::NoCertificate,
+            Refusal::UntrustedCertificate("UnknownIssuer".into()),
             Refusal::Handshake(404, Rejection::MissingSignature),
             Refusal::AddressNotAllowed,
             Refusal::NoSuchSource,

@@ -57,6 +57,12 @@ pub(super) fn gateway(page: &mut Page, metrics: &Metrics) {
     let (open, most) = (metrics.connections.open(), metrics.connections.most());
     gauge("hookweir_connections", "Open connections of the public listener", open as u64);
     gauge("hookweir_connections_limit", "The most that may be open", most as u64);
+    let help = "Connections of the public listener that were closed before there was a request";
+    let mut closed = page.counter("hookweir_connections_turned_away", help);
+    for (why, count) in metrics.connections.turned_away() {
+        closed.count(label("reason", why.as_str()), count);
+    }
+    let mut gauge = |name, help, number| page.gauge(name, help).is(Labels::new(), number);
     let (used, max) = (gauges.instances_in_use, gauges.instances_max);
     gauge("hookweir_pool_instances", "Plugin instances that run attempts now", used.into());
     gauge("hookweir_pool_instances_limit", "The most that may", max.into());

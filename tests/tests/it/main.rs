@@ -1,6 +1,7 @@
 //! The one integration-test binary: what it stands on (wasmtime above all) is linked once.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod addresses;
 mod admin;
 mod admin_contract;
 mod alerts;
@@ -19,6 +20,7 @@ mod features;
 mod full_disk;
 mod guide;
 mod host;
+mod http2;
 mod keys;
 mod kit;
 mod languages;
@@ -40,12 +42,15 @@ mod relay;
 mod released;
 mod retain;
 mod running;
+mod slow;
+mod smuggling;
 mod soak;
 mod sources;
 mod state;
 mod store_copy;
 mod store_faults;
 mod swap;
+mod tls;
 mod traces;
 mod uses;
 mod verifier;

@@ -22,10 +22,16 @@ fn its_config_is_good() {
     let configs = blocks(&readme(), "toml");
     assert_eq!(configs.len(), 1);
     let env = |_: &str| Some("a-secret-of-some-length".to_owned());
-    let authority = Authority::root("our authority").pem();
+    // One text does for each kind of file: a certificate and its key are looked for in it.
+    let (certificate, key) = Authority::root("our authority").issue(&["hooks.example.com"], None);
+    let pem = certificate + &key.serialize_pem();
     let file = |path: &Path| -> io::Result<String> {
-        let certificate = path.extension().is_some_and(|extension| extension == "pem");
-        Ok(if certificate { authority.clone() } else { "another-secret\n".to_owned() })
+        Ok(match path.extension().and_then(|extension| extension.to_str()) {
+            Some("pem") => pem.clone(),
+            Some("json") => r#"{"hooks": ["192.0.2.0/24"]}"#.to_owned(),
+            Some("txt") => "192.0.2.0/24 # an office\n".to_owned(),
+            _ => "another-secret\n".to_owned(),
+        })
     };
     let around = Surroundings { env: &env, file: &file };
     let config = Config::parse(&configs[0], Path::new(""), &around).unwrap();

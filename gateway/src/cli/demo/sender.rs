@@ -6,7 +6,7 @@ use hookweir_event::{Clock, EventId, SourceName};
 use hookweir_verify::Outgoing;
 use serde_json::Value;
 
-use super::super::send::post;
+use super::super::send::{client, post};
 use crate::config::{Config, SourceConfig};
 
 /// A webhook that is to be sent.
@@ -132,8 +132,9 @@ impl Sender {
 
     async fn post(&self, source: &str, request: Outgoing) -> Result<Answer, String> {
         let url = format!("{}{}", self.url, request.path);
+        let client = client(None, None)?;
         let before = self.clock.ticks();
-        let (status, reply) = post(&url, request).await?;
+        let (status, reply) = post(&client, &url, request).await?;
         let took = self.clock.ticks().saturating_sub(before);
         let reply: Value = serde_json::from_str(&reply)
             .map_err(|_| format!("{source} was answered with {status} and no JSON: {reply}"))?;

@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::{
-    serve::{Bounds, Connections, serve},
+    serve::{Bounds, Connections, Terms, serve},
     tasks::{Spawner, Stop, Tasks},
 };
 
@@ -92,10 +92,11 @@ impl StandIn {
         let bounds = Bounds {
             connections: Connections::at_most(64),
             header_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(60),
             grace: Duration::ZERO,
         };
         tasks.run(what, async move {
-            serve(listener, bounds, handler, Spawner::here(), stop).await;
+            serve(listener, bounds, Terms::default, handler, Spawner::here(), stop).await;
         });
         Ok(Self { what, address, desk })
     }

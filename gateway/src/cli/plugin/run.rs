@@ -36,7 +36,7 @@ pub(in crate::cli) struct Args {
     #[arg(long = "as", id = "kind", value_name = "SOURCE/TYPE", requires = "body")]
     kind: Option<String>,
     /// A header beside the body; may be given several times.
-    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = send::header, requires = "body")]
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = send::header_line, requires = "body")]
     headers: Vec<(String, String)>,
     /// Which attempt this is, if not the first or what the event file says.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]

@@ -70,6 +70,7 @@ pub(crate) const FENCES: &[(&str, &[&str])] = &[
     ("rustls", &["hookweir"]),
     ("hyper-rustls", &["hookweir"]),
     ("webpki-roots", &["hookweir"]),
+    ("tokio-rustls", &["hookweir"]),
     ("prometheus-client", &["hookweir"]),
 ];
 
@@ -83,7 +84,8 @@ pub(crate) const MODULE_FENCES: &[(&str, &[&str])] = &[
     ("utoipa_axum", &["admin"]),
     // Plugins' files as they change, and plugins' sources.
     ("notify", &["reload", "toolchain"]),
-    ("rustls", &["egress"]),
+    ("rustls", &["egress", "serve"]),
+    ("tokio_rustls", &["serve"]),
     ("hyper_rustls", &["egress"]),
     ("webpki_roots", &["egress"]),
     // All others count with plain atomics.
@@ -132,6 +134,7 @@ pub(crate) const CLOCKS: &[(&str, &str)] = &[
         "turns the driver's times into those on the wall, for operators",
     ),
     ("gateway/src/intake/receive.rs", "the driver of the front half: how long a request took"),
+    ("gateway/src/serve/http.rs", "the driver of connections: when one is to be ended"),
     ("gateway/src/reload/mod.rs", "the driver of reloads: waits until files rest"),
     ("gateway/src/toolchain/rustup.rs", "the age of a note; no part of the running gateway"),
 ];

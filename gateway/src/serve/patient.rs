@@ -14,18 +14,21 @@ use tokio::{
     time::Sleep,
 };
 
-/// A stream with a limit on how long a write may wait.
+use super::pulse::Pulse;
+
+/// A stream with a limit on how long a write may wait, whose reads are felt in its pulse.
 #[derive(Debug)]
-pub(crate) struct Patient<S> {
+pub(super) struct Patient<S> {
     stream: S,
+    pulse: Pulse,
     patience: Duration,
     /// Set while a write waits.
     waits: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Patient<S> {
-    pub(crate) fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, patience, waits: None }
+    pub(super) fn new(stream: S, pulse: Pulse, patience: Duration) -> Self {
+        Self { stream, pulse, patience, waits: None }
     }
 
     /// What came of a write, or that the peer took nothing for too long.
@@ -53,7 +56,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.pulse.read();
+        }
+        read
     }
 }
 
@@ -100,7 +108,7 @@ mod tests {
     async fn who_does_not_read_is_let_go_and_who_reads_is_not() {
         let patience = Duration::from_millis(500);
         let (near, mut far) = tokio::io::duplex(10);
-        let mut near = Patient::new(near, patience);
+        let mut near = Patient::new(near, Pulse::new(tokio::time::Instant::now), patience);
         let reads = async {
             let mut bytes = [0; 1000];
             far.read_exact(&mut bytes).await.unwrap();
