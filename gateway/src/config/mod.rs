@@ -40,7 +40,7 @@ pub use self::{
         AdminConfig, AuditConfig, HostConfig, NamedToken, ServerConfig, StoreConfig, Subscriptions,
         Token,
     },
-    source::{Reply, SourceConfig},
+    source::{Priority, Reply, SourceConfig},
     traces::TracesConfig,
     units::Rate,
 };
@@ -152,15 +152,18 @@ impl Config {
         let secrets = Secrets::new(folder, around);
         let alerts = AlertsConfig::read(root.sub("alerts").as_ref());
         let plugins = plugin::read_all(root.sub("plugins").as_ref(), &secrets, &alerts);
+        let server = ServerConfig::read(root.sub("server"));
+        let judged = (&alerts, server.bodies_max);
+        let sources = source::read_all(root.sub("sources").as_ref(), &secrets, &plugins, judged);
         let config = Self {
-            server: ServerConfig::read(root.sub("server")),
+            server,
             admin: AdminConfig::read(root.sub("admin"), &secrets),
             store: StoreConfig::read(root.sub("store"), folder),
             host: HostConfig::read(root.sub("host"), folder),
             egress: EgressConfig::read(root.sub("egress"), &secrets),
             traces: TracesConfig::read(root.sub("traces"), &secrets),
             alerts,
-            sources: source::read_all(root.sub("sources").as_ref(), &secrets, &plugins, &alerts),
+            sources,
             plugins,
             secret_files: secrets.into_files(),
         };
