@@ -17,6 +17,7 @@ mod door;
 mod egress;
 mod examples;
 mod features;
+mod forged;
 mod full_disk;
 mod guide;
 mod host;
