@@ -23,6 +23,7 @@ use tokio::{net::TcpListener, sync::Notify};
 use crate::{
     admin::{Admin, Audit, Desk, Guard, token_file},
     alerts::Watch,
+    budget::Budget,
     chance::Chance,
     config::{Config, Seen, ServerConfig},
     dispatch::{Capacity, Dispatch},
@@ -170,7 +171,9 @@ impl Gateway {
         let dispatch = Dispatch::new(on, kept, runs, traced, capacity, spawner, told);
         let behind = (keys, door, pauses.clone());
         let seen = (tracer, strays.clone());
-        let intake = Intake::new(board.clone(), store.clone(), behind, drawn.clone(), seen);
+        let budget = Arc::<Budget>::default();
+        let kept = (store.clone(), guests.spawner(), budget.clone());
+        let intake = Intake::new(board.clone(), kept, behind, drawn.clone(), seen);
         let intake = Arc::new(intake);
         let desk = Desk {
             board: board.clone(),
@@ -189,7 +192,7 @@ impl Gateway {
         let looks = (surveyor.clone(), desk.pauses.clone());
         let watch = Watch::new(board, store.clone(), looks, drawn);
         let connections = Connections::at_most(server.connections);
-        let metrics = metrics(&desk, (&watch, surveyor), host, (strays, connections));
+        let metrics = metrics(&desk, (&watch, surveyor), host, (strays, connections, budget));
         Ok(Self {
             server,
             store,
@@ -364,7 +367,7 @@ fn metrics(
     desk: &Desk,
     (watch, surveyor): (&Watch, Surveyor),
     host: Host,
-    (strays, connections): (Arc<Count>, Connections),
+    (strays, connections, budget): (Arc<Count>, Connections, Arc<Budget>),
 ) -> Metrics {
     Metrics {
         board: desk.board.clone(),
@@ -375,6 +378,7 @@ fn metrics(
         surveyor,
         strays,
         connections,
+        budget,
         alerts: watch.standing(),
         pauses: desk.pauses.clone(),
         clock: desk.clock.clone(),

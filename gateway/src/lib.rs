@@ -2,7 +2,7 @@
 //!
 //! [`intake`] is the front half, [`dispatch`] the back half; the store is the only thing between
 //! them. `keys` gets intake the keys that lie at URLs, [`egress`]
-//! is its way out to the world. [`live`] is what both halves look up, and [`reload`] is who writes it. [`metrics`] is what is
+//! is its way out to the world, [`budget`] what its requests may hold. [`live`] is what both halves look up, and [`reload`] is who writes it. [`metrics`] is what is
 //! counted on the way, and [`alerts`] watches it. [`gateway`] puts them together, [`cli`] is how people start them.
 //! [`pauses`] is what operators hold up, [`jobs`] the bulk work that they ask for, [`windows`] what is known of dedupe
 //! keys over time.
@@ -10,6 +10,7 @@
 
 pub mod admin;
 pub mod alerts;
+pub mod budget;
 pub mod chance;
 pub mod cli;
 mod client;

@@ -16,6 +16,7 @@ use hookweir_store::Route;
 use hookweir_verify::Secret;
 
 use crate::{
+    budget::Shares,
     config::{AlertsConfig, ApiConfig, Config, Policy, SourceConfig},
     learned::Learned,
     metrics::figures::{Figures, SourceFigures},
@@ -37,6 +38,8 @@ pub struct Source {
     pub record: Arc<Record>,
     /// How many there were.
     pub figures: Arc<SourceFigures>,
+    /// What they hold now of what all share.
+    pub shares: Arc<Shares>,
 }
 
 impl Source {
@@ -44,15 +47,15 @@ impl Source {
     pub fn new(name: SourceName, config: SourceConfig, data: &Path, counted: bool) -> Self {
         let learned = config.learns.then(|| Learned::new(data, &name, &config.scheme));
         let figures = Arc::new(SourceFigures::new(counted));
-        Self { name, config, learned, record: Arc::default(), figures }
+        Self { name, config, learned, record: Arc::default(), figures, shares: Arc::default() }
     }
 
-    /// The same source, going on with the record and the figures of the one that it follows.
+    /// The same source, going on with the record, the figures and the shares of the one that it follows.
     pub fn following(self, before: Option<&Self>) -> Self {
         match before {
             Some(before) => {
                 let (record, figures) = (before.record.clone(), before.figures.clone());
-                Self { record, figures, ..self }
+                Self { record, figures, shares: before.shares.clone(), ..self }
             }
             None => self,
         }

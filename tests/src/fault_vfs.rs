@@ -1,6 +1,6 @@
 //! A disk that fails when told: a SQLite VFS over the platform's own.
 //!
-//! It counts writes and syncs, fails the n-th with a given code, says how often it did so, and can
+//! It counts writes and syncs, fails the n-th with a given code, says how often it did so, can stand still, and can
 //! remember what each file held when it was last synced, which is what a power cut may leave behind, or
 //! write down all that happens (see `crash_image`).
 //! One of the three files where `unsafe` is allowed: a VFS is a table of C functions. Each function
@@ -12,7 +12,7 @@ use std::{
     ffi::{CStr, CString, c_char, c_int, c_void},
     path::{Path, PathBuf},
     ptr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
 use rusqlite::ffi::{
@@ -112,18 +112,43 @@ impl Disk {
 pub struct FaultVfs {
     name: String,
     disk: Arc<Mutex<Disk>>,
+    still: Arc<Still>,
+}
+
+/// Whether syncs wait, and who is told when they need not any more.
+#[derive(Debug, Default)]
+struct Still {
+    is: Mutex<bool>,
+    over: Condvar,
+}
+
+impl Still {
+    fn set(&self, still: bool) {
+        *self.is.lock().unwrap_or_else(PoisonError::into_inner) = still;
+        self.over.notify_all();
+    }
+
+    fn wait(&self) {
+        let is = self.is.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.over.wait_while(is, |still| *still));
+    }
 }
 
 impl FaultVfs {
     /// Registers a VFS under this name, which no other may have.
     pub fn register(name: &str) -> Self {
         let disk = Arc::<Mutex<Disk>>::default();
+        let still = Arc::<Still>::default();
         let zname = CString::new(name).expect("invariant: a name has no zero byte").into_raw();
         // SAFETY: SQLite gives its default VFS, which is never unregistered; the new one and all that
         // it points to are leaked.
         unsafe {
             let real = sqlite3_vfs_find(ptr::null());
-            let data = Box::into_raw(Box::new(Shim { real, disk: Arc::clone(&disk) }));
+            let data = Box::into_raw(Box::new(Shim {
+                real,
+                disk: Arc::clone(&disk),
+                still: Arc::clone(&still),
+            }));
             let vfs = sqlite3_vfs {
                 iVersion: 1,
                 szOsFile: c_int::try_from(size_of::<File>()).expect("invariant: small")
@@ -139,7 +164,7 @@ impl FaultVfs {
             };
             sqlite3_vfs_register(Box::into_raw(Box::new(vfs)), 0);
         }
-        Self { name: name.to_owned(), disk }
+        Self { name: name.to_owned(), disk, still }
     }
 
     /// The name to open databases with.
@@ -165,6 +190,16 @@ impl FaultVfs {
     /// No call fails any more.
     pub fn heal(&self) {
         self.disk().faults.clear();
+    }
+
+    /// From now on, syncs wait until they are let [go on](Self::go_on).
+    pub fn stand_still(&self) {
+        self.still.set(true);
+    }
+
+    /// Syncs wait no more.
+    pub fn go_on(&self) {
+        self.still.set(false);
     }
 
     /// How often this was called so far.
@@ -214,6 +249,7 @@ impl FaultVfs {
 struct Shim {
     real: *mut sqlite3_vfs,
     disk: Arc<Mutex<Disk>>,
+    still: Arc<Still>,
 }
 
 /// A handle of ours; the platform's own lies right behind it, in the room that `szOsFile` reserved.
@@ -404,6 +440,7 @@ unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c
 }
 
 unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
+    unsafe { &*(*file.cast::<File>()).shim }.still.wait();
     if let Some(code) = unsafe { injected(file, Call::Sync) } {
         return code;
     }

@@ -140,6 +140,7 @@ fn parse(captured: &[u8]) -> Option<Incoming> {
         url: None,
         headers,
         body: body.to_vec().into(),
+        decode: None,
     })
 }
 

@@ -43,7 +43,7 @@ pub use self::{
         AdminConfig, AuditConfig, HostConfig, NamedToken, ServerConfig, StoreConfig, Subscriptions,
         Token,
     },
-    source::{Reply, SourceConfig},
+    source::{Priority, Reply, SourceConfig},
     traces::TracesConfig,
     units::Rate,
 };

@@ -52,7 +52,18 @@ pub struct ServerConfig {
     pub address_rate: Option<Rate>,
     /// Requests a client address may have refused before it is refused unread.
     pub refused_rate: Option<Rate>,
+    /// Verified requests of all sources together.
+    pub rate: Option<Rate>,
+    /// Bytes of bodies that are held at a time: read, checked, or waiting for their commit.
+    pub bodies_max: u64,
+    /// Events that wait for their commit at a time.
+    pub appends_max: u64,
+    /// How long an event should wait for its commit at most. While it takes longer, fewer may wait.
+    pub append_latency: Duration,
 }
+
+/// Less would not hold one body of the default size of four sources.
+const BODIES: RangeInclusive<u64> = 4 << 20..=1 << 40;
 
 impl ServerConfig {
     pub(super) fn read(section: Option<Section<'_, '_>>, files: &Secrets<'_>) -> Self {
@@ -75,9 +86,22 @@ impl ServerConfig {
             // flooding address would need to fill the machine.
             address_rate: Some(Rate { count: 60_000, per: minute }),
             refused_rate: Some(Rate { count: 600, per: minute }),
+            // Each source has its own; one for all could be spent by one.
+            rate: None,
+            // A body is held up to three times over on its way to the disk, beside what plugins take: the
+            // whole stays below the GiB that small machines have.
+            bodies_max: 256 << 20,
+            // Half of the store's queue: what plugins have done finds room in the other.
+            appends_max: 2048,
+            // Senders give up after 5 to 30 s.
+            append_latency: Duration::from_secs(1),
         };
         let Some(section) = section else { return config };
         set(&mut config.listen, section.get("listen").and_then(|node| node.parsed(address)));
+        set(&mut config.rate, section.get("rate").and_then(|node| node.parsed(units::rate)));
+        set(&mut config.bodies_max, section.get("bodies_max").and_then(|n| n.size_in(BODIES)));
+        let appends = section.get("appends_max").and_then(|node| node.number(1..1_000_001));
+        set(&mut config.appends_max, appends);
         let connections = section.get("connections").and_then(|node| node.number(1..1_000_001));
         set(&mut config.connections, connections.and_then(|n| usize::try_from(n).ok()));
         let per_address = section.get("connections_per_address");
@@ -90,6 +114,7 @@ impl ServerConfig {
             ("idle_timeout", &mut config.idle_timeout),
             ("body_timeout", &mut config.body_timeout),
             ("grace", &mut config.grace),
+            ("append_latency", &mut config.append_latency),
         ] {
             set(field, section.get(key).and_then(|node| node.parsed(units::duration)));
         }
@@ -308,6 +333,8 @@ pub struct StoreConfig {
     pub path: PathBuf,
     /// Bytes that have to be left on its disk for events to be taken.
     pub disk_free_min: u64,
+    /// Bytes that have to be left for events of sources whose priority is low.
+    pub disk_free_low: u64,
     /// What is kept of events that are over.
     pub retention: Retention,
 }
@@ -317,6 +344,7 @@ impl StoreConfig {
         let mut config = Self {
             path: folder.join("data/hookweir.db"),
             disk_free_min: 256 << 20,
+            disk_free_low: 512 << 20,
             retention: Retention::default(),
         };
         let Some(section) = section else { return config };
@@ -329,6 +357,8 @@ impl StoreConfig {
         );
         let least = section.get("disk_free_min").and_then(|node| node.parsed(units::size));
         set(&mut config.disk_free_min, least);
+        let low = section.get("disk_free_low").and_then(|node| node.parsed(units::size));
+        config.disk_free_low = low.unwrap_or(config.disk_free_min.saturating_mul(2));
         let age = |key| section.get(key).and_then(|node| node.parsed(units::duration));
         let most = |key| section.get(key).and_then(|node| node.parsed(units::size));
         let Retention { done, dead } = &mut config.retention;

@@ -69,6 +69,10 @@ fn of_server(server: &ServerConfig) -> Value {
         tls,
         address_rate,
         refused_rate,
+        rate: verified,
+        bodies_max,
+        appends_max,
+        append_latency,
     } = server;
     json!({
         "listen": listen.to_string(),
@@ -85,6 +89,10 @@ fn of_server(server: &ServerConfig) -> Value {
         "tls": tls.as_ref().map(of_tls),
         "address_rate": rate(*address_rate),
         "refused_rate": rate(*refused_rate),
+        "rate": rate(*verified),
+        "bodies_max": size(*bodies_max),
+        "appends_max": appends_max,
+        "append_latency": time(*append_latency),
     })
 }
 
@@ -121,12 +129,14 @@ fn of_admin(admin: &AdminConfig) -> Value {
 }
 
 fn of_store(store: &StoreConfig) -> Value {
-    let StoreConfig { path, disk_free_min, retention: Retention { done, dead } } = store;
+    let StoreConfig { path, disk_free_min, disk_free_low, retention: Retention { done, dead } } =
+        store;
     // What is left out of the file is without a limit.
     let most = |bytes: u64| (bytes != u64::MAX).then(|| size(bytes));
     json!({
         "url": format!("sqlite:{}", path.display()),
         "disk_free_min": size(*disk_free_min),
+        "disk_free_low": size(*disk_free_low),
         "keep_done": time(done.age),
         "keep_done_max": most(done.bytes),
         "keep_dead": time(dead.age),
@@ -226,6 +236,8 @@ fn of_source(source: &SourceConfig) -> Value {
         addresses: Addresses { allow, deny },
         client_ca,
         body_max,
+        decompress,
+        priority,
         dedupe_window,
         reply: Reply { status, body },
         echoes: _,
@@ -255,6 +267,8 @@ fn of_source(source: &SourceConfig) -> Value {
         "client_ca": client_ca.as_ref().map(|_| "given"),
         "client_names": client_ca.iter().flat_map(ClientAuthority::names).collect::<Vec<_>>(),
         "body_max": size(*body_max),
+        "decompress": decompress,
+        "priority": priority.as_str(),
         "dedupe_window": time(*dedupe_window),
         "reply": { "status": status, "body": body },
         "alerts": of_alerts(alerts, &OF_SOURCES),

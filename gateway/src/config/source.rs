@@ -13,7 +13,7 @@ use super::{
     secret::Secrets,
     server::{ServerConfig, set},
     tls,
-    units::{self, Rate},
+    units::{self, Rate, Size},
 };
 use crate::serve::ClientAuthority;
 
@@ -44,6 +44,10 @@ pub struct SourceConfig {
     pub client_ca: Option<ClientAuthority>,
     /// The largest body, in bytes.
     pub body_max: u64,
+    /// Whether its bodies may be compressed. What is larger than `body_max` unpacked is refused too.
+    pub decompress: bool,
+    /// How important it is, where there is not room for all.
+    pub priority: Priority,
     /// How long a duplicate is told from a new event.
     pub dedupe_window: Duration,
     /// What an accepted request is answered with.
@@ -52,6 +56,35 @@ pub struct SourceConfig {
     pub echoes: Option<&'static str>,
     /// From where on something is wrong with it.
     pub alerts: AlertsConfig,
+}
+
+/// How important a source is, where there is not room for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Priority {
+    /// It is turned away first.
+    Low,
+    /// As others.
+    #[default]
+    Normal,
+    /// It is turned away last.
+    High,
+}
+
+impl Priority {
+    /// The word in the config.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+        }
+    }
+
+    fn parse(word: &str) -> Result<Self, &'static str> {
+        let all = [Self::Low, Self::Normal, Self::High];
+        let named = all.into_iter().find(|priority| priority.as_str() == word);
+        named.ok_or("expected \"high\", \"normal\" or \"low\"")
+    }
 }
 
 /// What an accepted request is answered with.
@@ -66,7 +99,7 @@ pub struct Reply {
 pub(super) fn read_all(
     section: Option<&Section<'_, '_>>,
     secrets: &Secrets<'_>,
-    known: (&BTreeMap<PluginName, PluginConfig>, &AlertsConfig),
+    (plugins, alerts): (&BTreeMap<PluginName, PluginConfig>, &AlertsConfig),
     server: &mut ServerConfig,
 ) -> BTreeMap<SourceName, SourceConfig> {
     let entries = section.map(Section::entries).unwrap_or_default();
@@ -75,6 +108,7 @@ pub(super) fn read_all(
     for (name, node) in &entries {
         let taken = |path: &Node<'_, '_>| path.parsed(|path| claimed(&mut paths, path, name));
         let section = node.section();
+        let known = (plugins, alerts, server.bodies_max);
         let source =
             section.and_then(|section| SourceConfig::read(&section, secrets, known, taken));
         let client_ca = source.as_ref().and_then(|source| source.client_ca.as_ref());
@@ -119,7 +153,7 @@ impl SourceConfig {
     fn read(
         section: &Section<'_, '_>,
         secrets: &Secrets<'_>,
-        (plugins, alerts): (&BTreeMap<PluginName, PluginConfig>, &AlertsConfig),
+        (plugins, alerts, bodies_max): (&BTreeMap<PluginName, PluginConfig>, &AlertsConfig, u64),
         claim: impl FnOnce(&Node<'_, '_>) -> Option<String>,
     ) -> Option<Self> {
         let path = match section.get("path") {
@@ -155,7 +189,18 @@ impl SourceConfig {
         let client_ca = tls::read_client_ca(section, secrets);
         if body_max.is_some_and(|bytes| bytes > BODY_MAX) {
             section.fault("body_max: at most 256MiB");
+        } else if body_max.is_some_and(|bytes| bytes > bodies_max / 2) {
+            let bodies_max = Size(bodies_max);
+            section.fault(format_args!(
+                "body_max: at most half of server.bodies_max, which is {bodies_max}: one body must not take the \
+                 memory of all"
+            ));
         }
+        let decompress = section.get("decompress").and_then(|node| node.flag()).unwrap_or(false);
+        if decompress && body_max.is_some_and(|bytes| bytes > bodies_max / 4) {
+            section.fault("body_max: with decompress at most a quarter of server.bodies_max");
+        }
+        let priority = section.get("priority").and_then(|node| node.parsed(Priority::parse));
         let alerts = alerts.of_source(section.sub("alerts").as_ref());
         section.finish();
         let scheme = scheme?;
@@ -173,6 +218,8 @@ impl SourceConfig {
             addresses,
             client_ca,
             body_max: body_max.unwrap_or(1 << 20),
+            decompress,
+            priority: priority.unwrap_or_default(),
             dedupe_window: window.unwrap_or(Duration::from_secs(72 * 3600)),
             reply,
             echoes: preset.and_then(|preset| preset.echoes),

@@ -7,7 +7,7 @@ use axum::{
 use hookweir_store::Receipt;
 
 use super::receive::{Received, RequestId};
-use crate::live::Source;
+use crate::{limits::Allowance, live::Source};
 
 /// A header of the request that its provider wants back: Adobe Sign. Kept aside, since it carries the
 /// credential that verifying redacts.
@@ -28,6 +28,7 @@ pub(super) fn ack(
     source: &Source,
     receipt: &Receipt,
     Echo(echo): Echo,
+    allowance: Option<Allowance>,
     request: RequestId,
 ) -> Response<Body> {
     let reply = &source.config.reply;
@@ -51,6 +52,9 @@ pub(super) fn ack(
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
     headers.insert("x-request-id", request.header());
+    if let Some(allowance) = allowance {
+        allowance.describe(headers);
+    }
     headers.extend(echo.map(|(name, value)| (HeaderName::from_static(name), value)));
     response
 }

@@ -1,5 +1,5 @@
-//! The third stage: a verified request pays its source's token. It comes after the signature, so
-//! that forgeries can't spend what belongs to the sender.
+//! The third stage: a verified request finds a place in front of the store and pays its source's token. It
+//! comes after the signature, so that forgeries can't spend what belongs to the sender.
 
 use std::sync::Arc;
 
@@ -7,23 +7,46 @@ use hookweir_event::Timestamp;
 use hookweir_verify::Verified;
 
 use super::{Refusal, desk::Desk, verify::Proven};
-use crate::live::Source;
+use crate::{
+    budget::{Hold, Place, Places},
+    limits::Allowance,
+    live::Source,
+};
 
-/// A verified request within its source's limit: the only thing that can be appended.
+/// A verified request within its source's limits: the only thing that can be appended.
 pub(super) struct Admitted {
     source: Arc<Source>,
     verified: Verified,
     received_at: Timestamp,
+    held: Held,
+    allowance: Option<Allowance>,
+}
+
+/// What an event holds of what all share, until it is on disk.
+pub(super) struct Held {
+    _hold: Hold,
+    _place: Place,
 }
 
 pub(super) fn admit(desk: &Desk, proven: Proven) -> Result<Admitted, Refusal> {
-    let Proven { source, verified, received_at } = proven;
-    desk.source(&source.name).take().map_err(Refusal::RateLimited)?;
-    Ok(Admitted { source, verified, received_at })
+    let Proven { source, verified, received_at, hold } = proven;
+    let parties = (desk.budget.clone(), source.shares.clone());
+    let place = Places::take(parties, &desk.live.config.server, source.config.priority);
+    // Before the token: who is shed has not spent one.
+    let held = Held { _hold: hold, _place: place.map_err(Refusal::Overloaded)? };
+    // The source's own first: what it is refused by that must not cost the others.
+    let allowance = desk.source(&source.name).take().map_err(Refusal::RateLimited)?;
+    desk.verified.take().map_err(Refusal::RateLimited)?;
+    Ok(Admitted { source, verified, received_at, held, allowance })
 }
 
 impl Admitted {
-    pub(super) fn into_parts(self) -> (Arc<Source>, Verified, Timestamp) {
-        (self.source, self.verified, self.received_at)
+    /// What is left of its source's rate.
+    pub(super) fn allowance(&self) -> Option<Allowance> {
+        self.allowance
+    }
+
+    pub(super) fn into_parts(self) -> (Arc<Source>, Verified, Timestamp, Held) {
+        (self.source, self.verified, self.received_at, self.held)
     }
 }

@@ -1,7 +1,8 @@
 //! What one request is checked against: the sources and plugins in force, and the limits that go with
 //! them.
 //!
-//! Limits outlive a reload as long as their rate is the same, so that a reload forgives nobody.
+//! Limits outlive a reload as long as their rate is the same, so that a reload forgives nobody. One whose rate
+//! was changed begins anew, with its whole burst: the operator has said what is allowed now.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,7 +11,8 @@ use hookweir_event::{PluginName, SourceName};
 
 use super::door::Turns;
 use crate::{
-    limits::{AddressLimit, RefusedLimit, SourceLimit},
+    budget::{Budget, Shares},
+    limits::{AddressLimit, RefusedLimit, VerifiedLimit},
     live::{Board, Live, Plugin},
 };
 
@@ -26,14 +28,20 @@ pub(super) struct Desk {
     /// The same rate for what plugins answer, in buckets of their own: who asks a plugin must not spend
     /// what its webhooks need.
     pub(super) api_address: Arc<AddressLimit>,
-    sources: HashMap<SourceName, Arc<SourceLimit>>,
+    /// What requests may hold, all together.
+    pub(super) budget: Arc<Budget>,
+    /// What requests to plugins hold of it.
+    pub(super) api_shares: Arc<Shares>,
+    /// Verified requests of all sources together.
+    pub(super) verified: Arc<VerifiedLimit>,
+    sources: HashMap<SourceName, Arc<VerifiedLimit>>,
     verifiers: HashMap<SourceName, Arc<Turns>>,
     apis: HashMap<PluginName, Arc<Turns>>,
 }
 
 impl Desk {
     /// A desk for `live` that keeps the buckets of `before` whose rates are unchanged.
-    fn following(live: Arc<Live>, before: Option<&Self>) -> Self {
+    fn following(live: Arc<Live>, budget: &Arc<Budget>, before: Option<&Self>) -> Self {
         let server = &live.config.server;
         let address = before.map(|desk| desk.address.clone());
         let refused = before.map(|desk| desk.refused.clone());
@@ -41,7 +49,10 @@ impl Desk {
             let kept = before.and_then(|desk| desk.sources.get(&source.name)).cloned();
             let rate = source.config.rate;
             let limit = kept.filter(|kept| kept.rate() == rate);
-            (source.name.clone(), limit.unwrap_or_else(|| Arc::new(SourceLimit::new(rate))))
+            (
+                source.name.clone(),
+                limit.unwrap_or_else(|| Arc::new(VerifiedLimit::new("source", rate))),
+            )
         };
         let api_address = before.map(|desk| desk.api_address.clone());
         let verified = live.sources().filter(|source| source.config.verifier.is_some());
@@ -66,6 +77,12 @@ impl Desk {
             refused: refused
                 .filter(|kept| kept.rate() == server.refused_rate)
                 .unwrap_or_else(|| Arc::new(RefusedLimit::new(server.refused_rate))),
+            verified: before
+                .map(|desk| desk.verified.clone())
+                .filter(|kept| kept.rate() == server.rate)
+                .unwrap_or_else(|| Arc::new(VerifiedLimit::new("server", server.rate))),
+            budget: budget.clone(),
+            api_shares: before.map(|desk| desk.api_shares.clone()).unwrap_or_default(),
             sources: live.sources().map(source).collect(),
             verifiers: verified.map(verifier).collect(),
             apis: live.plugins().iter().map(api).collect(),
@@ -74,7 +91,7 @@ impl Desk {
     }
 
     /// The limit of a source of this desk.
-    pub(super) fn source(&self, name: &SourceName) -> &SourceLimit {
+    pub(super) fn source(&self, name: &SourceName) -> &VerifiedLimit {
         self.sources.get(name).expect("invariant: every source of a desk has a limit")
     }
 }
@@ -92,21 +109,30 @@ impl Desk {
 }
 
 /// The desk that is in use, replaced when what is in force has been.
-#[derive(Debug, Default)]
-pub(super) struct Desks(ArcSwapOption<Desk>);
+#[derive(Debug)]
+pub(super) struct Desks {
+    budget: Arc<Budget>,
+    current: ArcSwapOption<Desk>,
+}
 
 impl Desks {
+    /// Desks that share this budget.
+    pub(super) fn new(budget: Arc<Budget>) -> Self {
+        Self { budget, current: ArcSwapOption::empty() }
+    }
+
     /// The desk for what is in force now.
     pub(super) fn current(&self, board: &Board) -> Arc<Desk> {
         let live = board.load();
-        let desk = self.0.load();
+        let desk = self.current.load();
         match desk.as_ref() {
             Some(desk) if Arc::ptr_eq(&desk.live, &live) => desk.clone(),
             before => {
                 // Two requests may both get here; either desk will do, since they share buckets
                 // with the one before.
-                let next = Arc::new(Desk::following(live.clone(), before.map(|desk| &**desk)));
-                self.0.store(Some(next.clone()));
+                let before = before.map(|desk| &**desk);
+                let next = Arc::new(Desk::following(live.clone(), &self.budget, before));
+                self.current.store(Some(next.clone()));
                 next
             }
         }

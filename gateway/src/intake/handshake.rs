@@ -20,7 +20,7 @@ pub(super) async fn answer(
     received: &Received,
     request: RequestId,
 ) -> Option<Result<Response<Body>, Refusal>> {
-    let Received { source, incoming, received_at } = received;
+    let Received { source, incoming, received_at, hold: _ } = received;
     let (scheme, secrets) = (&source.config.scheme, source.secrets());
     let shaken = if secrets.is_empty() && scheme.finds_keys() {
         scheme.handshake_with(&source.name, keys, incoming, *received_at).await?

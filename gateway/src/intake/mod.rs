@@ -7,6 +7,7 @@
 mod ack;
 mod admit;
 mod append;
+mod decode;
 mod desk;
 mod door;
 mod handshake;
@@ -25,30 +26,33 @@ use hookweir_store::Store;
 use hyper::body::Incoming;
 
 use self::{
+    append::Ledger,
     desk::{Desk, Desks},
     receive::{RequestId, Stopwatch},
     verify::Referees,
 };
 pub(crate) use self::{door::Door, refusal::Refusal};
 use crate::{
+    budget::{Budget, Shed},
     chance::Chance,
+    config::Priority,
     keys::Keys,
     live::{Board, Plugin, Source},
     metrics::figures::Count,
     pauses::Pauses,
     record::Refused,
     serve::Peer,
+    tasks::Spawner,
     trace::{Begun, Context, Fact, Kind, Tracer},
 };
 
 /// What the line stands on.
 pub struct Intake {
     board: Arc<Board>,
-    store: Store,
+    ledger: Ledger,
     keys: Keys,
     door: Door,
     pauses: Pauses,
-    clock: Clock,
     chance: Chance,
     tracer: Tracer,
     desks: Desks,
@@ -60,13 +64,13 @@ impl Intake {
     /// nowhere.
     pub(crate) fn new(
         board: Arc<Board>,
-        store: Store,
+        (store, spawner, budget): (Store, Spawner, Arc<Budget>),
         (keys, door, pauses): (Keys, Door, Pauses),
         (clock, chance): (Clock, Chance),
         (tracer, strays): (Tracer, Arc<Count>),
     ) -> Self {
-        let desks = Desks::default();
-        Self { board, store, keys, door, pauses, clock, chance, tracer, desks, strays }
+        let (ledger, desks) = (Ledger { store, clock, spawner }, Desks::new(budget));
+        Self { board, ledger, keys, door, pauses, chance, tracer, desks, strays }
     }
 
     /// Answers one request. This is the only road to the store from outside, but for operators.
@@ -143,7 +147,7 @@ impl Intake {
         );
         let record = source.map(|source| &source.record);
         if let Some(record) = record.or(plugin.map(|(_, plugin)| &plugin.record)) {
-            let (at, request_id) = (self.clock.now(), id.to_string());
+            let (at, request_id) = (self.ledger.clock.now(), id.to_string());
             record.refused(Refused { at, request_id, client, code, reason, detail });
         }
     }
@@ -157,10 +161,11 @@ impl Intake {
         (id, watch): (RequestId, &Stopwatch),
         span: &mut Begun,
     ) -> Result<Response<Body>, Refusal> {
-        let from = (peer, client, self.clock.now());
+        let from = (peer, client, self.ledger.clock.now());
         let head = receive::head(desk, &self.pauses, request, from)?;
         let source = head.source().clone();
-        let received = head.read(desk.live.config.server.body_timeout, || self.clock.now()).await?;
+        self.shed(desk, &source)?;
+        let received = head.read(desk, || self.ledger.clock.now()).await?;
         source.figures.read(received.incoming.body.len());
         if let Some(answer) = handshake::answer(&self.keys, &received, id).await {
             if answer.is_ok() {
@@ -175,9 +180,10 @@ impl Intake {
         let proven = verify::verify(referees, received, id).await?;
         drop(verifying);
         let admitted = admit::admit(desk, proven)?;
+        let allowance = admitted.allowance();
         let appending = span.child("append");
         let (chance, context) = (self.chance.bytes(), span.context());
-        let receipt = append::append(&self.store, &desk.live, admitted, chance, context).await?;
+        let receipt = append::append(&self.ledger, desk, admitted, chance, context).await?;
         drop(appending);
         span.note("hookweir.event", || Fact::named(&receipt.id()));
         span.note("hookweir.duplicate", || Fact::Flag(receipt.is_duplicate()));
@@ -186,10 +192,23 @@ impl Intake {
             trace_id = context.map(|context| context.id()),
             duplicate = receipt.is_duplicate(), "accepted"
         );
-        let answer = ack::ack(&source, &receipt, echo, id);
+        let answer = ack::ack(&source, &receipt, echo, allowance, id);
         source.record.count_accepted();
         source.figures.acknowledged(receipt.is_duplicate(), watch.micros());
         Ok(answer)
+    }
+}
+
+impl Intake {
+    /// Turns a request away that would find no room in the end, before its body is read.
+    fn shed(&self, desk: &Desk, source: &Source) -> Result<(), Refusal> {
+        let (config, priority) = (&desk.live.config, source.config.priority);
+        let is_low = self.ledger.store.disk_left() < config.store.disk_free_low;
+        if is_low && priority == Priority::Low {
+            return Err(Refusal::Overloaded(Shed::DiskLow));
+        }
+        let places = &desk.budget.places;
+        places.look(&source.shares, &config.server, priority).map_err(Refusal::Overloaded)
     }
 }
 

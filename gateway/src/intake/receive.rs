@@ -9,15 +9,22 @@ use std::{
 
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderValue, header, request::Parts},
+    http::{HeaderMap, HeaderValue, request::Parts},
 };
 use bytes::{Bytes, BytesMut};
 use hookweir_event::Timestamp;
 use hookweir_verify::Incoming;
 use http_body_util::BodyExt as _;
 
-use super::{Refusal, desk::Desk};
-use crate::{client, live::Source, pauses::Pauses, serve::Peer, well_formed};
+use super::{Refusal, decode::Coding, desk::Desk};
+use crate::{
+    budget::{Bodies, Hold},
+    client,
+    live::Source,
+    pauses::Pauses,
+    serve::Peer,
+    well_formed,
+};
 
 /// Names one request in its reply and in the logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +61,7 @@ pub(super) struct Head {
     client: IpAddr,
     parts: Parts,
     body: Body,
+    coding: Option<Coding>,
 }
 
 /// A request that was read whole, and is believed by nobody yet.
@@ -61,6 +69,8 @@ pub(super) struct Received {
     pub(super) source: Arc<Source>,
     pub(super) incoming: Incoming,
     pub(super) received_at: Timestamp,
+    /// The memory that its body takes.
+    pub(super) hold: Hold,
 }
 
 /// What holds for every request, wherever it leads: it can be read in one way only, and its address may come.
@@ -104,11 +114,8 @@ pub(super) fn head(
     if let Some(pause) = pauses.source(&source.name) {
         return Err(Refusal::Paused(pause));
     }
-    let coding = parts.headers.get(header::CONTENT_ENCODING);
-    if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(Refusal::CompressedBody);
-    }
-    Ok(Head { source, client, parts, body })
+    let coding = Coding::of(&parts.headers, source.config.decompress)?;
+    Ok(Head { source, client, parts, body, coding })
 }
 
 /// The client's address, as far as it can be believed.
@@ -124,10 +131,19 @@ impl Head {
     /// Reads the body, which makes the request whole.
     pub(super) async fn read(
         self,
-        patience: Duration,
+        desk: &Desk,
         now: impl Fn() -> Timestamp,
     ) -> Result<Received, Refusal> {
-        let body = read_body(self.body, self.source.config.body_max, patience).await?;
+        let server = &desk.live.config.server;
+        let config = &self.source.config;
+        let parties = (desk.budget.clone(), self.source.shares.clone());
+        let mut hold = Bodies::hold(parties, self.client, (server.bodies_max, config.priority));
+        if self.coding.is_some() {
+            // What it is unpacked into, of which nobody knows yet how much that is.
+            hold.set_aside(config.body_max).map_err(Refusal::Overloaded)?;
+        }
+        let patience = server.body_timeout;
+        let body = read_body(self.body, config.body_max, patience, &mut hold).await?;
         let uri = &self.parts.uri;
         let incoming = Incoming {
             method: self.parts.method.to_string(),
@@ -136,15 +152,22 @@ impl Head {
             url: self.source.config.url_called(uri.query()),
             headers: headers(&self.parts.headers),
             body,
+            decode: self.coding.map(|coding| coding.decode(config.body_max)),
         };
         tracing::trace!(source = %self.source.name, client = %self.client, "received");
-        Ok(Received { source: self.source, incoming, received_at: now() })
+        Ok(Received { source: self.source, incoming, received_at: now(), hold })
     }
 }
 
-/// The whole body, of `max` bytes at most, if it arrives in time.
-pub(super) async fn read_body(body: Body, max: u64, patience: Duration) -> Result<Bytes, Refusal> {
-    let body = tokio::time::timeout(patience, collect(body, max)).await;
+/// The whole body, of `max` bytes at most, if it arrives in time and there is memory for it, which `hold` has
+/// then.
+pub(super) async fn read_body(
+    body: Body,
+    max: u64,
+    patience: Duration,
+    hold: &mut Hold,
+) -> Result<Bytes, Refusal> {
+    let body = tokio::time::timeout(patience, collect(body, max, hold)).await;
     body.map_err(|_| Refusal::BodyTooSlow)?
 }
 
@@ -154,12 +177,13 @@ pub(super) fn headers(map: &HeaderMap) -> Vec<(String, Vec<u8>)> {
 
 /// The whole body, refused as soon as it is known to be larger than `max` bytes: by its announced
 /// length, or by what has come in so far.
-async fn collect(mut body: Body, max: u64) -> Result<Bytes, Refusal> {
+async fn collect(mut body: Body, max: u64, hold: &mut Hold) -> Result<Bytes, Refusal> {
     use axum::body::HttpBody as _;
     let announced = body.size_hint().lower();
     if announced > max {
         return Err(Refusal::BodyTooLarge(max));
     }
+    hold.reserve(announced).map_err(Refusal::Overloaded)?;
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     let mut size = 0_u64;
@@ -170,6 +194,7 @@ async fn collect(mut body: Body, max: u64) -> Result<Bytes, Refusal> {
         if size > max {
             return Err(Refusal::BodyTooLarge(max));
         }
+        hold.grow(size, max).map_err(Refusal::Overloaded)?;
         match &first {
             // Most bodies come in one piece, which is then never copied.
             None => first = Some(data),
@@ -182,6 +207,7 @@ async fn collect(mut body: Body, max: u64) -> Result<Bytes, Refusal> {
             }
         }
     }
+    hold.shrink(size);
     Ok(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() })
 }
 

@@ -13,7 +13,7 @@ use hookweir_store::Pause;
 use hookweir_verify::Rejection;
 
 use super::receive::RequestId;
-use crate::limits::Limited;
+use crate::{budget::Shed, limits::Limited};
 
 /// Why a request was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,8 +71,8 @@ pub(crate) enum Refusal {
     PluginTimeout(String),
     /// An operator has paused the source.
     Paused(Pause),
-    /// The store can't take more for now.
-    Overloaded,
+    /// There is no room for more now.
+    Overloaded(Shed),
     /// The store can't write: a full disk, say.
     StoreRefuses,
     /// The store must not be written any more.
@@ -128,7 +128,7 @@ impl Refusal {
             Self::PluginFailed(_) => (StatusCode::BAD_GATEWAY, "plugin_failed", true),
             Self::PluginTimeout(_) => (StatusCode::GATEWAY_TIMEOUT, "plugin_timeout", true),
             Self::Paused(_) => (StatusCode::SERVICE_UNAVAILABLE, "paused", true),
-            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", true),
+            Self::Overloaded(_) => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", true),
             Self::StoreRefuses => (StatusCode::SERVICE_UNAVAILABLE, "store_refuses", true),
             Self::StorePoisoned => (StatusCode::SERVICE_UNAVAILABLE, "store_poisoned", true),
             Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down", true),
@@ -164,6 +164,7 @@ impl Refusal {
                 let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
                 (self.code(), format!("paused by {by}{why}"))
             }
+            Self::Overloaded(shed) => (shed.reason(), shed.sentence().to_owned()),
             other => (other.code(), other.sentence()),
         }
     }
@@ -209,7 +210,7 @@ impl Refusal {
             Self::PluginFailed(_) => "the plugin failed".into(),
             Self::PluginTimeout(_) => "the plugin took too long".into(),
             Self::Paused(_) => "this source is paused; try again later".into(),
-            Self::Overloaded => "too much is waiting; try again later".into(),
+            Self::Overloaded(_) => "too much is waiting; try again later".into(),
             Self::StoreRefuses => "nothing can be stored right now; try again later".into(),
             Self::StorePoisoned => "nothing can be stored until a restart; try again later".into(),
             Self::ShuttingDown => "shutting down; try again later".into(),
@@ -318,7 +319,7 @@ mod tests {
                 by: "anna".into(),
                 why: Some("a secret".into()),
             }),
-            Refusal::Overloaded,
+            Refusal::Overloaded(Shed::Memory),
             Refusal::StoreRefuses,
             Refusal::StorePoisoned,
             Refusal::ShuttingDown,

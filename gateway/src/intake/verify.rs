@@ -12,13 +12,14 @@ use super::{
     door::{Clerk, Door},
     receive::{Received, RequestId},
 };
-use crate::{keys::Keys, live::Source};
+use crate::{budget::Hold, keys::Keys, live::Source};
 
 /// A request whose sender is proven.
 pub(super) struct Proven {
     pub(super) source: Arc<Source>,
     pub(super) verified: Verified,
     pub(super) received_at: Timestamp,
+    pub(super) hold: Hold,
 }
 
 /// Who can be asked whether a request is genuine, where its source's secrets do not tell.
@@ -33,7 +34,7 @@ pub(super) async fn verify(
     received: Received,
     request: RequestId,
 ) -> Result<Proven, Refusal> {
-    let Received { source, incoming, received_at } = received;
+    let Received { source, incoming, received_at, mut hold } = received;
     let config = &source.config;
     // Other methods are for handshakes, and this was none.
     if incoming.method != "POST" {
@@ -50,6 +51,8 @@ pub(super) async fn verify(
     };
     match verdict {
         Ok(verified) => {
+            // What it was packed into is gone.
+            hold.settle(verified.body().len() as u64);
             let facts = verified.facts();
             // Who rotates a secret wants to know when the old one is no longer used.
             if let Some(secret) = facts.secret_index {
@@ -61,7 +64,7 @@ pub(super) async fn verify(
                 secret = facts.secret_index, skew_ms = facts.skew_ms,
                 body_authenticated = facts.body_authenticated, "verified"
             );
-            Ok(Proven { source, verified, received_at })
+            Ok(Proven { source, verified, received_at, hold })
         }
         Err(rejection) => Err(refusal(rejection)),
     }
@@ -72,6 +75,7 @@ fn refusal(rejection: Rejection) -> Refusal {
         Rejection::KeyUnavailable(why) => Refusal::KeyUnavailable(why),
         rejection @ Rejection::VerifierUnavailable(_) => Refusal::VerifierUnavailable(rejection),
         rejection @ Rejection::VerifierFailed(_) => Refusal::VerifierFailed(rejection),
+        Rejection::ContentTooLarge(max) => Refusal::BodyTooLarge(max),
         rejection if rejection.is_authentic() => Refusal::Malformed(rejection.to_string()),
         rejection => Refusal::Unauthenticated(rejection),
     }

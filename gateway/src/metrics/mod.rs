@@ -20,8 +20,8 @@ pub(crate) use self::page::MEDIA_TYPE;
 pub use self::surveyor::Surveyor;
 use self::{figures::Count, page::Page};
 use crate::{
-    alerts::Standing, dispatch::Monitor, health::Health, live::Board, pauses::Pauses,
-    serve::Connections,
+    alerts::Standing, budget::Budget, dispatch::Monitor, health::Health, live::Board,
+    pauses::Pauses, serve::Connections,
 };
 
 /// Where all that is told is counted or known.
@@ -43,6 +43,8 @@ pub struct Metrics {
     pub strays: Arc<Count>,
     /// Of the public listener.
     pub connections: Connections,
+    /// What its requests hold.
+    pub budget: Arc<Budget>,
     /// What is raised.
     pub alerts: Arc<Standing>,
     /// What is paused.
@@ -60,6 +62,7 @@ impl Metrics {
         tell::process(&mut page, process::read(Path::new("/proc")));
         tell::gateway(&mut page, self);
         tell::sources(&mut page, &live, &self.strays);
+        tell::budget(&mut page, &live, &self.budget);
         tell::attempts(&mut page, &live);
         tell::deliveries(&mut page, &live, survey.as_deref(), self.clock.now());
         tell::plugins(&mut page, &live, (&self.monitor, &self.health));

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     alerts::Standing,
+    budget::Budget,
     dispatch::Monitor,
     health::{Health, Reloaded},
     live::{Live, Plugin, Source},
@@ -102,6 +103,29 @@ pub(super) fn sources(page: &mut Page, live: &Live, strays: &Count) {
     }
     let help = "Requests to a path that no source has and no plugin answers";
     page.counter("hookweir_stray_requests", help).count(Labels::new(), strays.get());
+}
+
+/// What requests hold between their first byte and their commit.
+pub(super) fn budget(page: &mut Page, live: &Live, budget: &Budget) {
+    let server = &live.config.server;
+    let Budget { bodies, places } = budget;
+    let mut gauge = |name, help, number| page.gauge(name, help).is(Labels::new(), number);
+    let help = "Bodies that are read, checked, or wait for their commit";
+    gauge("hookweir_bodies_bytes", help, bodies.held());
+    gauge("hookweir_bodies_limit_bytes", "The most that may be", server.bodies_max);
+    gauge("hookweir_appends", "Events that wait for their commit", places.taken());
+    let help = "The most that may now: fewer while commits are slow";
+    gauge("hookweir_appends_limit", help, places.most(server));
+    let mut sources: Vec<_> = live.sources().map(AsRef::as_ref).collect();
+    sources.sort_by_key(|source: &&Source| &source.name);
+    let mut bytes = page.gauge("hookweir_source_bodies_bytes", "The source's part of these");
+    for source in &sources {
+        bytes.is(label("source", &source.name), source.shares.body_bytes());
+    }
+    let mut appends = page.gauge("hookweir_source_appends", "The source's part of these");
+    for source in &sources {
+        appends.is(label("source", &source.name), source.shares.appends());
+    }
 }
 
 /// What attempts of the live version and the one before came to.

@@ -35,9 +35,9 @@ impl Room {
         (self.left)(path).ok()
     }
 
-    /// Why there is too little where `path` is; none if there is enough, or nobody can tell.
-    pub(crate) fn lack(&self, path: &Path) -> Option<String> {
-        let left = self.left(path)?;
+    /// Why so many bytes are too little; none if they are enough, or nobody can tell.
+    pub(crate) fn lack(&self, left: Option<u64>) -> Option<String> {
+        let left = left?;
         let mib = |bytes: u64| bytes >> 20;
         (left < self.least).then(|| {
             format!("{} MiB are left on the disk, {} have to be", mib(left), mib(self.least))

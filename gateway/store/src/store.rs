@@ -151,6 +151,12 @@ impl Store {
         self.engine.figures().read()
     }
 
+    /// The bytes left on its disk, as they were within a second; the most there are if nobody can tell. Asking
+    /// costs nothing.
+    pub fn disk_left(&self) -> u64 {
+        self.engine.disk_left()
+    }
+
     /// Changes after each commit that made work due, now or later. Subscribe before you look for
     /// work, and none is missed.
     pub fn wakeups(&self) -> watch::Receiver<u64> {

@@ -44,7 +44,7 @@ pub use key::{Key, KeyFault, Secret};
 pub use key_url::{FetchedKey, KeyLocation, Keyring};
 pub use preset::{Preset, Reply, Summary};
 pub use rejection::Rejection;
-pub use request::{Incoming, Outgoing};
+pub use request::{Decode, Incoming, Outgoing};
 pub use scheme::Scheme;
 pub use sign::SignError;
 pub use verify::{Facts, Parts, Verified};

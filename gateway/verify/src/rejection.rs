@@ -96,6 +96,12 @@ pub enum Rejection {
     /// Genuine, without an id where the scheme looks for one.
     #[error("no id at {0}")]
     MissingId(String),
+    /// Genuine, with a body that is not in the content coding that the request says it is in.
+    #[error("the body can't be decoded: {0}")]
+    ContentCoding(String),
+    /// Genuine, with a body that is larger than so many bytes when it is decoded.
+    #[error("the decoded body is larger than {0} bytes")]
+    ContentTooLarge(u64),
     /// Genuine, with a value that can't be taken.
     #[error("malformed: {0}")]
     Malformed(String),
@@ -105,7 +111,14 @@ impl Rejection {
     /// Whether the sender is proven and only the content can't be taken: answered as a bad request.
     /// All others are failures of authentication.
     pub fn is_authentic(&self) -> bool {
-        matches!(self, Self::MissingType(_) | Self::MissingId(_) | Self::Malformed(_))
+        matches!(
+            self,
+            Self::MissingType(_)
+                | Self::MissingId(_)
+                | Self::ContentCoding(_)
+                | Self::ContentTooLarge(_)
+                | Self::Malformed(_)
+        )
     }
 
     /// The reason as one word, for metrics and the audit log.
@@ -138,6 +151,8 @@ impl Rejection {
             Self::VerifierUnavailable(_) => "verifier-unavailable",
             Self::MissingType(_) => "missing-type",
             Self::MissingId(_) => "missing-id",
+            Self::ContentCoding(_) => "content-coding",
+            Self::ContentTooLarge(_) => "content-too-large",
             Self::Malformed(_) => "malformed",
         }
     }

@@ -1,7 +1,7 @@
 //! Requests as schemes see them: what came in, what goes out, and a borrowed view of either in which
 //! places are looked up. The body is parsed as JSON at most once, and only if a place asks for it.
 
-use std::{borrow::Cow, cell::OnceCell};
+use std::{borrow::Cow, cell::OnceCell, fmt, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
@@ -28,8 +28,44 @@ pub struct Incoming {
     pub url: Option<String>,
     /// Names in lower case.
     pub headers: Headers,
-    /// The raw bytes.
+    /// The raw bytes, as they were sent: what signatures are over.
     pub body: Bytes,
+    /// What undoes the body's content coding, if it has one. It is asked once the sender is proven; type, id
+    /// and what is kept are of the body that it makes.
+    pub decode: Option<Decode>,
+}
+
+/// Undoes a content coding (RFC 9110, section 8.4). Given by who reads requests: there is none in this crate.
+#[derive(Clone)]
+pub struct Decode(Arc<DecodeBody>);
+
+type DecodeBody = dyn Fn(&Bytes) -> Result<Bytes, Rejection> + Send + Sync;
+
+impl Decode {
+    /// By this function, which says [`Rejection::ContentCoding`] or [`Rejection::ContentTooLarge`] if it can't.
+    pub fn new(
+        decode: impl Fn(&Bytes) -> Result<Bytes, Rejection> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(decode))
+    }
+}
+
+impl fmt::Debug for Decode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Decode")
+    }
+}
+
+impl Incoming {
+    /// The request as if it had been sent without a content coding; itself, if it was. Only for one whose
+    /// sender is proven: it is work, and a stranger must not be able to ask for it.
+    pub(crate) fn decoded(self) -> Result<Self, Rejection> {
+        let Some(Decode(decode)) = &self.decode else { return Ok(self) };
+        let body = decode(&self.body)?;
+        let mut headers = self.headers;
+        headers.retain(|(name, _)| name != "content-encoding" && name != "content-length");
+        Ok(Self { body, headers, decode: None, ..self })
+    }
 }
 
 /// A request about to be sent.

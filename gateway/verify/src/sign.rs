@@ -402,6 +402,6 @@ impl Outgoing {
 impl From<Outgoing> for Incoming {
     fn from(sent: Outgoing) -> Self {
         let Outgoing { method, path, query, url, headers, body, .. } = sent;
-        Self { method, path, query, url, headers, body }
+        Self { method, path, query, url, headers, body, decode: None }
     }
 }

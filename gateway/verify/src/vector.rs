@@ -201,6 +201,7 @@ impl Vector {
             url: Some(self.url.clone()),
             headers,
             body: body.into(),
+            decode: None,
         }
     }
 }

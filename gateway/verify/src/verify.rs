@@ -1,6 +1,6 @@
 //! The check itself. Order: find the rule whose signature is in the request, compare in constant
-//! time, judge the signed time, and only then read type and id. `Verified` has no other constructor,
-//! so holding one is the proof.
+//! time, judge the signed time, and only then decode the body and read type and id. `Verified` has no
+//! other constructor, so holding one is the proof.
 
 use std::borrow::Cow;
 
@@ -119,32 +119,40 @@ pub(crate) fn verify(
     rules: &[Rule],
     source: &SourceName,
     secrets: &[Secret],
-    mut request: Incoming,
+    request: Incoming,
     now: Timestamp,
 ) -> Result<Verified, Rejection> {
     let (index, rule) = applicable(rules, &request)?;
+    let mut decoded = None;
     let (event_type, claims, facts) = {
-        let view = View::of(&request, &rule.pointers);
+        let sent = View::of(&request, &rule.pointers);
         let mut facts = Facts { body_authenticated: rule.body_signed(), ..Facts::default() };
         let authentic = match &rule.check {
-            Some(check) => authenticate(rule, check, index, &view, secrets, now, &mut facts)?,
+            Some(check) => authenticate(rule, check, index, &sent, secrets, now, &mut facts)?,
             None => Authentic::default(),
         };
-        let event_type = claims::event_type(rule, &view, &mut facts)?;
-        let claims = claims::claims(rule, &view, source, &event_type, &authentic, &mut facts)?;
+        let content = match &request.decode {
+            Some(_) => Some(View::of(decoded.insert(request.clone().decoded()?), &rule.pointers)),
+            None => None,
+        };
+        let view = content.as_ref().unwrap_or(&sent);
+        let event_type = claims::event_type(rule, view, &mut facts)?;
+        let claims = claims::claims(rule, view, source, &event_type, &authentic, &mut facts)?;
         (event_type, claims, facts)
     };
+    let mut request = decoded.unwrap_or(request);
     redact::credentials(rules, rule, &mut request);
-    let Incoming { method, path, query, url: _, headers, body } = request;
+    let Incoming { method, path, query, url: _, headers, body, decode: _ } = request;
     Ok(Verified { parts: Parts { event_type, claims, method, path, query, headers, body, facts } })
 }
 
 /// The request that somebody else has checked, made an event.
 pub(crate) fn vouched(
     source: &SourceName,
-    mut request: Incoming,
+    request: Incoming,
     vouched: &Vouched,
 ) -> Result<Verified, Rejection> {
+    let mut request = request.decoded()?;
     let malformed = |_| Rejection::Malformed("the type that its verifier names".to_owned());
     let event_type: EventType = vouched.event_type.parse().map_err(malformed)?;
     let id = vouched.id.as_deref().filter(|id| !id.is_empty());
@@ -152,7 +160,7 @@ pub(crate) fn vouched(
     redact::overwrite(&vouch::places(&vouched.redact)?, &mut request);
     let facts =
         Facts { id_signed: true, type_signed: true, body_authenticated: true, ..Facts::default() };
-    let Incoming { method, path, query, url: _, headers, body } = request;
+    let Incoming { method, path, query, url: _, headers, body, decode: _ } = request;
     Ok(Verified { parts: Parts { event_type, claims, method, path, query, headers, body, facts } })
 }
 

@@ -14,6 +14,7 @@ mod calls;
 mod compile;
 mod cost;
 mod figures;
+mod forged;
 mod languages;
 mod load;
 mod metrics;
@@ -83,6 +84,8 @@ enum Part {
     Through,
     /// Answers beside 64 guests that spin, beside a quiet gateway
     Beside,
+    /// Answers to honest senders beside a flood of forged requests
+    Forged,
     /// Accepts, and events through a plugin, with metrics and without, in turns
     Metrics,
     /// Events through a plugin, with traces that go to a collector and without, in turns
@@ -152,6 +155,9 @@ async fn measure(flags: &Flags) {
     }
     if flags.measures(Part::Beside) {
         show(beside::measure(flags).await);
+    }
+    if flags.measures(Part::Forged) {
+        show(forged::measure(flags).await);
     }
     if flags.measures(Part::Metrics) {
         metrics::measure(flags).await.into_iter().for_each(&mut show);

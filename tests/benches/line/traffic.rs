@@ -36,6 +36,13 @@ impl Traffic {
         Self::new(to, "/webhooks/github", scheme, "push", Box::new(push))
     }
 
+    /// The same, signed by somebody who does not know the secret.
+    pub(crate) fn forgeries(to: SocketAddr) -> Self {
+        let pushes = Self::pushes(to);
+        let key = pushes.scheme.secret("not the secret that the source has").unwrap();
+        Self { key, ..pushes }
+    }
+
     /// Payments, signed as Stripe does.
     pub(crate) fn payments(to: SocketAddr) -> Self {
         let scheme = Scheme::preset("stripe").unwrap();

@@ -242,11 +242,39 @@ async fn a_sources_rate_is_spent_by_verified_requests_only() {
         let body = format!("{{\"n\":{number}}}");
         let reply = honest.send("push", &number.to_string(), body.as_bytes()).await.unwrap();
         assert_eq!(reply.status, 202, "{reply:?}");
+        let left = format!("\"source\";r={};t={}", 2 - number, 1200 * (number + 1));
+        assert_eq!(reply.header("ratelimit"), Some(&*left));
     }
     let reply = honest.send("push", "4", b"{\"n\":4}").await.unwrap();
     assert_refused(&reply, 429, "rate_limited", true);
     assert!(reply.header("retry-after").unwrap().parse::<u64>().unwrap() > 0);
     assert_eq!(reply.header("ratelimit-policy"), Some("\"source\";q=3;w=3600"));
+    assert_eq!(kept(&house).await, 3);
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rate_of_all_sources_is_spent_by_verified_requests_and_outlives_a_reload() {
+    let house = house("server.rate = \"3/hour\"");
+    let gateway = house.start().await;
+    let (github, stripe) = (house.sender("github"), house.sender("stripe"));
+    for number in 0..10 {
+        let mut forged = github.signed("push", &number.to_string(), b"{}");
+        forged.body = b"altered".to_vec().into();
+        assert_eq!(github.post(forged).await.unwrap().status, 401);
+    }
+    let paid = |id: &str| payment(id, "{}").into_bytes();
+    let event_type = "payment_intent.succeeded";
+    assert_eq!(github.send("push", "1", b"{\"n\":1}").await.unwrap().status, 202);
+    assert_eq!(stripe.send(event_type, "", &paid("evt_1")).await.unwrap().status, 202);
+    let skip = house.log().len();
+    house.write_config("server.rate = \"3/hour\"\nserver.body_timeout = \"29s\"");
+    house.until_log(skip, &["config reloaded"]).await;
+    assert_eq!(github.send("push", "2", b"{\"n\":2}").await.unwrap().status, 202);
+    let reply = stripe.send(event_type, "", &paid("evt_2")).await.unwrap();
+    assert_refused(&reply, 429, "rate_limited", true);
+    assert_eq!(reply.header("ratelimit-policy"), Some("\"server\";q=3;w=3600"));
+    assert!(reply.header("retry-after").unwrap().parse::<u64>().unwrap() > 0);
     assert_eq!(kept(&house).await, 3);
     assert!(gateway.stop().await.success());
 }

@@ -17,7 +17,8 @@ use super::{
     turns::{Busy, Order, Turns},
 };
 use crate::{
-    config::ApiAccess,
+    budget::Bodies,
+    config::{ApiAccess, Priority},
     intake::{Refusal, append, desk::Desk, receive, receive::RequestId},
     live::{Live, Plugin},
     trace,
@@ -143,7 +144,11 @@ impl Door {
     ) -> Result<Response<Body>, Refusal> {
         let Head { name, plugin, mut parts, body } = head(desk, request, client)?;
         admit(plugin.api.access.as_ref(), &mut parts)?;
-        let body = receive::read_body(body, BODY_MAX, desk.live.config.server.body_timeout).await?;
+        let server = &desk.live.config.server;
+        let parties = (desk.budget.clone(), desk.api_shares.clone());
+        let terms = (server.bodies_max, Priority::Normal);
+        let mut hold = Bodies::hold(parties, client, terms);
+        let body = receive::read_body(body, BODY_MAX, server.body_timeout, &mut hold).await?;
         let unavailable = || Refusal::PluginUnavailable("it is not loaded".to_owned());
         let version = plugin.version.as_ref().ok_or_else(unavailable)?;
         let turns = desk.api(&name).ok_or_else(unavailable)?;

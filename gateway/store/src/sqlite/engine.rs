@@ -3,7 +3,14 @@
 //! From the moment an operation is queued it belongs to the engine: a caller that goes away loses the
 //! answer, never the event.
 
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use hookweir_event::{PluginName, StateChange};
 use tokio::sync::{
@@ -59,6 +66,7 @@ impl Engine {
             health: watch::Sender::new(Health::Ready),
             finished: watch::Sender::new(None),
             figures: Arc::default(),
+            left: Arc::new(AtomicU64::new(u64::MAX)),
         };
         let anchor = Anchor::default();
         let window = Window::beside(file.clone(), anchor.clone());
@@ -171,6 +179,10 @@ impl Engine {
 
     pub(crate) fn figures(&self) -> Arc<Counting> {
         self.signals.figures.clone()
+    }
+
+    pub(crate) fn disk_left(&self) -> u64 {
+        self.signals.left.load(Ordering::Relaxed)
     }
 
     pub(crate) fn wakeups(&self) -> watch::Receiver<u64> {

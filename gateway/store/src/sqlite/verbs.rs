@@ -1,6 +1,9 @@
 //! What travels between the handles and the writer.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use hookweir_event::{
     Change, Digest, Event, EventId, EventType, Exchanges, Hops, Origin, PluginName, StateChange,
@@ -176,4 +179,6 @@ pub(super) struct Signals {
     /// Set when the writer has ended.
     pub(super) finished: watch::Sender<Option<Result<(), StoreError>>>,
     pub(super) figures: Arc<Counting>,
+    /// Bytes left on the disk when that was looked at last; the most there are if nobody can tell.
+    pub(super) left: Arc<AtomicU64>,
 }

@@ -94,11 +94,13 @@ impl<'s> Writer<'s> {
     /// One batch from the transaction to the answers, then the log's upkeep.
     fn batch(&mut self, mut work: Work, queue: &mut mpsc::Receiver<Op>) {
         self.rest = Rest::Nothing;
+        // Looked at for each batch, and each second: it costs a system call, a batch a sync.
+        let left = self.room.left(&self.folder);
+        self.signals.left.store(left.unwrap_or(u64::MAX), Ordering::Relaxed);
         if work.verbs.is_empty() && !(work.tick && self.has_upkeep()) {
             return;
         }
-        // Looked at for each batch: it costs a system call, a batch a sync.
-        work.lack = self.room.lack(&self.folder);
+        work.lack = self.room.lack(left);
         let outcome = self.poisoned().and_then(|()| {
             let made = self.commit(&mut work, queue)?;
             // The checkpointer may have found out meanwhile that syncs fail.

@@ -86,6 +86,7 @@ fn verify(scheme: &Scheme, request: &[u8]) -> bool {
         url,
         headers: lines.filter_map(header).collect(),
         body: body.to_vec().into(),
+        decode: None,
     };
     let source: SourceName = "fuzz".parse().unwrap_or_else(|_| unreachable!("a good name"));
     let secrets: Vec<_> = scheme.secret(SECRET).map(Secret::new).into_iter().collect();

@@ -113,6 +113,7 @@ fn incoming(request: &Value) -> Incoming {
             .map(|(name, value)| (name.to_ascii_lowercase(), value.as_str().unwrap().into()))
             .collect(),
         body: STANDARD.decode(body).unwrap().into(),
+        decode: None,
     }
 }
 

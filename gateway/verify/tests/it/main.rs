@@ -4,6 +4,7 @@
 
 mod claims;
 mod cloudevents;
+mod coding;
 mod declarations;
 mod handshakes;
 mod properties;

@@ -1,0 +1,116 @@
+//! Compressed bodies, where a source allows them: signed as they are sent, kept as they were before, and unpacked no
+//! further than the source's limit, for nobody but who is proven.
+
+use std::io::Write as _;
+
+use flate2::{Compression, write::GzEncoder};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use hookweir_event::Clock;
+use hookweir_tests::{
+    house::{House, SECRET},
+    load::payment,
+    sender::{Reply, Sender},
+};
+use hookweir_verify::{Outgoing, Scheme};
+use sha2::Sha256;
+
+const MIB: u64 = 1 << 20;
+/// What the bomb is unpacked, in bytes.
+const BOMB: usize = 128 << 20;
+
+fn house(sections: &str) -> House {
+    House::new(env!("CARGO_BIN_EXE_hookweir-under-test"), sections)
+}
+
+fn source(name: &str, more: &str) -> String {
+    format!(
+        "[sources.{name}]\npath = \"/webhooks/{name}\"\nscheme = \"stripe\"\n\
+         secrets = [{{ env = \"TEST_SECRET\" }}]\n{more}\n"
+    )
+}
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+    packed.write_all(body).unwrap();
+    packed.finish().unwrap()
+}
+
+/// Posts `body` in a coding, with Stripe's signature over `signed`.
+async fn post(house: &House, name: &str, (body, signed): (&[u8], &[u8]), coding: &str) -> Reply {
+    let path = format!("/webhooks/{name}");
+    let sender = Sender::new(house.public, &path, Scheme::preset("stripe").unwrap(), SECRET);
+    let now = Clock::system().now().as_millis() / 1000;
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+    mac.update(format!("{now}.").as_bytes());
+    mac.update(signed);
+    let tag: String =
+        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut request = Outgoing::post(&path, body.to_vec());
+    request.headers = vec![
+        ("content-type".into(), b"application/json".to_vec()),
+        ("content-encoding".into(), coding.as_bytes().to_vec()),
+        ("stripe-signature".into(), format!("t={now},v1={tag}").into_bytes()),
+    ];
+    sender.post(request).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_signed_packed_is_kept_unpacked_where_the_source_allows_it() {
+    let house = house(&source("packed", "decompress = true"));
+    let gateway = house.start().await;
+    let body = payment("evt_1", "{}");
+    let packed = gzip(body.as_bytes());
+    let reply = post(&house, "stripe", (&packed, &packed), "gzip").await;
+    assert_eq!((reply.status, reply.code()), (415, "compressed_body"), "off unless it is said");
+    let reply = post(&house, "packed", (&packed, body.as_bytes()), "gzip").await;
+    assert_eq!(reply.status, 401, "the signature is over what is sent: {reply:?}");
+    let reply = post(&house, "packed", (&packed, &packed), "br").await;
+    assert_eq!(reply.status, 415, "{reply:?}");
+    let reply = post(&house, "packed", (body.as_bytes(), body.as_bytes()), "gzip").await;
+    assert_eq!((reply.status, reply.code()), (400, "malformed"), "it is not packed: {reply:?}");
+    assert_eq!(house.reader().counts().await.unwrap().events, 0);
+
+    let reply = post(&house, "packed", (&packed, &packed), "gzip").await;
+    assert_eq!((reply.status, reply.duplicate()), (202, false), "{reply:?}");
+    let event = house.reader().event(reply.id().unwrap()).await.unwrap().unwrap();
+    assert_eq!(event.event_type.as_str(), "payment_intent.succeeded", "found in the unpacked body");
+    assert_eq!(event.body, body.as_bytes());
+    let coded =
+        |(name, _): &(String, Vec<u8>)| name == "content-encoding" || name == "content-length";
+    assert!(!event.headers.iter().any(coded), "{:?}", event.headers);
+    // By its id, which is in the body, it is the same event however it is sent.
+    let again = post(&house, "packed", (body.as_bytes(), body.as_bytes()), "identity").await;
+    assert!(again.duplicate() && again.id() == reply.id(), "{again:?}");
+    let held = house.metrics().await.value("hookweir_bodies_bytes", &[]);
+    assert_eq!(held, 0.0);
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bomb_is_refused_before_it_is_unpacked() {
+    let wide = source("wide", "decompress = true\nbody_max = \"256MiB\"");
+    let narrow = source("narrow", "decompress = true");
+    let house = house(&format!("server.bodies_max = \"2GiB\"\n{wide}{narrow}"));
+    let gateway = house.start().await;
+    let bomb = gzip(&vec![b' '; BOMB]);
+    assert!((bomb.len() as u64) < MIB / 4, "{} bytes are 128 MiB", bomb.len());
+    let grown = async |name: &str, signed: &[u8]| {
+        gateway.forget_resident_peak();
+        let before = gateway.resident();
+        let reply = post(&house, name, (&bomb, signed), "gzip").await;
+        (reply, gateway.resident_peak().saturating_sub(before) / MIB)
+    };
+    let (reply, took) = grown("narrow", &bomb).await;
+    assert_eq!((reply.status, reply.code()), (413, "body_too_large"), "{reply:?}");
+    assert!(took < 16, "{took} MiB");
+    let (reply, took) = grown("wide", b"something else").await;
+    assert_eq!(reply.status, 401, "{reply:?}");
+    assert!(took < 16, "a stranger's is not unpacked: {took} MiB");
+    assert_eq!(house.reader().counts().await.unwrap().events, 0);
+    // It is a bomb: where there is no limit to speak of, it goes off.
+    let (reply, took) = grown("wide", &bomb).await;
+    assert_eq!(reply.status, 202, "{reply:?}");
+    assert!(took >= 100, "{took} MiB");
+    assert_eq!(house.reader().counts().await.unwrap().events, 1);
+    assert!(gateway.stop().await.success());
+}

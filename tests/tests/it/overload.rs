@@ -1,0 +1,330 @@
+//! More than there is room for: large bodies, floods in front of a disk that stands still, a disk that fills up. What
+//! can't be had at once is shed, those who want little find room, and what was begun is ended. Each test
+//! first sees that the load was really there. Guarantee 8.
+
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+
+use hookweir::{
+    chance::Chance,
+    config::{Seen, Surroundings},
+    egress::Names,
+    gateway::{Ended, Gateway, Surrounds},
+    tasks::Stopper,
+};
+use hookweir_event::Clock;
+use hookweir_tests::{
+    fault_vfs::FaultVfs,
+    house::{House, PATIENCE, SECRET},
+    load::payment,
+    scrape::Scrape,
+    sender::{Reply, Sender},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::watch,
+    task::JoinHandle,
+};
+
+const MIB: u64 = 1 << 20;
+
+fn house(sections: &str) -> House {
+    House::new(env!("CARGO_BIN_EXE_hookweir-under-test"), sections)
+}
+
+/// A metric that counts things.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is a whole number")]
+fn whole(value: f64) -> u64 {
+    assert_eq!(value.fract(), 0.0);
+    value as u64
+}
+
+/// Requests of a source that were shed, by these words.
+fn shed(scrape: &Scrape, source: &str, reasons: &[&str]) -> u64 {
+    let of = |reason: &&str| {
+        let labels = [("source", source), ("reason", *reason)];
+        whole(scrape.value("hookweir_source_refused_total", &labels))
+    };
+    reasons.iter().map(of).sum()
+}
+
+#[track_caller]
+fn assert_shed(reply: &Reply) {
+    assert_eq!((reply.status, reply.code()), (503, "overloaded"), "{reply:?}");
+    assert_eq!(reply.body["retryable"], true);
+    assert!(reply.header("retry-after").is_some(), "{reply:?}");
+}
+
+/// Senders of large bodies, each of which stops before its last byte.
+struct Storm {
+    finish: watch::Sender<bool>,
+    senders: Vec<JoinHandle<Option<u16>>>,
+}
+
+/// One body's length: with GitHub's largest in mind, which have 25 MiB.
+const LARGE: usize = 10_000_000;
+
+impl Storm {
+    /// So many senders, each from an address of its own.
+    fn start(house: &House, senders: usize) -> Self {
+        let sender = house.sender("test");
+        let body = Arc::new(vec![b'x'; LARGE]);
+        let signed = sender.signed("order", "storm", &body);
+        let (finish, wait) = watch::channel(false);
+        let start = |number: usize| {
+            let mut head = format!(
+                "POST /webhooks/test HTTP/1.1\r\nhost: x\r\ncontent-length: {LARGE}\r\n\
+                 x-forwarded-for: 10.1.{}.{}\r\n",
+                number / 250,
+                number % 250 + 1
+            );
+            for (name, value) in &signed.headers {
+                let value = String::from_utf8_lossy(value).replace("storm", &format!("s{number}"));
+                head += &format!("{name}: {value}\r\n");
+            }
+            head += "\r\n";
+            let stream = TcpStream::connect(house.public);
+            let (body, wait) = (body.clone(), wait.clone());
+            tokio::spawn(async move { large(stream.await.unwrap(), head, &body, wait).await })
+        };
+        Self { finish, senders: (0..senders).map(start).collect() }
+    }
+
+    /// Lets them end. Answers with the statuses; of one that was cut off before it read one, none.
+    async fn end(self) -> Vec<Option<u16>> {
+        self.finish.send_replace(true);
+        let mut ended = Vec::new();
+        for sender in self.senders {
+            ended.push(tokio::time::timeout(PATIENCE, sender).await.unwrap().unwrap());
+        }
+        ended
+    }
+}
+
+/// Sends all but the last byte, and that when it is told to, unless it is answered before.
+async fn large(
+    mut stream: TcpStream,
+    head: String,
+    body: &[u8],
+    mut finish: watch::Receiver<bool>,
+) -> Option<u16> {
+    let (mut from, mut to) = stream.split();
+    let sending = async {
+        to.write_all(head.as_bytes()).await?;
+        to.write_all(&body[1..]).await?;
+        let _ = finish.wait_for(|finish| *finish).await;
+        to.write_all(&body[..1]).await
+    };
+    let reading = async {
+        let mut answer = [0; 64];
+        let read = from.read(&mut answer).await.ok()?;
+        String::from_utf8_lossy(&answer[..read]).split(' ').nth(1)?.parse().ok()
+    };
+    let (_, status) = tokio::join!(sending, reading);
+    status
+}
+
+/// What came of a storm.
+struct Weathered {
+    accepted: usize,
+    /// Resident memory when all that is held was held, and at most, in MiB, beyond what there was before.
+    grown: u64,
+    peak: u64,
+}
+
+/// A gateway with such a budget in a storm of so many senders; waits until its memory has grown by so many MiB.
+async fn weather(budget: &str, senders: usize, grows: RangeInclusive<u64>) -> Weathered {
+    let house = house(&format!(
+        "server.bodies_max = \"{budget}\"\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
+         server.body_timeout = \"5m\"\n"
+    ));
+    let config = std::fs::read_to_string(house.config()).unwrap();
+    let large = "path = \"/webhooks/test\"\nbody_max = \"16MiB\"";
+    std::fs::write(house.config(), config.replace("path = \"/webhooks/test\"", large)).unwrap();
+    let mut gateway = house.start().await;
+    let before = gateway.resident();
+    let storm = Storm::start(&house, senders);
+    let all = |scrape: &Scrape| {
+        let held = whole(scrape.value("hookweir_bodies_bytes", &[])) / LARGE as u64;
+        held + shed(scrape, "test", &["memory", "memory-share"]) == senders as u64
+    };
+    house.until_metrics("each sender to be held or shed", all).await;
+    let grown =
+        |gateway: &hookweir_tests::house::Gateway| gateway.resident().saturating_sub(before) / MIB;
+    let started = std::time::Instant::now();
+    while !grows.contains(&grown(&gateway)) {
+        let late = started.elapsed() > PATIENCE;
+        assert!(!late, "memory has grown by {} MiB, not {grows:?}", grown(&gateway));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let grown = grown(&gateway);
+    // Those who want little find room all the while.
+    let small = house.sender("test");
+    for number in 0..20 {
+        let reply = small.send("order", &format!("small-{number}"), b"small").await.unwrap();
+        assert_eq!(reply.status, 202, "{reply:?}");
+    }
+    let ended = storm.end().await;
+    let accepted = ended.iter().filter(|status| **status == Some(202)).count();
+    // One that is refused may find the connection closed before it has read why.
+    assert!(ended.iter().flatten().all(|status| [202, 503].contains(status)), "{ended:?}");
+    house
+        .until_metrics("the memory to be free", |s| s.value("hookweir_bodies_bytes", &[]) == 0.0)
+        .await;
+    let kept = house.reader().counts().await.unwrap().events;
+    assert_eq!(kept, 20 + accepted as u64);
+    let peak = gateway.resident_peak().saturating_sub(before) / MIB;
+    let reply = house.sender("test").send("order", "after", b"after").await.unwrap();
+    assert_eq!(reply.status, 202);
+    house.ready(&mut gateway).await;
+    assert!(gateway.stop().await.success());
+    Weathered { accepted, grown, peak }
+}
+
+/// `HOOKWEIR_LARGE_BODIES=1000` is the campaign.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_large_bodies_at_once_are_shed_and_not_buffered() {
+    let senders = std::env::var("HOOKWEIR_LARGE_BODIES").map_or(50, |text| text.parse().unwrap());
+    let all = senders as u64 * LARGE as u64 / MIB;
+    // The load is really there: without a budget to speak of, all of it is in memory.
+    let Weathered { accepted, grown, peak } =
+        weather("100GiB", senders, all * 9 / 10..=u64::MAX).await;
+    println!(
+        "{senders} bodies of 10 MB, no budget: +{grown} MiB, +{peak} MiB at most, {accepted} accepted"
+    );
+    assert_eq!(accepted, senders, "each was read to its end");
+    let Weathered { accepted, grown, peak } = weather("64MiB", senders, 0..=u64::MAX).await;
+    println!(
+        "{senders} bodies of 10 MB, 64 MiB: +{grown} MiB, +{peak} MiB at most, {accepted} accepted"
+    );
+    assert_eq!(accepted, 3, "what a source may hold: half of the budget, in whole bodies");
+    assert!(peak < 4 * 64, "memory grew by {peak} MiB");
+}
+
+/// A gateway of this house in this process, over this disk.
+async fn start(house: &House, disk: &FaultVfs) -> (Stopper, JoinHandle<Ended>) {
+    let env = |_: &str| Some(SECRET.to_owned());
+    let around = Surroundings { env: &env, ..Surroundings::real() };
+    let (config, seen) = Seen::load(&house.config(), &around);
+    let surrounds = Surrounds {
+        seen,
+        clock: Clock::system(),
+        chance: Chance::system(),
+        names: Names::system(),
+        vfs: Some(disk.name()),
+    };
+    let gateway = Gateway::build(config.unwrap(), surrounds).await.unwrap();
+    let (stopper, stop) = Stopper::new();
+    (stopper, tokio::spawn(gateway.run(stop)))
+}
+
+/// Pushes with these numbers, all at once.
+fn pushes(sender: &Sender, numbers: std::ops::Range<u32>) -> Vec<JoinHandle<Reply>> {
+    let push = |number: u32| {
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            let body = format!("{{\"n\":{number}}}");
+            sender.send("push", &number.to_string(), body.as_bytes()).await.unwrap()
+        })
+    };
+    numbers.map(push).collect()
+}
+
+async fn replies(sent: Vec<JoinHandle<Reply>>) -> Vec<Reply> {
+    let mut replies = Vec::new();
+    for reply in sent {
+        replies.push(tokio::time::timeout(PATIENCE, reply).await.unwrap().unwrap());
+    }
+    replies
+}
+
+const FLOOD: u32 = 200;
+const QUIET: u32 = 8;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flooding_source_leaves_places_for_a_quiet_one_in_front_of_a_slow_disk() {
+    let (house, disk) = (house("server.appends_max = 64"), FaultVfs::register("slow-fair"));
+    let (stopper, gateway) = start(&house, &disk).await;
+    let (flooding, quiet) = (house.sender("github"), house.sender("stripe"));
+    assert_eq!(replies(pushes(&flooding, 0..1)).await[0].status, 202);
+    disk.stand_still();
+    let flood = pushes(&flooding, 1..1 + FLOOD);
+    let appends = |scrape: &Scrape, source: &str| {
+        whole(scrape.value("hookweir_source_appends", &[("source", source)]))
+    };
+    let full = |scrape: &Scrape| {
+        let turned_away = shed(scrape, "github", &["queue-share", "queue"]);
+        turned_away + appends(scrape, "github") == u64::from(FLOOD)
+    };
+    let scrape = house.until_metrics("the flood to take all that it may", full).await;
+    let waiting = appends(&scrape, "github");
+    assert!((32..40).contains(&waiting), "half of the places: {waiting}");
+    // In front of a disk that stands still, the quiet one finds places.
+    let sent: Vec<_> = (0..QUIET)
+        .map(|number| {
+            let (quiet, id) = (quiet.clone(), format!("evt_{number}"));
+            tokio::spawn(async move {
+                let body = payment(&id, "{}");
+                quiet.send("payment_intent.succeeded", "", body.as_bytes()).await.unwrap()
+            })
+        })
+        .collect();
+    let all = |scrape: &Scrape| appends(scrape, "stripe") == u64::from(QUIET);
+    house.until_metrics("the quiet one's places", all).await;
+    disk.go_on();
+    for reply in replies(sent).await {
+        assert_eq!(reply.status, 202, "{reply:?}");
+    }
+    let (accepted, refused): (Vec<_>, Vec<_>) =
+        replies(flood).await.into_iter().partition(|reply| reply.status == 202);
+    assert_eq!((accepted.len() as u64, accepted.len() + refused.len()), (waiting, FLOOD as usize));
+    refused.iter().for_each(assert_shed);
+    // Who comes again is taken, and nothing was kept of what was refused.
+    let again = replies(pushes(&flooding, 1..9)).await;
+    assert!(again.iter().all(|reply| reply.status == 202), "{again:?}");
+    let fresh = again.iter().filter(|reply| !reply.duplicate()).count() as u64;
+    let kept = house.reader().counts().await.unwrap().events;
+    assert_eq!(kept, 1 + waiting + u64::from(QUIET) + fresh);
+    stopper.stop();
+    assert_eq!(gateway.await.unwrap(), Ended::Stopped { cut_off: 0 });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_hangs_up_frees_no_place_before_the_commit() {
+    let (house, disk) = (house("server.appends_max = 64"), FaultVfs::register("slow-hang-up"));
+    let (stopper, gateway) = start(&house, &disk).await;
+    disk.stand_still();
+    let sent = pushes(&house.sender("github"), 0..20);
+    let held = |scrape: &Scrape| scrape.value("hookweir_appends", &[]);
+    house.until_metrics("places that are taken", |scrape| held(scrape) == 20.0).await;
+    let open = |scrape: &Scrape| scrape.value("hookweir_connections", &[]);
+    sent.into_iter().for_each(|sending| sending.abort());
+    // A connection that ends in the middle of its request is closed.
+    let gone = house.until_metrics("the senders to be gone", |scrape| open(scrape) == 0.0).await;
+    assert_eq!(held(&gone), 20.0);
+    assert!(gone.value("hookweir_bodies_bytes", &[]) > 0.0);
+    disk.go_on();
+    house.until_metrics("the places to be free", |scrape| held(scrape) == 0.0).await;
+    assert_eq!(house.reader().counts().await.unwrap().events, 20, "they are the store's");
+    stopper.stop();
+    assert_eq!(gateway.await.unwrap(), Ended::Stopped { cut_off: 0 });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_disk_fills_up_sources_of_low_priority_are_turned_away_first() {
+    let low = "[sources.low]\npath = \"/webhooks/low\"\nscheme = \"github\"\npriority = \"low\"\n\
+               secrets = [{ env = \"TEST_SECRET\" }]\n";
+    let house = house(&format!("{low}[store]\ndisk_free_low = \"1MiB\"\n"));
+    let gateway = house.start().await;
+    let scheme = hookweir_verify::Scheme::preset("github").unwrap();
+    let low_sender = Sender::new(house.public, "/webhooks/low", scheme, SECRET);
+    assert_eq!(low_sender.send("push", "1", b"{\"n\":1}").await.unwrap().status, 202);
+    let skip = house.log().len();
+    house.write_config(&format!("{low}[store]\ndisk_free_low = \"1000000GiB\"\n"));
+    house.until_log(skip, &["config reloaded"]).await;
+    assert_shed(&low_sender.send("push", "2", b"{\"n\":2}").await.unwrap());
+    assert_eq!(shed(&house.metrics().await, "low", &["disk-low"]), 1);
+    let normal = house.sender("github").send("push", "3", b"{\"n\":3}").await.unwrap();
+    assert_eq!(normal.status, 202, "{normal:?}");
+    assert!(gateway.stop().await.success());
+}
