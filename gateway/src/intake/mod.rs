@@ -86,7 +86,10 @@ impl Intake {
         }
         let mut span = self.begin(source.as_deref(), &request);
         let answered = match door::is_api(path) {
-            true => self.door.answer(&desk, request, client, id).await,
+            true => match self.pauses.everything() {
+                Some(pause) => Err(Refusal::Paused(pause)),
+                None => self.door.answer(&desk, request, client, id).await,
+            },
             false => self.line(&desk, request, client, (id, &watch), &mut span).await,
         };
         match answered {

@@ -82,7 +82,7 @@ pub(super) fn head(
     }
     desk.refused.check(client).map_err(Refusal::RateLimited)?;
     desk.address.take(client).map_err(Refusal::RateLimited)?;
-    if let Some(pause) = pauses.source(&source.name) {
+    if let Some(pause) = pauses.refuses(&source.name) {
         return Err(Refusal::Paused(pause));
     }
     let coding = parts.headers.get(header::CONTENT_ENCODING);

@@ -63,7 +63,7 @@ pub(crate) enum Refusal {
     PluginFailed(String),
     /// The plugin took longer than it may.
     PluginTimeout(String),
-    /// An operator has paused the source.
+    /// An operator has paused the source, or everything.
     Paused(Pause),
     /// The store can't take more for now.
     Overloaded,
