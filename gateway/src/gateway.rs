@@ -16,7 +16,7 @@ use std::{
 
 use hookweir_event::Clock;
 use hookweir_host::{Host, HostError, Settings};
-use hookweir_store::{OpenError, Options, ReadError, Room, SqliteFile, Store};
+use hookweir_store::{Counts, OpenError, Options, ReadError, Room, SqliteFile, Store, Survey};
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::Notify};
 
@@ -36,8 +36,9 @@ use crate::{
     pauses::Pauses,
     plugin_state::PluginState,
     readiness::Readiness,
-    reload::Reload,
+    reload::{Reload, Wishes},
     serve::{Bounds, Connections, serve},
+    supervisor::{Pulse, Supervisor},
     tasks::{GuestRuntime, Stop, Stopper, Tasks},
     trace::{Exporter, Tracer},
     windows::Windows,
@@ -122,6 +123,7 @@ pub struct Gateway {
     watch: Watch,
     desk: Desk,
     exporter: Option<Exporter>,
+    supervisor: Supervisor,
 }
 
 impl Gateway {
@@ -205,7 +207,14 @@ impl Gateway {
             watch,
             desk,
             exporter,
+            supervisor: Supervisor::default(),
         })
+    }
+
+    /// The same, which says how it stands to whoever started it.
+    #[must_use]
+    pub fn supervised_by(self, supervisor: Supervisor) -> Self {
+        Self { supervisor, ..self }
     }
 
     /// Where senders post.
@@ -222,6 +231,11 @@ impl Gateway {
     /// If the system does not say.
     pub fn admin_address(&self) -> io::Result<SocketAddr> {
         self.admin.local_addr()
+    }
+
+    /// Where operators' wishes are handed in.
+    pub fn wishes(&self) -> Wishes {
+        self.reload.wishes()
     }
 
     /// What is in force.
@@ -246,6 +260,7 @@ impl Gateway {
             watch,
             desk,
             exporter,
+            supervisor,
         } = self;
         let readiness = Readiness::new(store.health(), stop.clone());
         let starting = readiness.latch();
@@ -263,9 +278,9 @@ impl Gateway {
             async move { intake.answer(request, peer.ip()).await }
         };
         let front = serve(public, bounds.clone(), handler, spawner, asked.clone());
-        line.run("intake", async move { counted.add(front.await) });
+        line.run("intake", async move { add(&counted.connections, front.await) });
         let (counted, back) = (cut_off.clone(), dispatch.run(asked.clone(), server.grace));
-        line.run("dispatch", async move { counted.add(back.await) });
+        line.run("dispatch", async move { add(&counted.attempts, back.await) });
         line.run("alerts", watch.run(asked.clone()));
         line.run("reload", reload.run(asked));
 
@@ -274,6 +289,7 @@ impl Gateway {
         let mut health = Tasks::default();
         let jobs = desk.jobs.clone();
         let metrics = metrics_on.then_some(metrics);
+        let pulse = Pulse::of(&readiness, &store, &guests);
         let answers = Admin::new(readiness, guard, desk, metrics);
         let handler = move |request, peer: SocketAddr| answers.clone().answer(request, peer.ip());
         let connections = Connections::at_most(ADMIN_CONNECTIONS);
@@ -282,20 +298,23 @@ impl Gateway {
         health.run("admin", async move {
             let _ = door.await;
         });
+        health.run("supervisor", supervisor.clone().attend(pulse, asked_last.clone()));
         // The last spans end with the line.
         if let Some(exporter) = exporter {
             health.run("traces", exporter.run(asked_last, server.grace));
         }
         drop(starting);
+        supervisor.started();
 
         let failed = tokio::select! {
-            () = stop.asked() => None,
+            () = drained(&mut stop, &supervisor, server.drain_delay) => None,
             ended = line.first_to_end() => Some(ended),
             ended = health.first_to_end() => Some(ended),
         };
         stopper.stop();
         jobs.close();
         line.all().await;
+        cut_off.report(&store).await;
         last.stop();
         health.all().await;
         if let Err(error) = store.close().await {
@@ -323,17 +342,46 @@ fn tracing_to(
 /// Connections that operators and their supervisors may have open.
 const ADMIN_CONNECTIONS: usize = 64;
 
+/// Returns `delay` after the stop was asked for: readiness is false from the stop on, and requests are taken all that
+/// time, so that whoever balances the load sees the one before it feels the end of the other.
+async fn drained(stop: &mut Stop, supervisor: &Supervisor, delay: Duration) {
+    stop.asked().await;
+    supervisor.stopping();
+    if !delay.is_zero() {
+        tracing::info!(?delay, "not ready any more; requests are taken still");
+        tokio::time::sleep(delay).await;
+    }
+}
+
 /// How much the end of the grace time cut off.
 #[derive(Debug, Clone, Default)]
-struct CutOff(Arc<AtomicUsize>);
+struct CutOff {
+    connections: Arc<AtomicUsize>,
+    attempts: Arc<AtomicUsize>,
+}
+
+fn add(count: &AtomicUsize, more: usize) {
+    count.fetch_add(more, Ordering::Relaxed);
+}
 
 impl CutOff {
-    fn add(&self, left: usize) {
-        self.0.fetch_add(left, Ordering::Relaxed);
+    fn get(&self) -> usize {
+        self.connections.load(Ordering::Relaxed) + self.attempts.load(Ordering::Relaxed)
     }
 
-    fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+    /// Says what was cut off, and what the store has for the next start.
+    async fn report(&self, store: &Store) {
+        let [connections, attempts] =
+            [&self.connections, &self.attempts].map(|count| count.load(Ordering::Relaxed));
+        match store.reader().survey().await {
+            Ok(Survey { counts: Counts { due, leased, dead, .. }, depths, .. }) => {
+                let behind: u64 = depths.iter().map(|depth| depth.behind).sum();
+                tracing::info!(connections, attempts, due, behind, leased, dead, "left");
+            }
+            Err(error) => {
+                tracing::warn!(connections, attempts, %error, "left; the store can't be read");
+            }
+        }
     }
 }
 

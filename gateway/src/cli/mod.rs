@@ -8,6 +8,7 @@ mod dead;
 mod demo;
 mod dev;
 mod events;
+mod hangup;
 mod jobs;
 mod manual;
 mod operator;

@@ -185,6 +185,7 @@ impl Config {
             ("server.listen", self.server.listen != new.server.listen),
             ("server.connections", self.server.connections != new.server.connections),
             ("server.header_timeout", self.server.header_timeout != new.server.header_timeout),
+            ("server.drain_delay", self.server.drain_delay != new.server.drain_delay),
             ("server.grace", self.server.grace != new.server.grace),
             ("admin", self.admin.needs_restart(&new.admin)),
             ("store.url", self.store.path != new.store.path),

@@ -32,7 +32,9 @@ pub struct ServerConfig {
     pub header_timeout: Duration,
     /// From the headers to the last byte of the body.
     pub body_timeout: Duration,
-    /// How long requests and attempts may go on after a stop was asked for.
+    /// How long requests are taken still after a stop was asked for, while `/readyz` says that none should come.
+    pub drain_delay: Duration,
+    /// How long requests and attempts may go on after that.
     pub grace: Duration,
     /// Proxies whose `Forwarded` and `X-Forwarded-For` are believed, by the public listener.
     pub trusted_proxies: Vec<IpNet>,
@@ -50,6 +52,8 @@ impl ServerConfig {
             connections: 4096,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            // Where nothing watches readiness, waiting would only make restarts slow.
+            drain_delay: Duration::ZERO,
             grace: Duration::from_secs(20),
             trusted_proxies: Vec::new(),
             // Generous for one sender's whole fleet behind one address, and far below what one
@@ -64,6 +68,7 @@ impl ServerConfig {
         for (key, field) in [
             ("header_timeout", &mut config.header_timeout),
             ("body_timeout", &mut config.body_timeout),
+            ("drain_delay", &mut config.drain_delay),
             ("grace", &mut config.grace),
         ] {
             set(field, section.get(key).and_then(|node| node.parsed(units::duration)));
