@@ -16,7 +16,7 @@ use std::{
 
 use hookweir_event::Clock;
 use hookweir_host::{Host, HostError, Settings};
-use hookweir_store::{OpenError, Options, ReadError, Room, SqliteFile, Store};
+use hookweir_store::{Counts, OpenError, Options, ReadError, Room, SqliteFile, Store, Survey};
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::Notify};
 
@@ -37,8 +37,9 @@ use crate::{
     pauses::Pauses,
     plugin_state::PluginState,
     readiness::Readiness,
-    reload::Reload,
+    reload::{Reload, Wishes},
     serve::{Bounds, Connections, Peer, Terms, serve},
+    supervisor::{Pulse, Supervisor},
     tasks::{GuestRuntime, Stop, Stopper, Tasks},
     trace::{Exporter, Tracer},
     windows::Windows,
@@ -123,6 +124,7 @@ pub struct Gateway {
     watch: Watch,
     desk: Desk,
     exporter: Option<Exporter>,
+    supervisor: Supervisor,
 }
 
 impl Gateway {
@@ -208,7 +210,14 @@ impl Gateway {
             watch,
             desk,
             exporter,
+            supervisor: Supervisor::default(),
         })
+    }
+
+    /// The same, which says how it stands to whoever started it.
+    #[must_use]
+    pub fn supervised_by(self, supervisor: Supervisor) -> Self {
+        Self { supervisor, ..self }
     }
 
     /// Where senders post.
@@ -225,6 +234,11 @@ impl Gateway {
     /// If the system does not say.
     pub fn admin_address(&self) -> io::Result<SocketAddr> {
         self.admin.local_addr()
+    }
+
+    /// Where operators' wishes are handed in.
+    pub fn wishes(&self) -> Wishes {
+        self.reload.wishes()
     }
 
     /// What is in force.
@@ -249,6 +263,7 @@ impl Gateway {
             watch,
             desk,
             exporter,
+            supervisor,
         } = self;
         let readiness = Readiness::new(store.health(), stop.clone());
         let starting = readiness.latch();
@@ -269,9 +284,9 @@ impl Gateway {
         let board = desk.board.clone();
         let terms = move || public_terms(&board);
         let front = serve(public, bounds.clone(), terms, handler, spawner, asked.clone());
-        line.run("intake", async move { counted.add(front.await) });
+        line.run("intake", async move { add(&counted.connections, front.await) });
         let (counted, back) = (cut_off.clone(), dispatch.run(asked.clone(), server.grace));
-        line.run("dispatch", async move { counted.add(back.await) });
+        line.run("dispatch", async move { add(&counted.attempts, back.await) });
         line.run("alerts", watch.run(asked.clone()));
         line.run("reload", reload.run(asked));
 
@@ -282,6 +297,7 @@ impl Gateway {
         let metrics = metrics_on.then_some(metrics);
         let board = desk.board.clone();
         let terms = move || admin_terms(&board);
+        let pulse = Pulse::of(&readiness, &store, &guests);
         let answers = Admin::new(readiness, guard, desk, metrics);
         let handler =
             move |request, peer: Peer| answers.clone().answer(request, peer.address().ip());
@@ -291,20 +307,23 @@ impl Gateway {
         health.run("admin", async move {
             let _ = door.await;
         });
+        health.run("supervisor", supervisor.clone().attend(pulse, asked_last.clone()));
         // The last spans end with the line.
         if let Some(exporter) = exporter {
             health.run("traces", exporter.run(asked_last, server.grace));
         }
         drop(starting);
+        supervisor.started();
 
         let failed = tokio::select! {
-            () = stop.asked() => None,
+            () = drained(&mut stop, &supervisor, server.drain_delay) => None,
             ended = line.first_to_end() => Some(ended),
             ended = health.first_to_end() => Some(ended),
         };
         stopper.stop();
         jobs.close();
         line.all().await;
+        cut_off.report(&store).await;
         last.stop();
         health.all().await;
         if let Err(error) = store.close().await {
@@ -349,17 +368,46 @@ fn admin_terms(board: &Board) -> Terms {
     Terms { tls: board.load().config.admin.tls.clone(), ..Terms::default() }
 }
 
+/// Returns `delay` after the stop was asked for: readiness is false from the stop on, and requests are taken all that
+/// time, so that whoever balances the load sees the one before it feels the end of the other.
+async fn drained(stop: &mut Stop, supervisor: &Supervisor, delay: Duration) {
+    stop.asked().await;
+    supervisor.stopping();
+    if !delay.is_zero() {
+        tracing::info!(?delay, "not ready any more; requests are taken still");
+        tokio::time::sleep(delay).await;
+    }
+}
+
 /// How much the end of the grace time cut off.
 #[derive(Debug, Clone, Default)]
-struct CutOff(Arc<AtomicUsize>);
+struct CutOff {
+    connections: Arc<AtomicUsize>,
+    attempts: Arc<AtomicUsize>,
+}
+
+fn add(count: &AtomicUsize, more: usize) {
+    count.fetch_add(more, Ordering::Relaxed);
+}
 
 impl CutOff {
-    fn add(&self, left: usize) {
-        self.0.fetch_add(left, Ordering::Relaxed);
+    fn get(&self) -> usize {
+        self.connections.load(Ordering::Relaxed) + self.attempts.load(Ordering::Relaxed)
     }
 
-    fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+    /// Says what was cut off, and what the store has for the next start.
+    async fn report(&self, store: &Store) {
+        let [connections, attempts] =
+            [&self.connections, &self.attempts].map(|count| count.load(Ordering::Relaxed));
+        match store.reader().survey().await {
+            Ok(Survey { counts: Counts { due, leased, dead, .. }, depths, .. }) => {
+                let behind: u64 = depths.iter().map(|depth| depth.behind).sum();
+                tracing::info!(connections, attempts, due, behind, leased, dead, "left");
+            }
+            Err(error) => {
+                tracing::warn!(connections, attempts, %error, "left; the store can't be read");
+            }
+        }
     }
 }
 

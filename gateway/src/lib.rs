@@ -4,6 +4,7 @@
 //! them. `keys` gets intake the keys that lie at URLs, [`egress`]
 //! is its way out to the world, [`budget`] what its requests may hold. [`live`] is what both halves look up, and [`reload`] is who writes it. [`metrics`] is what is
 //! counted on the way, and [`alerts`] watches it. [`gateway`] puts them together, [`cli`] is how people start them.
+//! [`supervisor`] hears how it stands.
 //! [`pauses`] is what operators hold up, [`jobs`] the bulk work that they ask for, [`windows`] what is known of dedupe
 //! keys over time.
 #![forbid(unsafe_code)]
@@ -36,6 +37,7 @@ pub mod record;
 pub mod reload;
 pub mod serve;
 pub mod standing;
+pub mod supervisor;
 pub mod tasks;
 pub mod toolchain;
 mod trace;

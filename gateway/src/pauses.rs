@@ -1,5 +1,6 @@
-//! What operators have paused: intake refuses a paused source's requests, and dispatch leases nothing for a
-//! paused plugin. The store keeps it, so that it holds after a restart; here is what is in force now.
+//! What operators have paused: intake refuses a paused source's requests, dispatch leases nothing for a paused
+//! plugin, and neither does anything while everything is. The store keeps it, so that it holds after a restart, and
+//! holds to what keeps a source's deliveries itself; here is what is in force now.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -24,7 +25,9 @@ pub struct Pauses {
 
 #[derive(Debug, Clone, Default)]
 struct InForce {
+    everything: Option<Pause>,
     sources: BTreeMap<SourceName, Pause>,
+    held: BTreeMap<SourceName, Pause>,
     plugins: BTreeMap<PluginName, Pause>,
 }
 
@@ -47,25 +50,43 @@ impl Pauses {
         Ok(Self { store, spawner, changed, in_force, turn: Arc::default() })
     }
 
-    /// The pause of a source, if it is paused.
+    /// The pause of everything, if that is paused.
+    pub fn everything(&self) -> Option<Pause> {
+        self.in_force.load().everything.clone()
+    }
+
+    /// The pause of a source, if it is paused itself.
     pub fn source(&self, name: &SourceName) -> Option<Pause> {
         self.in_force.load().sources.get(name).cloned()
     }
 
-    /// The pause of a plugin, if it is paused.
+    /// Why a source's requests are refused, if they are: it is paused, or everything is.
+    pub fn refuses(&self, name: &SourceName) -> Option<Pause> {
+        let in_force = self.in_force.load();
+        in_force.everything.as_ref().or(in_force.sources.get(name)).cloned()
+    }
+
+    /// The pause of a source's deliveries, if they are held.
+    pub fn held(&self, name: &SourceName) -> Option<Pause> {
+        self.in_force.load().held.get(name).cloned()
+    }
+
+    /// The pause of a plugin, if it is paused itself.
     pub fn plugin(&self, name: &PluginName) -> Option<Pause> {
         self.in_force.load().plugins.get(name).cloned()
     }
 
-    /// Whether a plugin is paused.
-    pub fn has_plugin(&self, name: &PluginName) -> bool {
-        self.in_force.load().plugins.contains_key(name)
+    /// Whether a plugin's deliveries wait: it is paused, or everything is.
+    pub fn waits(&self, name: &PluginName) -> bool {
+        let in_force = self.in_force.load();
+        in_force.everything.is_some() || in_force.plugins.contains_key(name)
     }
 
-    /// All that is paused: sources, then plugins.
+    /// All that is paused: everything, sources, then plugins.
     pub fn all(&self) -> Vec<Pause> {
-        let in_force = self.in_force.load();
-        in_force.sources.values().chain(in_force.plugins.values()).cloned().collect()
+        let InForce { everything, sources, held, plugins } = &**self.in_force.load();
+        let named = sources.values().chain(held.values()).chain(plugins.values());
+        everything.iter().chain(named).cloned().collect()
     }
 
     /// Pauses something. It holds, and is on disk, when this returns; attempts that run go on.
@@ -131,14 +152,18 @@ impl Pauses {
 impl InForce {
     fn insert(&mut self, pause: Pause) {
         match pause.what.clone() {
+            Pausable::Everything => self.everything = Some(pause),
             Pausable::Source(name) => _ = self.sources.insert(name, pause),
+            Pausable::Held(name) => _ = self.held.insert(name, pause),
             Pausable::Plugin(name) => _ = self.plugins.insert(name, pause),
         }
     }
 
     fn remove(&mut self, what: &Pausable) {
         match what {
+            Pausable::Everything => self.everything = None,
             Pausable::Source(name) => _ = self.sources.remove(name),
+            Pausable::Held(name) => _ = self.held.remove(name),
             Pausable::Plugin(name) => _ = self.plugins.remove(name),
         }
     }

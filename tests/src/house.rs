@@ -165,12 +165,18 @@ rate = "off"
 
     /// Starts a gateway and does not wait.
     pub fn spawn(&self) -> Gateway {
+        self.spawn_with(&[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn spawn_with(&self, env: &[(&str, &str)]) -> Gateway {
         let log = self.dir.path().join("gateway.log");
         let log = File::options().create(true).append(true).open(log).unwrap();
         let child = Command::new(&self.program)
             .args(["run", "--config"])
             .arg(self.config())
             .env("TEST_SECRET", SECRET)
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -40,9 +40,9 @@ pub(super) struct Filtered {
     plugin: Option<Text<PluginName>>,
     /// has this order key,
     order_key: Option<String>,
-    /// and stands so: `due`, `behind`, `leased`, `done`, `dead`, `discarded`; or `blocks`, dead with others
+    /// and stands so: `due`, `behind`, `held`, `leased`, `done`, `dead`, `discarded`; or `blocks`, dead with others
     /// waiting behind it; or `unrouted`, the event has no delivery.
-    #[param(value_type = Option<String>, pattern = "^(due|behind|leased|done|dead|discarded|blocks|unrouted)$")]
+    #[param(value_type = Option<String>, pattern = "^(due|behind|held|leased|done|dead|discarded|blocks|unrouted)$")]
     state: Option<Text<Standpoint>>,
     /// They were sent again within their window.
     #[serde(default)]

@@ -171,6 +171,8 @@ fn routes(audit: Audit) -> Routes {
         .add(Scope::Read, routes!(alerts::list))
         .add(Scope::Read, routes!(queues::list))
         .add(Scope::Read, routes!(pauses::list))
+        .add(Scope::Operate, routes!(pauses::pause_everything))
+        .add(Scope::Operate, routes!(pauses::resume_everything))
         .add(Scope::Operate, routes!(pauses::pause_source))
         .add(Scope::Operate, routes!(pauses::resume_source))
         .add(Scope::Operate, routes!(pauses::pause_plugin))

@@ -1,4 +1,5 @@
-//! What operators hold up: sources, whose requests are refused then, and plugins, whose deliveries wait.
+//! What operators hold up: sources, whose requests are refused then, or whose deliveries are held; plugins, whose
+//! deliveries wait; or everything.
 
 use axum::{Extension, extract::State};
 use hookweir_event::{PluginName, SourceName};
@@ -25,6 +26,18 @@ pub(super) struct PauseOrder {
     why: Option<String>,
 }
 
+/// How a source is paused, and why.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SourcePauseOrder {
+    /// Why, for whoever finds it paused: 512 bytes at most.
+    #[schema(max_length = 512)]
+    why: Option<String>,
+    /// Whether its requests are taken still, and their deliveries held. Left out: they are refused.
+    #[serde(default)]
+    hold: bool,
+}
+
 /// Something that is paused.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Paused {
@@ -39,9 +52,10 @@ pub(super) struct Paused {
 /// Something that is paused, and what it is.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PausedThing {
-    /// `source` or `plugin`.
+    /// `gateway`: everything is. `source`: its requests are refused. `held`: a source's deliveries are held.
+    /// `plugin`: its deliveries wait.
     kind: &'static str,
-    /// Its name. The config may not have it any more.
+    /// Its name; empty if it is everything. The config may not have it any more.
     name: String,
     /// The pause.
     paused: Paused,
@@ -64,7 +78,9 @@ impl From<Pause> for Paused {
 impl From<Pause> for PausedThing {
     fn from(pause: Pause) -> Self {
         let (kind, name) = match &pause.what {
+            Pausable::Everything => ("gateway", String::new()),
             Pausable::Source(name) => ("source", name.to_string()),
+            Pausable::Held(name) => ("held", name.to_string()),
             Pausable::Plugin(name) => ("plugin", name.to_string()),
         };
         Self { kind, name, paused: pause.into() }
@@ -83,12 +99,41 @@ pub(super) async fn list(State(desk): State<Desk>) -> Answer<Page<PausedThing>> 
     Ok(Json(Page { items, next: None }))
 }
 
+/// Pause everything.
+///
+/// Requests to sources and to plugins' apis are answered with 503, `Retry-After` and the code `paused`, and no delivery
+/// is attempted, until it is resumed, over restarts too. Attempts that run go on, and so does the admin API.
+#[utoipa::path(post, path = "/v1/pause", operation_id = "pause", tag = "gateway", request_body = PauseOrder,
+    responses((status = 200, description = "The pause.", body = Paused),
+              (status = 503, description = "The store takes nothing now.", body = Refused)))]
+pub(super) async fn pause_everything(
+    State(desk): State<Desk>,
+    Extension(caller): Extension<Caller>,
+    Order(order): Order<PauseOrder>,
+) -> Answer<Paused> {
+    pause(&desk, Pausable::Everything, caller, order.why).await
+}
+
+/// Let everything go on.
+///
+/// But for what is paused by itself.
+#[utoipa::path(post, path = "/v1/resume", operation_id = "resume", tag = "gateway",
+    responses((status = 200, description = "Whether it was paused.", body = Resumed),
+              (status = 503, description = "The store takes nothing now.", body = Refused)))]
+pub(super) async fn resume_everything(
+    State(desk): State<Desk>,
+    Extension(caller): Extension<Caller>,
+) -> Answer<Resumed> {
+    resume(&desk, Pausable::Everything, &caller).await
+}
+
 /// Pause a source.
 ///
 /// Its requests are answered with 503, `Retry-After` and the code `paused`, before their bodies are read, until it is
-/// resumed, over restarts too.
+/// resumed, over restarts too. With `hold` they are verified, kept and acknowledged as ever, and none of its deliveries
+/// is attempted until then, whenever its event came; those behind one in the order of their key wait as well.
 #[utoipa::path(post, path = "/v1/sources/{name}/pause", operation_id = "sources.pause", tag = "sources",
-    params(("name" = String, Path, pattern = "^[a-z0-9-]{1,64}$", description = "The source.")), request_body = PauseOrder,
+    params(("name" = String, Path, pattern = "^[a-z0-9-]{1,64}$", description = "The source.")), request_body = SourcePauseOrder,
     responses((status = 200, description = "The pause.", body = Paused),
               (status = 404, description = "No source has this name.", body = Refused),
               (status = 503, description = "The store takes nothing now.", body = Refused)))]
@@ -96,17 +141,18 @@ pub(super) async fn pause_source(
     State(desk): State<Desk>,
     Extension(caller): Extension<Caller>,
     At(Text(name)): At<Text<SourceName>>,
-    Order(order): Order<PauseOrder>,
+    Order(order): Order<SourcePauseOrder>,
 ) -> Answer<Paused> {
     if desk.board.load().source(&name).is_none() {
         return Err(Fault::missing("no source has this name"));
     }
-    pause(&desk, Pausable::Source(name), caller, order).await
+    let what = if order.hold { Pausable::Held(name) } else { Pausable::Source(name) };
+    pause(&desk, what, caller, order.why).await
 }
 
 /// Let a source go on.
 ///
-/// Senders come back by themselves.
+/// Senders come back by themselves. What was held goes on in the order it came, as fast as the plugins' limits allow.
 #[utoipa::path(post, path = "/v1/sources/{name}/resume", operation_id = "sources.resume", tag = "sources",
     params(("name" = String, Path, pattern = "^[a-z0-9-]{1,64}$", description = "The source.")),
     responses((status = 200, description = "Whether it was paused.", body = Resumed),
@@ -116,7 +162,9 @@ pub(super) async fn resume_source(
     Extension(caller): Extension<Caller>,
     At(Text(name)): At<Text<SourceName>>,
 ) -> Answer<Resumed> {
-    resume(&desk, Pausable::Source(name), &caller).await
+    let Json(refused) = resume(&desk, Pausable::Source(name.clone()), &caller).await?;
+    let Json(held) = resume(&desk, Pausable::Held(name), &caller).await?;
+    Ok(Json(Resumed { was_paused: refused.was_paused || held.was_paused }))
 }
 
 /// Pause a plugin.
@@ -137,7 +185,7 @@ pub(super) async fn pause_plugin(
     if !desk.board.load().plugins().contains_key(&name) {
         return Err(Fault::missing("no plugin has this name"));
     }
-    pause(&desk, Pausable::Plugin(name), caller, order).await
+    pause(&desk, Pausable::Plugin(name), caller, order.why).await
 }
 
 /// Let a plugin go on.
@@ -155,11 +203,11 @@ pub(super) async fn resume_plugin(
     resume(&desk, Pausable::Plugin(name), &caller).await
 }
 
-async fn pause(desk: &Desk, what: Pausable, caller: Caller, order: PauseOrder) -> Answer<Paused> {
-    if order.why.as_ref().is_some_and(|why| why.len() > WHY_MAX) {
+async fn pause(desk: &Desk, what: Pausable, caller: Caller, why: Option<String>) -> Answer<Paused> {
+    if why.as_ref().is_some_and(|why| why.len() > WHY_MAX) {
         return Err(Fault::bad(format_args!("why: more than {WHY_MAX} bytes")));
     }
-    let pause = desk.pauses.pause(what, caller.who, order.why).await?;
+    let pause = desk.pauses.pause(what, caller.who, why).await?;
     Ok(Json(pause.into()))
 }
 

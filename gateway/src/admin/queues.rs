@@ -27,6 +27,8 @@ pub(super) struct Queue {
     later: u64,
     /// Deliveries that wait for earlier ones with their order key.
     behind: u64,
+    /// Deliveries that wait until their source is not held any more.
+    held: u64,
     /// Deliveries that are being attempted.
     leased: u64,
     /// Dead letters that nobody put aside.
@@ -70,6 +72,7 @@ pub(super) async fn list(
             due: queue.due,
             later: queue.later,
             behind: queue.behind,
+            held: queue.held,
             leased: queue.leased,
             dead: queue.dead,
             blocked_keys: queue.blocked_keys,

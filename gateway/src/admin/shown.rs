@@ -69,8 +69,8 @@ pub(super) struct Delivery {
     id: String,
     /// Whose it is.
     plugin: String,
-    /// Where it stands: `due`, `behind` (others with its order key come first), `leased` (it is being attempted),
-    /// `done`, `dead` or `discarded` (dead, and put aside).
+    /// Where it stands: `due`, `behind` (others with its order key come first), `held` (its source is),
+    /// `leased` (it is being attempted), `done`, `dead` or `discarded` (dead, and put aside).
     state: &'static str,
     /// The key that it is ordered by.
     order_key: Option<String>,

@@ -34,8 +34,10 @@ pub(super) struct Source {
     verified: Vec<Proofs>,
     /// How many requests were refused since the start, by the reason's word.
     refused: BTreeMap<&'static str, u64>,
-    /// If an operator holds it up.
+    /// If an operator has paused it: its requests are refused.
     paused: Option<Paused>,
+    /// If an operator holds its deliveries: its requests are taken, and what comes of them waits.
+    held: Option<Paused>,
 }
 
 /// What one secret proved.
@@ -84,7 +86,8 @@ pub(super) async fn list(
     let named = sources.iter().map(|source| (source.name.as_str(), source));
     Ok(Json(asked.page(named, |source| {
         let paused = desk.pauses.source(&source.name).map(Paused::from);
-        Source { paused, ..Source::from(&***source) }
+        let held = desk.pauses.held(&source.name).map(Paused::from);
+        Source { paused, held, ..Source::from(&***source) }
     })))
 }
 
@@ -128,6 +131,7 @@ impl From<&live::Source> for Source {
             verified: proofs.collect(),
             refused: source.record.refused_by_reason(),
             paused: None,
+            held: None,
         }
     }
 }

@@ -120,7 +120,7 @@ impl Watch {
         let survey = self.surveyor.survey().await;
         let moment = self.moment();
         let live = self.board.load_full();
-        let is_paused = |name: &PluginName| self.pauses.has_plugin(name);
+        let is_paused = |name: &PluginName| self.pauses.waits(name);
         let watched = self.windows.look(Sight {
             live: &live,
             survey: survey.as_deref(),

@@ -61,19 +61,30 @@ struct Seen {
     paused_at: Option<Timestamp>,
     /// Whether at the last look it was paused, or something waited that had waited through a pause.
     held: bool,
+    /// How many of its deliveries were held, by their source, at the last look.
+    kept: u64,
     /// Until when, in ticks, what ended after such a wait may be counted.
     late_until: Duration,
 }
 
 impl Seen {
     /// Notes whether it is held up, or the first that is due was.
-    fn hold(&mut self, is_paused: bool, due_at: Option<Timestamp>, now: Moment, window: Duration) {
+    fn hold(
+        &mut self,
+        is_paused: bool,
+        due_at: Option<Timestamp>,
+        (held, let_go): (u64, u64),
+        now: Moment,
+        window: Duration,
+    ) {
         if is_paused {
             self.paused_at = Some(now.wall);
         }
+        // Those that a source's hold kept are due since it was lifted; only how long they took counts the rest.
+        let was_kept = std::mem::replace(&mut self.kept, held) > held || let_go > 0;
         let waited =
             self.paused_at.zip(due_at).is_some_and(|(paused_at, due_at)| due_at <= paused_at);
-        let was_held = std::mem::replace(&mut self.held, is_paused || waited);
+        let was_held = std::mem::replace(&mut self.held, is_paused || waited || was_kept);
         // What ended since the last look was counted in this one.
         if self.held || was_held {
             self.late_until = now.ticks + Window::reach(window);
@@ -123,7 +134,8 @@ impl Windows {
         let (grown, whole) = seen.counted.look(moment.ticks, length, &counted);
         let depth = survey.map(|survey| survey.depths.iter().find(|depth| depth.plugin == *name));
         let due_at = depth.map(|depth| depth.and_then(|depth| depth.due_at));
-        seen.hold(is_paused(name), due_at.flatten(), moment, length);
+        let kept = depth.flatten().map_or((0, 0), |depth| (depth.held, depth.let_go));
+        seen.hold(is_paused(name), due_at.flatten(), kept, moment, length);
         let waits = depth.is_none_or(|depth| depth.is_some_and(is_waiting));
         let over = |value: Option<f64>, count, threshold| match value {
             Some(value) if count >= at_least => Measure::Enough(load(value, threshold)),
@@ -210,7 +222,7 @@ fn disk(config: &AlertsConfig, survey: Option<&Survey>) -> Option<Watched> {
 }
 
 fn is_waiting(depth: &Depth) -> bool {
-    depth.due + depth.behind + depth.leased > 0
+    depth.due + depth.behind + depth.held + depth.leased > 0
 }
 
 /// What needs no number of cases to be judged.
@@ -251,7 +263,7 @@ mod tests {
                 let counted = Counted { all: ended, ..Counted::default() };
                 let now = Moment { ticks, wall };
                 let (grown, _) = seen.counted.look(ticks, length, &counted);
-                seen.hold(is_paused, due_at, now, length);
+                seen.hold(is_paused, due_at, (0, 0), now, length);
                 assert!(grown.all == 0 || seen.is_late(now), "at look {look} of {length:?}");
                 was_counted |= grown.all > 0;
                 assert!(look + 1 < looks || !seen.is_late(now), "it is judged again");
@@ -266,7 +278,7 @@ mod tests {
         let mut seen = Seen::default();
         assert_eq!(seen.waits_since(at(5)), at(5));
         let now = Moment { ticks: Duration::ZERO, wall: at(9) };
-        seen.hold(true, Some(at(5)), now, Duration::from_secs(1));
+        seen.hold(true, Some(at(5)), (0, 0), now, Duration::from_secs(1));
         assert_eq!((seen.waits_since(at(5)), seen.waits_since(at(11))), (at(9), at(11)));
     }
 }

@@ -112,7 +112,7 @@ pub(super) struct Filter {
     #[arg(long)]
     plugin: Option<String>,
     /// With a delivery that is so (with --plugin: of that plugin).
-    #[arg(long, value_parser = ["due", "behind", "leased", "done", "dead", "discarded", "blocks", "unrouted"])]
+    #[arg(long, value_parser = ["due", "behind", "held", "leased", "done", "dead", "discarded", "blocks", "unrouted"])]
     state: Option<String>,
     /// With a delivery that is ordered by this key.
     #[arg(long, value_name = "KEY")]

@@ -8,6 +8,7 @@ mod dead;
 mod demo;
 mod dev;
 mod events;
+mod hangup;
 mod jobs;
 mod manual;
 mod operator;
@@ -59,6 +60,10 @@ enum Command {
     Status(operator::Common),
     /// Have the running gateway look at its config and its plugins folder now, and say what came of it.
     Reload(operator::Common),
+    /// Refuse all requests with 503 and attempt no delivery until all is resumed, over restarts too.
+    Pause(source::PauseAllArgs),
+    /// Let everything go on, but for what is paused by itself.
+    Resume(operator::Common),
     /// List who had what changed through the admin API.
     Audit(status::AuditArgs),
     /// Make a token for the admin API.
@@ -144,6 +149,8 @@ impl Cli {
             Command::Verify(args) => verify::run(&args),
             Command::Status(common) => status::status(&common),
             Command::Reload(common) => status::reload(&common),
+            Command::Pause(args) => source::pause_everything(&args),
+            Command::Resume(common) => source::resume_everything(&common),
             Command::Audit(args) => status::audit(&args),
             Command::Admin(command) => admin::run(&command),
             Command::Source(command) => source::run(command),

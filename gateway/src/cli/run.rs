@@ -6,13 +6,14 @@ use hookweir_event::Clock;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Exit, config_fault, tell};
+use super::{Exit, config_fault, hangup::Hangups, tell};
 use crate::{
     chance::Chance,
     config::{Config, Seen, Surroundings},
     egress::Names,
     gateway::{Ended, Gateway, Surrounds},
     log::{self, Format},
+    supervisor::Supervisor,
     tasks::{Stop, Stopper},
 };
 
@@ -67,7 +68,7 @@ async fn serve(config: Config, seen: Seen) -> Exit {
         names: Names::system(),
         vfs: None,
     };
-    let stop = on_signal();
+    let (stop, hangups) = (on_signal(), Hangups::listen());
     let gateway = match Gateway::build(config, around).await {
         Ok(gateway) => gateway,
         Err(error) => {
@@ -85,7 +86,11 @@ async fn serve(config: Config, seen: Seen) -> Exit {
             tracing::warn!(source = %source.name, "takes anything from anyone: insecure = true");
         }
     }
-    match gateway.run(stop).await {
+    let supervisor = Supervisor::of_environment(|name| std::env::var_os(name), std::process::id());
+    if let Some(hangups) = hangups {
+        crate::tasks::watch_signals(hangups.obey(gateway.wishes(), supervisor.clone()));
+    }
+    match gateway.supervised_by(supervisor).run(stop).await {
         Ended::Stopped { cut_off } => {
             tracing::info!(cut_off, "stopped");
             Exit::Ok
@@ -97,8 +102,8 @@ async fn serve(config: Config, seen: Seen) -> Exit {
     }
 }
 
-/// Asks to stop at the first SIGTERM or SIGINT. The second ends the process at once, which loses
-/// nothing either: what was acknowledged is on disk.
+/// Asks to stop at the first SIGTERM or SIGINT. The second ends the process at once, with 143 or 130, which loses
+/// nothing either: what was acknowledged is on disk, and what was not gets no answer.
 pub(super) fn on_signal() -> Stop {
     let (stopper, stop) = Stopper::new();
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
@@ -110,9 +115,13 @@ pub(super) fn on_signal() -> Stop {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         tracing::info!("stopping; a second signal stops at once");
         stopper.stop();
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        let second = tokio::select! {
+            _ = terminate.recv() => SignalKind::terminate(),
+            _ = interrupt.recv() => SignalKind::interrupt(),
+        };
         tracing::warn!("stopped at once");
-        std::process::exit(130);
+        // As a shell says it of a process that a signal ended.
+        std::process::exit(128 + second.as_raw_value());
     });
     stop
 }

@@ -19,10 +19,31 @@ pub(super) enum Command {
         #[command(flatten)]
         common: Common,
     },
-    /// Refuse a source's requests with 503 until it is resumed, over restarts too. Senders come back by themselves.
-    Pause(PauseArgs),
-    /// Take a source's requests again.
+    /// Refuse a source's requests with 503, or hold its deliveries, until it is resumed, over restarts too. Senders
+    /// come back by themselves.
+    Pause(SourcePauseArgs),
+    /// Take a source's requests again, and let its deliveries go on.
     Resume(ResumeArgs),
+}
+
+/// Which source to pause, and how.
+#[derive(Debug, clap::Args)]
+pub(super) struct SourcePauseArgs {
+    #[command(flatten)]
+    pause: PauseArgs,
+    /// Take its requests, and hold their deliveries.
+    #[arg(long)]
+    hold: bool,
+}
+
+/// What to pause everything for.
+#[derive(Debug, clap::Args)]
+pub(super) struct PauseAllArgs {
+    /// Why, for whoever finds it paused.
+    #[arg(long, value_name = "TEXT")]
+    why: Option<String>,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// What to pause.
@@ -50,7 +71,10 @@ pub(super) fn run(command: Command) -> Exit {
         Command::Refusals { source, common } => {
             show(&common, &format!("sources/{source}/refusals"), refusals)
         }
-        Command::Pause(args) => pause("sources", &args),
+        Command::Pause(SourcePauseArgs { pause: args, hold }) => {
+            let order = json!({ "why": args.why, "hold": hold });
+            pause_with("sources", &args.which, &order)
+        }
         Command::Resume(args) => resume("sources", &args),
     }
 }
@@ -65,11 +89,34 @@ fn show(common: &Common, path: &str, rows: fn(&Value) -> Table) -> Exit {
 
 /// What is to be paused, of what is at this place.
 pub(super) fn pause(place: &str, args: &PauseArgs) -> Exit {
-    let PauseArgs { which, why } = args;
+    pause_with(place, &args.which, &json!({ "why": args.why }))
+}
+
+fn pause_with(place: &str, which: &ResumeArgs, order: &Value) -> Exit {
     Operator::run(&which.common, |operator| {
-        let path = format!("{place}/{}/pause", which.name);
-        let answer = operator.post(&path, &json!({ "why": why }))?;
-        operator.tell(&answer, format_args!("{} is paused", which.name));
+        let answer = operator.post(&format!("{place}/{}/pause", which.name), order)?;
+        let said = if order["hold"] == true { "is held" } else { "is paused" };
+        operator.tell(&answer, format_args!("{} {said}", which.name));
+        Ok(())
+    })
+}
+
+/// Everything is to be paused.
+pub(super) fn pause_everything(PauseAllArgs { why, common }: &PauseAllArgs) -> Exit {
+    Operator::run(common, |operator| {
+        let answer = operator.post("pause", &json!({ "why": why }))?;
+        operator.tell(&answer, "everything is paused");
+        Ok(())
+    })
+}
+
+/// Everything is to go on.
+pub(super) fn resume_everything(common: &Common) -> Exit {
+    Operator::run(common, |operator| {
+        let answer = operator.post("resume", &Value::Null)?;
+        let was_paused = answer["wasPaused"] == true;
+        let said = if was_paused { "everything goes on" } else { "everything was not paused" };
+        operator.tell(&answer, said);
         Ok(())
     })
 }
@@ -85,16 +132,19 @@ pub(super) fn resume(place: &str, which: &ResumeArgs) -> Exit {
     })
 }
 
-/// A pause, in a cell.
+/// The pause of something, in a cell.
 pub(super) fn paused(thing: &Value) -> String {
-    let pause = &thing["paused"];
+    pause_of(&thing["paused"])
+}
+
+fn pause_of(pause: &Value) -> String {
     let Some(by) = pause["by"].as_str() else { return "-".to_owned() };
     let why = pause["why"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
     printable(&format!("by {by}{why}"))
 }
 
 fn sources(answer: &Value) -> Table {
-    let head = ["SOURCE", "SCHEME", "PATH", "VERIFIED BY SECRET", "REFUSED", "PAUSED"];
+    let head = ["SOURCE", "SCHEME", "PATH", "VERIFIED BY SECRET", "REFUSED", "PAUSED", "HELD"];
     let row = |source: &Value| {
         let verified = items(&source["verified"])
             // People count from one, and so does `hookweir verify`.
@@ -110,6 +160,7 @@ fn sources(answer: &Value) -> Table {
             joined(verified),
             joined(refused),
             paused(source),
+            pause_of(&source["held"]),
         ]
     };
     table(head, items(&answer["items"]).map(row))

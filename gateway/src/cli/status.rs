@@ -99,7 +99,12 @@ fn summary(status: &Value) -> Vec<String> {
     }
     for thing in items(&status["paused"]) {
         let (kind, name) = (text(&thing["kind"]), text(&thing["name"]));
-        lines.push(format!("paused      {kind} {name}, {}", super::source::paused(thing)));
+        let what = match &*kind {
+            "gateway" => "everything".to_owned(),
+            "held" => format!("deliveries of source {name}"),
+            _ => format!("{kind} {name}"),
+        };
+        lines.push(format!("paused      {what}, {}", super::source::paused(thing)));
     }
     lines
 }

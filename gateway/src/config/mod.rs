@@ -193,6 +193,7 @@ impl Config {
             ("server.connections", self.server.connections != new.server.connections),
             ("server.header_timeout", self.server.header_timeout != new.server.header_timeout),
             ("server.idle_timeout", self.server.idle_timeout != new.server.idle_timeout),
+            ("server.drain_delay", self.server.drain_delay != new.server.drain_delay),
             ("server.grace", self.server.grace != new.server.grace),
             ("admin", self.admin.needs_restart(&new.admin)),
             ("store.url", self.store.path != new.store.path),

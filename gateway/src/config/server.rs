@@ -38,7 +38,9 @@ pub struct ServerConfig {
     pub idle_timeout: Duration,
     /// From the headers to the last byte of the body.
     pub body_timeout: Duration,
-    /// How long requests and attempts may go on after a stop was asked for.
+    /// How long requests are taken still after a stop was asked for, while `/readyz` says that none should come.
+    pub drain_delay: Duration,
+    /// How long requests and attempts may go on after that.
     pub grace: Duration,
     /// Proxies whose `Forwarded` and `X-Forwarded-For` are believed, by the public listener.
     pub trusted_proxies: AddressList,
@@ -77,6 +79,8 @@ impl ServerConfig {
             // Longer than balancers keep theirs, 60 s mostly: they must not send into one that is being closed.
             idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
+            // Where nothing watches readiness, waiting would only make restarts slow.
+            drain_delay: Duration::ZERO,
             grace: Duration::from_secs(20),
             trusted_proxies: AddressList::default(),
             proxy_protocol: false,
@@ -113,6 +117,7 @@ impl ServerConfig {
             ("header_timeout", &mut config.header_timeout),
             ("idle_timeout", &mut config.idle_timeout),
             ("body_timeout", &mut config.body_timeout),
+            ("drain_delay", &mut config.drain_delay),
             ("grace", &mut config.grace),
             ("append_latency", &mut config.append_latency),
         ] {

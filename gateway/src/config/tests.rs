@@ -102,7 +102,7 @@ tiemout = "10s"
     20:58: sources.erp.scheme.algorithm: unknown `hmac-sha265`: one of `hmac-sha256`, `hmac-sha384`, `hmac-sha512`, `hmac-sha1`, `hmac-md5`, `sha256`, `sha512`, `sha1`, `ed25519`, `ecdsa-p256-sha256`, `ecdsa-p256-sha256-fixed`, `rsa-sha256`, `rsa-sha512`, `rsa-sha1`, `rsa-pss-sha256`, `rsa-pss-sha512`, `equal`
     21:20: sources.erp.secrets[0].env: the environment variable EMPTY is not set
     21:40: sources.erp.secrets[1].file: failed to read /etc/hookweir/missing: entity not found
-    21:53: sources.erp.secrets[2]: a secret is { env = "NAME" } or { file = "path" }
+    21:53: sources.erp.secrets[2]: a secret is { env = "NAME" }, { file = "path" } or { credential = "name" }
     22:12: sources.erp.body_max: expected a size such as "512B", "64KiB", "64MiB" or "1GiB"
     25:41: plugins.payments.subscribe[1]: a subscription is `source/type`, such as `github/push` or `stripe/payment_intent.*`
     26:10: plugins.payments.memory: is between 64KiB and 4GiB

@@ -191,7 +191,7 @@ impl Dispatch {
     async fn start(&self, live: &Live, lease: Lease) {
         // It may have been paused after it was planned for.
         let plugin = live.plugins().get(&lease.plugin);
-        let plugin = plugin.filter(|_| !self.pauses.has_plugin(&lease.plugin));
+        let plugin = plugin.filter(|_| !self.pauses.waits(&lease.plugin));
         let Some((plugin, version)) = plugin.and_then(|p| Some((p, p.version.clone()?))) else {
             attempt::give_back(&self.bench.store, lease, Duration::ZERO).await;
             return;
@@ -218,7 +218,7 @@ impl Dispatch {
     /// The plugins that can run: deliveries of the others wait.
     fn runnable<'l>(&self, live: &'l Live) -> impl Iterator<Item = Runnable<'l>> + use<'l, '_> {
         let runs = |(name, plugin): &(&PluginName, &Plugin)| {
-            plugin.version.is_some() && !self.pauses.has_plugin(name)
+            plugin.version.is_some() && !self.pauses.waits(name)
         };
         let plugins = live.plugins().iter().filter(runs);
         plugins.map(|(name, Plugin { generation, policy, memory, .. })| Runnable {

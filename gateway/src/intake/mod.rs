@@ -92,7 +92,10 @@ impl Intake {
         let mut span = self.begin(source.as_deref(), &request);
         let answered = match receive::admit(&desk, &request, client) {
             Err(refusal) => Err(refusal),
-            Ok(()) if door::is_api(path) => self.door.answer(&desk, request, client, id).await,
+            Ok(()) if door::is_api(path) => match self.pauses.everything() {
+                Some(pause) => Err(Refusal::Paused(pause)),
+                None => self.door.answer(&desk, request, client, id).await,
+            },
             Ok(()) => self.line(&desk, request, (peer, client), (id, &watch), &mut span).await,
         };
         match answered {

@@ -111,7 +111,7 @@ pub(super) fn head(
         let trusted = authority.check(shown, now);
         trusted.map_err(|why| Refusal::UntrustedCertificate(why.to_string()))?;
     }
-    if let Some(pause) = pauses.source(&source.name) {
+    if let Some(pause) = pauses.refuses(&source.name) {
         return Err(Refusal::Paused(pause));
     }
     let coding = Coding::of(&parts.headers, source.config.decompress)?;

@@ -69,7 +69,7 @@ pub(crate) enum Refusal {
     PluginFailed(String),
     /// The plugin took longer than it may.
     PluginTimeout(String),
-    /// An operator has paused the source.
+    /// An operator has paused the source, or everything.
     Paused(Pause),
     /// There is no room for more now.
     Overloaded(Shed),

@@ -186,6 +186,8 @@ pub(super) fn deliveries(page: &mut Page, live: &Live, survey: Option<&Survey>, 
         plugin: name.clone(),
         due: 0,
         behind: 0,
+        held: 0,
+        let_go: 0,
         leased: 0,
         dead: 0,
         due_at: None,
@@ -195,9 +197,10 @@ pub(super) fn deliveries(page: &mut Page, live: &Live, survey: Option<&Survey>, 
         None => Vec::new(),
     };
     let mut waiting = page.gauge("hookweir_plugin_deliveries", "Deliveries that are not over");
-    for Depth { plugin, due, behind, leased, .. } in &depths {
-        for (state, count) in [("due", *due), ("behind", *behind), ("leased", *leased)] {
-            waiting.is(labels([("plugin", plugin.as_str()), ("state", state)]), count);
+    for Depth { plugin, due, behind, held, leased, .. } in &depths {
+        let states = [("due", due), ("behind", behind), ("held", held), ("leased", leased)];
+        for (state, count) in states {
+            waiting.is(labels([("plugin", plugin.as_str()), ("state", state)]), *count);
         }
     }
     let mut dead = page.gauge("hookweir_plugin_dead_letters", "Dead letters that are kept");
@@ -261,15 +264,20 @@ fn apis(page: &mut Page, plugins: &[(&PluginName, &Plugin)]) {
 
 /// What an operator holds up.
 pub(super) fn pauses(page: &mut Page, live: &Live, pauses: &Pauses) {
-    let mut paused = page.gauge("hookweir_source_paused", "Whether an operator has paused it");
+    let help = "Whether an operator has paused it, or everything";
+    let mut paused = page.gauge("hookweir_source_paused", help);
     let mut sources: Vec<_> = live.sources().map(|source| &source.name).collect();
     sources.sort();
-    for name in sources {
-        paused.is(label("source", name), pauses.source(name).is_some().into());
+    for name in &sources {
+        paused.is(label("source", name), pauses.refuses(name).is_some().into());
     }
-    let mut paused = page.gauge("hookweir_plugin_paused", "Whether an operator has paused it");
+    let mut held = page.gauge("hookweir_source_held", "Whether an operator holds its deliveries");
+    for name in sources {
+        held.is(label("source", name), pauses.held(name).is_some().into());
+    }
+    let mut paused = page.gauge("hookweir_plugin_paused", help);
     for name in live.plugins().keys() {
-        paused.is(label("plugin", name), pauses.has_plugin(name).into());
+        paused.is(label("plugin", name), pauses.waits(name).into());
     }
 }
 

@@ -56,13 +56,14 @@ impl FromStr for Standpoint {
             "blocks" => return Ok(Self::Blocks),
             "due" => DeliveryState::Due,
             "behind" => DeliveryState::Behind,
+            "held" => DeliveryState::Held,
             "leased" => DeliveryState::Leased,
             "done" => DeliveryState::Done,
             "dead" => DeliveryState::Dead,
             "discarded" => DeliveryState::Discarded,
             _ => {
                 return Err(
-                    "expected due, behind, leased, done, dead, discarded, blocks or unrouted",
+                    "expected due, behind, held, leased, done, dead, discarded, blocks or unrouted",
                 );
             }
         };

@@ -15,7 +15,7 @@ pub struct Counts {
     pub outputs: u64,
     /// Events that no plugin wanted.
     pub unrouted: u64,
-    /// Deliveries that wait, for an attempt or for an earlier one of their order key.
+    /// Deliveries that wait: for an attempt, for an earlier one of their order key, or for the end of a hold.
     pub due: u64,
     /// Deliveries that are being attempted.
     pub leased: u64,
@@ -36,6 +36,8 @@ pub enum DeliveryState {
     Due,
     /// It waits for earlier ones with its order key.
     Behind,
+    /// It waits until its source is not held any more.
+    Held,
     /// It is being attempted.
     Leased,
     /// It is handled.
@@ -52,6 +54,7 @@ impl DeliveryState {
         match self {
             Self::Due => "due",
             Self::Behind => "behind",
+            Self::Held => "held",
             Self::Leased => "leased",
             Self::Done => "done",
             Self::Dead => "dead",
@@ -221,6 +224,8 @@ pub struct Queue {
     pub later: u64,
     /// Deliveries that wait for earlier ones with their order key.
     pub behind: u64,
+    /// Deliveries that wait until their source is not held any more.
+    pub held: u64,
     /// Deliveries that are being attempted.
     pub leased: u64,
     /// Dead letters that nobody put aside.

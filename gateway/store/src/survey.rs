@@ -28,6 +28,10 @@ pub struct Depth {
     pub due: u64,
     /// They wait for earlier ones with their order key.
     pub behind: u64,
+    /// They wait until their source is not held any more.
+    pub held: u64,
+    /// Of those that are due: how many were held until lately.
+    pub let_go: u64,
     /// They are being attempted.
     pub leased: u64,
     /// They are dead letters.

@@ -21,6 +21,7 @@ mod metrics;
 mod process;
 mod sink;
 mod soak;
+mod start;
 mod swaps;
 mod through;
 mod traces;
@@ -94,6 +95,8 @@ enum Part {
     Calls,
     /// How long a swap takes, and what an idle plugin costs
     Swaps,
+    /// From the start of the process to ready, and the size of the binary
+    Start,
     /// What the compiler takes for modules made to hurt it
     Compile,
     /// A plugin in Rust, JavaScript and Python (`cargo ci --only languages` builds them)
@@ -170,6 +173,9 @@ async fn measure(flags: &Flags) {
     }
     if flags.measures(Part::Swaps) {
         show(swaps::measure(flags).await);
+    }
+    if flags.measures(Part::Start) {
+        show(start::measure(flags).await);
     }
     if flags.measures(Part::Compile) {
         show(compile::measure(flags));

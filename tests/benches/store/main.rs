@@ -9,6 +9,7 @@
 
 #[path = "../line/figures.rs"]
 mod figures;
+mod held;
 mod log;
 mod payload;
 mod process;
@@ -68,6 +69,8 @@ enum Part {
     Start,
     /// What operators look for, in a store of many events
     Search,
+    /// Leases beside a backlog that is held, holding it and letting it go
+    Held,
 }
 
 impl Flags {
@@ -112,6 +115,9 @@ fn main() {
     }
     if flags.measures(Part::Search) {
         show(search_times(&flags));
+    }
+    if flags.measures(Part::Held) {
+        show(held_figures(&flags));
     }
     if flags.json {
         println!("{}", json!({ "sections": sections }));
@@ -227,6 +233,34 @@ fn search_times(flags: &Flags) -> Section {
             rounds
         };
         section.row(name.clone().leak(), vec![at(50), at(99)]);
+    }
+    section
+}
+
+fn held_figures(flags: &Flags) -> Section {
+    let folder = tempfile::tempdir().unwrap();
+    let round = child(Subject::Held, folder.path(), flags);
+    let about = format!(
+        "{} deliveries of a source: set aside at {}/s, the hold lifted in {} ms, let go, leased and settled at {}/s",
+        flags.backlog,
+        Rounds::of(&round, "set_aside"),
+        Rounds::of(&round, "lifted"),
+        Rounds::of(&round, "let_go"),
+    );
+    let mut section = Section::new("held", about, &["p50 ms", "p99 ms"]);
+    for (name, times) in [
+        ("a lease beside none that are held", "beside_none"),
+        ("a lease beside all of them", "beside_all"),
+    ] {
+        let mut times: Vec<_> =
+            round[times].as_array().unwrap().iter().map(|time| time.as_f64().unwrap()).collect();
+        times.sort_by(f64::total_cmp);
+        let at = |share: usize| {
+            let mut rounds = Rounds::default();
+            rounds.push(times[(times.len() * share / 100).min(times.len() - 1)]);
+            rounds
+        };
+        section.row(name, vec![at(50), at(99)]);
     }
     section
 }

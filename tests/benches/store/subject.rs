@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::{
-    Flags,
+    Flags, held,
     log::Log,
     payload,
     process::{cpu, resident, written},
@@ -38,6 +38,7 @@ pub(crate) enum Subject {
     Fill,
     Open,
     Search,
+    Held,
 }
 
 #[derive(Default)]
@@ -64,6 +65,7 @@ impl Subject {
             .unwrap();
         match self {
             Self::Search => runtime.block_on(search::measure(folder, flags.events)),
+            Self::Held => runtime.block_on(held::measure(folder, flags.backlog)),
             _ => runtime.block_on(self.measure(folder, flags)),
         }
     }

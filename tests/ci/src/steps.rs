@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{audit, command, contract, fuzz, rules, tally::Tally};
+use crate::{audit, command, contract, deploy, fuzz, rules, tally::Tally};
 
 /// One check.
 pub(crate) struct Step {
@@ -33,6 +33,11 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "doc", about: "the documentation builds, its links lead somewhere", run: doc },
     Step { name: "audit", about: "licences, sources, advisories of what we depend on", run: audit },
     Step { name: "rules", about: "Prometheus takes the rules for alerts", run: rules::run },
+    Step {
+        name: "deploy",
+        about: "unit, image and manifests are as they should be",
+        run: deploy::run,
+    },
     Step { name: "demo", about: "the demo runs once, from webhook to plugin", run: demo },
 ];
 

@@ -54,6 +54,8 @@ fn operations() -> Vec<(&'static str, &'static str, Value, &'static str)> {
         post("/v1/jobs/{id}/cancel", json!({}), "operate"),
         get("/v1/queues"),
         get("/v1/pauses"),
+        post("/v1/pause", json!({ "why": "a test" }), "operate"),
+        post("/v1/resume", json!({}), "operate"),
         post("/v1/sources/{name}/pause", json!({ "why": "a test" }), "operate"),
         post("/v1/sources/{name}/resume", json!({}), "operate"),
         post("/v1/plugins/{name}/pause", json!({}), "operate"),

@@ -70,6 +70,8 @@ const HELP: &[(&str, &str)] = &[
     ("dev", "--listen --config Examples:"),
     ("send", "--type --body --id --content-type --header --query --key-file --url --config"),
     ("source", "list refusals pause resume"),
+    ("source pause", "--hold --why --json --url --token-file --config"),
+    ("pause", "--why --json --url --token-file --config"),
     ("source list", "--json --url --token-file --config"),
     ("alerts", "--raised --json --url --token-file --config"),
     ("api", "list refusals"),

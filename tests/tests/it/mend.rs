@@ -9,6 +9,8 @@ use hookweir_tests::house::{House, PATIENCE};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::cli::say;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_hookweir-under-test");
 
 /// The plugin `hostile` does what an event's type says, once.
@@ -216,6 +218,83 @@ async fn what_is_paused_waits_over_a_restart_and_then_goes_on() {
     for place in ["sources/nobody/pause", "plugins/nobody/pause"] {
         assert_eq!(refused(&house, Method::POST, place, json!({})).await.0, 404, "{place}");
     }
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_held_source_is_taken_and_waits_over_a_restart() {
+    let house = house();
+    let gateway = house.start().await;
+    let why = json!({ "why": "the shop is closed", "hold": true });
+    post(&house, "sources/test/pause", why).await;
+    let mut sent = Vec::new();
+    for nth in 0..20 {
+        sent.push(send(&house, "echo", &nth.to_string(), "{}").await);
+    }
+    let all_held = |queues: &Value| queues["items"][0]["held"] == 20;
+    while !all_held(&get(&house, "queues").await) {
+        tokio::task::yield_now().await;
+    }
+    assert!(gateway.stop().await.success());
+    let gateway = house.start().await;
+    let queues = get(&house, "queues").await;
+    let queue = &queues["items"][0];
+    assert_eq!((&queue["due"], &queue["oldestDueAt"]), (&json!(0), &Value::Null), "{queue:#}");
+    let scrape = house.metrics().await;
+    let held = scrape.value("hookweir_source_held", &[("source", "test")]);
+    assert_eq!((held, scrape.value("hookweir_source_held", &[])), (1.0, 1.0));
+    let of_plugin = [("plugin", "hostile"), ("state", "held")];
+    let held = scrape.value("hookweir_plugin_deliveries", &of_plugin);
+    assert_eq!((held, scrape.value("hookweir_plugin_oldest_due_seconds", &[])), (20.0, 0.0));
+    let status = say(&house, &["status"]).unwrap();
+    assert!(status.contains("deliveries of source test, by admin: the shop"), "{status}");
+    let listed = say(&house, &["events", "list", "--state", "held"]).unwrap();
+    assert!(sent.iter().all(|id| listed.contains(&id.to_string())), "{listed}");
+    assert_eq!(house.reader().counts().await.unwrap().done, 0);
+
+    assert!(say(&house, &["source", "resume", "test"]).unwrap().contains("test goes on"));
+    let settled = house.settled().await;
+    let started = |id| {
+        let shown = settled.iter().find(|shown| shown.event.id == id).unwrap();
+        assert_eq!(last(shown), DeliveryState::Done);
+        shown.deliveries[0].attempts[0].started_at
+    };
+    let order: Vec<_> = sent.iter().map(|id| started(*id)).collect();
+    assert!(order.is_sorted(), "in the order they were committed: {order:?}");
+    let audit = get(&house, "audit?limit=10").await;
+    let verbs: Vec<_> = audit["items"].as_array().unwrap().iter().map(|a| &a["verb"]).collect();
+    assert_eq!(verbs, ["sources.resume", "sources.pause"]);
+    assert_eq!(audit["items"][1]["parameters"]["hold"], true);
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_can_be_paused_over_a_restart() {
+    let house = house();
+    let gateway = house.start().await;
+    let plugin = json!({ "why": "the shop is closed" });
+    post(&house, "plugins/hostile/pause", plugin).await;
+    let waits = send(&house, "nothing", "1", "{}").await;
+    let said = say(&house, &["pause", "--why", "the house is on fire"]).unwrap();
+    assert!(said.contains("everything is paused"), "{said}");
+    post(&house, "plugins/hostile/resume", json!({})).await;
+    assert!(gateway.stop().await.success());
+    let gateway = house.start().await;
+    for source in ["test", "github"] {
+        let reply = house.sender(source).send("nothing", "2", b"{}").await.unwrap();
+        assert_eq!((reply.status, reply.code()), (503, "paused"), "{source}");
+    }
+    let api = reqwest::get(format!("http://{}/api/hostile/", house.public)).await.unwrap();
+    assert_eq!(api.status(), 503);
+    let status = say(&house, &["status"]).unwrap();
+    assert!(status.contains("paused      everything, by admin: the house"), "{status}");
+    // It had all the time of a start and of three requests.
+    assert_eq!(house.reader().counts().await.unwrap().due, 1);
+    assert!(say(&house, &["resume"]).unwrap().contains("everything goes on"));
+    assert!(say(&house, &["resume"]).unwrap().contains("was not paused"));
+    let done = |shown: &Shown| last(shown) == DeliveryState::Done;
+    house.until_event(waits, "what waited", done).await;
+    send(&house, "nothing", "2", "{}").await;
     assert!(gateway.stop().await.success());
 }
 

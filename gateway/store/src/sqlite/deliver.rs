@@ -10,6 +10,7 @@ use super::{
     codec, exchanges,
     fault::Fault,
     fresh::Held,
+    hold::ASIDE_MAX,
     schema::{ORDINAL_MAX, child_key, parent_key},
 };
 use crate::{Lease, LeaseKey, Leased, Settled, Settlement, Want};
@@ -42,7 +43,7 @@ impl Batch<'_> {
             };
             self.take(plugin, want, &mut leases)?;
             let sql = "SELECT min(due_at) FROM deliveries
-                       WHERE plugin = ?1 AND settled_at IS NULL AND standing IS NOT 1
+                       WHERE plugin = ?1 AND settled_at IS NULL AND standing IS NOT 1 AND held IS NULL
                        AND due_at > ?2 AND boot IS NULL";
             let later: Option<i64> = self
                 .connection
@@ -55,22 +56,28 @@ impl Batch<'_> {
     }
 
     /// Takes the deliveries of one plugin that are due and free, the longest due first: those with rows and
-    /// the fresh ones, each in their order.
+    /// the fresh ones, each in their order. Those that a hold keeps are set aside.
     fn take(&mut self, plugin: i64, want: &Want, leases: &mut Vec<Lease>) -> Result<(), Fault> {
-        let rows = self.due_rows(plugin, want.max)?;
+        self.take_back_aside(plugin, want.max)?;
+        let reach = want.max.saturating_add(self.aside_max()?);
+        let rows = self.due_rows(plugin, reach)?;
         let whose = (plugin, &want.plugin);
-        let (fresh, more) = self.fresh.due(self.connection, self.parcels, whose, want.max)?;
+        let (fresh, more) = self.fresh.due(self.connection, self.parcels, whose, reach)?;
         // There is more, which a step did not reach: whoever asks is to ask again.
         self.work_due |= more;
+        let rows_end = rows.len() < reach;
         let (mut rows, mut fresh) = (rows.into_iter().peekable(), fresh.into_iter().peekable());
-        let (mut taken_rows, mut taken_fresh, mut last_due) = (0, 0, self.now);
-        let mut rotten = Vec::new();
-        while taken_rows + taken_fresh < want.max {
+        let (mut taken, mut taken_fresh, mut last_due) = (0, 0, self.now);
+        let (mut rotten, mut aside, mut fresh_aside) = (Vec::new(), 0, Vec::new());
+        while taken < want.max {
+            if aside == ASIDE_MAX {
+                self.work_due = true;
+                break;
+            }
             let row = rows.peek().map(|row| (row.due_at, row.delivery));
             let due = fresh.peek().map(|due| (due.at, due.delivery));
             let found = match (row, due) {
                 (Some(row), due) if due.is_none_or(|due| row < due) => {
-                    taken_rows += 1;
                     last_due = row.0;
                     rows.next()
                 }
@@ -82,6 +89,15 @@ impl Batch<'_> {
                 _ => None,
             };
             let Some(found) = found else { break };
+            if let Some(origin) = self.holder_of(found.delivery)? {
+                aside += 1;
+                match found.has_row {
+                    true => self.set_aside(found.delivery, plugin, origin)?,
+                    false => fresh_aside.push((found.delivery, found.due_at, origin)),
+                }
+                continue;
+            }
+            taken += 1;
             let (key, lease) = self.lease_of(&found, &want.plugin)?;
             if found.has_row {
                 self.mark(plugin, &key)?;
@@ -91,22 +107,27 @@ impl Batch<'_> {
                 None => rotten.push(key),
             }
         }
-        self.lease_fresh(plugin, taken_fresh)?;
+        self.lease_fresh(plugin, taken_fresh, &fresh_aside)?;
         rotten.into_iter().try_for_each(|key| self.bury_rotten(key))?;
         if want.max > 0 {
             let frontier = match rows.peek() {
                 Some(next) => next.due_at,
-                None if taken_rows == want.max => last_due,
-                None => self.now,
+                None if rows_end => self.now,
+                None => last_due,
             };
             self.memory.advance_frontier(plugin, frontier.as_millis());
         }
         Ok(())
     }
 
-    /// The first of a plugin's fresh deliveries are leased.
-    fn lease_fresh(&mut self, plugin: i64, count: usize) -> Result<(), Fault> {
-        let moved = i64::try_from(count).unwrap_or(i64::MAX);
+    /// The first of a plugin's fresh deliveries are leased, but for those that are set aside.
+    fn lease_fresh(
+        &mut self,
+        plugin: i64,
+        count: usize,
+        aside: &[(i64, Timestamp, i64)],
+    ) -> Result<(), Fault> {
+        let moved = i64::try_from(count - aside.len()).unwrap_or(i64::MAX);
         self.memory.totals.due -= moved;
         self.memory.totals.leased += moved;
         // Only what changes is written: a lease that finds nothing is no commit.
@@ -114,7 +135,12 @@ impl Batch<'_> {
             let depth = self.depths.of(plugin);
             (depth.due, depth.leased) = (depth.due - moved, depth.leased + moved);
         }
-        for (delivery, held) in self.fresh.lease(plugin, count, self.now) {
+        let is_aside = |delivery| aside.binary_search_by_key(&delivery, |kept| kept.0).is_ok();
+        let too_many = self.fresh.lease(plugin, count, self.now, is_aside);
+        for (delivery, due_at, origin) in aside {
+            self.set_fresh_aside((*delivery, *due_at), plugin, *origin)?;
+        }
+        for (delivery, held) in too_many {
             self.give_row(delivery, &held, &Given { attempts: 0, ..Given::free(held.due_at) })?;
             let sql = "UPDATE deliveries SET boot = ?2, leased_at = ?3 WHERE key = ?1";
             let (boot, at) = (self.memory.boot, self.now.as_millis());
@@ -128,7 +154,7 @@ impl Batch<'_> {
         let sql =
             "SELECT d.key, d.due_at, d.turn, d.attempts, d.lost_leases, d.excused, d.order_key,
                        d.replayed_at FROM deliveries AS d
-             WHERE d.plugin = ?1 AND d.settled_at IS NULL AND d.standing IS NOT 1
+             WHERE d.plugin = ?1 AND d.settled_at IS NULL AND d.standing IS NOT 1 AND d.held IS NULL
              AND d.due_at BETWEEN ?2 AND ?3 AND d.boot IS NULL
              ORDER BY d.due_at, d.key LIMIT ?4";
         let mut statement = self.connection.prepare_cached(sql)?;

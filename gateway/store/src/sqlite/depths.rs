@@ -13,7 +13,9 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{
     codec,
     deliver::unreadable,
-    folder_of, fresh, look, memory,
+    folder_of, fresh,
+    hold::Holds,
+    look, memory,
     parcels::{self, Entry, Part, Walk},
     schema::{child_key, parent_key},
     stand,
@@ -33,12 +35,16 @@ pub(super) struct Depth {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Depths {
     plugins: BTreeMap<i64, Depth>,
+    /// Those that are set aside, by plugin and by the origin that is, or was, held. They are in none of the others.
+    aside: BTreeMap<(i64, i64), i64>,
     /// Whether something of it is not written down.
     changed: bool,
 }
 
 /// The version of the layout.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The one before, in which nothing is aside.
+const WITHOUT_ASIDE: u8 = 1;
 /// So many parcels are looked through for the first fresh delivery of a plugin that is due.
 const PARCELS_MAX: usize = 256;
 
@@ -49,10 +55,11 @@ impl Depths {
         let blob: Vec<u8> = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
         match &*blob {
             [] => Ok(Self { changed: true, ..Self::counted(connection)? }),
-            [VERSION, rest @ ..] => {
-                let plugins = read(rest).ok_or_else(|| unreadable(0))?;
-                Ok(Self { plugins, changed: false })
+            [WITHOUT_ASIDE, rest @ ..] => {
+                let plugins = read_without_aside(rest).ok_or_else(|| unreadable(0))?;
+                Ok(Self { plugins, ..Self::default() })
             }
+            [VERSION, rest @ ..] => read(rest).ok_or_else(|| unreadable(0)),
             _ => Err(unreadable(0)),
         }
     }
@@ -77,14 +84,18 @@ impl Depths {
 
     fn count_rows(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let sql =
-            "SELECT plugin, dead = 1, boot IS NOT NULL, standing IS 1, count(*) FROM deliveries
-                   WHERE settled_at IS NULL OR dead = 1 GROUP BY 1, 2, 3, 4";
+            "SELECT plugin, dead = 1, boot IS NOT NULL, standing IS 1, count(*), held FROM deliveries
+                   WHERE settled_at IS NULL OR dead = 1 GROUP BY 1, 2, 3, 4, held";
         let mut statement = connection.prepare(sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let (dead, leased, behind) = (row.get(1)?, row.get(2)?, row.get(3)?);
-            let depth = self.of(row.get(0)?);
-            let count: i64 = row.get(4)?;
+            let (plugin, count): (i64, i64) = (row.get(0)?, row.get(4)?);
+            if let Some(origin) = row.get(5)? {
+                self.aside.insert((plugin, origin), count);
+                continue;
+            }
+            let depth = self.of(plugin);
             match (dead, leased, behind) {
                 (true, ..) => depth.dead += count,
                 (_, true, _) => depth.leased += count,
@@ -126,6 +137,54 @@ impl Depths {
         self.plugins.entry(plugin).or_default()
     }
 
+    /// How many of a plugin's are aside for an origin.
+    pub(super) fn aside(&self, plugin: i64, origin: i64) -> i64 {
+        self.aside.get(&(plugin, origin)).copied().unwrap_or(0)
+    }
+
+    /// The same of all plugins.
+    pub(super) fn aside_of(&self, origin: i64) -> i64 {
+        self.aside.iter().filter(|((_, of), _)| *of == origin).map(|(_, count)| count).sum()
+    }
+
+    /// Whether any of a plugin's are aside.
+    pub(super) fn has_aside(&self, plugin: i64) -> bool {
+        self.aside.range((plugin, i64::MIN)..=(plugin, i64::MAX)).next().is_some()
+    }
+
+    /// So many that were due are aside now; if negative, are due again.
+    pub(super) fn set_aside(&mut self, plugin: i64, origin: i64, count: i64) {
+        self.of(plugin).due -= count;
+        let aside = self.aside.entry((plugin, origin)).or_default();
+        *aside += count;
+        if *aside == 0 {
+            self.aside.remove(&(plugin, origin));
+        }
+    }
+
+    /// Of those of a plugin that are aside: how many are held, how many may go on, and since when.
+    pub(super) fn kept_aside(&self, plugin: i64, holds: &Holds) -> (u64, u64, Option<Timestamp>) {
+        let (mut held, mut let_go, mut since) = (0, 0, None);
+        for ((_, origin), aside) in self.aside.range((plugin, i64::MIN)..=(plugin, i64::MAX)) {
+            match holds.lifted_at(*origin) {
+                None => held += count(*aside),
+                Some(at) => {
+                    let_go += count(*aside);
+                    since = since.into_iter().chain([at]).min();
+                }
+            }
+        }
+        (held, let_go, since)
+    }
+
+    /// The plugins that have any that are not done.
+    fn known(&self) -> BTreeSet<i64> {
+        let deep = self.plugins.iter().filter(|(_, depth)| **depth != Depth::default());
+        deep.map(|(plugin, _)| *plugin)
+            .chain(self.aside.keys().map(|(plugin, _)| *plugin))
+            .collect()
+    }
+
     pub(super) fn is_changed(&self) -> bool {
         self.changed
     }
@@ -139,9 +198,15 @@ impl Depths {
     /// As they are kept in `totals`.
     pub(super) fn blob(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
+        codec::put_key(&mut out, i64::try_from(self.plugins.len()).unwrap_or(i64::MAX));
         for (plugin, depth) in &self.plugins {
             let Depth { due, behind, leased, dead } = *depth;
             for number in [*plugin, due, behind, leased, dead] {
+                codec::put_key(&mut out, number);
+            }
+        }
+        for ((plugin, origin), aside) in &self.aside {
+            for number in [*plugin, *origin, *aside] {
                 codec::put_key(&mut out, number);
             }
         }
@@ -158,18 +223,37 @@ impl Depths {
                 + (one.leased - other.leased).abs()
                 + (one.dead - other.dead).abs()
         };
-        plugins.into_iter().map(between).sum()
+        let kept: BTreeSet<_> = self.aside.keys().chain(other.aside.keys()).copied().collect();
+        let aside = kept.into_iter().map(|(plugin, origin)| {
+            (self.aside(plugin, origin) - other.aside(plugin, origin)).abs()
+        });
+        plugins.into_iter().map(between).sum::<i64>() + aside.sum::<i64>()
     }
 }
 
-fn read(mut input: &[u8]) -> Option<BTreeMap<i64, Depth>> {
-    let mut plugins = BTreeMap::new();
+fn read(mut input: &[u8]) -> Option<Depths> {
+    let count = codec::key(&mut input)?;
+    let plugins = (0..count).map(|_| read_depth(&mut input)).collect::<Option<_>>()?;
+    let mut aside = BTreeMap::new();
     while !input.is_empty() {
         let mut next = || codec::key(&mut input);
-        let (plugin, due, behind) = (next()?, next()?, next()?);
-        plugins.insert(plugin, Depth { due, behind, leased: next()?, dead: next()? });
+        aside.insert((next()?, next()?), next()?);
+    }
+    Some(Depths { plugins, aside, changed: false })
+}
+
+fn read_without_aside(mut input: &[u8]) -> Option<BTreeMap<i64, Depth>> {
+    let mut plugins = BTreeMap::new();
+    while !input.is_empty() {
+        plugins.extend([read_depth(&mut input)?]);
     }
     Some(plugins)
+}
+
+fn read_depth(input: &mut &[u8]) -> Option<(i64, Depth)> {
+    let mut next = || codec::key(input);
+    let (plugin, due, behind) = (next()?, next()?, next()?);
+    Some((plugin, Depth { due, behind, leased: next()?, dead: next()? }))
 }
 
 fn has_row(connection: &Connection, delivery: i64) -> rusqlite::Result<bool> {
@@ -182,12 +266,12 @@ pub(crate) fn survey(connection: &Connection, file: &SqliteFile) -> rusqlite::Re
     let mut log = file.path.clone().into_os_string();
     log.push("-wal");
     let length = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
-    let depths = Depths::read(connection)?;
-    let depths = depths.plugins.iter().filter(|(_, depth)| **depth != Depth::default());
-    let depths = depths.map(|(plugin, depth)| shown(connection, *plugin, *depth));
+    let (depths, holds) = (Depths::read(connection)?, Holds::read(connection)?);
+    let known = depths.known().into_iter();
+    let shown = known.map(|plugin| shown(connection, plugin, &depths, &holds));
     Ok(Survey {
         counts: look::counts(connection)?,
-        depths: depths.collect::<rusqlite::Result<_>>()?,
+        depths: shown.collect::<rusqlite::Result<_>>()?,
         database_bytes: length(&file.path),
         log_bytes: length(Path::new(&log)),
         disk_free_bytes: file.room.left(folder_of(&file.path)),
@@ -199,8 +283,14 @@ pub(super) fn count(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-fn shown(connection: &Connection, plugin: i64, depth: Depth) -> rusqlite::Result<crate::Depth> {
-    let Depth { due, behind, leased, dead } = depth;
+fn shown(
+    connection: &Connection,
+    plugin: i64,
+    depths: &Depths,
+    holds: &Holds,
+) -> rusqlite::Result<crate::Depth> {
+    let Depth { due, behind, leased, dead } = depths.get(plugin);
+    let (held, let_go, lifted_at) = depths.kept_aside(plugin, holds);
     let due_at = match due {
         0 => None,
         _ => {
@@ -210,11 +300,13 @@ fn shown(connection: &Connection, plugin: i64, depth: Depth) -> rusqlite::Result
     };
     Ok(crate::Depth {
         plugin: memory::plugin_name(connection, plugin)?,
-        due: count(due),
+        due: count(due) + let_go,
         behind: count(behind),
+        held,
+        let_go,
         leased: count(leased),
         dead: count(dead),
-        due_at,
+        due_at: due_at.into_iter().chain(lifted_at).min(),
     })
 }
 
@@ -222,7 +314,8 @@ fn shown(connection: &Connection, plugin: i64, depth: Depth) -> rusqlite::Result
 /// index; they are as many as may run at a time.
 fn due_row(connection: &Connection, plugin: i64) -> rusqlite::Result<Option<Timestamp>> {
     let sql = "SELECT due_at FROM deliveries
-               WHERE plugin = ?1 AND settled_at IS NULL AND standing IS NOT 1 AND boot IS NULL
+               WHERE plugin = ?1 AND settled_at IS NULL AND standing IS NOT 1 AND held IS NULL
+               AND boot IS NULL
                ORDER BY due_at LIMIT 1";
     let mut statement = connection.prepare_cached(sql)?;
     let due_at = statement.query_row([plugin], |row| row.get(0)).optional()?;

@@ -148,19 +148,23 @@ impl Fresh {
         Ok((due, more))
     }
 
-    /// The first `count` of a plugin's due ones are leased. Those that are too many to be kept here are
-    /// answered; they need rows.
+    /// The first `count` of a plugin's due ones are leased, or have rows now. Those that are too many to be kept
+    /// here are answered; they need rows.
     pub(super) fn lease(
         &mut self,
         plugin: i64,
         count: usize,
         leased_at: Timestamp,
+        has_row: impl Fn(i64) -> bool,
     ) -> Vec<(i64, Held)> {
         let Some(line) = self.lines.get_mut(&plugin) else { return Vec::new() };
         self.changed |= count > 0;
         let mut too_many = Vec::new();
         let leased = count.min(line.known.len());
         for Due { delivery, at } in line.known.drain(..leased) {
+            if has_row(delivery) {
+                continue;
+            }
             let held = Held { plugin, due_at: at, leased_at };
             if self.leases.len() < LEASES_MAX {
                 self.leases.insert(delivery, held);

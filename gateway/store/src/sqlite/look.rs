@@ -10,7 +10,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{
     codec,
     deliver::{parsed, unreadable},
-    exchanges, fresh, memory,
+    exchanges, fresh,
+    hold::Holds,
+    memory,
     parcels::{self, Entry, Parcel, Part, Walk},
     schema,
     stand::{self, Stood},
@@ -249,11 +251,13 @@ pub(super) struct View<'a> {
     connection: &'a Connection,
     /// The fresh deliveries that are leased.
     leased: BTreeSet<i64>,
+    holds: Holds,
 }
 
 impl<'a> View<'a> {
     pub(super) fn new(connection: &'a Connection) -> rusqlite::Result<Self> {
-        Ok(Self { connection, leased: fresh::leased(connection)? })
+        let (leased, holds) = (fresh::leased(connection)?, Holds::read(connection)?);
+        Ok(Self { connection, leased, holds })
     }
 
     /// The fresh deliveries that are leased.
@@ -273,7 +277,7 @@ impl<'a> View<'a> {
 
     /// Where the deliveries of an event stand.
     pub(super) fn stood(&self, entry: &Entry) -> rusqlite::Result<Vec<Stood>> {
-        stand::all(self.connection, entry, &self.leased)
+        stand::all(self.connection, entry, (&self.leased, &self.holds))
     }
 
     /// An event with its deliveries.

@@ -6,7 +6,7 @@ use std::{borrow::Borrow, collections::HashMap, hash::Hash};
 use hookweir_event::{Digest, Origin, PluginName, Timestamp};
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
-use super::{deliver::parsed, depths::Depths, fresh::Fresh, parcels};
+use super::{deliver::parsed, depths::Depths, fresh::Fresh, hold::Holds, parcels};
 
 /// The one row of `totals`. Kept by the writer: each commit that changes them writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -155,6 +155,8 @@ pub(super) struct Memory {
     /// By plugin: no delivery that is free and open is due before this. Else each lease would have to
     /// step over those that are leased already, which stand at the front of the index.
     frontiers: HashMap<i64, i64>,
+    /// None: to be read.
+    pub(super) holds: Option<Holds>,
 }
 
 impl Memory {
@@ -172,6 +174,7 @@ impl Memory {
             plugins: Keys::new("plugins"),
             versions: Keys::new("versions"),
             frontiers: HashMap::new(),
+            holds: None,
         }
     }
 

@@ -9,6 +9,7 @@
 //! - A delivery has a row only when something out of the ordinary happened to it (`fresh`). One with a row
 //!   is open while `settled_at` is null, and leased while `boot` is not null. The one index on deliveries
 //!   covers open ones only, and no column that a lease changes.
+//! - What a hold keeps is in no index that leases read (`hold`).
 //! - How many deliveries of each plugin stand where is kept, not counted (`depths`).
 //! - Event, delivery and attempt share one key space (`schema`): their tables grow at the end.
 //! - A claim is one more random page. New ones are kept in memory and in a table that grows at its end,
@@ -35,6 +36,7 @@ pub(crate) mod exchanges;
 mod fault;
 mod filter;
 mod fresh;
+mod hold;
 mod known;
 pub(crate) mod listing;
 pub(crate) mod look;

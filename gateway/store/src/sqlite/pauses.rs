@@ -20,6 +20,10 @@ impl Batch<'_> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let with = params![kind, name, self.now.as_millis(), by, why];
         let since = statement.query_row(with, |row| row.get(0))?;
+        drop(statement);
+        if let Pausable::Held(source) = what {
+            self.hold(source)?;
+        }
         let (since, by) = (Timestamp::from_millis(since), by.to_owned());
         Ok(Pause { what: what.clone(), since, by, why: why.map(str::to_owned) })
     }
@@ -28,7 +32,11 @@ impl Batch<'_> {
     pub(super) fn resume(&mut self, what: &Pausable) -> Result<bool, Fault> {
         let (kind, name) = what.parts();
         let sql = "DELETE FROM pauses WHERE kind = ?1 AND name = ?2";
-        Ok(self.connection.prepare_cached(sql)?.execute([kind, name])? == 1)
+        let was_paused = self.connection.prepare_cached(sql)?.execute([kind, name])? == 1;
+        if let (Pausable::Held(source), true) = (what, was_paused) {
+            self.lift(source)?;
+        }
+        Ok(was_paused)
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     deliver::parsed,
     depths::{self, Depth, Depths},
     fresh,
+    hold::Holds,
     look::count,
     parcels::{self, Part, Walk},
 };
@@ -29,7 +30,7 @@ struct Rows {
 pub(crate) fn all(connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Queue>> {
     let clock: i64 = connection.query_row("SELECT clock FROM totals", [], |row| row.get(0))?;
     let now = now.as_millis().max(clock);
-    let depths = Depths::read(connection)?;
+    let (depths, holds) = (Depths::read(connection)?, Holds::read(connection)?);
     let fronts: BTreeMap<i64, i64> =
         fresh::fronts(connection)?.into_iter().map(|front| (front.plugin, front.event)).collect();
     let mut queues = Vec::new();
@@ -41,16 +42,18 @@ pub(crate) fn all(connection: &Connection, now: Timestamp) -> rusqlite::Result<V
         let rows = rows(connection, plugin, now)?;
         let due = depths::count(due).saturating_sub(rows.later);
         let front = fronts.get(&plugin).filter(|_| due > rows.due);
+        let (held, let_go, lifted_at) = depths.kept_aside(plugin, &holds);
         let fresh_at = front.map(|event| since(connection, *event)).transpose()?.flatten();
         queues.push(Queue {
             plugin: parsed(row, 1)?,
-            due,
+            due: due + let_go,
             later: rows.later,
             behind: depths::count(behind),
+            held,
             leased: depths::count(leased),
             dead: depths::count(dead),
             blocked_keys: blocked_keys(connection, plugin)?,
-            oldest_due_at: rows.oldest_due_at.into_iter().chain(fresh_at).min(),
+            oldest_due_at: rows.oldest_due_at.into_iter().chain(fresh_at).chain(lifted_at).min(),
             next_due_at: rows.next_due_at,
         });
     }
@@ -77,12 +80,12 @@ fn rows(connection: &Connection, plugin: i64, now: i64) -> rusqlite::Result<Rows
     // What is leased was due, and the index says nothing of leases: these rows are looked at.
     let sql = "SELECT count(*) - count(boot), min(CASE WHEN boot IS NULL THEN due_at END)
                FROM deliveries INDEXED BY deliveries_open
-               WHERE plugin = ?1 AND settled_at IS NULL AND standing IS NOT 1 AND due_at <= ?2";
+               WHERE plugin = ?1 AND settled_at IS NULL AND standing IS NOT 1 AND held IS NULL AND due_at <= ?2";
     let mut statement = connection.prepare_cached(sql)?;
     let (due, oldest_due_at) =
         statement.query_row(params![plugin, now], |row| Ok((count(row, 0)?, at(row, 1)?)))?;
     let sql = "SELECT count(*), min(due_at) FROM deliveries INDEXED BY deliveries_open
-               WHERE plugin = ?1 AND settled_at IS NULL AND standing IS NOT 1 AND due_at > ?2";
+               WHERE plugin = ?1 AND settled_at IS NULL AND standing IS NOT 1 AND held IS NULL AND due_at > ?2";
     let mut statement = connection.prepare_cached(sql)?;
     let (later, next_due_at) =
         statement.query_row(params![plugin, now], |row| Ok((count(row, 0)?, at(row, 1)?)))?;

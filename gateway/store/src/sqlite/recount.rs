@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use super::{
     depths::Depths,
     exchanges, fresh,
+    hold::Holds,
     parcels::{self, Entry, Part, Walk},
     schema::child_keys,
     stand::{self, Stood},
@@ -46,7 +47,7 @@ struct Sums {
 /// Reads the whole store.
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Counted> {
     let (mut counted, mut sums) = (Counted::default(), Sums::default());
-    let leased = fresh::leased(connection)?;
+    let (leased, holds) = (fresh::leased(connection)?, Holds::read(connection)?);
     let rows = |table: &str| {
         connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))
     };
@@ -57,7 +58,7 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Counted> {
             parcels::origin(connection, entry.origin)?;
             let leads_here = parcels::leads_to(connection, entry.id, parcel.key)?;
             counted.unfound += i64::from(!leads_here);
-            let stood = stand::all(connection, entry, &leased)?;
+            let stood = stand::all(connection, entry, (&leased, &holds))?;
             counted.deliveries_alone -= below(connection, "deliveries", entry.key)?;
             for stood in &stood {
                 counted.attempts_alone -= below(connection, "attempts", stood.key)?;
@@ -98,7 +99,7 @@ impl Sums {
                 self.fresh.entry(stood.plugin).or_insert(entry.key);
             }
             match stood.state {
-                DeliveryState::Due | DeliveryState::Behind => self.due += 1,
+                DeliveryState::Due | DeliveryState::Behind | DeliveryState::Held => self.due += 1,
                 DeliveryState::Leased => self.leased += 1,
                 DeliveryState::Done => self.done += 1,
                 DeliveryState::Dead => {

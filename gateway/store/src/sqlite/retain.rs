@@ -18,6 +18,7 @@ use super::{
     depths::Depths,
     exchanges,
     fault::Fault,
+    hold::Holds,
     memory::Totals,
     parcels::{self, Entry, Parcel, Parcels, Part, Walk},
     schema::ORDINAL_BITS,
@@ -233,7 +234,8 @@ fn look(connection: &Connection, after: i64, limit: usize) -> Result<Vec<Parcel>
 
 fn deliveries(connection: &Connection, entry: &Entry) -> rusqlite::Result<Deliveries> {
     let mut found = Deliveries::default();
-    stand::each(connection, entry, |stood| {
+    // What is held is open, and that is all that matters here.
+    stand::each(connection, entry, &Holds::default(), |stood| {
         let discarded = stood.state == DeliveryState::Discarded;
         let died = discarded || stood.state == DeliveryState::Dead;
         match stood.settled_at {

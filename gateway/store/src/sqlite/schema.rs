@@ -19,7 +19,7 @@ use super::{
 pub(super) const APPLICATION_ID: i64 = 0x484b_5752;
 
 /// Schema N is made by the first N migrations. A released one never changes: add another.
-const MIGRATIONS: [&str; 11] = [V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11];
+const MIGRATIONS: [&str; 12] = [V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12];
 
 /// The newest schema that this version knows.
 pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;
@@ -281,6 +281,19 @@ CREATE TABLE exchanges(
     left_out INTEGER NOT NULL,
     content BLOB NOT NULL
 ) STRICT;
+";
+
+/// Sources that are held, and deliveries that are set aside for that (the module `hold`).
+const V12: &str = "
+CREATE TABLE holds(
+    origin INTEGER PRIMARY KEY,
+    lifted_at INTEGER                     -- null: it is in force
+) STRICT;
+ALTER TABLE deliveries ADD COLUMN held INTEGER;       -- the origin whose hold it is aside for
+DROP INDEX deliveries_open;
+CREATE INDEX deliveries_open ON deliveries(plugin, due_at)
+    WHERE settled_at IS NULL AND standing IS NOT 1 AND held IS NULL;
+CREATE INDEX deliveries_held ON deliveries(plugin, held) WHERE held IS NOT NULL;
 ";
 
 /// The schema in which events and claims moved.

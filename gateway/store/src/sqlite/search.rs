@@ -215,7 +215,9 @@ impl Search<'_> {
             self.view.leased().map(|delivery| parent_key(delivery).to_string()).collect();
         // By these indexes: else SQLite goes through all deliveries that there ever were.
         let sql = "SELECT key >> 10 FROM deliveries INDEXED BY deliveries_open
-             WHERE settled_at IS NULL AND standing IS NOT 1 AND +key < ?1 << 10
+             WHERE settled_at IS NULL AND standing IS NOT 1 AND held IS NULL AND +key < ?1 << 10
+             UNION SELECT key >> 10 FROM deliveries INDEXED BY deliveries_held
+             WHERE held IS NOT NULL AND +key < ?1 << 10
              UNION SELECT key >> 10 FROM deliveries INDEXED BY deliveries_in_line
              WHERE standing IS NOT NULL AND +key < ?1 << 10
              UNION SELECT value FROM json_each(?2) WHERE value < ?1 ORDER BY 1 DESC";

@@ -7,6 +7,7 @@ use hookweir_event::{OrderKey, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{
+    hold::Holds,
     mend::DISCARDED,
     order::Standing,
     parcels::Entry,
@@ -39,18 +40,19 @@ pub(super) struct Stood {
 pub(super) fn each(
     connection: &Connection,
     entry: &Entry,
+    holds: &Holds,
     mut each: impl FnMut(Stood) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let sql =
         "SELECT key, plugin, due_at, boot, lost_leases, settled_at, dead, order_key, standing,
-                   replayed_at, discarded_at
+                   replayed_at, discarded_at, held
                FROM deliveries WHERE key BETWEEN ?1 AND ?2 ORDER BY key";
     let mut statement = connection.prepare_cached(sql)?;
     let (first, last) = child_keys(entry.key);
     let mut rows = statement.query([first, last])?;
     let mut have_rows = Vec::new();
     while let Some(row) = rows.next()? {
-        let stood = of_row(row)?;
+        let stood = of_row(row, holds)?;
         have_rows.push(stood.key);
         each(stood)?;
     }
@@ -67,10 +69,10 @@ pub(super) fn each(
 pub(super) fn all(
     connection: &Connection,
     entry: &Entry,
-    leased: &BTreeSet<i64>,
+    (leased, holds): (&BTreeSet<i64>, &Holds),
 ) -> rusqlite::Result<Vec<Stood>> {
     let mut all = Vec::new();
-    each(connection, entry, |mut stood| {
+    each(connection, entry, holds, |mut stood| {
         if stood.state == DeliveryState::Due && leased.contains(&stood.key) {
             stood.state = DeliveryState::Leased;
         }
@@ -81,10 +83,13 @@ pub(super) fn all(
     Ok(all)
 }
 
-fn of_row(row: &Row<'_>) -> rusqlite::Result<Stood> {
+fn of_row(row: &Row<'_>, holds: &Holds) -> rusqlite::Result<Stood> {
     let leased = row.get::<_, Option<i64>>(3)?.is_some();
     let settled_at: Option<i64> = row.get(5)?;
     let standing: Option<i64> = row.get(8)?;
+    let held: Option<i64> = row.get(11)?;
+    let lifted_at = held.and_then(|origin| holds.lifted_at(origin));
+    let due_at = lifted_at.unwrap_or(Timestamp::from_millis(row.get(2)?));
     let state = match (settled_at, leased) {
         (Some(_), _) => match row.get(6)? {
             0 => DeliveryState::Done,
@@ -93,6 +98,7 @@ fn of_row(row: &Row<'_>) -> rusqlite::Result<Stood> {
         },
         (None, true) => DeliveryState::Leased,
         (None, false) if standing == Some(Standing::Behind as i64) => DeliveryState::Behind,
+        (None, false) if held.is_some() && lifted_at.is_none() => DeliveryState::Held,
         (None, false) => DeliveryState::Due,
     };
     Ok(Stood {
@@ -102,7 +108,7 @@ fn of_row(row: &Row<'_>) -> rusqlite::Result<Stood> {
         in_line: standing.is_some(),
         blocks: standing == Some(Standing::Blocks as i64),
         order_key: row.get_ref(7)?.as_str_or_null()?.map(OrderKey::new),
-        due_at: Some(Timestamp::from_millis(row.get(2)?)),
+        due_at: Some(due_at),
         settled_at: settled_at.map(Timestamp::from_millis),
         replayed_at: row.get::<_, Option<_>>(9)?.map(Timestamp::from_millis),
         discarded_at: row.get::<_, Option<_>>(10)?.map(Timestamp::from_millis),

@@ -11,6 +11,7 @@
 
 mod deliver;
 mod exchanges;
+mod hold;
 mod keep;
 mod model;
 mod notices;

@@ -230,7 +230,9 @@ pub(crate) async fn recount(reader: &Reader) -> hookweir_store::Counts {
         let page = reader.events(after, 100).await.unwrap();
         let Some(last) = page.last() else {
             let survey = reader.survey().await.unwrap();
-            let said = survey.depths.into_iter().map(|depth| (depth.plugin.clone(), depth));
+            // Who looks at one delivery can't tell that it was held until lately.
+            let said = survey.depths.into_iter().map(|depth| Depth { let_go: 0, ..depth });
+            let said = said.map(|depth| (depth.plugin.clone(), depth));
             assert_eq!(said.collect::<BTreeMap<_, _>>(), depths);
             assert_eq!(survey.counts, reader.counts().await.unwrap());
             return counts;
@@ -244,13 +246,13 @@ pub(crate) async fn recount(reader: &Reader) -> hookweir_store::Counts {
             for delivery in shown.deliveries {
                 note(&mut depths, &delivery);
                 match delivery.state {
-                    hookweir_store::DeliveryState::Due | hookweir_store::DeliveryState::Behind => {
+                    DeliveryState::Due | DeliveryState::Behind | DeliveryState::Held => {
                         counts.due += 1;
                     }
-                    hookweir_store::DeliveryState::Leased => counts.leased += 1,
-                    hookweir_store::DeliveryState::Done => counts.done += 1,
-                    hookweir_store::DeliveryState::Dead => counts.dead += 1,
-                    hookweir_store::DeliveryState::Discarded => counts.discarded += 1,
+                    DeliveryState::Leased => counts.leased += 1,
+                    DeliveryState::Done => counts.done += 1,
+                    DeliveryState::Dead => counts.dead += 1,
+                    DeliveryState::Discarded => counts.discarded += 1,
                 }
             }
         }
@@ -262,8 +264,16 @@ fn note(depths: &mut BTreeMap<PluginName, Depth>, delivery: &ShownDelivery) {
         return;
     }
     let (plugin, due_at) = (delivery.plugin.clone(), delivery.due_at);
-    let none =
-        Depth { plugin: plugin.clone(), due: 0, behind: 0, leased: 0, dead: 0, due_at: None };
+    let none = Depth {
+        plugin: plugin.clone(),
+        due: 0,
+        behind: 0,
+        held: 0,
+        let_go: 0,
+        leased: 0,
+        dead: 0,
+        due_at: None,
+    };
     let depth = depths.entry(plugin).or_insert(none);
     match delivery.state {
         DeliveryState::Due => {
@@ -271,6 +281,7 @@ fn note(depths: &mut BTreeMap<PluginName, Depth>, delivery: &ShownDelivery) {
             depth.due_at = Some(depth.due_at.map_or(due_at, |first| first.min(due_at)));
         }
         DeliveryState::Behind => depth.behind += 1,
+        DeliveryState::Held => depth.held += 1,
         DeliveryState::Leased => depth.leased += 1,
         DeliveryState::Dead => depth.dead += 1,
         DeliveryState::Done | DeliveryState::Discarded => {}

@@ -7,7 +7,8 @@ use std::{
 
 use hookweir_event::{Exchanges, Fate, Outcome};
 use hookweir_store::{
-    Filter, OpenError, ReadError, Reader, Settled, Settlement, Standpoint, Store, StoreError, care,
+    Filter, OpenError, Pausable, ReadError, Reader, Settled, Settlement, Standpoint, Store,
+    StoreError, care,
 };
 use rusqlite::Connection;
 
@@ -209,6 +210,11 @@ async fn a_database_of_schema_11_opens() {
     opens(11).await;
 }
 
+#[tokio::test]
+async fn a_database_of_schema_12_opens() {
+    opens(12).await;
+}
+
 /// A body of one of the events, so many times.
 const LONG: &[u8] = b"{\"filling\":\"of a body\"}";
 
@@ -220,7 +226,7 @@ async fn opens(schema: u32) {
     // As it lies there, before anyone brings it up to date.
     assert_eq!(care::check(&bed.path()).unwrap(), Vec::<String>::new());
     let read = Reader::at(bed.path()).counts().await;
-    assert_eq!(matches!(read, Err(ReadError::OlderSchema { .. })), schema < 11, "{read:?}");
+    assert_eq!(matches!(read, Err(ReadError::OlderSchema { .. })), schema < 12, "{read:?}");
     let store = Store::open(bed.options()).await.unwrap();
     let counts = store.reader().counts().await.unwrap();
     assert_eq!(counts, recount(&store.reader()).await);
@@ -230,7 +236,9 @@ async fn opens(schema: u32) {
     let queues = store.reader().queues(bed.time.now()).await.unwrap();
     let queues: Vec<_> = queues.iter().map(|q| (q.plugin.as_str(), q.due, q.dead)).collect();
     assert_eq!(queues, [("audit", 0, 1), ("payments", 2, 0)]);
-    assert!(store.reader().pauses().await.unwrap().is_empty());
+    let pauses = store.reader().pauses().await.unwrap();
+    let held: Vec<_> = pauses.iter().map(|pause| pause.what.to_string()).collect();
+    assert_eq!(held, &["deliveries of source shop"][..usize::from(schema >= 12)]);
     let lease = store.lease_one("payments").await;
     assert_eq!((lease.attempt, lease.lost_leases), (2, 1));
     assert_eq!(lease.event.body, b"{\"n\":2}");
@@ -283,6 +291,8 @@ async fn make_the_fixture() {
         store.end(&lease, Outcome::Reject, Fate::Dead { blocks: true }).await,
         Settled::Committed
     );
+    let shop = Pausable::Held("shop".parse().unwrap());
+    store.pause(shop, "anna".to_owned(), None).await.unwrap();
     store.close().await.unwrap();
-    std::fs::copy(bed.path(), fixture(11)).unwrap();
+    std::fs::copy(bed.path(), fixture(12)).unwrap();
 }

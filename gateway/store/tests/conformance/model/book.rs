@@ -21,6 +21,8 @@ pub(super) struct Delivery {
     pub(super) blocks: bool,
     pub(super) state: DeliveryState,
     pub(super) due_at: Timestamp,
+    /// Whether a lease came upon it while its source was held, and nobody took it back since.
+    aside: bool,
     pub(super) replayed_at: Option<Timestamp>,
     pub(super) discarded_at: Option<Timestamp>,
     pub(super) excused: usize,
@@ -60,6 +62,9 @@ pub(super) struct Book {
     /// By plugin and key: the write that made the entry.
     pub(super) entries: BTreeMap<(&'static str, u8), usize>,
     leases: usize,
+    /// Whether the source is held, and since when it is not any more.
+    held: bool,
+    lifted_at: Timestamp,
 }
 
 impl Book {
@@ -129,6 +134,7 @@ impl Book {
             blocks: false,
             state: if behind { DeliveryState::Behind } else { DeliveryState::Due },
             due_at: self.now,
+            aside: false,
             replayed_at,
             discarded_at: None,
             excused: 0,
@@ -230,21 +236,78 @@ impl Book {
         1
     }
 
+    pub(super) fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// Whether it was held.
+    pub(super) fn lift(&mut self) -> bool {
+        if self.held {
+            self.lifted_at = self.now;
+        }
+        std::mem::take(&mut self.held)
+    }
+
+    /// Where a delivery stands for all to see, and since when.
+    pub(super) fn stands(&self, delivery: &Delivery) -> (DeliveryState, Timestamp) {
+        match (delivery.aside, self.held) {
+            (true, true) => (DeliveryState::Held, delivery.due_at),
+            (true, false) => (DeliveryState::Due, self.lifted_at),
+            (false, _) => (delivery.state, delivery.due_at),
+        }
+    }
+
+    /// Sets aside what a lease comes upon, or takes it back.
+    fn keep_aside(&mut self, plugin: &str, max: usize) {
+        if !self.held {
+            let at = self.lifted_at;
+            let all = self.events.iter_mut().flat_map(|kept| &mut kept.deliveries);
+            for delivery in all.filter(|d| d.plugin == plugin && d.aside).take(max) {
+                (delivery.aside, delivery.due_at) = (false, at);
+            }
+            return;
+        }
+        let mut left = max;
+        for at in self.due(plugin) {
+            if left == 0 {
+                return;
+            }
+            match self.events[at.0].parent {
+                None => self.delivery(at).aside = true,
+                Some(_) => left -= 1,
+            }
+        }
+    }
+
+    /// Those of a plugin that are due and not aside, the longest due first.
+    fn due(&self, plugin: &str) -> Vec<At> {
+        let is_due =
+            |d: &Delivery| d.state == DeliveryState::Due && !d.aside && d.due_at <= self.now;
+        let mut due: Vec<_> = (self.deliveries())
+            .filter(|(_, d)| d.plugin == plugin && is_due(d))
+            .map(|(at, d)| (d.due_at, at))
+            .collect();
+        due.sort_unstable();
+        due.into_iter().map(|(_, at)| at).collect()
+    }
+
     /// What waits for a plugin, if anything was ever routed to it.
     pub(super) fn queue(&self, plugin: &'static str) -> Queue {
         let mine = || self.deliveries().map(|(_, d)| d).filter(|d| d.plugin == plugin);
         let count = |is: &dyn Fn(&Delivery) -> bool| mine().filter(|d| is(d)).count() as u64;
-        let due = |d: &Delivery| d.state == DeliveryState::Due && d.due_at <= self.now;
-        let later = |d: &Delivery| d.state == DeliveryState::Due && d.due_at > self.now;
+        let is_due = |d: &Delivery| self.stands(d).0 == DeliveryState::Due;
+        let due = |d: &Delivery| is_due(d) && self.stands(d).1 <= self.now;
+        let later = |d: &Delivery| is_due(d) && self.stands(d).1 > self.now;
         Queue {
             plugin: plugin.parse().unwrap(),
             due: count(&due),
             later: count(&later),
             behind: count(&|d| d.state == DeliveryState::Behind),
+            held: count(&|d| self.stands(d).0 == DeliveryState::Held),
             leased: count(&|d| d.state == DeliveryState::Leased),
             dead: count(&|d| d.state == DeliveryState::Dead),
             blocked_keys: count(&|d| d.blocks),
-            oldest_due_at: mine().filter(|d| due(d)).map(|d| d.due_at).min(),
+            oldest_due_at: mine().filter(|d| due(d)).map(|d| self.stands(d).1).min(),
             next_due_at: mine().filter(|d| later(d)).map(|d| d.due_at).min(),
         }
     }
@@ -264,20 +327,17 @@ impl Book {
         max: usize,
     ) -> (Vec<Handed>, Option<Duration>) {
         let now = self.now;
+        self.keep_aside(plugin, max);
         let of_plugin = |d: &Delivery| d.plugin == plugin && d.state == DeliveryState::Due;
-        let mut due: Vec<_> = (self.deliveries())
-            .filter(|(_, d)| of_plugin(d) && d.due_at <= now)
-            .map(|(at, d)| (d.due_at, at))
-            .collect();
-        due.sort_unstable();
+        let mut due = self.due(plugin);
         due.truncate(max);
         let next = (self.deliveries())
-            .filter(|(_, d)| of_plugin(d) && d.due_at > now)
+            .filter(|(_, d)| of_plugin(d) && !d.aside && d.due_at > now)
             .map(|(_, d)| d.due_at.since(now))
             .min();
         let entries = self.entries.iter().filter(|((whose, _), _)| *whose == plugin);
         let seen: BTreeMap<_, _> = entries.map(|((_, key), write)| (*key, *write)).collect();
-        let hand = |(_, at): (_, At)| {
+        let hand = |at: At| {
             self.leases += 1;
             let serial = self.leases;
             let delivery = self.delivery(at);

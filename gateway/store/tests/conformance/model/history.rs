@@ -59,6 +59,8 @@ pub(super) enum Ask {
         event: usize,
         routes: Vec<&'static str>,
     },
+    /// The source of all events that are no outputs is held, or is not any more.
+    Hold(bool),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -122,6 +124,7 @@ fn ask() -> impl Strategy<Value = Ask> {
             .prop_map(|(event, ordinal, how)| Ask::Mend { event, ordinal, how }),
         1 => plugin().prop_map(|plugin| Ask::Unblock { plugin }),
         3 => (0..20_usize, routes()).prop_map(|(event, routes)| Ask::Replay { event, routes }),
+        3 => any::<bool>().prop_map(Ask::Hold),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! The store against a model of it, over random histories: appends, leases, settlements on time and too
 //! late, with outputs and changes of state, leases given back, dead letters retried and skipped, replays,
-//! time passing, and every way to restart. Verbs come alone and together, so that one commit has many.
+//! holds, time passing, and every way to restart. Verbs come alone and together, so that one commit has many.
 
 mod book;
 mod history;
@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, pin::Pin, task::Poll, time::Duration};
 
 use hookweir_event::{Basis, Change, Event, Exchanges, Fate, Lasts, Outcome, StateChange};
 use hookweir_store::{
-    DeliveryId, Keep, Lease, Leased, Receipt, Replay, Retention, Route, Settled, Settlement, Store,
-    StoreError, Want, Written,
+    DeliveryId, Keep, Lease, Leased, Pausable, Receipt, Replay, Retention, Route, Settled,
+    Settlement, Store, StoreError, Want, Written,
 };
 use proptest::prelude::*;
 
@@ -173,7 +173,23 @@ impl Run {
                 let asked = async move { Answer::Count(store.replay(vec![replay]).await.unwrap()) };
                 (Expected::Count(expected), Box::pin(asked))
             }
+            Ask::Hold(held) => self.hold(store, held),
         })
+    }
+
+    /// The source is held, or is not any more.
+    fn hold(&mut self, store: Store, held: bool) -> (Expected, Asked) {
+        if held {
+            self.book.hold();
+            let asked = async move {
+                store.pause(source(), "anna".to_owned(), None).await.unwrap();
+                Answer::Count(1)
+            };
+            return (Expected::Count(1), Box::pin(asked));
+        }
+        let expected = u64::from(self.book.lift());
+        let asked = async move { Answer::Count(store.resume(source()).await.unwrap().into()) };
+        (Expected::Count(expected), Box::pin(asked))
     }
 
     fn expect_leases(&mut self, plugin: &'static str, max: usize) -> Expected {
@@ -291,7 +307,7 @@ impl Run {
             assert_eq!(shown.deliveries.len(), kept.deliveries.len());
             for (shown, delivery) in shown.deliveries.iter().zip(&kept.deliveries) {
                 assert_eq!(shown.plugin.as_str(), delivery.plugin);
-                assert_eq!((shown.state, shown.due_at), (delivery.state, delivery.due_at));
+                assert_eq!((shown.state, shown.due_at), self.book.stands(delivery));
                 assert_eq!(shown.lost_leases, delivery.lost);
                 assert_eq!(shown.blocks, delivery.blocks);
                 assert_eq!(shown.replayed_at, delivery.replayed_at);
@@ -317,6 +333,11 @@ impl Run {
             assert_eq!(queue, self.book.queue(name));
         }
     }
+}
+
+/// The source of all events that are no outputs.
+fn source() -> Pausable {
+    Pausable::Held("github".parse().unwrap())
 }
 
 /// What an attempt sent under a lease: of every third nothing is kept, and every third sent nothing.
