@@ -171,8 +171,7 @@ impl Gateway {
         let traced = (clock.clone(), chance.clone(), tracer.clone());
         let (on, kept, runs) = (board.clone(), store.clone(), host.clone());
         let dispatch = Dispatch::new(on, kept, runs, traced, capacity, spawner, told);
-        let behind = (keys, door, pauses.clone());
-        let seen = (tracer, strays.clone());
+        let (behind, seen) = ((keys, door, pauses.clone()), (tracer, strays.clone()));
         let budget = Arc::<Budget>::default();
         let kept = (store.clone(), guests.spawner(), budget.clone());
         let intake = Intake::new(board.clone(), kept, behind, drawn.clone(), seen);

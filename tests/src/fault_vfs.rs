@@ -122,6 +122,16 @@ struct Still {
     over: Condvar,
 }
 
+/// A disk that stands still as long as this is kept. A test that fails meanwhile lets it go on, and so ends.
+#[derive(Debug)]
+pub struct StandStill(Arc<Still>);
+
+impl Drop for StandStill {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
 impl Still {
     fn set(&self, still: bool) {
         *self.is.lock().unwrap_or_else(PoisonError::into_inner) = still;
@@ -192,14 +202,10 @@ impl FaultVfs {
         self.disk().faults.clear();
     }
 
-    /// From now on, syncs wait until they are let [go on](Self::go_on).
-    pub fn stand_still(&self) {
+    /// From now on, syncs wait, until what this answers with is dropped.
+    pub fn stand_still(&self) -> StandStill {
         self.still.set(true);
-    }
-
-    /// Syncs wait no more.
-    pub fn go_on(&self) {
-        self.still.set(false);
+        StandStill(Arc::clone(&self.still))
     }
 
     /// How often this was called so far.

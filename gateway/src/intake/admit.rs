@@ -43,7 +43,7 @@ pub(super) fn admit(desk: &Desk, proven: Proven) -> Result<Admitted, Refusal> {
 impl Admitted {
     /// What is left of its source's rate.
     pub(super) fn allowance(&self) -> Option<Allowance> {
-        self.allowance
+        self.allowance.clone()
     }
 
     pub(super) fn into_parts(self) -> (Arc<Source>, Verified, Timestamp, Held) {

@@ -38,40 +38,50 @@ pub(crate) struct Limited {
 impl Limited {
     /// Sets the headers of draft-ietf-httpapi-ratelimit-headers.
     pub(crate) fn describe(&self, headers: &mut HeaderMap) {
-        describe(headers, (self.scope, self.rate), (0, self.wait));
+        if let Some(policy) = policy(self.scope, self.rate) {
+            describe(headers, policy, (self.scope, 0, self.wait));
+        }
     }
 }
 
 /// A request passed a limit; this is what is left of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Allowance {
     scope: &'static str,
     rate: Rate,
+    policy: HeaderValue,
     /// Requests that may follow at once.
     left: u32,
 }
 
 impl Allowance {
     /// Sets the same headers. They reset when the whole burst is there again, if nothing comes meanwhile.
-    pub(crate) fn describe(&self, headers: &mut HeaderMap) {
+    pub(crate) fn describe(self, headers: &mut HeaderMap) {
         let spent = self.rate.count.saturating_sub(self.left);
         let reset = period(self.rate).saturating_mul(spent);
-        describe(headers, (self.scope, self.rate), (self.left, reset));
+        describe(headers, self.policy, (self.scope, self.left, reset));
     }
 }
 
 /// `RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers-10: a quota `q` in a window of
 /// `w` seconds, of which `r` are left, and `t` seconds until there are more. Rounded up: who came back a
 /// second early would only be refused.
-fn describe(headers: &mut HeaderMap, (scope, rate): (&str, Rate), (left, reset): (u32, Duration)) {
-    let (quota, window, reset) = (rate.count, rate.per.as_secs(), reset.as_millis().div_ceil(1000));
-    let policy = format!("\"{scope}\";q={quota};w={window}");
-    let state = format!("\"{scope}\";r={left};t={reset}");
-    for (name, value) in [("ratelimit-policy", policy), ("ratelimit", state)] {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(name, value);
-        }
+fn describe(
+    headers: &mut HeaderMap,
+    policy: HeaderValue,
+    (scope, left, reset): (&str, u32, Duration),
+) {
+    let reset = reset.as_millis().div_ceil(1000);
+    if let Ok(state) = HeaderValue::try_from(format!("\"{scope}\";r={left};t={reset}")) {
+        headers.insert("ratelimit-policy", policy);
+        headers.insert("ratelimit", state);
     }
+}
+
+/// What is allowed, as the first of these headers says it: it is the same for all requests, and made once.
+fn policy(scope: &str, rate: Rate) -> Option<HeaderValue> {
+    let (quota, window) = (rate.count, rate.per.as_secs());
+    HeaderValue::try_from(format!("\"{scope}\";q={quota};w={window}")).ok()
 }
 
 fn period(rate: Rate) -> Duration {
@@ -91,13 +101,15 @@ type Bucket = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformatio
 pub(crate) struct VerifiedLimit {
     scope: &'static str,
     rate: Option<Rate>,
+    policy: Option<HeaderValue>,
     bucket: Option<Bucket>,
 }
 
 impl VerifiedLimit {
     pub(crate) fn new(scope: &'static str, rate: Option<Rate>) -> Self {
         let bucket = |rate| RateLimiter::direct(quota(rate)).with_middleware();
-        Self { scope, rate, bucket: rate.map(bucket) }
+        let policy = rate.and_then(|rate| policy(scope, rate));
+        Self { scope, rate, policy, bucket: rate.map(bucket) }
     }
 
     pub(crate) fn rate(&self) -> Option<Rate> {
@@ -110,7 +122,8 @@ impl VerifiedLimit {
         match bucket.check() {
             Ok(state) => {
                 let left = state.remaining_burst_capacity();
-                Ok(Some(Allowance { scope: self.scope, rate, left }))
+                let policy = self.policy.clone();
+                Ok(policy.map(|policy| Allowance { scope: self.scope, rate, policy, left }))
             }
             Err(until) => {
                 let wait = until.wait_time_from(DefaultClock::default().now());

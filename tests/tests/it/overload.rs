@@ -247,7 +247,7 @@ async fn a_flooding_source_leaves_places_for_a_quiet_one_in_front_of_a_slow_disk
     let (stopper, gateway) = start(&house, &disk).await;
     let (flooding, quiet) = (house.sender("github"), house.sender("stripe"));
     assert_eq!(replies(pushes(&flooding, 0..1)).await[0].status, 202);
-    disk.stand_still();
+    let still = disk.stand_still();
     let flood = pushes(&flooding, 1..1 + FLOOD);
     let appends = |scrape: &Scrape, source: &str| {
         whole(scrape.value("hookweir_source_appends", &[("source", source)]))
@@ -271,7 +271,7 @@ async fn a_flooding_source_leaves_places_for_a_quiet_one_in_front_of_a_slow_disk
         .collect();
     let all = |scrape: &Scrape| appends(scrape, "stripe") == u64::from(QUIET);
     house.until_metrics("the quiet one's places", all).await;
-    disk.go_on();
+    drop(still);
     for reply in replies(sent).await {
         assert_eq!(reply.status, 202, "{reply:?}");
     }
@@ -293,7 +293,7 @@ async fn a_flooding_source_leaves_places_for_a_quiet_one_in_front_of_a_slow_disk
 async fn who_hangs_up_frees_no_place_before_the_commit() {
     let (house, disk) = (house("server.appends_max = 64"), FaultVfs::register("slow-hang-up"));
     let (stopper, gateway) = start(&house, &disk).await;
-    disk.stand_still();
+    let still = disk.stand_still();
     let sent = pushes(&house.sender("github"), 0..20);
     let held = |scrape: &Scrape| scrape.value("hookweir_appends", &[]);
     house.until_metrics("places that are taken", |scrape| held(scrape) == 20.0).await;
@@ -303,7 +303,7 @@ async fn who_hangs_up_frees_no_place_before_the_commit() {
     let gone = house.until_metrics("the senders to be gone", |scrape| open(scrape) == 0.0).await;
     assert_eq!(held(&gone), 20.0);
     assert!(gone.value("hookweir_bodies_bytes", &[]) > 0.0);
-    disk.go_on();
+    drop(still);
     house.until_metrics("the places to be free", |scrape| held(scrape) == 0.0).await;
     assert_eq!(house.reader().counts().await.unwrap().events, 20, "they are the store's");
     stopper.stop();
