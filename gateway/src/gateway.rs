@@ -152,7 +152,6 @@ impl Gateway {
         let network = network.traced(tracer.clone());
         let host = Host::new(settings(&config), clock.clone(), state, Arc::new(network))?;
         let web = Web::new(roots, &egress.allow, names).map_err(StartError::Roots)?;
-        let keys = Keys::new(web);
         let changed = Arc::new(Notify::new());
         let (server, metrics_on) = (config.server.clone(), config.admin.metrics);
         let capacity = capacity(&config);
@@ -171,7 +170,8 @@ impl Gateway {
         let traced = (clock.clone(), chance.clone(), tracer.clone());
         let (on, kept, runs) = (board.clone(), store.clone(), host.clone());
         let dispatch = Dispatch::new(on, kept, runs, traced, capacity, spawner, told);
-        let (behind, seen) = ((keys, door, pauses.clone()), (tracer, strays.clone()));
+        let behind = (Keys::new(web), door, pauses.clone());
+        let seen = (tracer, strays.clone());
         let budget = Arc::<Budget>::default();
         let kept = (store.clone(), guests.spawner(), budget.clone());
         let intake = Intake::new(board.clone(), kept, behind, drawn.clone(), seen);

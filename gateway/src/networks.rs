@@ -74,6 +74,18 @@ mod tests {
         assert!(!Networks::default().contains(IpAddr::V4(Ipv4Addr::LOCALHOST)));
     }
 
+    #[test]
+    fn thousands_of_blocks_are_searched_by_halves() {
+        let odd = |n: u32| IpNet::new(Ipv4Addr::from_bits(n << 9 | 1 << 8).into(), 24).unwrap();
+        let set = Networks::new((0..100_000).map(odd));
+        assert_eq!(set.0.len(), 100_000);
+        let begun = std::time::Instant::now();
+        let addresses = (0..200_000_u32).map(|n| IpAddr::V4(Ipv4Addr::from_bits(n << 8 | 7)));
+        let held = addresses.filter(|address| set.contains(*address)).count();
+        println!("one address among 100,000 blocks: {:?}", begun.elapsed() / 200_000);
+        assert_eq!(held, 100_000);
+    }
+
     fn block() -> impl Strategy<Value = IpNet> {
         let v4 = (any::<u32>(), 0..=32_u8)
             .prop_map(|(bits, length)| IpNet::new(Ipv4Addr::from_bits(bits).into(), length));

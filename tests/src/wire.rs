@@ -108,7 +108,9 @@ fn integer(mut number: usize, bits: u32) -> Vec<u8> {
 impl Wire {
     /// A connection to this address.
     pub async fn connect(address: SocketAddr) -> Self {
-        Self(TcpStream::connect(address).await.unwrap())
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(stream)
     }
 
     /// The same that has said that it speaks HTTP/2.

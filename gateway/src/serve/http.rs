@@ -100,7 +100,7 @@ impl Http {
         B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
     {
         let pulse = Pulse::new(Instant::now);
-        let (beating, address) = (pulse.clone(), peer.address());
+        let (beating, answering, address) = (pulse.clone(), pulse.clone(), peer.address());
         let service = service_fn(move |request: Request<Incoming>| {
             let beat = beating.begin(request.version());
             let is_head = request.method() == Method::HEAD;
@@ -116,8 +116,15 @@ impl Http {
             ended = connection.as_mut() => Some(ended),
             () = stop.asked() => {
                 connection.as_mut().graceful_shutdown();
-                // Within the grace time, at whose end it is dropped.
-                Some(connection.await)
+                // Within the grace time, at whose end it is dropped. A peer that waits for nothing, and does not
+                // close, holds nobody up.
+                loop {
+                    match tokio::time::timeout(LINGER, connection.as_mut()).await {
+                        Ok(ended) => break Some(ended),
+                        Err(_) if answering.is_answering() => {}
+                        Err(_) => break None,
+                    }
+                }
             }
             due = poll_fn(|cx| end.poll_due(cx)) => match due {
                 Due::Cut => None,
@@ -131,7 +138,7 @@ impl Http {
         match ended {
             Some(Ok(())) => {}
             Some(Err(error)) => tracing::trace!(peer = %address, %error, "connection ended"),
-            None => tracing::trace!(peer = %address, "connection cut off: too slow"),
+            None => tracing::trace!(peer = %address, "connection cut off"),
         }
     }
 }

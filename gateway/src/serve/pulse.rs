@@ -60,7 +60,7 @@ pub(super) enum Due {
     IdleUntil(Instant),
     /// It is over: closed, after what is answered has gone out.
     Over,
-    /// It is over at once: nothing was asked.
+    /// It is over at once: nothing is waited for.
     Cut,
 }
 
@@ -94,12 +94,18 @@ impl Pulse {
         Beat { pulse: self.clone(), answered: false }
     }
 
+    /// Whether there is a request that is not answered whole.
+    pub(super) fn is_answering(&self) -> bool {
+        self.state().open > 0
+    }
+
     /// What is to be done now.
     pub(super) fn due(&self, patience: Patience) -> Due {
         let now = (self.now)();
         let state = self.state();
         if state.dropped > DROPPED_MAX && state.dropped > state.answered {
-            return Due::Over;
+            // A GOAWAY lets the peer go on until it has answered, which is up to the peer.
+            return if state.open == 0 { Due::Cut } else { Due::Over };
         }
         if state.open > 0 {
             return Due::At(now + patience.header.min(patience.idle));
@@ -228,6 +234,9 @@ mod tests {
         assert_eq!(due(&pulse), Due::Over);
         (0..=DROPPED_MAX).for_each(|_| answer(&pulse, Version::HTTP_2));
         assert!(matches!(due(&pulse), Due::At(_)), "most of its requests it waited for");
+        (0..DROPPED_MAX).for_each(|_| drop(pulse.begin(Version::HTTP_2)));
+        assert_eq!(due(&pulse), Due::Over);
         drop(open);
+        assert_eq!(due(&pulse), Due::Cut, "nobody waits for anything");
     }
 }

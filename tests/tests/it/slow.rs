@@ -162,6 +162,7 @@ async fn who_sends_nothing_or_idles_is_let_go() {
         preface.send(b"PRI * HTTP/2.0\r\n").await;
         assert!(http2.ping().await);
         if stays {
+            // Nor do they hold up the end for the whole of the grace time.
             let time = Duration::from_millis(600);
             let open = tokio::join!(silent.is_left_open(time), preface.is_left_open(time));
             assert_eq!(open, (true, true), "without a limit they stay");
