@@ -151,7 +151,7 @@ impl Gateway {
         let network = Roads::new(roots, names.clone()).map_err(StartError::Roots)?;
         let network = network.traced(tracer.clone());
         let host = Host::new(settings(&config), clock.clone(), state, Arc::new(network))?;
-        let web = Web::new(roots, &egress.allow, names).map_err(StartError::Roots)?;
+        let keys = Keys::new(Web::new(roots, &egress.allow, names).map_err(StartError::Roots)?);
         let changed = Arc::new(Notify::new());
         let (server, metrics_on) = (config.server.clone(), config.admin.metrics);
         let capacity = capacity(&config);
@@ -170,12 +170,11 @@ impl Gateway {
         let traced = (clock.clone(), chance.clone(), tracer.clone());
         let (on, kept, runs) = (board.clone(), store.clone(), host.clone());
         let dispatch = Dispatch::new(on, kept, runs, traced, capacity, spawner, told);
-        let behind = (Keys::new(web), door, pauses.clone());
+        let behind = (keys, door, pauses.clone());
         let seen = (tracer, strays.clone());
         let budget = Arc::<Budget>::default();
         let kept = (store.clone(), guests.spawner(), budget.clone());
-        let intake = Intake::new(board.clone(), kept, behind, drawn.clone(), seen);
-        let intake = Arc::new(intake);
+        let intake = Arc::new(Intake::new(board.clone(), kept, behind, drawn.clone(), seen));
         let desk = Desk {
             board: board.clone(),
             store: store.clone(),
@@ -267,12 +266,7 @@ impl Gateway {
         let readiness = Readiness::new(store.health(), stop.clone());
         let starting = readiness.latch();
         let (stopper, asked) = Stopper::new();
-        let bounds = Bounds {
-            connections: metrics.connections.clone(),
-            header_timeout: server.header_timeout,
-            idle_timeout: server.idle_timeout,
-            grace: server.grace,
-        };
+        let bounds = bounds(&server, metrics.connections.clone());
         let cut_off = CutOff::default();
         let mut line = Tasks::default();
         let (counted, spawner) = (cut_off.clone(), guests.spawner());
@@ -331,6 +325,12 @@ impl Gateway {
         drop(guests);
         failed.map_or_else(|| Ended::Stopped { cut_off: cut_off.get() }, Ended::Failed)
     }
+}
+
+/// What the public listener grants.
+fn bounds(server: &ServerConfig, connections: Connections) -> Bounds {
+    let ServerConfig { header_timeout, idle_timeout, grace, .. } = *server;
+    Bounds { connections, header_timeout, idle_timeout, grace }
 }
 
 /// What records traces, and what sends them, if that is wanted.
