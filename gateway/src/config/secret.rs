@@ -91,7 +91,8 @@ impl<'a> Secrets<'a> {
             Some(folder) => self.read_file(node, &Path::new(&folder).join(name)),
             None => {
                 node.fault(
-                    "there are no credentials: CREDENTIALS_DIRECTORY is not set, which systemd does",
+                    "there are no credentials: CREDENTIALS_DIRECTORY is not set. systemd sets it; in a shell it is the \
+                     folder that they are loaded from",
                 );
                 None
             }

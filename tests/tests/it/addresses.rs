@@ -97,7 +97,7 @@ async fn a_trusted_balancer_says_for_whom_it_speaks_and_nobody_else_does() {
     let post = "POST /listed HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n";
     let listed = "[sources.listed]\npath = \"/listed\"\nscheme = \"github\"\nallow = [\"192.0.2.0/24\"]\n\
                   secrets = [{ env = \"TEST_SECRET\" }]\n";
-    let proxied = "server.proxy_protocol = true\nserver.header_timeout = \"500ms\"\n\
+    let proxied = "server.proxy_protocol = true\nserver.header_timeout = \"2s\"\n\
                    server.connections_per_address = 2\n";
     let trusting = format!("{proxied}server.trusted_proxies = [\"127.0.0.1\"]\n{listed}");
     let house = house(&trusting);

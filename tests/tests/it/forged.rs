@@ -23,7 +23,7 @@ use tokio::{
 const FORGERS: usize = 16;
 /// Forged requests that have to be refused, at least.
 const FORGED: u64 = 5000;
-/// Events of honest senders, and how many their source may be sent in an hour.
+/// Events of honest senders, and how many their source may be sent in a day: none comes back while this runs.
 const HONEST: usize = 200;
 const RATE: u64 = 250;
 
@@ -66,7 +66,7 @@ async fn beside_a_flood_of_forged_requests_honest_ones_are_taken_and_none_is_los
     let house = House::new(env!("CARGO_BIN_EXE_hookweir-under-test"), "");
     let config = std::fs::read_to_string(house.config()).unwrap();
     let (others, own) = config.split_once("[sources.test]").unwrap();
-    let own = own.replacen("rate = \"off\"", &format!("rate = \"{RATE}/hour\""), 1);
+    let own = own.replacen("rate = \"off\"", &format!("rate = \"{RATE}/day\""), 1);
     std::fs::write(house.config(), format!("{others}[sources.test]{own}")).unwrap();
     house.put_guest("hostile");
     let gateway = house.start().await;

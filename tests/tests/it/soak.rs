@@ -28,5 +28,7 @@ async fn twenty_sources_with_faults_of_all_kinds_lose_nothing() {
     assert!(report.forged > 20 && report.cut > 20 && report.swaps > 0, "{report}");
     let failed = down.came().iter().filter(|came| came.line.starts_with("POST /down")).count();
     assert!(failed > 3, "the server downstream was asked {failed} times");
+    let [before, after] = report.memory();
+    assert!(after < before + (64 << 20), "memory grows: {report}");
     assert!(gateway.stop().await.success());
 }

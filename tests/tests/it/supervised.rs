@@ -65,7 +65,7 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_supervisor_hears_of_the_start_of_life_of_reloads_and_of_the_end() {
-    let house = House::new(PROGRAM, "server.drain_delay = \"1s\"\n");
+    let house = House::new(PROGRAM, "server.drain_delay = \"3s\"\n");
     let ear = std::sync::Arc::new(Ear::new());
     let gateway = house
         .spawn_with(&[("NOTIFY_SOCKET", ear.path.to_str().unwrap()), ("WATCHDOG_USEC", WATCHDOG)]);
