@@ -186,5 +186,6 @@ fn what_is_followed_is_given_up_when_it_is_gone_and_not_before() {
     let (out, err) = (said.stdout, String::from_utf8(said.stderr).unwrap());
     let out = String::from_utf8(out).unwrap();
     assert!(out.contains("late") && out.contains("done"), "{out}");
-    assert!(err.contains("a disk") && !err.contains("404"), "{err}");
+    // A port may have these digits too.
+    assert!(err.contains("a disk") && !err.contains(": 404"), "{err}");
 }
