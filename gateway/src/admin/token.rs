@@ -16,7 +16,7 @@ use hookweir_event::Digest;
 use super::{Caller, fault::Fault};
 use crate::{
     chance::Chance,
-    client,
+    client::Client,
     config::{AdminConfig, Config, Scope},
     limits::RefusedLimit,
 };
@@ -62,7 +62,7 @@ impl Guard {
         (headers, uri): (&HeaderMap, &Uri),
         peer: IpAddr,
     ) -> Result<Caller, Fault> {
-        let client = client::address(peer, headers, &config.admin.trusted_proxies);
+        let client = Client::of(peer, headers, &config.admin.trusted_proxies).address;
         let fault = match self.known(&config.admin, headers, uri) {
             Ok((who, scope)) => return Ok(Caller { who, scope, client }),
             Err(fault) => fault,

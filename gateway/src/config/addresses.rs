@@ -90,6 +90,11 @@ impl Addresses {
         let allowed = self.allow.networks.is_empty() || self.allow.contains(address);
         allowed && !self.deny.contains(address)
     }
+
+    /// Whether there is nothing in them: anybody may come.
+    pub fn are_empty(&self) -> bool {
+        self.allow.networks.is_empty() && self.deny.networks.is_empty()
+    }
 }
 
 /// A list of CIDR blocks or single addresses.

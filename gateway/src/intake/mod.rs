@@ -35,6 +35,7 @@ pub(crate) use self::{door::Door, refusal::Refusal};
 use crate::{
     budget::{Budget, Shed},
     chance::Chance,
+    client::Client,
     config::Priority,
     keys::Keys,
     live::{Board, Plugin, Source},
@@ -80,6 +81,7 @@ impl Intake {
         let id = RequestId::new(self.chance.bytes());
         let desk = self.desks.current(&self.board);
         let client = receive::client(&desk, peer.address().ip(), request.headers());
+        let address = client.address;
         let path = request.uri().path();
         let source = desk.live.source_at(path).cloned();
         // Only what leads to a plugin is named: the rest is anybody's text.
@@ -94,7 +96,7 @@ impl Intake {
             Err(refusal) => Err(refusal),
             Ok(()) if door::is_api(path) => match self.pauses.everything() {
                 Some(pause) => Err(Refusal::Paused(pause)),
-                None => self.door.answer(&desk, request, client, id).await,
+                None => self.door.answer(&desk, request, address, id).await,
             },
             Ok(()) => self.line(&desk, request, (peer, client), (id, &watch), &mut span).await,
         };
@@ -107,11 +109,11 @@ impl Intake {
                 answers(&mut span, refusal.status());
                 span.note("error.type", || Fact::named(refusal.code()));
                 if refusal.counts_against_address() {
-                    desk.refused.count(client);
+                    desk.refused.count(address);
                 }
                 let whose = (source.as_deref(), plugin);
                 let trace_id = span.context().map(|context| context.id());
-                self.note(whose, &refusal, (id, trace_id), client, watch.micros());
+                self.note(whose, &refusal, (id, trace_id), address, watch.micros());
                 refusal.into_response(id)
             }
         }
@@ -160,7 +162,7 @@ impl Intake {
         &self,
         desk: &Desk,
         request: Request<Body>,
-        (peer, client): (&Peer, IpAddr),
+        (peer, client): (&Peer, Client),
         (id, watch): (RequestId, &Stopwatch),
         span: &mut Begun,
     ) -> Result<Response<Body>, Refusal> {

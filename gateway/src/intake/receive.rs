@@ -19,7 +19,7 @@ use http_body_util::BodyExt as _;
 use super::{Refusal, decode::Coding, desk::Desk};
 use crate::{
     budget::{Bodies, Hold},
-    client,
+    client::Client,
     live::Source,
     pauses::Pauses,
     serve::Peer,
@@ -77,12 +77,12 @@ pub(super) struct Received {
 pub(super) fn admit(
     desk: &Desk,
     request: &axum::http::Request<Body>,
-    client: IpAddr,
+    client: Client,
 ) -> Result<(), Refusal> {
     let (uri, headers) = (request.uri(), request.headers());
     well_formed::check(request.version(), request.method(), uri, headers)
         .map_err(Refusal::IllFormed)?;
-    if !desk.live.config.server.addresses.admit(client) {
+    if !client.may_come(&desk.live.config.server.addresses) {
         return Err(Refusal::AddressNotAllowed);
     }
     Ok(())
@@ -94,16 +94,17 @@ pub(super) fn head(
     desk: &Desk,
     pauses: &Pauses,
     request: axum::http::Request<Body>,
-    (peer, client, now): (&Peer, IpAddr, Timestamp),
+    (peer, client, now): (&Peer, Client, Timestamp),
 ) -> Result<Head, Refusal> {
     let (parts, body) = request.into_parts();
     let source = desk.live.source_at(parts.uri.path()).ok_or(Refusal::NoSuchSource)?.clone();
     if !source.config.scheme.takes(parts.method.as_str()) {
         return Err(Refusal::MethodNotAllowed);
     }
-    if !source.config.addresses.admit(client) {
+    if !client.may_come(&source.config.addresses) {
         return Err(Refusal::AddressNotAllowed);
     }
+    let client = client.address;
     desk.refused.check(client).map_err(Refusal::RateLimited)?;
     desk.address.take(client).map_err(Refusal::RateLimited)?;
     if let Some(authority) = &source.config.client_ca {
@@ -118,9 +119,9 @@ pub(super) fn head(
     Ok(Head { source, client, parts, body, coding })
 }
 
-/// The client's address, as far as it can be believed.
-pub(super) fn client(desk: &Desk, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-    client::address(peer, headers, &desk.live.config.server.trusted_proxies)
+/// The client, as far as what is said of it can be believed.
+pub(super) fn client(desk: &Desk, peer: IpAddr, headers: &HeaderMap) -> Client {
+    Client::of(peer, headers, &desk.live.config.server.trusted_proxies)
 }
 
 impl Head {

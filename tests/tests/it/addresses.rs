@@ -92,6 +92,35 @@ async fn answer(address: SocketAddr, bytes: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_a_proxy_nobody_chooses_an_address_by_what_the_proxy_passes_on() {
+    let listed = "server.trusted_proxies = [\"127.0.0.1\"]\n\
+                  [sources.listed]\npath = \"/listed\"\nscheme = \"github\"\n\
+                  secrets = [{ env = \"TEST_SECRET\" }]\nallow = [\"127.0.0.0/8\", \"192.0.2.0/24\"]\n\
+                  [sources.denied]\npath = \"/denied\"\nscheme = \"github\"\n\
+                  secrets = [{ env = \"TEST_SECRET\" }]\ndeny = [\"203.0.113.0/24\"]\n";
+    let house = house(listed);
+    let gateway = house.start().await;
+    // The proxy adds the right-most hop of X-Forwarded-For; all else is the sender's own.
+    for (headers, listed, denied) in [
+        (&b""[..], 401, 401),
+        (b"x-forwarded-for: 192.0.2.7\r\n", 401, 401),
+        (b"x-forwarded-for: 203.0.113.9\r\n", 403, 403),
+        (b"x-forwarded-for: \xff, 203.0.113.9\r\n", 403, 403),
+        (b"x-forwarded-for: \xff, 203.0.113.9\r\nforwarded: for=192.0.2.7\r\n", 403, 403),
+        (b"x-forwarded-for: 203.0.113.9\r\nforwarded: for=192.0.2.7\r\n", 403, 403),
+        (b"x-forwarded-for: 203.0.113.9\r\nforwarded: \xff\r\n", 403, 403),
+    ] {
+        for (path, status) in [("/listed", listed), ("/denied", denied), ("/webhooks/test", 401)] {
+            let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
+            let request = [head.as_bytes(), headers, b"content-length: 2\r\n\r\n{}"].concat();
+            let answered = statuses(answer(house.public, &request).await.as_bytes());
+            assert_eq!(answered, [status], "{path}: {}", String::from_utf8_lossy(headers));
+        }
+    }
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trusted_balancer_says_for_whom_it_speaks_and_nobody_else_does() {
     let get = b"GET /nowhere HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     let post = "POST /listed HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n";
