@@ -49,10 +49,6 @@ const PEER_RESETS_MAX: usize = 20;
 const OWN_RESETS_MAX: usize = 128;
 /// An HTTP/2 peer that is silent for this long is asked whether it is there, and has as long to answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// How long a peer may leave an answer unread before its connection is closed.
-const UNREAD_MAX: Duration = Duration::from_secs(30);
-/// How long a connection that is let go has for what is still on its way.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// How HTTP is spoken.
 pub(super) struct Http {
@@ -108,32 +104,32 @@ impl Http {
             let answer = handler(request, peer.clone());
             async move { Ok::<_, Infallible>(Answered::of(answer.await, beat, (is_head, secure))) }
         });
-        let stream = TokioIo::new(Patient::new(stream, pulse.clone(), UNREAD_MAX));
+        let stream = TokioIo::new(Patient::new(stream, pulse.clone(), self.patience.unread));
         let mut connection = pin!(self.builder.serve_connection(stream, service));
         let mut end = End::new(pulse, self.patience, self.wanted.clone());
-        let ended = tokio::select! {
+        let mut ended = None;
+        let finishes = tokio::select! {
             biased;
-            ended = connection.as_mut() => Some(ended),
-            () = stop.asked() => {
-                connection.as_mut().graceful_shutdown();
-                // Within the grace time, at whose end it is dropped. A peer that waits for nothing, and does not
-                // close, holds nobody up.
-                loop {
-                    match tokio::time::timeout(LINGER, connection.as_mut()).await {
-                        Ok(ended) => break Some(ended),
-                        Err(_) if answering.is_answering() => {}
-                        Err(_) => break None,
-                    }
-                }
+            result = connection.as_mut() => {
+                ended = Some(result);
+                false
             }
-            due = poll_fn(|cx| end.poll_due(cx)) => match due {
-                Due::Cut => None,
-                _ => {
-                    connection.as_mut().graceful_shutdown();
-                    tokio::time::timeout(LINGER, connection).await.ok()
-                }
-            },
+            // Within the grace time, at whose end it is dropped.
+            () = stop.asked() => true,
+            due = poll_fn(|cx| end.poll_due(cx)) => due != Due::Cut,
         };
+        if finishes {
+            connection.as_mut().graceful_shutdown();
+        }
+        // Over HTTP/2 a request may have been on its way. A peer that waits for nothing, and does not close, holds
+        // nobody up.
+        while finishes && ended.is_none() {
+            match tokio::time::timeout(self.patience.linger, connection.as_mut()).await {
+                Ok(result) => ended = Some(result),
+                Err(_) if answering.is_answering(self.patience) => {}
+                Err(_) => break,
+            }
+        }
         // What ends a connection early is the peer's affair; each request is logged itself.
         match ended {
             Some(Ok(())) => {}
@@ -225,7 +221,11 @@ impl<B: Body + Unpin> Body for Answered<B> {
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         // Only now does anybody wait for it: of a stream that was reset the body is dropped.
         self.beat.answered();
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if matches!(frame, Poll::Ready(Some(Ok(_)))) {
+            self.beat.waits();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -234,5 +234,121 @@ impl<B: Body + Unpin> Body for Answered<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+
+    use super::*;
+    use crate::{serve::PeerInner, tasks::Stopper};
+
+    const LONG: Duration = Duration::from_secs(3600);
+    const PATIENCE: Patience = Patience { header: LONG, idle: LONG, unread: LONG, linger: LONG };
+    /// Types of frames (RFC 9113, section 6).
+    const HEADERS: u8 = 1;
+    const SETTINGS: u8 = 4;
+    const GOAWAY: u8 = 7;
+
+    /// The peer's side of a connection.
+    struct Far(DuplexStream);
+
+    impl Far {
+        /// One that lets this much of each answer come.
+        async fn new(mut stream: DuplexStream, window: u32) -> Self {
+            stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+            let mut far = Self(stream);
+            // SETTINGS_INITIAL_WINDOW_SIZE
+            far.send(SETTINGS, 0, 0, &[&[0, 4][..], &window.to_be_bytes()].concat()).await;
+            far
+        }
+
+        async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+            let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+            let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
+            self.0.write_all(&[&head[..], payload].concat()).await.unwrap();
+        }
+
+        /// `GET http://x/`, as a block of headers (RFC 7541).
+        async fn get(&mut self, stream: u32) {
+            let (end_stream, end_headers) = (1, 4);
+            let block = [0x82, 0x86, 0x84, 0x01, 1, b'x'];
+            self.send(HEADERS, end_stream | end_headers, stream, &block).await;
+        }
+
+        /// Reads on to a frame of this type and stream. Whether it came before the end.
+        async fn reads(&mut self, kind: u8, stream: u32) -> bool {
+            loop {
+                let mut head = [0; 9];
+                if self.0.read_exact(&mut head).await.is_err() {
+                    return false;
+                }
+                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+                let mut payload = vec![0; usize::try_from(length).unwrap()];
+                self.0.read_exact(&mut payload).await.unwrap();
+                if head[3] == kind && head[5..] == stream.to_be_bytes() {
+                    return true;
+                }
+            }
+        }
+    }
+
+    /// Attends to a connection whose requests take so long each.
+    async fn attend(patience: Patience, stream: DuplexStream, each: Duration, stop: Stop) {
+        let address = "192.0.2.1:1".parse().unwrap();
+        let peer = PeerInner { address, secure: false, certificate: None, _place: None };
+        let handler = move |_: Request<Incoming>, _: Peer| async move {
+            tokio::time::sleep(each).await;
+            Response::new(Full::new(Bytes::from_static(b"answer")))
+        };
+        let http = Http::new(patience, Arc::default());
+        http.attend(Box::new(stream), Peer(Arc::new(peer)), handler, stop).await;
+    }
+
+    /// Whether a peer that takes nothing of its answer is let go within this time.
+    async fn is_let_go(patience: Patience, stops: bool, within: Duration) -> bool {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let (stopper, stop) = Stopper::new();
+        let peer = async {
+            let mut far = Far::new(far, 0).await;
+            far.get(1).await;
+            assert!(far.reads(HEADERS, 1).await);
+            if stops {
+                stopper.stop();
+            }
+            assert!(!far.reads(HEADERS, 3).await, "an answer to nothing");
+        };
+        let attended = attend(patience, near, Duration::ZERO, stop);
+        let both = async { tokio::join!(attended, peer) };
+        tokio::time::timeout(within, both).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn an_answer_over_http2_of_which_nothing_is_taken_holds_up_nobody() {
+        let (soon, minute) = (Duration::from_millis(50), Duration::from_secs(60));
+        assert!(!is_let_go(PATIENCE, false, soon * 5).await, "this is no attack");
+        assert!(is_let_go(Patience { unread: soon, ..PATIENCE }, false, minute).await);
+        assert!(is_let_go(Patience { linger: soon, ..PATIENCE }, true, minute).await);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_was_on_its_way_when_its_connection_ended_is_answered() {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let (_stopper, stop) = Stopper::new();
+        let linger = Duration::from_millis(200);
+        let patience = Patience { idle: Duration::from_millis(50), linger, ..PATIENCE };
+        let peer = async {
+            let mut far = Far::new(far, 1 << 16).await;
+            far.get(1).await;
+            assert!(far.reads(HEADERS, 1).await);
+            // It has idled, and the peer does not know that yet.
+            assert!(far.reads(GOAWAY, 0).await);
+            far.get(3).await;
+            assert!(far.reads(HEADERS, 3).await, "it was cut off");
+        };
+        tokio::join!(attend(patience, near, linger * 3, stop), peer);
     }
 }

@@ -119,7 +119,7 @@ where
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
 {
     let Bounds { connections, header_timeout, idle_timeout, grace } = bounds;
-    let patience = Patience { header: header_timeout, idle: idle_timeout };
+    let patience = Patience::new(header_timeout, idle_timeout);
     let http = Arc::new(Http::new(patience, connections.wanted()));
     loop {
         let accepted = tokio::select! {

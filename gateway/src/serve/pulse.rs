@@ -1,10 +1,11 @@
 //! What a connection is at: between requests, in the middle of one's headers, or answering. Whoever is too slow
-//! with headers, idle for too long, or drops more requests than it waits for, is let go.
+//! with headers, idle for too long, does not read its answers, or drops more requests than it waits for, is let go.
 //!
 //! Hyper's own limit on headers begins with the second request over HTTP/1 and is none for connections that
 //! send nothing or idle over HTTP/2. This one is the same for all.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -19,7 +20,20 @@ pub(super) struct Patience {
     pub(super) header: Duration,
     /// From an answer to the first byte of the next request.
     pub(super) idle: Duration,
+    /// Without taking anything of an answer that waits for it.
+    pub(super) unread: Duration,
+    /// For what is still on its way when the connection is let go.
+    pub(super) linger: Duration,
 }
+
+impl Patience {
+    pub(super) fn new(header: Duration, idle: Duration) -> Self {
+        Self { header, idle, unread: UNREAD_MAX, linger: LINGER }
+    }
+}
+
+const UNREAD_MAX: Duration = Duration::from_secs(30);
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Requests of one connection that its peer may drop before they are answered. Whoever resets each stream as
 /// soon as it is opened ("rapid reset") has work done and waits for none of it.
@@ -35,19 +49,34 @@ pub(super) struct Pulse {
 #[derive(Debug)]
 struct State {
     /// Requests that are not answered whole.
-    open: u32,
+    open: usize,
     /// Whether bytes of the next request have come.
     begun: bool,
     since: Instant,
     http2: bool,
     dropped: u32,
     answered: u32,
+    begun_in_all: u64,
+    /// Requests over HTTP/2 with a part of their answer that waits to be taken, and since when. The peer says how
+    /// much of each it takes, which may be nothing while it reads all else.
+    unread: BTreeMap<u64, Instant>,
+}
+
+impl State {
+    /// A GOAWAY lets the peer go on until it has answered, which is up to the peer.
+    fn drops_too_many(&self) -> bool {
+        self.dropped > DROPPED_MAX && self.dropped > self.answered
+    }
 }
 
 /// A request from its headers to the last byte of its answer.
 #[derive(Debug)]
 pub(super) struct Beat {
     pulse: Pulse,
+    number: u64,
+    http2: bool,
+    /// A part of its answer waits to be taken.
+    unread: bool,
     answered: bool,
 }
 
@@ -70,8 +99,16 @@ const SETTLED: Duration = Duration::from_secs(1);
 impl Pulse {
     /// Of a connection that begins now, by this clock.
     pub(super) fn new(now: fn() -> Instant) -> Self {
-        let (since, open, dropped, answered) = (now(), 0, 0, 0);
-        let state = State { open, begun: true, since, http2: false, dropped, answered };
+        let state = State {
+            open: 0,
+            begun: true,
+            since: now(),
+            http2: false,
+            dropped: 0,
+            answered: 0,
+            begun_in_all: 0,
+            unread: BTreeMap::new(),
+        };
         Self { state: Arc::new(Mutex::new(state)), now }
     }
 
@@ -91,24 +128,34 @@ impl Pulse {
         state.open += 1;
         state.begun = false;
         state.http2 = version == Version::HTTP_2;
-        Beat { pulse: self.clone(), answered: false }
+        state.begun_in_all += 1;
+        let (number, http2) = (state.begun_in_all, state.http2);
+        Beat { pulse: self.clone(), number, http2, unread: false, answered: false }
     }
 
-    /// Whether there is a request that is not answered whole.
-    pub(super) fn is_answering(&self) -> bool {
-        self.state().open > 0
+    /// Whether a connection that is let go is at a request whose end is worth waiting for.
+    pub(super) fn is_answering(&self, patience: Patience) -> bool {
+        let now = (self.now)();
+        let state = self.state();
+        let is_left = |since: &&Instant| **since + patience.linger <= now;
+        let left = state.unread.values().filter(is_left).count();
+        state.open > left && !state.drops_too_many()
     }
 
     /// What is to be done now.
     pub(super) fn due(&self, patience: Patience) -> Due {
         let now = (self.now)();
         let state = self.state();
-        if state.dropped > DROPPED_MAX && state.dropped > state.answered {
-            // A GOAWAY lets the peer go on until it has answered, which is up to the peer.
+        let unread = state.unread.values().min().map(|since| *since + patience.unread);
+        if unread.is_some_and(|end| end <= now) {
+            return Due::Cut;
+        }
+        if state.drops_too_many() {
             return if state.open == 0 { Due::Cut } else { Due::Over };
         }
         if state.open > 0 {
-            return Due::At(now + patience.header.min(patience.idle));
+            let next = now + patience.header.min(patience.idle).min(patience.unread);
+            return Due::At(unread.map_or(next, |end| end.min(next)));
         }
         if state.begun {
             let end = state.since + patience.header;
@@ -128,9 +175,21 @@ impl Pulse {
 }
 
 impl Beat {
-    /// There is an answer, and it goes out.
+    /// There is an answer, and it goes out: the peer has taken what there was of it before.
     pub(super) fn answered(&mut self) {
         self.answered = true;
+        if std::mem::take(&mut self.unread) {
+            self.pulse.state().unread.remove(&self.number);
+        }
+    }
+
+    /// A part of the answer waits to be taken. Over HTTP/1 it is the connection that has to take it.
+    pub(super) fn waits(&mut self) {
+        if self.http2 {
+            self.unread = true;
+            let now = (self.pulse.now)();
+            self.pulse.state().unread.insert(self.number, now);
+        }
     }
 }
 
@@ -138,6 +197,7 @@ impl Drop for Beat {
     fn drop(&mut self) {
         let mut state = self.pulse.state();
         state.open -= 1;
+        state.unread.remove(&self.number);
         let count = if self.answered { &mut state.answered } else { &mut state.dropped };
         *count = count.saturating_add(1);
         if state.open == 0 {
@@ -152,8 +212,12 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Patience =
-        Patience { header: Duration::from_secs(10), idle: Duration::from_secs(75) };
+    const PATIENCE: Patience = Patience {
+        header: Duration::from_secs(10),
+        idle: Duration::from_secs(75),
+        unread: Duration::from_secs(30),
+        linger: Duration::from_secs(2),
+    };
 
     thread_local! {
         static NOW: Cell<Option<Instant>> = const { Cell::new(None) };
@@ -220,6 +284,68 @@ mod tests {
         }
         pass(5);
         assert_eq!(due(&pulse), Due::Over);
+    }
+
+    #[test]
+    fn who_takes_nothing_of_an_answer_over_http2_is_cut_off() {
+        let pulse = Pulse::new(now);
+        let mut beat = pulse.begin(Version::HTTP_2);
+        pass(600);
+        assert!(matches!(due(&pulse), Due::At(_)), "there is nothing to take yet");
+        for _ in 0..3 {
+            beat.answered();
+            beat.waits();
+            pass(29);
+            answer(&pulse, Version::HTTP_2);
+            pulse.read();
+            assert_eq!(due(&pulse), Due::At(now() + Duration::from_secs(1)));
+        }
+        let taken = beat;
+        let mut left = pulse.begin(Version::HTTP_2);
+        left.answered();
+        left.waits();
+        drop(taken);
+        pass(29);
+        assert!(matches!(due(&pulse), Due::At(_)));
+        pass(1);
+        assert_eq!(due(&pulse), Due::Cut);
+        drop(left);
+        assert!(matches!(due(&pulse), Due::At(_)));
+    }
+
+    #[test]
+    fn while_an_answer_is_made_or_goes_out_over_http1_nothing_is_unread() {
+        let pulse = Pulse::new(now);
+        let mut slow = pulse.begin(Version::HTTP_2);
+        slow.answered();
+        slow.waits();
+        slow.answered();
+        pass(600);
+        assert!(matches!(due(&pulse), Due::At(_)), "it was taken, and there is no more of it yet");
+        drop(slow);
+        let mut http1 = pulse.begin(Version::HTTP_11);
+        http1.answered();
+        http1.waits();
+        pass(600);
+        assert!(matches!(due(&pulse), Due::At(_)), "writes have a limit of their own");
+        assert!(pulse.is_answering(PATIENCE));
+    }
+
+    #[test]
+    fn who_is_let_go_is_waited_for_while_it_takes_its_answers() {
+        let pulse = Pulse::new(now);
+        assert!(!pulse.is_answering(PATIENCE));
+        let (mut left, open) = (pulse.begin(Version::HTTP_2), pulse.begin(Version::HTTP_2));
+        left.answered();
+        left.waits();
+        pass(2);
+        assert!(pulse.is_answering(PATIENCE), "there is another one");
+        drop(open);
+        assert!(!pulse.is_answering(PATIENCE));
+        left.waits();
+        assert!(pulse.is_answering(PATIENCE));
+        (0..=DROPPED_MAX).for_each(|_| drop(pulse.begin(Version::HTTP_2)));
+        assert!(!pulse.is_answering(PATIENCE));
     }
 
     #[test]

@@ -138,6 +138,23 @@ async fn who_drops_all_its_requests_is_let_go() {
     assert!(gateway.stop().await.success());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_nothing_of_an_answer_does_not_hold_up_the_end() {
+    let house = house("server.grace = \"20s\"");
+    let gateway = house.start().await;
+    let mut wire = Wire::http2(house.public).await;
+    // SETTINGS_INITIAL_WINDOW_SIZE: of the body nothing may come.
+    let settings = Frame::new(kind::SETTINGS, 0, 0, [0, 4, 0, 0, 0, 0]);
+    let block = post_block("/nowhere", &[]);
+    let request = Frame::new(kind::HEADERS, END_HEADERS | END_STREAM, 1, block);
+    wire.send_frames(&[settings, request]).await;
+    let answer = wire.until(|frame| frame.stream == 1).await.unwrap();
+    assert_eq!((answer.kind, answer.flags & END_STREAM), (kind::HEADERS, 0), "a body is to come");
+    assert!(gateway.stop().await.success());
+    let left = house.until_log(0, &["left", "connections="]).await;
+    assert!(left.contains("connections=0 "), "it was waited for: {left}");
+}
+
 /// One block of headers, of so many bytes. Whether the connection is there after it.
 async fn endless_headers(address: SocketAddr, bytes: usize) -> bool {
     let mut wire = Wire::http2(address).await;
