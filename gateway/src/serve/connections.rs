@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -107,7 +108,8 @@ impl Connections {
         self.0.turned_away[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A slot, once there is one. While there is none, one connection after another that is idle gives its own up.
+    /// A slot for a connection that has come, once there is one. While there is none, one connection after another
+    /// that is idle gives its own up.
     pub(super) async fn slot(&self) -> Slot {
         let permit = match self.0.slots.clone().try_acquire_owned() {
             Ok(permit) => permit,
@@ -115,10 +117,13 @@ impl Connections {
                 self.0.wanted.notify_one();
                 let free = self.0.slots.clone().acquire_owned();
                 if let Ok(permit) = tokio::time::timeout(ASK_AGAIN, free).await {
+                    // Whoever was told and has not heard it keeps its slot.
+                    pin!(self.0.wanted.notified()).enable();
                     break permit.expect("invariant: the slots are never closed");
                 }
             },
         };
+        self.0.open.fetch_add(1, Ordering::Relaxed);
         Slot { connections: self.clone(), _permit: permit }
     }
 
@@ -146,21 +151,9 @@ impl Connections {
     }
 }
 
-impl Slot {
-    /// A connection has come for it.
-    pub(super) fn open(self) -> Open {
-        self.connections.0.open.fetch_add(1, Ordering::Relaxed);
-        Open(self)
-    }
-}
-
-/// A slot with a connection in it.
-#[derive(Debug)]
-pub(super) struct Open(Slot);
-
-impl Drop for Open {
+impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.connections.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.connections.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -216,5 +209,18 @@ mod tests {
         let (second, ()) = tokio::join!(connections.slot(), idle);
         drop(second);
         connections.closed().await;
+    }
+
+    #[tokio::test]
+    async fn nobody_hears_of_a_slot_that_is_not_wanted_any_more() {
+        let connections = Connections::at_most(1);
+        let slot = connections.slot().await;
+        let closes = async {
+            tokio::task::yield_now().await;
+            drop(slot);
+        };
+        let (_second, ()) = tokio::join!(connections.slot(), closes);
+        let wanted = connections.wanted();
+        assert!(!pin!(wanted.notified()).enable());
     }
 }

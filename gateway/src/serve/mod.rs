@@ -35,7 +35,7 @@ pub use self::{
     tls::{Certificate, ClientAuthority, ServerNameText, Tls, TlsFault, TlsFiles, Untrusted},
 };
 use self::{
-    connections::{Open, Place},
+    connections::{Place, Slot},
     http::Http,
     pulse::Patience,
 };
@@ -127,7 +127,7 @@ where
             () = stop.asked() => break,
             accepted = accept(&listener, &connections) => accepted,
         };
-        let Some((stream, address, open)) = accepted else { continue };
+        let Some((stream, address, slot)) = accepted else { continue };
         let opening = Opening { terms: terms(), connections: connections.clone(), address };
         let Some(place) = opening.place() else { continue };
         let (handler, http, mut stop) = (handler.clone(), http.clone(), stop.clone());
@@ -140,7 +140,7 @@ where
             if let Some((stream, peer)) = opened {
                 http.attend(stream, peer, handler, stop).await;
             }
-            drop(open);
+            drop(slot);
         });
     }
     drop(listener);
@@ -151,14 +151,14 @@ where
     }
 }
 
-/// The next connection, once there is a slot for it.
+/// The next connection, once there is a slot for it: asked for when it has come, so that nobody gives one up for
+/// a connection that never comes.
 async fn accept(
     listener: &TcpListener,
     connections: &Connections,
-) -> Option<(TcpStream, SocketAddr, Open)> {
-    let slot = connections.slot().await;
+) -> Option<(TcpStream, SocketAddr, Slot)> {
     match listener.accept().await {
-        Ok((stream, peer)) => Some((stream, peer, slot.open())),
+        Ok((stream, peer)) => Some((stream, peer, connections.slot().await)),
         Err(error) => {
             tracing::warn!(%error, "failed to accept a connection");
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -243,4 +243,35 @@ impl Opening {
 async fn within<T>(patience: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     let done = tokio::time::timeout(patience, work).await;
     done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_idle_connection_gives_its_slot_to_one_that_has_come() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (connections, connect) = (Connections::at_most(1), || TcpStream::connect(address));
+        let _first = connect().await.unwrap();
+        let (_, _, slot) = accept(&listener, &connections).await.unwrap();
+        let wanted = connections.wanted();
+        let mut next = pin!(accept(&listener, &connections));
+        tokio::select! {
+            biased;
+            _ = &mut next => panic!("there is one slot"),
+            () = std::future::ready(()) => {}
+        }
+        assert!(!pin!(wanted.notified()).enable(), "nobody has come");
+        let _second = connect().await.unwrap();
+        let gives = async {
+            wanted.notified().await;
+            drop(slot);
+        };
+        let (next, ()) = tokio::join!(next, gives);
+        assert!(next.is_some());
+    }
 }
