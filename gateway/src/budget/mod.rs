@@ -1,7 +1,7 @@
 //! What requests may hold between their first byte and their commit: memory for bodies, places in front of the
 //! store. Nobody waits for either: what can't be had at once is shed, and its sender told to come again.
 //!
-//! Shared between sources by one rule (the module `share`). Who was let in is never cut off for others.
+//! Shared between sources by one rule (the module `share`). A large body that was let in is never cut off for others.
 
 mod bodies;
 mod places;
