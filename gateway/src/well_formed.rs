@@ -1,5 +1,5 @@
 //! What HTTP asks of a request beyond what hyper checks (RFC 9112, RFC 9113): a request that two servers could
-//! read in two ways is answered with 400, and the last of its connection.
+//! read in two ways is answered with 400, and over HTTP/1 the last of its connection.
 //!
 //! Hyper refuses lengths and chunks that can't be read, spaces before colons and folded lines, and answers a
 //! request with a length *and* chunks by its chunks, as the last of its connection.

@@ -1,8 +1,9 @@
-//! Memory for bodies that are being read, checked, or wait for their commit.
+//! Memory for requests that are being read, checked, or wait for their commit: for their headers, and for their
+//! bodies.
 //!
-//! A body takes its announced length before its first byte is read, so that one that was begun can be ended:
-//! if all grew as they came, a thousand large ones would starve each other halfway. One of unknown length grows
-//! in steps that double.
+//! A large body takes its announced length before its first byte is read, so that one that was begun can be ended:
+//! if all grew as they came, a thousand large ones would starve each other halfway. A small one, and one of unknown
+//! length, grows as it comes, in steps that double: who only announces holds nothing.
 
 use std::{
     collections::HashMap,
@@ -14,23 +15,38 @@ use super::{
     Budget, Lane, Parties, Pool, Shares, Shed,
     share::{Full, Terms},
 };
-use crate::config::Priority;
+use crate::{config::Priority, limits::prefix};
 
 /// Bodies up to this size have a lane of their own in each source: however many large ones are about, most
 /// webhooks, which have some KiB, find room.
 pub(super) const SMALL: u64 = 64 << 10;
 /// The first step of a body of unknown length.
 const STEP: u64 = 16 << 10;
-/// What an address's large bodies weigh: a third of the budget for one that is alone. A source's weigh more, so
-/// that no single address takes all that a source may have.
-const ADDRESS_HALVES: u64 = 1;
+/// What an address's large bodies weigh, in quarters: a third of the budget for one that is alone. A source's weigh
+/// more, so that no single address takes all that a source may have.
+const ADDRESS_LARGE: u64 = 2;
+/// The same for its headers and small bodies: a fifth, which is less than what a source of low priority may have.
+const ADDRESS_SMALL: u64 = 1;
 
-/// The bytes of all bodies.
+/// The bytes of all bodies, and of the headers before them.
 #[derive(Debug, Default)]
 pub struct Bodies {
     pool: Pool,
-    /// Those of large ones, by the client's address. No more entries than large bodies have room.
-    addresses: Mutex<HashMap<IpAddr, u64>>,
+    /// Those by the client's address. No more entries than requests have room.
+    addresses: Mutex<HashMap<IpAddr, Own>>,
+}
+
+/// What the requests of one address have.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Own {
+    small: u64,
+    large: u64,
+}
+
+impl Own {
+    fn part(&mut self, large: bool) -> &mut u64 {
+        if large { &mut self.large } else { &mut self.small }
+    }
 }
 
 impl Bodies {
@@ -39,89 +55,84 @@ impl Bodies {
         self.pool.held()
     }
 
-    /// Leave to read one request's body, of nothing yet. `most` are the bytes of all bodies together.
+    /// Leave to read one request's body, of nothing yet, with the memory of its headers, of `head` bytes. `most` are
+    /// the bytes of all requests together.
     pub(crate) fn hold(
-        parties: Parties,
-        client: IpAddr,
+        (budget, shares): Parties,
+        (client, head): (IpAddr, u64),
         (most, priority): (u64, Priority),
-    ) -> Hold {
-        let (budget, shares) = parties;
-        let terms = Terms { most, halves: priority.halves(), assured: 0 };
-        Hold { budget, shares, client, terms, large: false, bytes: 0, aside: 0 }
+    ) -> Result<Hold, Shed> {
+        let terms = Terms { most, quarters: priority.quarters(), assured: 0 };
+        let client = prefix(client);
+        let mut hold =
+            Hold { budget, shares, client, terms, head: 0, large: false, bytes: 0, aside: 0 };
+        hold.exchange(false, head)?;
+        (hold.head, hold.bytes) = (head, 0);
+        Ok(hold)
     }
 
-    fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, u64>> {
+    fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, Own>> {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take_for(&self, client: IpAddr, more: u64, terms: &Terms) -> Result<(), Shed> {
-        let mut addresses = self.addresses();
-        let own = addresses.get(&client).copied().unwrap_or_default();
-        let terms = Terms { halves: ADDRESS_HALVES, ..*terms };
-        match terms.allow(self.pool.held(), own, more) {
-            Ok(()) => _ = addresses.insert(client, own + more),
-            Err(Full::All) => return Err(Shed::Memory),
-            Err(Full::Own) => return Err(Shed::MemoryAddress),
-        }
-        Ok(())
-    }
-
-    fn give_back_for(&self, client: IpAddr, size: u64) {
-        let mut addresses = self.addresses();
-        if let Some(own) = addresses.get_mut(&client) {
-            *own = own.saturating_sub(size);
-            if *own == 0 {
-                addresses.remove(&client);
-            }
-        }
     }
 }
 
-/// The memory of one body. Given back when dropped.
+/// The memory of one request. Given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Hold {
     budget: Arc<Budget>,
     shares: Arc<Shares>,
+    /// The address, or its /64.
     client: IpAddr,
     terms: Terms,
+    /// What its headers have, among the small ones whatever its body is.
+    head: u64,
     large: bool,
-    /// All that it has.
+    /// All that its body has.
     bytes: u64,
     /// What of it is not for the body as it is sent.
     aside: u64,
 }
 
 impl Hold {
+    /// So many bytes are announced: there is room for a large body now, or not at all. A small one has room as it
+    /// comes.
+    pub(crate) fn announce(&mut self, bytes: u64) -> Result<(), Shed> {
+        if bytes > SMALL { self.reserve(bytes) } else { Ok(()) }
+    }
+
     /// Has room for so many bytes at least, now or not at all; what it had it keeps.
-    pub(crate) fn reserve(&mut self, bytes: u64) -> Result<(), Shed> {
+    fn reserve(&mut self, bytes: u64) -> Result<(), Shed> {
         let bytes = bytes.saturating_add(self.aside);
-        if bytes <= self.bytes {
-            return Ok(());
+        match bytes <= self.bytes {
+            true => Ok(()),
+            // One that has become large moves to the other lane with all that it has.
+            false => self.exchange(bytes > SMALL, bytes),
         }
-        let large = bytes > SMALL;
-        // One that has become large moves to the other lane with all that it has.
-        let more = if large == self.large { bytes - self.bytes } else { bytes };
+    }
+
+    /// Has so many bytes for its body in place of those that it had, now or not at all. What it has itself counts as
+    /// free: whatever one body may have, it may also grow to.
+    fn exchange(&mut self, large: bool, bytes: u64) -> Result<(), Shed> {
         let bodies = &self.budget.bodies;
-        if large {
-            bodies.take_for(self.client, more, &self.terms)?;
-        }
-        if let Err(full) = bodies.pool.take(self.lane(large), more, &self.terms) {
-            if large {
-                bodies.give_back_for(self.client, more);
-            }
-            return Err(match full {
-                Full::All => Shed::Memory,
-                Full::Own => Shed::MemoryShare,
-            });
-        }
-        if large != self.large {
-            bodies.pool.give_back(self.lane(self.large), self.bytes);
-        }
+        let mut addresses = bodies.addresses();
+        let mut own = addresses.get(&self.client).copied().unwrap_or_default();
+        *own.part(self.large) -= self.bytes;
+        let quarters = if large { ADDRESS_LARGE } else { ADDRESS_SMALL };
+        let others = bodies.pool.held().saturating_sub(self.head + self.bytes);
+        let terms = Terms { quarters, ..self.terms };
+        let allowed = terms.allow(others, *own.part(large), bytes);
+        allowed.map_err(|full| shed(full, Shed::MemoryAddress))?;
+        let (had, wanted) = ((self.lane(self.large), self.bytes), (self.lane(large), bytes));
+        let taken = bodies.pool.exchange(had, wanted, self.head, &self.terms);
+        taken.map_err(|full| shed(full, Shed::MemoryShare))?;
+        *own.part(large) += bytes;
+        note(&mut addresses, self.client, own);
+        drop(addresses);
         (self.large, self.bytes) = (large, bytes);
         Ok(())
     }
 
-    /// The same for a body of unknown length that has grown to so many bytes, of `max` at most.
+    /// The same as [`Self::reserve`] for a body that has grown to so many bytes, of `max` at most.
     pub(crate) fn grow(&mut self, bytes: u64, max: u64) -> Result<(), Shed> {
         match bytes.saturating_add(self.aside) <= self.bytes {
             true => Ok(()),
@@ -133,6 +144,11 @@ impl Hold {
     pub(crate) fn set_aside(&mut self, bytes: u64) -> Result<(), Shed> {
         self.aside = bytes;
         self.reserve(0)
+    }
+
+    /// Bytes that there is room for, of the body as it is sent.
+    pub(crate) fn room(&self) -> usize {
+        usize::try_from(self.bytes.saturating_sub(self.aside)).unwrap_or(usize::MAX)
     }
 
     /// Gives back what is beyond so many bytes of the body as it is sent.
@@ -148,15 +164,21 @@ impl Hold {
 
     fn keep(&mut self, bytes: u64) {
         let spare = self.bytes.saturating_sub(bytes);
-        if spare == 0 {
+        self.give_back(self.large, spare);
+        self.bytes -= spare;
+    }
+
+    fn give_back(&self, large: bool, size: u64) {
+        if size == 0 {
             return;
         }
         let bodies = &self.budget.bodies;
-        bodies.pool.give_back(self.lane(self.large), spare);
-        if self.large {
-            bodies.give_back_for(self.client, spare);
-        }
-        self.bytes -= spare;
+        let mut addresses = bodies.addresses();
+        bodies.pool.give_back(self.lane(large), size);
+        let mut own = addresses.get(&self.client).copied().unwrap_or_default();
+        let part = own.part(large);
+        *part = part.saturating_sub(size);
+        note(&mut addresses, self.client, own);
     }
 
     fn lane(&self, large: bool) -> &Lane {
@@ -167,7 +189,23 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         self.keep(0);
+        self.give_back(false, self.head);
     }
+}
+
+fn shed(full: Full, own: Shed) -> Shed {
+    match full {
+        Full::All => Shed::Memory,
+        Full::Own => own,
+    }
+}
+
+/// Notes what an address has, as long as it has anything.
+fn note(addresses: &mut HashMap<IpAddr, Own>, client: IpAddr, own: Own) {
+    match own == Own::default() {
+        true => addresses.remove(&client),
+        false => addresses.insert(client, own),
+    };
 }
 
 #[cfg(test)]
@@ -183,17 +221,28 @@ mod tests {
     }
 
     impl House {
-        fn hold(&self, client: u8, bytes: u64) -> Result<Hold, Shed> {
+        fn new() -> Self {
+            Self { budget: Arc::default(), shares: Arc::default() }
+        }
+
+        fn from(
+            &self,
+            client: impl Into<IpAddr>,
+            (head, priority): (u64, Priority),
+        ) -> Result<Hold, Shed> {
             let parties = (self.budget.clone(), self.shares.clone());
-            let client = IpAddr::from([192, 0, 2, client]);
-            let mut hold = Bodies::hold(parties, client, (MOST, Priority::Normal));
+            Bodies::hold(parties, (client.into(), head), (MOST, priority))
+        }
+
+        fn hold(&self, client: u8, bytes: u64) -> Result<Hold, Shed> {
+            let mut hold = self.from([192, 0, 2, client], (0, Priority::Normal))?;
             hold.reserve(bytes).map(|()| hold)
         }
     }
 
     #[test]
     fn large_bodies_leave_room_for_small_ones_and_for_other_sources() {
-        let house = House { budget: Arc::default(), shares: Arc::default() };
+        let house = House::new();
         let mut holds: Vec<_> = (0..100).filter_map(|n| house.hold(n, LARGE).ok()).collect();
         assert_eq!(holds.len(), 3, "half of the budget");
         assert_eq!(house.hold(200, LARGE).unwrap_err(), Shed::MemoryShare);
@@ -210,7 +259,7 @@ mod tests {
 
     #[test]
     fn one_address_does_not_take_all_that_a_source_may_have() {
-        let house = House { budget: Arc::default(), shares: Arc::default() };
+        let house = House::new();
         let _held: Vec<_> = (0..2).map(|_| house.hold(1, LARGE).unwrap()).collect();
         assert_eq!(house.hold(1, LARGE).unwrap_err(), Shed::MemoryAddress);
         assert!(house.hold(2, LARGE).is_ok());
@@ -218,7 +267,7 @@ mod tests {
 
     #[test]
     fn one_of_unknown_length_grows_in_steps_and_keeps_what_it_has() {
-        let house = House { budget: Arc::default(), shares: Arc::default() };
+        let house = House::new();
         let mut hold = house.hold(1, 0).unwrap();
         for (bytes, held) in [(1, STEP), (STEP, STEP), (STEP + 1, 2 * STEP), (90_000, 100_000)] {
             hold.grow(bytes, 100_000).unwrap();
@@ -234,5 +283,83 @@ mod tests {
         assert_eq!(house.budget.bodies.held(), 280_000);
         hold.settle(150_000);
         assert_eq!(house.budget.bodies.held(), 150_000);
+    }
+
+    #[test]
+    fn who_announces_small_bodies_holds_nothing_before_they_come() {
+        let house = House::new();
+        let announced: Vec<_> = (0..10_000)
+            .map(|_| {
+                let mut hold = house.hold(1, 0).unwrap();
+                hold.announce(SMALL).unwrap();
+                hold
+            })
+            .collect();
+        assert_eq!(house.budget.bodies.held(), 0, "for {} of them", announced.len());
+        let mut hold = house.hold(1, 0).unwrap();
+        hold.grow(1, 100).unwrap();
+        assert_eq!(
+            (hold.room(), house.budget.bodies.held()),
+            (100, 100),
+            "it has no more than 100"
+        );
+        hold.announce(LARGE).unwrap();
+        assert_eq!(house.budget.bodies.held(), LARGE, "this one must not fail halfway");
+    }
+
+    #[test]
+    fn one_address_leaves_room_for_the_small_bodies_of_others() {
+        for priority in [Priority::Low, Priority::Normal, Priority::High] {
+            let house = House::new();
+            let small = |client: u8| {
+                let mut hold = house.from([192, 0, 2, client], (1000, priority))?;
+                hold.grow(SMALL, SMALL).map(|()| hold)
+            };
+            let held: Vec<_> = std::iter::from_fn(|| small(1).ok()).collect();
+            let bytes = house.budget.bodies.held();
+            assert!((MOST / 6..MOST / 4).contains(&bytes), "a fifth: {bytes} of {}", held.len());
+            assert_eq!(small(1).unwrap_err(), Shed::MemoryAddress);
+            assert!(small(2).is_ok(), "{priority:?}");
+            drop(held);
+            // Headers alone likewise.
+            let headers = || house.from([192, 0, 2, 1], (1000, priority)).ok();
+            let held: Vec<_> = std::iter::from_fn(headers).collect();
+            assert_eq!(house.budget.bodies.held(), 1000 * held.len() as u64);
+            assert!(small(2).is_ok(), "{priority:?}");
+        }
+    }
+
+    #[test]
+    fn the_addresses_of_one_prefix_are_one() {
+        let house = House::new();
+        let large = |client: &str| {
+            let mut hold = house.from(client.parse::<IpAddr>().unwrap(), (0, Priority::Normal))?;
+            hold.announce(LARGE).map(|()| hold)
+        };
+        let _held = [large("2001:db8::1").unwrap(), large("2001:db8::2").unwrap()];
+        assert_eq!(large("2001:db8::3").unwrap_err(), Shed::MemoryAddress);
+        assert!(large("2001:db8:0:1::3").is_ok(), "another's");
+    }
+
+    /// What the config lets a source have: half of the memory, or a quarter where it is unpacked.
+    #[test]
+    fn the_largest_body_that_is_allowed_finds_room_when_it_is_alone() {
+        for priority in [Priority::Low, Priority::Normal, Priority::High] {
+            let house = House::new();
+            let mut hold = house.from([192, 0, 2, 1], (1000, priority)).unwrap();
+            for bytes in (0..=MOST / 2).step_by(10_000).chain([MOST / 2]) {
+                hold.grow(bytes, MOST / 2).unwrap();
+            }
+            assert_eq!(house.budget.bodies.held(), 1000 + MOST / 2);
+            assert!(hold.grow(MOST / 2 + 1, MOST).is_err(), "there is a limit");
+            drop(hold);
+            let mut hold = house.from([192, 0, 2, 1], (1000, priority)).unwrap();
+            hold.set_aside(MOST / 4).unwrap();
+            hold.announce(MOST / 4).unwrap();
+            assert_eq!(house.budget.bodies.held(), 1000 + MOST / 2);
+            drop(hold);
+            assert_eq!((house.budget.bodies.held(), house.shares.body_bytes()), (0, 0));
+            assert!(house.budget.bodies.addresses().is_empty());
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What requests may hold between their first byte and their commit: memory for bodies, places in front of the
 //! store. Nobody waits for either: what can't be had at once is shed, and its sender told to come again.
 //!
-//! Shared between sources by one rule (the module `share`). Who was let in is never cut off for others.
+//! Shared between sources by one rule (the module `share`). A large body that was let in is never cut off for others.
 
 mod bodies;
 mod places;
@@ -19,7 +19,7 @@ pub(crate) use self::{bodies::Hold, places::Place};
 /// All that requests share.
 #[derive(Debug, Default)]
 pub struct Budget {
-    /// Bytes of bodies.
+    /// Bytes of bodies, and of the headers before them.
     pub bodies: Bodies,
     /// Events that wait for their commit.
     pub places: Places,
@@ -28,7 +28,7 @@ pub struct Budget {
 /// What one source holds of it. The plugins' APIs together are as one.
 #[derive(Debug, Default)]
 pub struct Shares {
-    /// Bytes of bodies up to 64 KiB; larger ones are not in their way.
+    /// Bytes of headers, and of bodies up to 64 KiB; larger ones are not in their way.
     small: Lane,
     /// Bytes of larger ones.
     large: Lane,
@@ -37,7 +37,7 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// Bytes of bodies.
+    /// Bytes of bodies, and of the headers before them.
     pub fn body_bytes(&self) -> u64 {
         self.small.held() + self.large.held()
     }
@@ -55,7 +55,7 @@ pub(crate) enum Shed {
     Memory,
     /// The source's bodies take their share of it.
     MemoryShare,
-    /// Large bodies from this address take theirs.
+    /// Those from this address take theirs.
     MemoryAddress,
     /// As many events wait for their commit as may.
     Queue,
@@ -86,9 +86,7 @@ impl Shed {
         match self {
             Self::Memory => "bodies take all the memory that they may (server.bodies_max)",
             Self::MemoryShare => "the source's bodies take their share of server.bodies_max",
-            Self::MemoryAddress => {
-                "this address's large bodies take their share of server.bodies_max"
-            }
+            Self::MemoryAddress => "this address's bodies take their share of server.bodies_max",
             Self::Queue => "as many events wait for their commit as may (server.appends_max)",
             Self::QueueShare => "the source's events take their share of server.appends_max",
             Self::DiskLow => {

@@ -34,8 +34,8 @@ pub struct Places {
 
 /// How many places a source may have.
 fn terms(most: u64, priority: Priority) -> Terms {
-    let halves = priority.halves();
-    Terms { most, halves, assured: ASSURED * halves / 2 }
+    let quarters = priority.quarters();
+    Terms { most, quarters, assured: ASSURED * quarters / 4 }
 }
 
 impl Places {

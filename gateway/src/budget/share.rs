@@ -22,8 +22,8 @@ pub struct Lane(AtomicU64);
 pub(super) struct Terms {
     /// All of it.
     pub(super) most: u64,
-    /// The weight of who wants it, in halves.
-    pub(super) halves: u64,
+    /// The weight of who wants it, in quarters.
+    pub(super) quarters: u64,
     /// What one may hold whatever others do.
     pub(super) assured: u64,
 }
@@ -39,11 +39,11 @@ pub(super) enum Full {
 
 impl Priority {
     /// The weight: with it alone, one gets a third, a half or two thirds of a pool.
-    pub(super) fn halves(self) -> u64 {
+    pub(super) fn quarters(self) -> u64 {
         match self {
-            Self::Low => 1,
-            Self::Normal => 2,
-            Self::High => 4,
+            Self::Low => 2,
+            Self::Normal => 4,
+            Self::High => 8,
         }
     }
 }
@@ -57,7 +57,7 @@ impl Terms {
             Ok(())
         } else if more > free {
             Err(Full::All)
-        } else if own.saturating_mul(2) > free.saturating_mul(self.halves) {
+        } else if own.saturating_mul(4) > free.saturating_mul(self.quarters) {
             Err(Full::Own)
         } else {
             Ok(())
@@ -74,15 +74,30 @@ impl Pool {
     /// Takes so much more for a lane, at once or not at all. Beyond what is assured to lanes, no more than
     /// there is is ever taken.
     pub(super) fn take(&self, lane: &Lane, more: u64, terms: &Terms) -> Result<(), Full> {
+        self.exchange((lane, 0), (lane, more), 0, terms)
+    }
+
+    /// Takes so much for a lane in place of what one has, of the same or another, at once or not at all: if not, one
+    /// keeps what one has. That, and what one has `beside` it, counts as free, so that nobody is in one's own way.
+    pub(super) fn exchange(
+        &self,
+        (from, had): (&Lane, u64),
+        (to, wanted): (&Lane, u64),
+        beside: u64,
+        terms: &Terms,
+    ) -> Result<(), Full> {
+        let own = if std::ptr::eq(from, to) { had } else { 0 };
         let mut held = self.held();
         loop {
-            terms.allow(held, lane.held(), more)?;
-            match self.0.compare_exchange_weak(held, held + more, Relaxed, Relaxed) {
+            let others = held.saturating_sub(had + beside);
+            terms.allow(others, to.held().saturating_sub(own), wanted)?;
+            match self.0.compare_exchange_weak(held, held + wanted - had, Relaxed, Relaxed) {
                 Ok(_) => break,
                 Err(now) => held = now,
             }
         }
-        lane.0.fetch_add(more, Relaxed);
+        to.0.fetch_add(wanted, Relaxed);
+        from.0.fetch_sub(had, Relaxed);
         Ok(())
     }
 
@@ -106,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    const NORMAL: Terms = Terms { most: 1200, halves: 2, assured: 0 };
+    const NORMAL: Terms = Terms { most: 1200, quarters: 4, assured: 0 };
 
     /// Lets these take one by one, in turns, until none gets more. Answers what each has.
     fn flood(terms: &[Terms]) -> (Pool, Vec<u64>) {
@@ -129,7 +144,7 @@ mod tests {
         let late = Lane::default();
         assert_eq!(pool.take(&late, 100, &NORMAL), Ok(()), "who comes late and wants little");
         // Without the rule, as it were: one whose weight is without bounds takes it all.
-        let greedy = Terms { halves: u64::MAX, ..NORMAL };
+        let greedy = Terms { quarters: u64::MAX, ..NORMAL };
         let (pool, held) = flood(&[greedy]);
         assert_eq!(held, [1200]);
         assert_eq!(pool.take(&late, 1, &NORMAL), Err(Full::All));
@@ -138,7 +153,7 @@ mod tests {
     #[test]
     fn more_important_ones_get_more_and_the_least_are_turned_away_first() {
         let terms = [Priority::Low, Priority::Normal, Priority::High];
-        let terms = terms.map(|priority| Terms { halves: priority.halves(), ..NORMAL });
+        let terms = terms.map(|priority| Terms { quarters: priority.quarters(), ..NORMAL });
         assert_eq!(flood(&terms[..1]).1, [400]);
         assert_eq!(flood(&terms[2..]).1, [800]);
         let (pool, held) = flood(&terms);
@@ -154,7 +169,7 @@ mod tests {
     #[test]
     fn what_is_assured_is_to_be_had_whatever_others_hold() {
         let pool = Pool::default();
-        let greedy = Terms { halves: u64::MAX, ..NORMAL };
+        let greedy = Terms { quarters: u64::MAX, ..NORMAL };
         let (flood, quiet) = (Lane::default(), Lane::default());
         assert_eq!(pool.take(&flood, 1200, &greedy), Ok(()));
         let assured = Terms { assured: 16, ..NORMAL };

@@ -123,18 +123,55 @@ impl Desks {
 
     /// The desk for what is in force now.
     pub(super) fn current(&self, board: &Board) -> Arc<Desk> {
-        let live = board.load();
-        let desk = self.current.load();
-        match desk.as_ref() {
-            Some(desk) if Arc::ptr_eq(&desk.live, &live) => desk.clone(),
-            before => {
-                // Two requests may both get here; either desk will do, since they share buckets
-                // with the one before.
-                let before = before.map(|desk| &**desk);
-                let next = Arc::new(Desk::following(live.clone(), &self.budget, before));
-                self.current.store(Some(next.clone()));
-                next
+        loop {
+            // In this order: what is in force is then no older than what the desk was made of.
+            let before = self.current.load();
+            let live = board.load();
+            if let Some(desk) = before.as_ref().filter(|desk| Arc::ptr_eq(&desk.live, &live)) {
+                return desk.clone();
+            }
+            if let Some(next) = self.follow(&before, Arc::clone(&live)) {
+                return next;
             }
         }
+    }
+
+    /// Puts a desk in the place of the one before. None if another has come there meanwhile: that may be newer, and
+    /// has buckets that must not be lost.
+    fn follow(&self, before: &Option<Arc<Desk>>, live: Arc<Live>) -> Option<Arc<Desk>> {
+        let next = Arc::new(Desk::following(live, &self.budget, before.as_deref()));
+        let found = self.current.compare_and_swap(before, Some(next.clone()));
+        let same = found.as_ref().map(Arc::as_ptr) == before.as_ref().map(Arc::as_ptr);
+        same.then_some(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, path::Path};
+
+    use super::*;
+    use crate::config::{Config, Surroundings};
+
+    fn live() -> Live {
+        let around = Surroundings { env: &|_| None, file: &|_| Ok(String::new()) };
+        let config = Config::parse("", Path::new(""), &around).unwrap();
+        Live::new(Arc::new(config), [], BTreeMap::new())
+    }
+
+    #[test]
+    fn a_desk_that_comes_late_does_not_replace_a_newer_one() {
+        let desks = Desks::new(Arc::default());
+        let board = Board::from_pointee(live());
+        let first = desks.current(&board);
+        assert!(Arc::ptr_eq(&first, &desks.current(&board)));
+        // One request has looked when what is in force is replaced, and another is quicker.
+        board.store(Arc::new(live()));
+        let (before, looked) = (desks.current.load_full(), board.load_full());
+        board.store(Arc::new(live()));
+        let newer = desks.current(&board);
+        assert!(desks.follow(&before, looked).is_none());
+        assert!(Arc::ptr_eq(&newer, &desks.current(&board)));
+        assert!(Arc::ptr_eq(&newer.verified, &first.verified), "nobody is forgiven");
     }
 }

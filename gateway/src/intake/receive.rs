@@ -1,11 +1,6 @@
 //! The first stage: route, method, address, limits, and then the body, bounded in size and time.
 
-use std::{
-    fmt,
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, net::IpAddr, sync::Arc, time::Instant};
 
 use axum::{
     body::Body,
@@ -20,9 +15,10 @@ use super::{Refusal, decode::Coding, desk::Desk};
 use crate::{
     budget::{Bodies, Hold},
     client::Client,
+    limits::RefusedLimit,
     live::Source,
     pauses::Pauses,
-    serve::Peer,
+    serve::{HEADERS_MAX, Peer},
     well_formed,
 };
 
@@ -73,7 +69,11 @@ pub(super) struct Received {
     pub(super) hold: Hold,
 }
 
-/// What holds for every request, wherever it leads: it can be read in one way only, and its address may come.
+/// What a header field takes in memory beside its name and value, in bytes: its place in a map and in a list.
+const FIELD: usize = 100;
+
+/// What holds for every request, wherever it leads: it can be read in one way only, has no more headers than may be,
+/// and its address may come.
 pub(super) fn admit(
     desk: &Desk,
     request: &axum::http::Request<Body>,
@@ -82,6 +82,10 @@ pub(super) fn admit(
     let (uri, headers) = (request.uri(), request.headers());
     well_formed::check(request.version(), request.method(), uri, headers)
         .map_err(Refusal::IllFormed)?;
+    // Of HTTP/2, hyper bounds their bytes alone: many short ones take far more memory than that.
+    if headers.len() > HEADERS_MAX {
+        return Err(Refusal::TooManyHeaders);
+    }
     if !client.may_come(&desk.live.config.server.addresses) {
         return Err(Refusal::AddressNotAllowed);
     }
@@ -138,13 +142,14 @@ impl Head {
         let server = &desk.live.config.server;
         let config = &self.source.config;
         let parties = (desk.budget.clone(), self.source.shares.clone());
-        let mut hold = Bodies::hold(parties, self.client, (server.bodies_max, config.priority));
+        let who = (self.client, head_bytes(&self.parts));
+        let hold = Bodies::hold(parties, who, (server.bodies_max, config.priority));
+        let mut hold = hold.map_err(Refusal::Overloaded)?;
         if self.coding.is_some() {
             // What it is unpacked into, of which nobody knows yet how much that is.
             hold.set_aside(config.body_max).map_err(Refusal::Overloaded)?;
         }
-        let patience = server.body_timeout;
-        let body = read_body(self.body, config.body_max, patience, &mut hold).await?;
+        let body = read_body(desk, self.client, (self.body, config.body_max), &mut hold).await?;
         let uri = &self.parts.uri;
         let incoming = Incoming {
             method: self.parts.method.to_string(),
@@ -160,16 +165,43 @@ impl Head {
     }
 }
 
+/// What a request takes in memory before its body, in bytes: its target and its headers.
+pub(super) fn head_bytes(parts: &Parts) -> u64 {
+    let fields = parts.headers.iter();
+    let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD);
+    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    (target + fields.sum::<usize>()) as u64
+}
+
 /// The whole body, of `max` bytes at most, if it arrives in time and there is memory for it, which `hold` has
 /// then.
 pub(super) async fn read_body(
-    body: Body,
-    max: u64,
-    patience: Duration,
+    desk: &Desk,
+    client: IpAddr,
+    (body, max): (Body, u64),
     hold: &mut Hold,
 ) -> Result<Bytes, Refusal> {
+    let patience = desk.live.config.server.body_timeout;
+    let mut reading = Reading { refused: &desk.refused, client, is_over: false };
     let body = tokio::time::timeout(patience, collect(body, max, hold)).await;
+    reading.is_over = true;
     body.map_err(|_| Refusal::BodyTooSlow)?
+}
+
+/// A body that is being read. One whose sender drops its request meanwhile, as HTTP/2 lets it, counts as refused:
+/// it has taken as much, and nobody is left to be told.
+struct Reading<'d> {
+    refused: &'d RefusedLimit,
+    client: IpAddr,
+    is_over: bool,
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.refused.count(self.client);
+        }
+    }
 }
 
 pub(super) fn headers(map: &HeaderMap) -> Vec<(String, Vec<u8>)> {
@@ -184,9 +216,9 @@ async fn collect(mut body: Body, max: u64, hold: &mut Hold) -> Result<Bytes, Ref
     if announced > max {
         return Err(Refusal::BodyTooLarge(max));
     }
-    hold.reserve(announced).map_err(Refusal::Overloaded)?;
-    let mut first: Option<Bytes> = None;
-    let mut rest = BytesMut::new();
+    hold.announce(announced).map_err(Refusal::Overloaded)?;
+    let most = if announced > 0 { announced } else { max };
+    let mut read = BytesMut::new();
     let mut size = 0_u64;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Refusal::Malformed("the body broke off".into()))?;
@@ -195,21 +227,20 @@ async fn collect(mut body: Body, max: u64, hold: &mut Hold) -> Result<Bytes, Ref
         if size > max {
             return Err(Refusal::BodyTooLarge(max));
         }
-        hold.grow(size, max).map_err(Refusal::Overloaded)?;
-        match &first {
-            // Most bodies come in one piece, which is then never copied.
-            None => first = Some(data),
-            Some(head) => {
-                if rest.is_empty() {
-                    rest.reserve(usize::try_from(announced).unwrap_or(0).max(head.len() * 2));
-                    rest.extend_from_slice(head);
-                }
-                rest.extend_from_slice(&data);
-            }
+        hold.grow(size, most).map_err(Refusal::Overloaded)?;
+        // Most bodies come in one piece, which is never copied. One that waits for more is: it would keep all that
+        // came in beside it.
+        if read.is_empty() && body.is_end_stream() {
+            hold.shrink(size);
+            return Ok(data);
         }
+        if read.is_empty() {
+            read.reserve(hold.room());
+        }
+        read.extend_from_slice(&data);
     }
     hold.shrink(size);
-    Ok(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() })
+    Ok(read.freeze())
 }
 
 /// Measures how long a request took, for its log line.
@@ -222,5 +253,60 @@ impl Stopwatch {
 
     pub(super) fn micros(&self) -> u64 {
         u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        convert::Infallible,
+        path::Path,
+        pin::Pin,
+        task::{Context, Poll},
+        time::Duration,
+    };
+
+    use hyper::body::Frame;
+
+    use super::*;
+    use crate::{
+        config::{Config, Priority, Surroundings},
+        intake::desk::Desks,
+        live::{Board, Live},
+    };
+
+    /// A body of which nothing comes.
+    struct Silent;
+
+    impl hyper::body::Body for Silent {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn who_drops_a_request_while_it_is_read_is_counted_as_one_that_was_refused() {
+        let around = Surroundings { env: &|_| None, file: &|_| Ok(String::new()) };
+        let text = "[server]\nrefused_rate = \"1/hour\"\n";
+        let config = Config::parse(text, Path::new(""), &around).unwrap();
+        let board = Board::from_pointee(Live::new(Arc::new(config), [], BTreeMap::new()));
+        let desk = Desks::new(Arc::default()).current(&board);
+        let client = IpAddr::from([192, 0, 2, 1]);
+        let parties = (desk.budget.clone(), desk.api_shares.clone());
+        let mut hold = Bodies::hold(parties, (client, 100), (1 << 20, Priority::Normal)).unwrap();
+        for _ in 0..2 {
+            assert!(desk.refused.check(client).is_ok(), "one is allowed");
+            let reading = read_body(&desk, client, (Body::new(Silent), 100), &mut hold);
+            // Begun, and dropped then.
+            assert!(tokio::time::timeout(Duration::ZERO, reading).await.is_err());
+        }
+        assert!(desk.refused.check(client).is_err());
     }
 }

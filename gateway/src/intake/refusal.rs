@@ -37,6 +37,8 @@ pub(crate) enum Refusal {
     NoSuchSource,
     /// The source does not take this method.
     MethodNotAllowed,
+    /// It has more header fields than a request may have.
+    TooManyHeaders,
     /// The body did not arrive in time.
     BodyTooSlow,
     /// The body is larger than the source takes, in bytes.
@@ -105,6 +107,9 @@ impl Refusal {
             Self::AddressNotAllowed => (StatusCode::FORBIDDEN, "address_not_allowed", false),
             Self::NoSuchSource => (StatusCode::NOT_FOUND, "no_such_source", false),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", false),
+            Self::TooManyHeaders => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too_many_headers", false)
+            }
             Self::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, "body_too_slow", true),
             Self::BodyTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", false),
             Self::CompressedBody => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "compressed_body", false),
@@ -192,6 +197,7 @@ impl Refusal {
             Self::AddressNotAllowed => "this address may not post here".into(),
             Self::NoSuchSource => "no source has this path".into(),
             Self::MethodNotAllowed => "this source takes POST".into(),
+            Self::TooManyHeaders => "the request has more header fields than may be".into(),
             Self::BodyTooSlow => "the body did not arrive in time".into(),
             Self::BodyTooLarge(max) => format!("the body is larger than {max} bytes"),
             Self::CompressedBody => "compressed bodies are not taken".into(),
@@ -296,6 +302,7 @@ mod tests {
             Refusal::AddressNotAllowed,
             Refusal::NoSuchSource,
             Refusal::MethodNotAllowed,
+            Refusal::TooManyHeaders,
             Refusal::BodyTooSlow,
             Refusal::BodyTooLarge(1024),
             Refusal::CompressedBody,

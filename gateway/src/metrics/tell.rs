@@ -110,7 +110,7 @@ pub(super) fn budget(page: &mut Page, live: &Live, budget: &Budget) {
     let server = &live.config.server;
     let Budget { bodies, places } = budget;
     let mut gauge = |name, help, number| page.gauge(name, help).is(Labels::new(), number);
-    let help = "Bodies that are read, checked, or wait for their commit";
+    let help = "Headers and bodies that are read, checked, or wait for their commit";
     gauge("hookweir_bodies_bytes", help, bodies.held());
     gauge("hookweir_bodies_limit_bytes", "The most that may be", server.bodies_max);
     gauge("hookweir_appends", "Events that wait for their commit", places.taken());

@@ -34,7 +34,7 @@ use crate::tasks::Stop;
 /// Headers of one request, all together. Hyper answers 431 beyond.
 const HEADERS_BYTES_MAX: u32 = 64 << 10;
 /// Header fields of one request.
-const HEADERS_MAX: usize = 128;
+pub(crate) const HEADERS_MAX: usize = 128;
 /// Requests that one HTTP/2 connection may have open.
 const STREAMS_MAX: u32 = 128;
 /// Bytes of bodies that an HTTP/2 peer may send before they are taken: of one request, and of all of a

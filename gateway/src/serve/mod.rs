@@ -30,6 +30,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
+pub(crate) use self::http::HEADERS_MAX;
 pub use self::{
     connections::{Connections, TurnedAway},
     tls::{Certificate, ClientAuthority, ServerNameText, Tls, TlsFault, TlsFiles, Untrusted},

@@ -114,3 +114,30 @@ async fn a_bomb_is_refused_before_it_is_unpacked() {
     assert_eq!(house.reader().counts().await.unwrap().events, 1);
     assert!(gateway.stop().await.success());
 }
+
+/// So many characters of which little is left out when they are packed.
+fn noise(length: usize) -> String {
+    let mut state = 1_u64;
+    let next = || {
+        // Knuth's MMIX generator; its highest bits are the best.
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'0' + u8::try_from(state >> 58).unwrap())
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_body_that_the_config_allows_is_taken_however_little_it_was_packed() {
+    let source = source("packed", "decompress = true\nbody_max = \"1MiB\"");
+    let house = house(&format!("server.bodies_max = \"4MiB\"\n{source}"));
+    let gateway = house.start().await;
+    let metadata = serde_json::json!({ "noise": noise(1_000_000) });
+    let body = payment("evt_1", &metadata.to_string());
+    let packed = gzip(body.as_bytes());
+    let (raw, sent) = (body.len() as u64, packed.len() as u64);
+    assert!(raw < MIB && sent > MIB / 2, "{raw} bytes are sent as {sent}");
+    let reply = post(&house, "packed", (&packed, &packed), "gzip").await;
+    assert_eq!(reply.status, 202, "{reply:?}");
+    assert!(gateway.stop().await.success());
+}

@@ -155,6 +155,21 @@ async fn who_takes_nothing_of_an_answer_does_not_hold_up_the_end() {
     assert!(left.contains("connections=0 "), "it was waited for: {left}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_are_dropped_while_they_are_read_count_as_refused() {
+    let limits = "server.address_rate = \"off\"\nserver.refused_rate = \"20/hour\"";
+    let house = house(limits);
+    let gateway = house.start().await;
+    let send = async || house.sender("test").send("order.created", "1", b"{}").await.unwrap();
+    assert_eq!(send().await.status, 202);
+    // Some may be dropped before they are begun.
+    assert_eq!(slow_reset(house.public, 90).await, 90, "one connection may drop as many");
+    let reply = send().await;
+    let policy = reply.header("ratelimit-policy");
+    assert_eq!((reply.status, policy), (429, Some("\"refused\";q=20;w=3600")), "{reply:?}");
+    assert!(gateway.stop().await.success());
+}
+
 /// One block of headers, of so many bytes. Whether the connection is there after it.
 async fn endless_headers(address: SocketAddr, bytes: usize) -> bool {
     let mut wire = Wire::http2(address).await;
@@ -195,6 +210,33 @@ async fn headers_without_end_are_cut_off() {
     wire.send_frames(&[first, more(0), more(0), more(0), more(END_HEADERS)]).await;
     let refused = wire.until(|frame| frame.stream == 1 || frame.kind == kind::GOAWAY).await;
     assert!(refused.is_some_and(|frame| frame.kind != kind::DATA), "it was answered");
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_are_bounded_in_number() {
+    let request = |count: usize| {
+        let block = post_block("/webhooks/test", &vec![("x", ""); count]);
+        let end = Frame::new(kind::DATA, END_STREAM, 1, []);
+        [Frame::new(kind::HEADERS, END_HEADERS, 1, block), end]
+    };
+    // By HTTP/2's own count they have less than 64 KiB, and in memory far more.
+    let (open, asked) = unlimited().await;
+    let mut wire = Wire::http2(open).await;
+    wire.send_frames(&request(1900)).await;
+    assert!(wire.until(|frame| frame.kind == kind::HEADERS).await.is_some());
+    assert_eq!(asked.load(SeqCst), 1, "hyper has no limit on these");
+    let house = house("");
+    let gateway = house.start().await;
+    for (count, code) in
+        [(128, "unauthenticated"), (129, "too_many_headers"), (1900, "too_many_headers")]
+    {
+        let mut wire = Wire::http2(house.public).await;
+        wire.send_frames(&request(count)).await;
+        let answer = wire.until(|frame| frame.kind == kind::DATA).await.unwrap().payload;
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.contains(code), "{count}: {answer}");
+    }
     assert!(gateway.stop().await.success());
 }
 

@@ -18,7 +18,9 @@ use hookweir_tests::{
     load::payment,
     scrape::Scrape,
     sender::{Reply, Sender},
+    wire::{END_HEADERS, Frame, Wire, kind, post_block, statuses},
 };
+use hookweir_verify::Outgoing;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -61,6 +63,23 @@ struct Storm {
     senders: Vec<JoinHandle<Option<u16>>>,
 }
 
+/// The head of a request to the source `test`, over HTTP/1.1 and with these lines more.
+fn head(lines: &str, signed: &Outgoing) -> String {
+    let mut head = format!("POST /webhooks/test HTTP/1.1\r\nhost: x\r\n{lines}");
+    for (name, value) in &signed.headers {
+        head += &format!("{name}: {}\r\n", String::from_utf8_lossy(value));
+    }
+    head + "\r\n"
+}
+
+/// Lets the source `test` take bodies of this size.
+fn enlarge(house: &House, body_max: &str) {
+    let config = std::fs::read_to_string(house.config()).unwrap();
+    let path = "path = \"/webhooks/test\"";
+    let large = format!("{path}\nbody_max = \"{body_max}\"");
+    std::fs::write(house.config(), config.replace(path, &large)).unwrap();
+}
+
 /// One body's length: with GitHub's largest in mind, which have 25 MiB.
 const LARGE: usize = 10_000_000;
 
@@ -72,17 +91,12 @@ impl Storm {
         let signed = sender.signed("order", "storm", &body);
         let (finish, wait) = watch::channel(false);
         let start = |number: usize| {
-            let mut head = format!(
-                "POST /webhooks/test HTTP/1.1\r\nhost: x\r\ncontent-length: {LARGE}\r\n\
-                 x-forwarded-for: 10.1.{}.{}\r\n",
+            let lines = format!(
+                "content-length: {LARGE}\r\nx-forwarded-for: 10.1.{}.{}\r\n",
                 number / 250,
                 number % 250 + 1
             );
-            for (name, value) in &signed.headers {
-                let value = String::from_utf8_lossy(value).replace("storm", &format!("s{number}"));
-                head += &format!("{name}: {value}\r\n");
-            }
-            head += "\r\n";
+            let head = head(&lines, &signed).replace("storm", &format!("s{number}"));
             let stream = TcpStream::connect(house.public);
             let (body, wait) = (body.clone(), wait.clone());
             tokio::spawn(async move { large(stream.await.unwrap(), head, &body, wait).await })
@@ -138,9 +152,7 @@ async fn weather(budget: &str, senders: usize, grows: RangeInclusive<u64>) -> We
         "server.bodies_max = \"{budget}\"\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
          server.body_timeout = \"5m\"\n"
     ));
-    let config = std::fs::read_to_string(house.config()).unwrap();
-    let large = "path = \"/webhooks/test\"\nbody_max = \"16MiB\"";
-    std::fs::write(house.config(), config.replace("path = \"/webhooks/test\"", large)).unwrap();
+    enlarge(&house, "16MiB");
     let mut gateway = house.start().await;
     let before = gateway.resident();
     let storm = Storm::start(&house, senders);
@@ -199,6 +211,76 @@ async fn many_large_bodies_at_once_are_shed_and_not_buffered() {
     );
     assert_eq!(accepted, 3, "what a source may hold: half of the budget, in whole bodies");
     assert!(peak < 4 * 64, "memory grew by {peak} MiB");
+}
+
+/// The largest of the small bodies, which have room of their own.
+const SMALL: usize = 64 << 10;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_address_announces_or_does_not_end_leaves_room_for_the_small_bodies_of_others() {
+    // As little as may be, of which a source's small bodies may have half.
+    let house = house(
+        "server.bodies_max = \"4MiB\"\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
+         server.body_timeout = \"5m\"",
+    );
+    let gateway = house.start().await;
+    let honest = async |id: &str| {
+        let sender = house.sender("test");
+        let mut request = sender.signed("order", id, &[b'x'; SMALL]);
+        request.headers.push(("x-forwarded-for".into(), b"10.2.0.1".to_vec()));
+        sender.post(request).await.unwrap()
+    };
+    // Three times as much is announced, and nothing of it sent.
+    let length = SMALL.to_string();
+    let from = ("x-forwarded-for", "10.3.0.1");
+    let block = post_block("/webhooks/test", &[("content-length", &length), from]);
+    let open = |n: u32| Frame::new(kind::HEADERS, END_HEADERS, n * 2 + 1, &block[..]);
+    let mut announcing = Wire::http2(house.public).await;
+    announcing.send_frames(&(0..100).map(open).collect::<Vec<_>>()).await;
+    let held = |scrape: &Scrape| scrape.value("hookweir_bodies_bytes", &[]);
+    let all = |scrape: &Scrape| held(scrape) >= 100.0 * 200.0;
+    let scrape = house.until_metrics("the headers of all", all).await;
+    assert!(held(&scrape) < 100.0 * 1000.0, "{} bytes for headers", held(&scrape));
+    let reply = honest("1").await;
+    assert_eq!(reply.status, 202, "{reply:?}");
+    // Now it is sent, but for each body's last byte.
+    let sender = house.sender("test");
+    let lines = format!("content-length: {length}\r\nx-forwarded-for: 10.3.0.2\r\n");
+    let unended = head(&lines, &sender.signed("order", "2", b"")) + &"x".repeat(SMALL - 1);
+    let mut sending = Vec::new();
+    for _ in 0..40 {
+        let mut wire = Wire::connect(house.public).await;
+        wire.send(unended.as_bytes()).await;
+        sending.push(wire);
+    }
+    let most = 40 - 4 * MIB / 5 / SMALL as u64;
+    let full = |scrape: &Scrape| shed(scrape, "test", &["memory-address"]) >= most;
+    house.until_metrics("the address to have all that it may", full).await;
+    let reply = honest("3").await;
+    assert_eq!(reply.status, 202, "{reply:?}");
+    drop((announcing, sending));
+    house.until_metrics("the memory to be free", |scrape| held(scrape) == 0.0).await;
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_body_that_the_config_allows_is_taken_also_in_chunks() {
+    let house = house("server.bodies_max = \"4MiB\"");
+    enlarge(&house, "2MiB");
+    let gateway = house.start().await;
+    let body = vec![b'x'; 2 << 20];
+    let signed = house.sender("test").signed("order", "1", &body);
+    let mut bytes = head("transfer-encoding: chunked\r\n", &signed).into_bytes();
+    for chunk in body.chunks(60_000) {
+        bytes.extend(format!("{:x}\r\n", chunk.len()).bytes());
+        bytes.extend(chunk);
+        bytes.extend(b"\r\n");
+    }
+    bytes.extend(b"0\r\n\r\nGET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let mut wire = Wire::connect(house.public).await;
+    wire.send(&bytes).await;
+    assert_eq!(statuses(&wire.rest().await), [202, 404]);
+    assert!(gateway.stop().await.success());
 }
 
 /// A gateway of this house in this process, over this disk.

@@ -147,8 +147,9 @@ impl Door {
         let server = &desk.live.config.server;
         let parties = (desk.budget.clone(), desk.api_shares.clone());
         let terms = (server.bodies_max, Priority::Normal);
-        let mut hold = Bodies::hold(parties, client, terms);
-        let body = receive::read_body(body, BODY_MAX, server.body_timeout, &mut hold).await?;
+        let hold = Bodies::hold(parties, (client, receive::head_bytes(&parts)), terms);
+        let mut hold = hold.map_err(Refusal::Overloaded)?;
+        let body = receive::read_body(desk, client, (body, BODY_MAX), &mut hold).await?;
         let unavailable = || Refusal::PluginUnavailable("it is not loaded".to_owned());
         let version = plugin.version.as_ref().ok_or_else(unavailable)?;
         let turns = desk.api(&name).ok_or_else(unavailable)?;
