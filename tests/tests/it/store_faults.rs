@@ -216,6 +216,11 @@ async fn a_full_disk_refuses_and_comes_back_by_itself() {
     assert!(matches!(*health.borrow_and_update(), Health::Refusing(_)));
     // Reading goes on.
     assert_eq!(store.reader().counts().await.unwrap().events, 1);
+    // A commit without a page is no proof that the disk takes any.
+    for wants in [vec![], vec![Want { plugin: "nobody".parse().unwrap(), max: 1 }]] {
+        assert!(store.lease(wants).await.unwrap().leases.is_empty());
+        assert!(matches!(*health.borrow(), Health::Refusing(_)), "ready on a full disk");
+    }
     disk.heal();
     // Nobody asks: the store tries by itself.
     let ready = health.wait_for(|health| *health == Health::Ready);
