@@ -130,6 +130,31 @@ async fn what_was_held_goes_on_in_commit_order_before_what_comes_later() {
 }
 
 #[tokio::test]
+async fn what_a_plugin_never_came_upon_does_not_overtake_what_was_set_aside() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    hold(&store).await;
+    let mut sent = Vec::new();
+    for nth in 0..6 {
+        sent.push(store.keep(new(event("push"), &[], &["a"])).await);
+        if nth == 2 {
+            assert!(store.lease_up_to("a", 9).await.is_empty());
+        }
+        bed.time.advance(MINUTE);
+    }
+    // The plugin leased nothing since, so that the later ones are due since they came.
+    let waiting = queue(&bed, &store, "a").await;
+    assert_eq!((waiting.due, waiting.held), (3, 3));
+    store.resume([github()]).await.unwrap();
+    bed.time.advance(MINUTE);
+    let first = store.lease_one("a").await;
+    assert_eq!((first.event.id, first.waited), (sent[0], MINUTE), "counted since it went on");
+    let _ = store.end(&first, Outcome::Done, Fate::Done).await;
+    assert_eq!(store.reader().counts().await.unwrap(), recount(&store.reader()).await);
+    assert_eq!(drain(&store, "a", 2).await, sent[1..]);
+}
+
+#[tokio::test]
 async fn order_keys_retries_replays_and_outputs_under_a_hold() {
     let mut bed = Bed::new();
     let store = bed.boot().await;
