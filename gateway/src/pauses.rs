@@ -110,20 +110,23 @@ impl Pauses {
         self.finish(change).await
     }
 
-    /// Lets something go on, within its usual limits. False if it was not paused.
+    /// Lets all of these go on, within their usual limits. False if none was paused.
     ///
     /// # Errors
-    /// As the commit failed; it is paused still.
-    pub async fn resume(&self, what: Pausable, by: &str) -> Result<bool, StoreError> {
-        let (this, by) = (self.clone(), by.to_owned());
+    /// As the commit failed; what was paused is so still.
+    pub async fn resume(&self, what: &[Pausable], by: &str) -> Result<bool, StoreError> {
+        let (this, what, by) = (self.clone(), what.to_vec(), by.to_owned());
         let change = async move {
             let _turn = this.turn.lock().await;
-            let was_paused = this.store.resume(what.clone()).await?;
-            this.swap(|in_force| in_force.remove(&what));
-            if was_paused {
-                tracing::warn!(%what, by, "goes on");
-            }
-            Ok(was_paused)
+            let were_paused = this.store.resume(what.clone()).await?;
+            this.swap(|in_force| {
+                for what in &what {
+                    if in_force.remove(what).is_some() {
+                        tracing::warn!(%what, by, "goes on");
+                    }
+                }
+            });
+            Ok(were_paused)
         };
         self.finish(change).await
     }
@@ -159,12 +162,12 @@ impl InForce {
         }
     }
 
-    fn remove(&mut self, what: &Pausable) {
+    fn remove(&mut self, what: &Pausable) -> Option<Pause> {
         match what {
-            Pausable::Everything => self.everything = None,
-            Pausable::Source(name) => _ = self.sources.remove(name),
-            Pausable::Held(name) => _ = self.held.remove(name),
-            Pausable::Plugin(name) => _ = self.plugins.remove(name),
+            Pausable::Everything => self.everything.take(),
+            Pausable::Source(name) => self.sources.remove(name),
+            Pausable::Held(name) => self.held.remove(name),
+            Pausable::Plugin(name) => self.plugins.remove(name),
         }
     }
 }

@@ -124,7 +124,7 @@ pub(super) async fn resume_everything(
     State(desk): State<Desk>,
     Extension(caller): Extension<Caller>,
 ) -> Answer<Resumed> {
-    resume(&desk, Pausable::Everything, &caller).await
+    resume(&desk, &[Pausable::Everything], &caller).await
 }
 
 /// Pause a source.
@@ -162,9 +162,8 @@ pub(super) async fn resume_source(
     Extension(caller): Extension<Caller>,
     At(Text(name)): At<Text<SourceName>>,
 ) -> Answer<Resumed> {
-    let Json(refused) = resume(&desk, Pausable::Source(name.clone()), &caller).await?;
-    let Json(held) = resume(&desk, Pausable::Held(name), &caller).await?;
-    Ok(Json(Resumed { was_paused: refused.was_paused || held.was_paused }))
+    // It may be both.
+    resume(&desk, &[Pausable::Source(name.clone()), Pausable::Held(name)], &caller).await
 }
 
 /// Pause a plugin.
@@ -200,7 +199,7 @@ pub(super) async fn resume_plugin(
     Extension(caller): Extension<Caller>,
     At(Text(name)): At<Text<PluginName>>,
 ) -> Answer<Resumed> {
-    resume(&desk, Pausable::Plugin(name), &caller).await
+    resume(&desk, &[Pausable::Plugin(name)], &caller).await
 }
 
 async fn pause(desk: &Desk, what: Pausable, caller: Caller, why: Option<String>) -> Answer<Paused> {
@@ -211,7 +210,7 @@ async fn pause(desk: &Desk, what: Pausable, caller: Caller, why: Option<String>)
     Ok(Json(pause.into()))
 }
 
-async fn resume(desk: &Desk, what: Pausable, caller: &Caller) -> Answer<Resumed> {
+async fn resume(desk: &Desk, what: &[Pausable], caller: &Caller) -> Answer<Resumed> {
     let was_paused = desk.pauses.resume(what, &caller.who).await?;
     Ok(Json(Resumed { was_paused }))
 }

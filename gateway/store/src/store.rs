@@ -114,12 +114,15 @@ impl Store {
         self.engine.pause(what, by, why).await
     }
 
-    /// Notes that something goes on. False if it was not paused.
+    /// Notes that all of these go on, in one commit. False if none was paused.
     ///
     /// # Errors
-    /// As the commit failed; it is paused still.
-    pub async fn resume(&self, what: Pausable) -> Result<bool, StoreError> {
-        self.engine.resume(what).await
+    /// As the commit failed; what was paused is so still.
+    pub async fn resume(
+        &self,
+        what: impl IntoIterator<Item = Pausable>,
+    ) -> Result<bool, StoreError> {
+        self.engine.resume(what.into_iter().collect()).await
     }
 
     /// Changes a plugin's state alone, all or nothing, if all is as the changes rely on. It makes no event

@@ -54,7 +54,7 @@ pub(crate) async fn measure(folder: &Path, events: u64) -> Value {
     let set_aside = events as f64 / setting.elapsed().as_secs_f64();
     let beside_all = beside(&store).await;
     let lifting = Instant::now();
-    assert!(store.resume(held).await.unwrap());
+    assert!(store.resume([held]).await.unwrap());
     let lifted = lifting.elapsed();
     let going = Instant::now();
     let mut gone = 0;

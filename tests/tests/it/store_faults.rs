@@ -8,11 +8,11 @@ use std::{
 };
 
 use hookweir_event::{
-    Attempt, Clock, Digest, Event, EventId, Fate, Hops, Outcome, PluginName, Timestamp,
+    Attempt, Clock, Digest, Event, EventId, Fate, Hops, Outcome, PluginName, SourceName, Timestamp,
 };
 use hookweir_store::{
-    Health, NewEvent, Options, Output, Route, Settled, Settlement, SqliteFile, Store, StoreError,
-    Want,
+    Health, NewEvent, Options, Output, Pausable, Route, Settled, Settlement, SqliteFile, Store,
+    StoreError, Want,
 };
 use hookweir_tests::{
     fault_vfs::{Call, FaultVfs},
@@ -216,6 +216,11 @@ async fn a_full_disk_refuses_and_comes_back_by_itself() {
     assert!(matches!(*health.borrow_and_update(), Health::Refusing(_)));
     // Reading goes on.
     assert_eq!(store.reader().counts().await.unwrap().events, 1);
+    // A commit without a page is no proof that the disk takes any.
+    for wants in [vec![], vec![Want { plugin: "nobody".parse().unwrap(), max: 1 }]] {
+        assert!(store.lease(wants).await.unwrap().leases.is_empty());
+        assert!(matches!(*health.borrow(), Health::Refusing(_)), "ready on a full disk");
+    }
     disk.heal();
     // Nobody asks: the store tries by itself.
     let ready = health.wait_for(|health| *health == Health::Ready);
@@ -238,6 +243,35 @@ async fn when_a_commit_fails_nobody_in_it_gets_a_receipt() {
     // The sender tries again, and is the first.
     let again = store.append(twin).await.unwrap();
     assert!(!again.is_duplicate());
+}
+
+#[tokio::test]
+async fn a_source_goes_on_as_a_whole_or_not_at_all() {
+    let shop: SourceName = "shop".parse().unwrap();
+    let paused = [Pausable::Source(shop.clone()), Pausable::Held(shop)];
+    let (folder, disk) = (TempDir::new().unwrap(), disk());
+    let store = Store::open(options(folder.path(), Some(&disk))).await.unwrap();
+    let mut failed = 0;
+    loop {
+        // Ready after the last failure, so that no tick of its own comes between.
+        let _ = store.append(new(u8::try_from(failed).unwrap())).await.unwrap();
+        for what in paused.clone() {
+            store.pause(what, "anna".to_owned(), None).await.unwrap();
+        }
+        // A later write each time, until all of them succeed.
+        disk.fail_once(Call::Write, failed + 1, ffi::SQLITE_FULL);
+        let resumed = store.resume(paused.clone()).await;
+        disk.heal();
+        let left = store.reader().pauses().await.unwrap().len();
+        if resumed.is_ok() {
+            assert_eq!((resumed, left), (Ok(true), 0));
+            break;
+        }
+        assert_eq!((resumed, left), (Err(StoreError::Full), 2), "write {failed}");
+        failed += 1;
+    }
+    assert_eq!(disk.fired(), failed);
+    assert!(failed > 1, "a commit has several writes: {failed}");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,7 +15,7 @@ use rusqlite::{
 };
 use thiserror::Error;
 
-use super::{lock, recognise, recount, schema};
+use super::{folder_of, lock, recognise, recount, schema};
 use crate::OpenError;
 
 /// Pages copied between two looks at how far it is: 8 MiB.
@@ -138,7 +138,7 @@ pub fn back_up(
     // Holds one snapshot. Without it, each commit of the gateway would have the copy begin again.
     from.execute_batch("BEGIN")?;
     from.query_row("SELECT count(*) FROM totals", [], |_| Ok(()))?;
-    let aside = Aside::make(to)?;
+    let aside = Aside::make(to, None)?;
     copy(&from, aside.path(), progress)?;
     let damage = check(aside.path())?;
     if !damage.is_empty() {
@@ -173,6 +173,9 @@ fn copy(from: &Connection, to: &Path, progress: &mut dyn FnMut(Progress)) -> Res
 /// files are kept beside it, with `.replaced` behind the store's name. Returns where the old store is, if
 /// there was one.
 ///
+/// Where root does so, the new store belongs to whom the old one does, or the folder if there is none: a gateway
+/// of its own user could not open one of root's.
+///
 /// # Errors
 /// If a gateway uses the store, the copy is damaged, files of an earlier restore are in the way, or
 /// the disk fails.
@@ -180,6 +183,10 @@ pub fn restore(from: &Path, path: &Path) -> Result<Option<PathBuf>, CareError> {
     let damage = check(from)?;
     if !damage.is_empty() {
         return Err(CareError::Damaged { path: from.to_owned(), damage });
+    }
+    let owner = Owner::of_store(path)?;
+    if let Some(owner) = owner {
+        owner.have_lock(path)?;
     }
     let _lock = lock(path)?;
     // The log and its index before the store: a new store must never meet an old log.
@@ -189,7 +196,7 @@ pub fn restore(from: &Path, path: &Path) -> Result<Option<PathBuf>, CareError> {
     if let Some((_, there)) = old.iter().find(|(_, there)| there.exists()) {
         return Err(CareError::Exists(there.clone()));
     }
-    let aside = Aside::make(path)?;
+    let aside = Aside::make(path, owner)?;
     copy_file(from, aside.path())?;
     let mut kept = false;
     for (old, there) in old.iter().filter(|(old, _)| old.exists()) {
@@ -207,15 +214,62 @@ fn copy_file(from: &Path, to: &Path) -> Result<(), CareError> {
     Ok(())
 }
 
+/// Whose a store is.
+#[derive(Debug, Clone, Copy)]
+struct Owner {
+    user: u32,
+    group: u32,
+}
+
+impl Owner {
+    /// Of the store, or of its folder; none if this process may not give files away, or there is neither.
+    fn of_store(path: &Path) -> Result<Option<Self>, CareError> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(None);
+        }
+        for path in [path, folder_of(path)] {
+            match fs::metadata(path) {
+                Ok(found) => return Ok(Some(Self { user: found.uid(), group: found.gid() })),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(in_file(path)(error)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives it the lock's file, if that is missing.
+    fn have_lock(self, path: &Path) -> Result<(), CareError> {
+        let path = beside(path, ".lock");
+        match private_new(&path) {
+            Ok(file) => self.give(&file).map_err(in_file(&path)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(in_file(&path)(error)),
+        }
+    }
+
+    /// Only ever what this process has just made: a name may be a link to a file of somebody else.
+    fn give(self, file: &File) -> io::Result<()> {
+        fchown(file, Some(self.user), Some(self.group))
+    }
+}
+
+/// A file that was not there, readable by nobody else.
+fn private_new(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
 /// A file that is not there yet under its own name. Removed when dropped.
 struct Aside(PathBuf);
 
 impl Aside {
-    fn make(to: &Path) -> Result<Self, CareError> {
+    fn make(to: &Path, owner: Option<Owner>) -> Result<Self, CareError> {
         let path = beside(to, ".partial");
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        match made {
-            Ok(_) => Ok(Self(path)),
+        match private_new(&path) {
+            Ok(file) => {
+                let aside = Self(path);
+                owner.map_or(Ok(()), |owner| owner.give(&file)).map_err(in_file(&aside.0))?;
+                Ok(aside)
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(CareError::Exists(path))
             }
@@ -237,8 +291,7 @@ impl Aside {
             _ => in_file(to)(error),
         })?;
         fs::remove_file(&self.0).map_err(in_file(&self.0))?;
-        let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
+        let folder = folder_of(to);
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(in_file(folder))?;
         Ok(size)
     }

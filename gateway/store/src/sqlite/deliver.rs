@@ -153,7 +153,7 @@ impl Batch<'_> {
     fn due_rows(&self, plugin: i64, max: usize) -> Result<Vec<Found>, Fault> {
         let sql =
             "SELECT d.key, d.due_at, d.turn, d.attempts, d.lost_leases, d.excused, d.order_key,
-                       d.replayed_at FROM deliveries AS d
+                       d.replayed_at, d.let_go_at FROM deliveries AS d
              WHERE d.plugin = ?1 AND d.settled_at IS NULL AND d.standing IS NOT 1 AND d.held IS NULL
              AND d.due_at BETWEEN ?2 AND ?3 AND d.boot IS NULL
              ORDER BY d.due_at, d.key LIMIT ?4";
@@ -170,6 +170,7 @@ impl Batch<'_> {
                 excused: row.get(5)?,
                 order_key: row.get_ref(6)?.as_str_or_null()?.map(OrderKey::new),
                 replayed_at: row.get::<_, Option<_>>(7)?.map(Timestamp::from_millis),
+                let_go_at: row.get::<_, Option<_>>(8)?.map(Timestamp::from_millis),
                 has_row: true,
             })
         })?;
@@ -216,7 +217,7 @@ impl Batch<'_> {
             order_key: found.order_key.clone(),
             replayed_at: found.replayed_at,
             committed_at,
-            waited: self.now.since(found.due_at),
+            waited: self.now.since(found.waits_since()),
         });
         Ok((key, lease))
     }
@@ -515,13 +516,15 @@ struct Found {
     excused: u32,
     order_key: Option<OrderKey>,
     replayed_at: Option<Timestamp>,
+    /// If it was aside.
+    let_go_at: Option<Timestamp>,
     has_row: bool,
 }
 
 impl Found {
     fn fresh(delivery: i64, due_at: Timestamp) -> Self {
         let (turn, attempts, lost_leases, excused) = (0, 0, 0, 0);
-        let (order_key, replayed_at, has_row) = (None, None, false);
+        let (order_key, replayed_at, let_go_at, has_row) = (None, None, None, false);
         Self {
             delivery,
             due_at,
@@ -531,8 +534,14 @@ impl Found {
             excused,
             order_key,
             replayed_at,
+            let_go_at,
             has_row,
         }
+    }
+
+    /// Since when nothing but the plugin keeps it waiting.
+    fn waits_since(&self) -> Timestamp {
+        self.let_go_at.map_or(self.due_at, |at| at.max(self.due_at))
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use hookweir_event::Timestamp;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use super::{
     codec,
@@ -310,16 +310,24 @@ fn shown(
     })
 }
 
-/// When the first of a plugin's deliveries with a row is due. Those that are leased stand at the front of the
-/// index; they are as many as may run at a time.
+/// When the first of a plugin's deliveries with a row is due; what a hold kept, since it was lifted. Those that are
+/// leased stand at the front of the index; they are as many as may run at a time.
 fn due_row(connection: &Connection, plugin: i64) -> rusqlite::Result<Option<Timestamp>> {
-    let sql = "SELECT due_at FROM deliveries
+    let sql = "SELECT due_at, max(due_at, coalesce(let_go_at, due_at)) FROM deliveries
                WHERE plugin = ?1 AND settled_at IS NULL AND standing IS NOT 1 AND held IS NULL
                AND boot IS NULL
-               ORDER BY due_at LIMIT 1";
+               ORDER BY due_at";
     let mut statement = connection.prepare_cached(sql)?;
-    let due_at = statement.query_row([plugin], |row| row.get(0)).optional()?;
-    Ok(due_at.map(Timestamp::from_millis))
+    let mut rows = statement.query([plugin])?;
+    let mut first: Option<i64> = None;
+    while let Some(row) = rows.next()? {
+        let due_at: i64 = row.get(0)?;
+        if first.is_some_and(|first| first <= due_at) {
+            break;
+        }
+        first = first.into_iter().chain([row.get(1)?]).min();
+    }
+    Ok(first.map(Timestamp::from_millis))
 }
 
 /// Since when the first of a plugin's fresh deliveries is due. Where so many parcels hold none of it, it is

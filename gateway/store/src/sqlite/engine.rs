@@ -152,7 +152,7 @@ impl Engine {
         }
     }
 
-    pub(crate) async fn resume(&self, what: Pausable) -> Result<bool, StoreError> {
+    pub(crate) async fn resume(&self, what: Vec<Pausable>) -> Result<bool, StoreError> {
         match self.ask(Verb::Resume(what)).await? {
             Done::Resumed(was_paused) => Ok(was_paused),
             _ => unreachable!("invariant: each verb is answered by its own variant"),

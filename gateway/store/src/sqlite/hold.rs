@@ -3,7 +3,8 @@
 //! Whoever leases comes upon such a delivery where it stands among the others, and sets it aside: it gets a row, if
 //! it has none, whose column `held` names the source. No index that leases read has it from then on, so that a million
 //! of them slow nobody down. When the hold is lifted nothing is moved at once: each lease takes back as many as it
-//! may hand out, in the order their events were committed, as due since the hold was lifted.
+//! may hand out, in the order their events were committed. They are due since when they were, and so keep their place
+//! before what came later; how long they wait is counted since the hold was lifted (`let_go_at`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -141,15 +142,20 @@ impl Batch<'_> {
             if self.depths.aside(plugin, origin) == 0 {
                 continue;
             }
-            let sql = "UPDATE deliveries SET held = NULL, due_at = ?3 WHERE key IN
+            let sql = "UPDATE deliveries SET held = NULL, let_go_at = ?3 WHERE key IN
                        (SELECT key FROM deliveries INDEXED BY deliveries_held
-                        WHERE plugin = ?1 AND held = ?2 ORDER BY key LIMIT ?4)";
+                        WHERE plugin = ?1 AND held = ?2 ORDER BY key LIMIT ?4)
+                       RETURNING due_at";
             let limit = i64::try_from(max).unwrap_or(i64::MAX);
             let which = [plugin, origin, at.as_millis(), limit];
-            let back = self.connection.prepare_cached(sql)?.execute(which)?;
-            let back = i64::try_from(back).unwrap_or(i64::MAX);
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let mut rows = statement.query(which)?;
+            let mut back = 0;
+            while let Some(row) = rows.next()? {
+                back += 1;
+                self.memory.note_due(plugin, Timestamp::from_millis(row.get(0)?));
+            }
             self.depths.set_aside(plugin, origin, -back);
-            self.memory.note_due(plugin, at);
             self.forget_empty(origin)?;
         }
         Ok(())

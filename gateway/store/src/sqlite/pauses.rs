@@ -28,8 +28,16 @@ impl Batch<'_> {
         Ok(Pause { what: what.clone(), since, by, why: why.map(str::to_owned) })
     }
 
-    /// Lets it go on; false if it was not paused.
-    pub(super) fn resume(&mut self, what: &Pausable) -> Result<bool, Fault> {
+    /// Lets all of them go on; false if none was paused.
+    pub(super) fn resume(&mut self, what: &[Pausable]) -> Result<bool, Fault> {
+        let mut were_paused = false;
+        for what in what {
+            were_paused |= self.resume_one(what)?;
+        }
+        Ok(were_paused)
+    }
+
+    fn resume_one(&mut self, what: &Pausable) -> Result<bool, Fault> {
         let (kind, name) = what.parts();
         let sql = "DELETE FROM pauses WHERE kind = ?1 AND name = ?2";
         let was_paused = self.connection.prepare_cached(sql)?.execute([kind, name])? == 1;

@@ -78,7 +78,8 @@ fn rows(connection: &Connection, plugin: i64, now: i64) -> rusqlite::Result<Rows
         row.get::<_, Option<_>>(column).map(|at| at.map(Timestamp::from_millis))
     };
     // What is leased was due, and the index says nothing of leases: these rows are looked at.
-    let sql = "SELECT count(*) - count(boot), min(CASE WHEN boot IS NULL THEN due_at END)
+    let sql = "SELECT count(*) - count(boot),
+                   min(CASE WHEN boot IS NULL THEN max(due_at, coalesce(let_go_at, due_at)) END)
                FROM deliveries INDEXED BY deliveries_open
                WHERE plugin = ?1 AND settled_at IS NULL AND standing IS NOT 1 AND held IS NULL AND due_at <= ?2";
     let mut statement = connection.prepare_cached(sql)?;

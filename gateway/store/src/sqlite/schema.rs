@@ -290,6 +290,7 @@ CREATE TABLE holds(
     lifted_at INTEGER                     -- null: it is in force
 ) STRICT;
 ALTER TABLE deliveries ADD COLUMN held INTEGER;       -- the origin whose hold it is aside for
+ALTER TABLE deliveries ADD COLUMN let_go_at INTEGER;  -- when the hold was lifted that it was aside for
 DROP INDEX deliveries_open;
 CREATE INDEX deliveries_open ON deliveries(plugin, due_at)
     WHERE settled_at IS NULL AND standing IS NOT 1 AND held IS NULL;

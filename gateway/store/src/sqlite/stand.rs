@@ -45,7 +45,7 @@ pub(super) fn each(
 ) -> rusqlite::Result<()> {
     let sql =
         "SELECT key, plugin, due_at, boot, lost_leases, settled_at, dead, order_key, standing,
-                   replayed_at, discarded_at, held
+                   replayed_at, discarded_at, held, let_go_at
                FROM deliveries WHERE key BETWEEN ?1 AND ?2 ORDER BY key";
     let mut statement = connection.prepare_cached(sql)?;
     let (first, last) = child_keys(entry.key);
@@ -89,7 +89,9 @@ fn of_row(row: &Row<'_>, holds: &Holds) -> rusqlite::Result<Stood> {
     let standing: Option<i64> = row.get(8)?;
     let held: Option<i64> = row.get(11)?;
     let lifted_at = held.and_then(|origin| holds.lifted_at(origin));
-    let due_at = lifted_at.unwrap_or(Timestamp::from_millis(row.get(2)?));
+    // What a hold kept is said to be due since it was lifted.
+    let let_go_at = row.get::<_, Option<_>>(12)?.map(Timestamp::from_millis);
+    let due_at = Some(Timestamp::from_millis(row.get(2)?)).max(let_go_at).max(lifted_at);
     let state = match (settled_at, leased) {
         (Some(_), _) => match row.get(6)? {
             0 => DeliveryState::Done,
@@ -108,7 +110,7 @@ fn of_row(row: &Row<'_>, holds: &Holds) -> rusqlite::Result<Stood> {
         in_line: standing.is_some(),
         blocks: standing == Some(Standing::Blocks as i64),
         order_key: row.get_ref(7)?.as_str_or_null()?.map(OrderKey::new),
-        due_at: Some(due_at),
+        due_at,
         settled_at: settled_at.map(Timestamp::from_millis),
         replayed_at: row.get::<_, Option<_>>(9)?.map(Timestamp::from_millis),
         discarded_at: row.get::<_, Option<_>>(10)?.map(Timestamp::from_millis),

@@ -31,7 +31,8 @@ pub(super) enum Verb {
     Notice(Notice),
     /// By whom, and why.
     Pause(Pausable, String, Option<String>),
-    Resume(Pausable),
+    /// All of them, in one commit.
+    Resume(Vec<Pausable>),
 }
 
 impl Verb {
@@ -152,7 +153,7 @@ pub(super) enum Done {
     /// Whether it was news.
     Noticed(bool),
     Paused(Pause),
-    /// Whether it was paused.
+    /// Whether any of them was paused.
     Resumed(bool),
 }
 

@@ -58,6 +58,8 @@ struct Made {
     results: Results,
     /// Whether it made work due.
     work_due: bool,
+    /// Whether anything was written, which proves that the disk takes it.
+    wrote: bool,
     rest: Rest,
 }
 
@@ -108,11 +110,13 @@ impl<'s> Writer<'s> {
             Ok(made)
         });
         match outcome {
-            Ok(Made { results, work_due, rest }) => {
+            Ok(Made { results, work_due, wrote, rest }) => {
                 self.rest = rest;
                 // Before the answers: who was refused may ask at once whether it is ready.
                 match &work.lack {
-                    None => self.recovered(),
+                    None if wrote => self.recovered(),
+                    // The next tick tries, if it refuses.
+                    None => {}
                     Some(lack) => self.refuse(&Health::Refusing(lack.clone())),
                 }
                 let applied = work.verbs.iter().map(Verb::word).zip(&results);
@@ -211,18 +215,18 @@ impl<'s> Writer<'s> {
         let Database { connection, known, steady, .. } = database;
         // A commit that writes nothing would prove nothing.
         let changed = known.fresh.is_changed() || known.depths.is_changed();
-        let writes = work.tick || known.memory.totals != before || changed;
-        if writes {
+        let wrote = work.tick || known.memory.totals != before || changed;
+        if wrote {
             known.memory.totals.clock = now.as_millis();
             known.memory.totals.write(connection, &known.fresh, &known.depths)?;
         }
         let begun = steady.ticks();
         connection.prepare_cached("COMMIT")?.execute([])?;
-        if writes {
+        if wrote {
             self.signals.figures.committed(results.len(), steady.ticks().saturating_sub(begun));
         }
         known.committed();
-        Ok(Made { results, work_due, rest })
+        Ok(Made { results, work_due, wrote, rest })
     }
 
     /// Undoes a batch. A failed commit may leave its transaction open, or may have closed it.

@@ -79,7 +79,7 @@ async fn what_is_held_is_kept_and_waits_over_a_restart_while_others_go_on() {
     bed.time.advance(MINUTE);
     let mut wakeups = store.wakeups();
     wakeups.mark_unchanged();
-    assert!(store.resume(github()).await.unwrap());
+    assert!(store.resume([github()]).await.unwrap());
     // Whoever leases is told.
     wakeups.changed().await.unwrap();
     let queue = queue(&bed, &store, "a").await;
@@ -87,7 +87,7 @@ async fn what_is_held_is_kept_and_waits_over_a_restart_while_others_go_on() {
     assert_eq!(queue.oldest_due_at, Some(START + MINUTE), "since it went on");
     assert_eq!(state(&store, before).await, DeliveryState::Due);
     assert_eq!(drain(&store, "a", 1).await, [before, after]);
-    assert!(!store.resume(github()).await.unwrap());
+    assert!(!store.resume([github()]).await.unwrap());
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn what_was_held_goes_on_in_commit_order_before_what_comes_later() {
         assert!(store.lease_up_to("a", 3).await.is_empty());
     }
     bed.time.advance(MINUTE);
-    store.resume(github()).await.unwrap();
+    store.resume([github()]).await.unwrap();
     bed.time.advance(MINUTE);
     for _ in 0..10 {
         sent.push(store.keep(new(event("push"), &[], &["a"])).await);
@@ -122,11 +122,36 @@ async fn what_was_held_goes_on_in_commit_order_before_what_comes_later() {
     assert!(store.lease_up_to("a", 7).await.is_empty());
     drop(store);
     let store = bed.boot().await;
-    store.resume(github()).await.unwrap();
+    store.resume([github()]).await.unwrap();
     went.extend(drain(&store, "a", 64).await);
     assert!(went == sent, "in another order");
     let counts = store.reader().counts().await.unwrap();
     assert_eq!((counts.due, counts.done), (0, 710));
+}
+
+#[tokio::test]
+async fn what_a_plugin_never_came_upon_does_not_overtake_what_was_set_aside() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    hold(&store).await;
+    let mut sent = Vec::new();
+    for nth in 0..6 {
+        sent.push(store.keep(new(event("push"), &[], &["a"])).await);
+        if nth == 2 {
+            assert!(store.lease_up_to("a", 9).await.is_empty());
+        }
+        bed.time.advance(MINUTE);
+    }
+    // The plugin leased nothing since, so that the later ones are due since they came.
+    let waiting = queue(&bed, &store, "a").await;
+    assert_eq!((waiting.due, waiting.held), (3, 3));
+    store.resume([github()]).await.unwrap();
+    bed.time.advance(MINUTE);
+    let first = store.lease_one("a").await;
+    assert_eq!((first.event.id, first.waited), (sent[0], MINUTE), "counted since it went on");
+    let _ = store.end(&first, Outcome::Done, Fate::Done).await;
+    assert_eq!(store.reader().counts().await.unwrap(), recount(&store.reader()).await);
+    assert_eq!(drain(&store, "a", 2).await, sent[1..]);
 }
 
 #[tokio::test]
@@ -158,7 +183,7 @@ async fn order_keys_retries_replays_and_outputs_under_a_hold() {
     store.replay(vec![replay]).await.unwrap();
     assert!(store.lease_up_to("c", 9).await.is_empty());
     assert_eq!(store.reader().counts().await.unwrap(), recount(&store.reader()).await);
-    store.resume(github()).await.unwrap();
+    store.resume([github()]).await.unwrap();
     assert_eq!(drain(&store, "a", 9).await, [first, second]);
     assert_eq!(drain(&store, "b", 9).await, [retried]);
     assert_eq!(drain(&store, "c", 9).await, [running]);
@@ -183,6 +208,6 @@ async fn a_source_without_events_can_be_held_and_let_go() {
     event.origin = "new".parse().unwrap();
     let id = store.keep(new(event, &[], &["a"])).await;
     assert!(store.lease_up_to("a", 1).await.is_empty());
-    assert!(store.resume(Pausable::Held(name)).await.unwrap());
+    assert!(store.resume([Pausable::Held(name)]).await.unwrap());
     assert_eq!(drain(&store, "a", 1).await, [id]);
 }

@@ -267,8 +267,8 @@ async fn pauses_are_kept_until_they_end() {
     let pauses = store.reader().pauses().await.unwrap();
     assert_eq!(pauses.iter().map(|p| &p.what).collect::<Vec<_>>(), [&of_plugin, &source]);
     assert_eq!(pauses[1], again);
-    assert!(store.resume(source.clone()).await.unwrap());
-    assert!(!store.resume(source).await.unwrap());
+    assert!(store.resume([source.clone()]).await.unwrap());
+    assert!(!store.resume([source]).await.unwrap());
     bed.crash();
     let store = bed.boot().await;
     assert_eq!(store.reader().pauses().await.unwrap().len(), 1);

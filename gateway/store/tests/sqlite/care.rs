@@ -2,8 +2,9 @@
 //! overwritten.
 
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io::{Seek as _, SeekFrom, Write as _},
+    os::unix::fs::{MetadataExt as _, chown},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -126,6 +127,33 @@ async fn a_copy_takes_the_place_of_a_store_that_nobody_uses() {
 }
 
 #[tokio::test]
+async fn a_store_that_root_restores_is_still_its_owners() {
+    const OWNER: (u32, u32) = (4711, 4712);
+    let mut bed = Bed::new();
+    lived_in(&mut bed).await.close().await.unwrap();
+    let copy = beside(&bed, "copy.db");
+    back_up(&bed.path(), &copy, &mut |_| {}).unwrap();
+    if fs::metadata(&copy).unwrap().uid() != 0 {
+        eprintln!("not tried: only root can give files away");
+        return;
+    }
+    let folder = bed.path().parent().unwrap().to_owned();
+    let owner = |path: &Path| fs::metadata(path).map(|found| (found.uid(), found.gid())).unwrap();
+    let files = [bed.path(), beside(&bed, "hookweir.db.lock")];
+    files.iter().for_each(|path| chown(path, Some(OWNER.0), Some(OWNER.1)).unwrap());
+    let old = restore(&copy, &bed.path()).unwrap().unwrap();
+    assert_eq!(files.each_ref().map(|path| owner(path)), [OWNER; 2]);
+    assert_eq!((owner(&old), owner(&folder)), (OWNER, (0, 0)));
+    assert_eq!(fs::metadata(bed.path()).unwrap().mode() & 0o777, 0o600);
+    // Where there is none, it is whose the folder is.
+    let all = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    all.filter(|path| *path != copy).for_each(|path| fs::remove_file(path).unwrap());
+    chown(&folder, Some(OWNER.0), Some(OWNER.1)).unwrap();
+    assert_eq!(restore(&copy, &bed.path()).unwrap(), None);
+    assert_eq!(files.each_ref().map(|path| owner(path)), [OWNER; 2]);
+}
+
+#[tokio::test]
 async fn the_totals_know_what_attempts_sent_whatever_becomes_of_them() {
     let mut bed = Bed::new();
     let store = lived_in(&mut bed).await;
@@ -186,7 +214,7 @@ async fn damage_is_named_and_never_copied() {
 
     // What an attempt sent, cut off, in a store of which all else is well.
     let cut = beside(&bed, "cut.db");
-    std::fs::copy(&copy, &cut).unwrap();
+    fs::copy(&copy, &cut).unwrap();
     let rows = Connection::open(&cut).unwrap();
     let sql = "UPDATE exchanges SET content = zeroblob(length(content))";
     assert_eq!(rows.execute(sql, []).unwrap(), 1);
@@ -198,7 +226,7 @@ async fn damage_is_named_and_never_copied() {
     assert_eq!(check(&copy).unwrap(), ["events that can't be read: 1"]);
 
     // Pages that are torn: all but the first, where the file says what it is.
-    let size = std::fs::metadata(&copy).unwrap().len();
+    let size = fs::metadata(&copy).unwrap().len();
     (1..size / 4096).for_each(|page| scribble(&copy, page * 4096));
     let damage = check(&copy).unwrap();
     assert!(!damage.is_empty());
@@ -219,7 +247,7 @@ async fn damage_is_named_and_never_copied() {
     assert!(!beside(&bed, "second.db").exists() && !beside(&bed, "second.db.partial").exists());
 
     let foreign = beside(&bed, "list.txt");
-    std::fs::write(&foreign, "a shopping list, long enough not to be empty".repeat(99)).unwrap();
+    fs::write(&foreign, "a shopping list, long enough not to be empty".repeat(99)).unwrap();
     assert!(check(&foreign).is_err() && restore(&foreign, &bed.path()).is_err());
     assert!(check(&beside(&bed, "nowhere.db")).is_err());
 }

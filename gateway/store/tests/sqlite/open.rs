@@ -7,7 +7,7 @@ use std::{
 
 use hookweir_event::{Exchanges, Fate, Outcome};
 use hookweir_store::{
-    Filter, OpenError, Pausable, ReadError, Reader, Settled, Settlement, Standpoint, Store,
+    Filter, OpenError, Pausable, Queue, ReadError, Reader, Settled, Settlement, Standpoint, Store,
     StoreError, care,
 };
 use rusqlite::Connection;
@@ -234,14 +234,22 @@ async fn opens(schema: u32) {
     assert_eq!((counts.due, counts.leased, counts.done, counts.dead), (2, 0, 1, 1));
     // What is due is counted by plugin, from before the counts on.
     let queues = store.reader().queues(bed.time.now()).await.unwrap();
-    let queues: Vec<_> = queues.iter().map(|q| (q.plugin.as_str(), q.due, q.dead)).collect();
-    assert_eq!(queues, [("audit", 0, 1), ("payments", 2, 0)]);
+    let stand = |q: &Queue| (q.plugin.to_string(), q.due, q.held, q.dead);
+    let queues: Vec<_> = queues.iter().map(stand).collect();
+    // From then on one of them is aside, for a source that is held.
+    let held = u64::from(schema >= 12);
+    assert_eq!(queues, [("audit".into(), 0, 0, 1), ("payments".into(), 2 - held, held, 0)]);
     let pauses = store.reader().pauses().await.unwrap();
-    let held: Vec<_> = pauses.iter().map(|pause| pause.what.to_string()).collect();
-    assert_eq!(held, &["deliveries of source shop"][..usize::from(schema >= 12)]);
+    let paused: Vec<_> = pauses.iter().map(|pause| pause.what.to_string()).collect();
+    assert_eq!(paused, &["deliveries of source shop"][..usize::from(schema >= 12)]);
     let lease = store.lease_one("payments").await;
     assert_eq!((lease.attempt, lease.lost_leases), (2, 1));
     assert_eq!(lease.event.body, b"{\"n\":2}");
+    if schema >= 12 {
+        assert!(store.lease_up_to("payments", 9).await.is_empty(), "it is held still");
+        assert!(store.resume(pauses.into_iter().map(|pause| pause.what)).await.unwrap());
+    }
+    assert_eq!(store.lease_one("payments").await.event.body, b"{\"n\":3}");
     if schema >= 8 {
         let unrouted = Filter { state: Some(Standpoint::Unrouted), ..Filter::default() };
         let found = store.reader().search_ids(&unrouted, None, 9).await.unwrap().found;
@@ -269,6 +277,9 @@ async fn make_the_fixture() {
     {
         let mut event = event("payment.created");
         event.body = format!("{{\"n\":{n}}}").into_bytes();
+        if n == 3 {
+            event.origin = "shop".parse().unwrap();
+        }
         if n == 4 {
             // Long enough to be packed.
             event.body = LONG.repeat(100);
@@ -293,6 +304,7 @@ async fn make_the_fixture() {
     );
     let shop = Pausable::Held("shop".parse().unwrap());
     store.pause(shop, "anna".to_owned(), None).await.unwrap();
+    assert!(store.lease_up_to("payments", 1).await.is_empty(), "it is set aside");
     store.close().await.unwrap();
     std::fs::copy(bed.path(), fixture(12)).unwrap();
 }

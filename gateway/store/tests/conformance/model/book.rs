@@ -23,6 +23,8 @@ pub(super) struct Delivery {
     pub(super) due_at: Timestamp,
     /// Whether a lease came upon it while its source was held, and nobody took it back since.
     aside: bool,
+    /// When the hold was lifted that it was aside for.
+    let_go_at: Timestamp,
     pub(super) replayed_at: Option<Timestamp>,
     pub(super) discarded_at: Option<Timestamp>,
     pub(super) excused: usize,
@@ -135,6 +137,7 @@ impl Book {
             state: if behind { DeliveryState::Behind } else { DeliveryState::Due },
             due_at: self.now,
             aside: false,
+            let_go_at: Timestamp::default(),
             replayed_at,
             discarded_at: None,
             excused: 0,
@@ -250,10 +253,11 @@ impl Book {
 
     /// Where a delivery stands for all to see, and since when.
     pub(super) fn stands(&self, delivery: &Delivery) -> (DeliveryState, Timestamp) {
+        let since = delivery.due_at.max(delivery.let_go_at);
         match (delivery.aside, self.held) {
-            (true, true) => (DeliveryState::Held, delivery.due_at),
+            (true, true) => (DeliveryState::Held, since),
             (true, false) => (DeliveryState::Due, self.lifted_at),
-            (false, _) => (delivery.state, delivery.due_at),
+            (false, _) => (delivery.state, since),
         }
     }
 
@@ -263,7 +267,7 @@ impl Book {
             let at = self.lifted_at;
             let all = self.events.iter_mut().flat_map(|kept| &mut kept.deliveries);
             for delivery in all.filter(|d| d.plugin == plugin && d.aside).take(max) {
-                (delivery.aside, delivery.due_at) = (false, at);
+                (delivery.aside, delivery.let_go_at) = (false, at);
             }
             return;
         }

@@ -188,7 +188,7 @@ impl Run {
             return (Expected::Count(1), Box::pin(asked));
         }
         let expected = u64::from(self.book.lift());
-        let asked = async move { Answer::Count(store.resume(source()).await.unwrap().into()) };
+        let asked = async move { Answer::Count(store.resume([source()]).await.unwrap().into()) };
         (Expected::Count(expected), Box::pin(asked))
     }
 
