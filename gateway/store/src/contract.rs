@@ -40,6 +40,8 @@ impl Options {
 pub enum Location {
     /// In a file of SQLite's, for one gateway.
     Sqlite(SqliteFile),
+    /// In a database of PostgreSQL's, for many.
+    Postgres(PostgresDatabase),
 }
 
 /// A file of SQLite's.
@@ -57,6 +59,54 @@ impl SqliteFile {
     /// A file on the platform's own file system, which may fill its disk to the last byte.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), vfs: None, room: Room::least(0) }
+    }
+}
+
+/// A database of PostgreSQL's, 14 or later.
+#[derive(Clone)]
+pub struct PostgresDatabase {
+    /// Where it is, as `postgres://user:password@host:port/database?sslmode=…`. Several hosts may be named, of which
+    /// the first is used that takes writes.
+    pub url: String,
+    /// The schema that the tables are in; made if it is missing.
+    pub schema: String,
+    /// Whom the server's certificate has to come from, beside those that the system trusts: a file of certificates.
+    pub ca: Option<PathBuf>,
+    /// How many commits may be under way at once, each on a connection of its own.
+    pub in_flight: usize,
+    /// Whose time it is: the database's, or for tests that of [`Options::clock`].
+    pub time: Time,
+    /// Whether commits may be acknowledged that a crash of the server loses (`synchronous_commit = off`).
+    pub may_lose: bool,
+}
+
+impl PostgresDatabase {
+    /// The database there, in the schema `hookweir`, with four commits under way, by the database's time.
+    pub fn new(url: impl Into<String>) -> Self {
+        let (url, schema) = (url.into(), "hookweir".to_owned());
+        Self { url, schema, ca: None, in_flight: 4, time: Time::Server, may_lose: false }
+    }
+}
+
+impl std::fmt::Debug for PostgresDatabase {
+    /// Without the URL, which may have a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresDatabase").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+/// Whose time decides what is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Time {
+    /// The database server's: what the clocks of gateways say does not matter.
+    Server,
+    /// That of the clock the store is opened with. For tests, in which time has to pass when told.
+    Given,
+}
+
+impl From<PostgresDatabase> for Location {
+    fn from(database: PostgresDatabase) -> Self {
+        Self::Postgres(database)
     }
 }
 
@@ -221,7 +271,7 @@ pub struct Want {
 /// settlement that comes too late finds nothing to settle.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LeaseKey {
-    /// The delivery's row.
+    /// The delivery's row; with PostgreSQL, which of its event's deliveries it is.
     pub(crate) delivery: i64,
     /// The event, and the first one that led to it: for a webhook, the same.
     pub(crate) ids: [EventId; 2],

@@ -1,4 +1,4 @@
-//! Makes events durable: the store's contract and its SQLite engine.
+//! Makes events durable: the store's contract and its engines, SQLite and PostgreSQL.
 //!
 //! Storage is a noun with four verbs: [`append`](Store::append) keeps an event and the deliveries it
 //! is owed, [`lease`](Store::lease) hands deliveries out, [`settle`](Store::settle) records what came
@@ -8,21 +8,25 @@
 //! answered is on disk; what failed left nothing behind. A [`Reader`] looks on without being in the way.
 #![forbid(unsafe_code)]
 
+mod codec;
 mod contract;
 mod error;
+mod exchanges;
 mod figures;
 mod pause;
+mod postgres;
 mod reader;
 mod room;
 mod search;
 mod shown;
 mod sqlite;
+mod steady;
 mod store;
 mod survey;
 
 pub use contract::{
     DeliveryId, Health, Keep, Lease, LeaseKey, Leased, Location, Mend, NewEvent, NewNotice,
-    Options, Output, Receipt, Replay, Retention, Route, Settled, Settlement, SqliteFile, Want,
+    Options, Output, PostgresDatabase, Receipt, Replay, Retention, Route, Settled, Settlement, SqliteFile, Time, Want,
     Written,
 };
 pub use error::{OpenError, ReadError, StoreError};

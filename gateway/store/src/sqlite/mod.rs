@@ -28,7 +28,6 @@ mod blocks;
 pub mod care;
 mod checkpoint;
 pub(crate) mod claims;
-mod codec;
 mod deliver;
 pub(crate) mod depths;
 mod engine;
@@ -56,12 +55,12 @@ mod schema;
 pub(crate) mod search;
 mod stand;
 mod state;
-mod steady;
 mod verbs;
 pub(crate) mod window;
 mod writer;
 
 pub(crate) use self::engine::Engine;
+use crate::{codec, steady};
 use self::{
     open::{folder_of, lock, recognise},
     verbs::{Append, Done, Op, Reply, Signals, Verb},

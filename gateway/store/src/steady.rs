@@ -10,7 +10,7 @@ use hookweir_event::{Clock, Timestamp};
 
 /// A time that never goes back.
 #[derive(Debug)]
-pub(super) struct Steady {
+pub(crate) struct Steady {
     clock: Clock,
     last: Timestamp,
     /// What has passed since `last` and is no whole millisecond yet.
@@ -20,18 +20,18 @@ pub(super) struct Steady {
 
 impl Steady {
     /// Begins no earlier than `least`, where the process before this one ended.
-    pub(super) fn new(clock: Clock, least: Timestamp) -> Self {
+    pub(crate) fn new(clock: Clock, least: Timestamp) -> Self {
         let (last, ticks) = (clock.now().max(least), clock.ticks());
         Self { clock, last, rest: Duration::ZERO, ticks }
     }
 
     /// What has passed since some moment, by the clock that is never set.
-    pub(super) fn ticks(&self) -> Duration {
+    pub(crate) fn ticks(&self) -> Duration {
         self.clock.ticks()
     }
 
     /// The time now.
-    pub(super) fn now(&mut self) -> Timestamp {
+    pub(crate) fn now(&mut self) -> Timestamp {
         let (wall, ticks) = (self.clock.now(), self.clock.ticks());
         let passed = ticks.saturating_sub(self.ticks);
         self.ticks = ticks;

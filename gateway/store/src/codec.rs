@@ -6,23 +6,23 @@
 use hookweir_event::{Event, Headers, LogLevel, LogLine};
 
 /// The version of all layouts.
-pub(super) const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 
 const LEVELS: [LogLevel; 5] =
     [LogLevel::Trace, LogLevel::Debug, LogLevel::Info, LogLevel::Warn, LogLevel::Error];
 
 /// An event's parts that live in its envelope.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Envelope {
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) query: Option<String>,
-    pub(super) headers: Headers,
-    pub(super) attributes: Vec<(String, String)>,
+pub(crate) struct Envelope {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) query: Option<String>,
+    pub(crate) headers: Headers,
+    pub(crate) attributes: Vec<(String, String)>,
 }
 
 /// Writes the envelope of `event` into `out`, which is emptied first.
-pub(super) fn write_envelope(event: &Event, out: &mut Vec<u8>) {
+pub(crate) fn write_envelope(event: &Event, out: &mut Vec<u8>) {
     out.clear();
     out.push(VERSION);
     put(out, event.method.as_bytes());
@@ -47,7 +47,7 @@ pub(super) fn write_envelope(event: &Event, out: &mut Vec<u8>) {
 }
 
 /// Reads an envelope back. `None` if it is none, which only a damaged database holds.
-pub(super) fn read_envelope(blob: &[u8]) -> Option<Envelope> {
+pub(crate) fn read_envelope(blob: &[u8]) -> Option<Envelope> {
     let mut input = versioned(blob)?;
     let method = text(&mut input)?;
     let path = text(&mut input)?;
@@ -61,7 +61,7 @@ pub(super) fn read_envelope(blob: &[u8]) -> Option<Envelope> {
 }
 
 /// The blob of an attempt's log lines; none if it logged nothing.
-pub(super) fn write_logs(lines: &[LogLine]) -> Option<Vec<u8>> {
+pub(crate) fn write_logs(lines: &[LogLine]) -> Option<Vec<u8>> {
     if lines.is_empty() {
         return None;
     }
@@ -75,7 +75,7 @@ pub(super) fn write_logs(lines: &[LogLine]) -> Option<Vec<u8>> {
 }
 
 /// Reads log lines back.
-pub(super) fn read_logs(blob: &[u8]) -> Option<Vec<LogLine>> {
+pub(crate) fn read_logs(blob: &[u8]) -> Option<Vec<LogLine>> {
     let mut input = versioned(blob)?;
     list(&mut input, |input| {
         let level = *LEVELS.get(usize::from(take(input, 1)?[0]))?;
@@ -84,16 +84,16 @@ pub(super) fn read_logs(blob: &[u8]) -> Option<Vec<LogLine>> {
 }
 
 /// Writes a key of a row, which is not negative.
-pub(super) fn put_key(out: &mut Vec<u8>, key: i64) {
+pub(crate) fn put_key(out: &mut Vec<u8>, key: i64) {
     put_len(out, usize::try_from(key).unwrap_or(0));
 }
 
 /// Reads a key of a row.
-pub(super) fn key(input: &mut &[u8]) -> Option<i64> {
+pub(crate) fn key(input: &mut &[u8]) -> Option<i64> {
     i64::try_from(len(input)?).ok()
 }
 
-pub(super) fn put_len(out: &mut Vec<u8>, mut len: usize) {
+pub(crate) fn put_len(out: &mut Vec<u8>, mut len: usize) {
     while len >= 0x80 {
         out.push(0x80 | len.to_le_bytes()[0]);
         len >>= 7;
@@ -101,20 +101,20 @@ pub(super) fn put_len(out: &mut Vec<u8>, mut len: usize) {
     out.push(len.to_le_bytes()[0]);
 }
 
-pub(super) fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     put_len(out, bytes.len());
     out.extend_from_slice(bytes);
 }
 
-pub(super) fn versioned(blob: &[u8]) -> Option<&[u8]> {
+pub(crate) fn versioned(blob: &[u8]) -> Option<&[u8]> {
     blob.split_first().filter(|(version, _)| **version == VERSION).map(|(_, rest)| rest)
 }
 
-pub(super) fn take<'a>(input: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
+pub(crate) fn take<'a>(input: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
     input.split_off(..len)
 }
 
-pub(super) fn len(input: &mut &[u8]) -> Option<usize> {
+pub(crate) fn len(input: &mut &[u8]) -> Option<usize> {
     let mut value = 0_usize;
     for shift in (0..usize::BITS).step_by(7) {
         let byte = take(input, 1)?[0];
@@ -126,16 +126,16 @@ pub(super) fn len(input: &mut &[u8]) -> Option<usize> {
     None
 }
 
-pub(super) fn bytes<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
+pub(crate) fn bytes<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
     let len = len(input)?;
     take(input, len)
 }
 
-pub(super) fn text(input: &mut &[u8]) -> Option<String> {
+pub(crate) fn text(input: &mut &[u8]) -> Option<String> {
     bytes(input).and_then(|bytes| str::from_utf8(bytes).ok()).map(str::to_owned)
 }
 
-pub(super) fn list<T>(input: &mut &[u8], item: impl Fn(&mut &[u8]) -> Option<T>) -> Option<Vec<T>> {
+pub(crate) fn list<T>(input: &mut &[u8], item: impl Fn(&mut &[u8]) -> Option<T>) -> Option<Vec<T>> {
     let count = len(input)?;
     // An item takes two bytes at least; a damaged count must not reserve the memory it claims.
     let mut items = Vec::with_capacity(count.min(input.len() / 2));

@@ -1,0 +1,82 @@
+//! What can go wrong with a statement or a commit.
+
+use tokio_postgres::{Error, error::SqlState};
+
+use crate::{ReadError, StoreError};
+
+/// Why a transaction was not done, or is not known to be.
+#[derive(Debug, Clone)]
+pub(super) enum Fault {
+    /// The connection is gone, or none can be had. If it was a commit that was asked for, nobody knows whether it took
+    /// place.
+    Lost(String),
+    /// It was in another's way; done again, it may well succeed. Nothing of it is there.
+    InTheWay(String),
+    /// The database has no room. Nothing of it is there.
+    Full(String),
+    /// The statement itself can't be done, and so not by trying again. Nothing of it is there.
+    Operation(String),
+}
+
+impl Fault {
+    /// A value in the database that this code never wrote.
+    pub(super) fn unreadable(what: &str) -> Self {
+        Self::Operation(format!("{what} is not as Hookweir writes it"))
+    }
+
+    /// What callers are told.
+    pub(super) fn into_answer(self) -> StoreError {
+        match self {
+            Self::Full(_) => StoreError::Full,
+            Self::InTheWay(_) => StoreError::Busy,
+            Self::Lost(reason) | Self::Operation(reason) => StoreError::Failed(reason),
+        }
+    }
+
+    fn reason(self) -> String {
+        match self {
+            Self::Lost(reason)
+            | Self::InTheWay(reason)
+            | Self::Full(reason)
+            | Self::Operation(reason) => reason,
+        }
+    }
+}
+
+impl From<Fault> for ReadError {
+    fn from(fault: Fault) -> Self {
+        Self::Failed(fault.reason())
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        let reason = said(&error);
+        let Some(code) = error.code() else { return Self::Lost(reason) };
+        // The first two characters are the class (PostgreSQL, appendix A).
+        match (code, code.code().get(..2).unwrap_or_default()) {
+            (&SqlState::DISK_FULL, _) => Self::Full(reason),
+            // A lock or a statement that took too long: nothing is there, and it may go well the next time.
+            (&SqlState::QUERY_CANCELED, _) | (_, "40" | "55") => Self::InTheWay(reason),
+            // The connection, the server's end, its want of memory, files of its own that it can't read or write.
+            (_, "08" | "57" | "53" | "58") => Self::Lost(reason),
+            // It does not take writes: the server that took over from it does.
+            (&SqlState::READ_ONLY_SQL_TRANSACTION, _) => Self::Lost(reason),
+            _ => Self::Operation(reason),
+        }
+    }
+}
+
+/// What an error says, with what it comes from.
+pub(super) fn said(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = cause.source();
+    }
+    text
+}

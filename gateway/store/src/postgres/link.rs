@@ -1,0 +1,158 @@
+//! Connections: made when they are needed, kept, and made anew when they broke.
+
+use std::{sync::Arc, time::Duration};
+
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+    Timeouts, Transaction,
+};
+use tokio_postgres::{Config, IsolationLevel, Row, config::TargetSessionAttrs, types::ToSql};
+
+use super::{Fault, fault::said, tls};
+use crate::{OpenError, PostgresDatabase};
+
+/// So long it may take until there is a connection. Two of these and a statement have to pass within what senders
+/// wait for an answer.
+const CONNECT: Duration = Duration::from_secs(4);
+/// So long a statement may take, a commit among them, before it counts as failed.
+const STATEMENT: Duration = Duration::from_secs(10);
+
+/// Parameters of a statement.
+pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// Connections to one database.
+#[derive(Clone)]
+pub(super) struct Link {
+    pool: Pool,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    /// Up to `connections` of them; none is made yet.
+    pub(super) fn new(database: &PostgresDatabase, connections: usize) -> Result<Self, OpenError> {
+        let refused = |reason: String| OpenError::Address { reason };
+        let mut config: Config =
+            database.url.parse().map_err(|error: tokio_postgres::Error| refused(said(&error)))?;
+        config.connect_timeout(CONNECT).tcp_user_timeout(STATEMENT);
+        config.keepalives_idle(Duration::from_secs(15)).keepalives_interval(Duration::from_secs(5));
+        if config.get_application_name().is_none() {
+            config.application_name("hookweir");
+        }
+        // Of several hosts, the one that is no standby.
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        let tls = tls::connector(database.ca.as_deref()).map_err(refused)?;
+        let settings = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(config, tls, settings);
+        let schema = Arc::new(quoted(&database.schema));
+        let set_up = Hook::async_fn(move |client, _| {
+            let schema = Arc::clone(&schema);
+            Box::pin(async move {
+                let sql = format!(
+                    "SET search_path TO {schema}; SET statement_timeout = {limit};
+                     SET idle_in_transaction_session_timeout = {limit}; SET TIME ZONE 'UTC'",
+                    limit = STATEMENT.as_millis(),
+                );
+                client.batch_execute(&sql).await.map_err(HookError::Backend)
+            })
+        });
+        let timeouts = Timeouts {
+            wait: Some(STATEMENT),
+            create: Some(2 * CONNECT),
+            recycle: Some(CONNECT),
+        };
+        let pool = Pool::builder(manager).max_size(connections.max(1)).timeouts(timeouts);
+        let pool = pool.runtime(Runtime::Tokio1).post_create(set_up).build();
+        Ok(Self { pool: pool.map_err(|error| refused(said(&error)))? })
+    }
+
+    /// One of the connections, for as long as it is held.
+    pub(super) async fn connect(&self) -> Result<Object, Fault> {
+        self.pool.get().await.map_err(|error| match error {
+            PoolError::Backend(error) => error.into(),
+            PoolError::PostCreateHook(HookError::Backend(error)) => error.into(),
+            PoolError::Timeout(_) => {
+                Fault::Lost("the database did not answer in time".to_owned())
+            }
+            error => Fault::Lost(said(&error)),
+        })
+    }
+}
+
+/// A name as SQL has it.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A transaction, whose statements are prepared once for each connection. Dropped, it is rolled back.
+pub(super) struct Moment<'c> {
+    transaction: Transaction<'c>,
+}
+
+impl<'c> Moment<'c> {
+    /// One that changes things: each statement sees what was committed before it.
+    pub(super) async fn write(connection: &'c mut Object) -> Result<Self, Fault> {
+        Ok(Self { transaction: connection.transaction().await? })
+    }
+
+    /// One that looks on: all its statements see the database as it is at the first.
+    pub(super) async fn look(connection: &'c mut Object) -> Result<Self, Fault> {
+        let builder = connection.build_transaction().read_only(true);
+        let builder = builder.isolation_level(IsolationLevel::RepeatableRead);
+        Ok(Self { transaction: builder.start().await? })
+    }
+
+    /// All rows of an answer.
+    pub(super) async fn rows(
+        &self,
+        sql: &'static str,
+        params: Params<'_>,
+    ) -> Result<Vec<Row>, Fault> {
+        let statement = self.transaction.prepare_cached(sql).await?;
+        Ok(self.transaction.query(&statement, params).await?)
+    }
+
+    /// The row of an answer that has at most one.
+    pub(super) async fn row(
+        &self,
+        sql: &'static str,
+        params: Params<'_>,
+    ) -> Result<Option<Row>, Fault> {
+        let statement = self.transaction.prepare_cached(sql).await?;
+        Ok(self.transaction.query_opt(&statement, params).await?)
+    }
+
+    /// The row of an answer that always has one.
+    pub(super) async fn the_row(
+        &self,
+        sql: &'static str,
+        params: Params<'_>,
+    ) -> Result<Row, Fault> {
+        let statement = self.transaction.prepare_cached(sql).await?;
+        Ok(self.transaction.query_one(&statement, params).await?)
+    }
+
+    /// How many rows a change changed.
+    pub(super) async fn run(&self, sql: &'static str, params: Params<'_>) -> Result<u64, Fault> {
+        let statement = self.transaction.prepare_cached(sql).await?;
+        Ok(self.transaction.execute(&statement, params).await?)
+    }
+
+    /// The same of a statement that is made for the occasion.
+    pub(super) async fn rows_of(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, Fault> {
+        Ok(self.transaction.query(sql, params).await?)
+    }
+
+    /// Several statements without parameters.
+    pub(super) async fn script(&self, sql: &str) -> Result<(), Fault> {
+        Ok(self.transaction.batch_execute(sql).await?)
+    }
+
+    pub(super) async fn commit(self) -> Result<(), Fault> {
+        Ok(self.transaction.commit().await?)
+    }
+}

@@ -1,0 +1,23 @@
+//! The PostgreSQL engine, for many gateways at one database. Its constraints and invariants:
+//!
+//! - Whatever is promised is promised by the database's commit; nothing that counts is in a gateway's memory.
+//! - What waits in the queue is taken together: one transaction of a few statements, each with as many rows as it
+//!   takes (`batch`). Several are under way at once, so operations that nobody waited between are done in any order.
+//! - An operation fails alone: a batch that one of its operations is at fault for is rolled back, and each is done in a
+//!   transaction of its own.
+//! - Whoever doesn't know whether a commit took place does it again: everything that is appended or settled has a name
+//!   of its own, by which it is found that it is there already (`append`, `settle`).
+//! - A lease is a row's `boot` and `turn`. It ends when it is settled or given back, or when its boot's row in `boots`
+//!   is gone: whoever does not say for a while that it lives has its row deleted (`boots`). No clock but the database's
+//!   has a part in it.
+//! - Locks are taken in one order: the boot, claims, deliveries, plugins, lines; rows of one kind in the order of their
+//!   keys. Where that does not do, the database ends one of those that wait for each other, and it is done again.
+//! - Two kinds of rows everybody would want to write, the totals and the depths: each writer has some of its own
+//!   (`totals`).
+
+mod fault;
+mod link;
+mod schema;
+mod tls;
+
+use self::{fault::Fault, link::{Link, Moment}};

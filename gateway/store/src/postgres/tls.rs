@@ -1,0 +1,1 @@
+//! How connections are encrypted, where the URL asks for it (`sslmode`).
