@@ -164,6 +164,8 @@ fn each_wrong_dependency_is_seen() {
         ("hookweir", "gateway", "wasmtime"),
         ("hookweir", "gateway", "wasmtime-wasi"),
         ("hookweir", "gateway", "sha2"),
+        ("hookweir", "gateway", "tokio-postgres"),
+        ("hookweir-host", "gateway/host", "deadpool-postgres"),
         ("hookweir-store", "gateway/store", "hmac"),
         ("hookweir-host", "gateway/host", "rusqlite"),
         ("hookweir-host", "gateway/host", "axum"),

@@ -63,13 +63,15 @@ pub(crate) const FENCES: &[(&str, &[&str])] = &[
     ("sha1", &["hookweir-verify"]),
     ("sha2", &["hookweir-verify", "hookweir-event", "relay"]),
     ("rusqlite", &["hookweir-store"]),
-    ("tokio-postgres", &["hookweir-store"]),
+    ("tokio-postgres*", &["hookweir-store"]),
+    ("deadpool*", &["hookweir-store"]),
     ("axum*", &["hookweir"]),
     ("utoipa*", &["hookweir"]),
     ("notify", &["hookweir"]),
-    ("rustls", &["hookweir"]),
+    // The store's, for its connections to a database.
+    ("rustls", &["hookweir", "hookweir-store"]),
     ("hyper-rustls", &["hookweir"]),
-    ("webpki-roots", &["hookweir"]),
+    ("webpki-roots", &["hookweir", "hookweir-store"]),
     ("tokio-rustls", &["hookweir"]),
     ("prometheus-client", &["hookweir"]),
 ];
