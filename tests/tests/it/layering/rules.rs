@@ -12,7 +12,8 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("hookweir-event", &[]),
     ("hookweir-verify", &["hookweir-event"]),
     ("hookweir-verify-fuzz", &["hookweir-event", "hookweir-verify"]),
-    ("hookweir-store", &["hookweir-event"]),
+    ("hookweir-ground", &[]),
+    ("hookweir-store", &["hookweir-event", "hookweir-ground"]),
     ("hookweir-host", &["hookweir-event"]),
     ("hookweir-kit", &["hookweir-event", "hookweir-host"]),
     (
@@ -27,6 +28,7 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
         &[
             "hookweir",
             "hookweir-event",
+            "hookweir-ground",
             "hookweir-verify",
             "hookweir-store",
             "hookweir-host",
@@ -46,6 +48,9 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
         ],
     ),
 ];
+
+/// Crates that others depend on for their tests alone.
+pub(crate) const FOR_TESTS: &[&str] = &["hookweir-ground"];
 
 /// Folders of which every crate is a plugin: it knows the SDK and no crate of the gateway.
 pub(crate) const PLUGIN_FOLDERS: &[&str] = &["plugins", "tests/guests"];
