@@ -6,9 +6,9 @@ use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
     Timeouts, Transaction,
 };
-use tokio_postgres::{Config, IsolationLevel, Row, config::TargetSessionAttrs, types::ToSql};
+use tokio_postgres::{IsolationLevel, Row, config::TargetSessionAttrs, types::ToSql};
 
-use super::{Fault, fault::said, tls};
+use super::{Fault, address, fault::said, tls};
 use crate::{OpenError, PostgresDatabase};
 
 /// So long it may take until there is a connection. Two of these and a statement have to pass within what senders
@@ -36,8 +36,7 @@ impl Link {
     /// Up to `connections` of them; none is made yet.
     pub(super) fn new(database: &PostgresDatabase, connections: usize) -> Result<Self, OpenError> {
         let refused = |reason: String| OpenError::Address { reason };
-        let mut config: Config =
-            database.url.parse().map_err(|error: tokio_postgres::Error| refused(said(&error)))?;
+        let mut config = address::config(&database.url)?;
         config.connect_timeout(CONNECT).tcp_user_timeout(STATEMENT);
         config.keepalives_idle(Duration::from_secs(15)).keepalives_interval(Duration::from_secs(5));
         if config.get_application_name().is_none() {
