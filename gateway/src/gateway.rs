@@ -16,9 +16,7 @@ use std::{
 
 use hookweir_event::Clock;
 use hookweir_host::{Host, HostError, Settings};
-use hookweir_store::{
-    Counts, Location, OpenError, Options, ReadError, SqliteFile, Store, Survey,
-};
+use hookweir_store::{Counts, Location, OpenError, Options, ReadError, SqliteFile, Store, Survey};
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::Notify};
 

@@ -57,7 +57,8 @@ const IN_FLIGHT_MAX: u64 = 64;
 /// What PostgreSQL cuts longer names to (`NAMEDATALEN`).
 const NAME_MAX: usize = 63;
 
-const DATABASE_KEYS: [&str; 5] = ["schema", "ca", "in_flight", "allow_synchronous_commit_off", "dir"];
+const DATABASE_KEYS: [&str; 5] =
+    ["schema", "ca", "in_flight", "allow_synchronous_commit_off", "dir"];
 const FILE_KEYS: [&str; 2] = ["disk_free_min", "disk_free_low"];
 
 impl StoreConfig {
@@ -191,11 +192,8 @@ impl FilePlace {
 
 impl DatabasePlace {
     fn read(section: &Section<'_, '_>, url: &Node<'_, '_>, secrets: &Secrets<'_>) -> Self {
-        let address = if url.is_table() {
-            secrets.text(url)
-        } else {
-            url.text().map(str::to_owned)
-        };
+        let address =
+            if url.is_table() { secrets.text(url) } else { url.text().map(str::to_owned) };
         let mut database = PostgresDatabase::new(address.clone().unwrap_or_default());
         if let (Some(_), Err(fault)) = (address, database.check()) {
             url.fault(fault);
@@ -220,7 +218,9 @@ impl DatabasePlace {
 fn sqlite_path(url: &str) -> Result<&str, &'static str> {
     match url.strip_prefix("sqlite:") {
         Some(path) if !path.is_empty() => Ok(path),
-        _ => Err("expected \"sqlite:\" and a path, such as \"sqlite:data/hookweir.db\", or \"postgres://..\""),
+        _ => Err(
+            "expected \"sqlite:\" and a path, such as \"sqlite:data/hookweir.db\", or \"postgres://..\"",
+        ),
     }
 }
 
@@ -229,7 +229,9 @@ fn schema(name: &str) -> Result<String, &'static str> {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     let begins = name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
     if !begins || name.len() > NAME_MAX || !name.bytes().all(fits) {
-        return Err("a schema's name is made of a-z, 0-9 and `_`, 63 at most, and begins with no digit");
+        return Err(
+            "a schema's name is made of a-z, 0-9 and `_`, 63 at most, and begins with no digit",
+        );
     }
     if name.starts_with("pg_") {
         return Err("names that begin with `pg_` are PostgreSQL's own");

@@ -45,7 +45,9 @@ pub enum OpenError {
     #[error("{} is in use by another process; one gateway at a time may write to it", .0.display())]
     InUse(PathBuf),
     /// A later version of Hookweir wrote it.
-    #[error("{place} has schema {found}, this version knows up to {known}; use the version that wrote it, or a later one")]
+    #[error(
+        "{place} has schema {found}, this version knows up to {known}; use the version that wrote it, or a later one"
+    )]
     NewerSchema {
         /// The file, or which of a database's schemas.
         place: String,

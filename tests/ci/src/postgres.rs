@@ -62,7 +62,8 @@ fn install(ci: &Ci) -> Result<(), String> {
     apt(ci, &["install", "--yes", "--no-install-recommends", "postgresql-common"])?;
     // Read when the server itself is installed.
     let no_cluster = fs::File::options().append(true).create(true).open(CLUSTERS);
-    let written = no_cluster.and_then(|mut file| file.write_all(b"\ncreate_main_cluster = false\n"));
+    let written =
+        no_cluster.and_then(|mut file| file.write_all(b"\ncreate_main_cluster = false\n"));
     written.map_err(|error| format!("{CLUSTERS}: {error}"))?;
     apt(ci, &["install", "--yes", "--no-install-recommends", "postgresql"])
 }

@@ -4,7 +4,8 @@ use hookweir_store::{Location, PostgresDatabase};
 
 use super::*;
 
-pub(super) const DATABASE_URL: &str = "postgres://hooks:a-pass-word@db.internal/hooks?sslmode=require";
+pub(super) const DATABASE_URL: &str =
+    "postgres://hooks:a-pass-word@db.internal/hooks?sslmode=require";
 
 #[test]
 fn a_store_is_in_a_database_if_its_url_is_one() {

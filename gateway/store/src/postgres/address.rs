@@ -49,7 +49,8 @@ pub(super) fn config(url: &str) -> Result<Config, OpenError> {
         "sslmode=verify-ca" | "sslmode=verify-full" => "sslmode=require",
         other => other,
     };
-    let params: Vec<_> = params.split('&').filter(|param| !param.is_empty()).map(verified).collect();
+    let params: Vec<_> =
+        params.split('&').filter(|param| !param.is_empty()).map(verified).collect();
     let url = format!("{place}?{}", params.join("&"));
     let config: Config = url.parse().map_err(|error| refused(said(&error)))?;
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {

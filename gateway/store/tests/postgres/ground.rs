@@ -69,7 +69,8 @@ impl Drop for Ground {
     /// Hundreds of histories would be hundreds of schemas.
     fn drop(&mut self) {
         // A store that crashed may hold its tables for a moment still.
-        let drop = format!("SET lock_timeout = '10s'; DROP SCHEMA IF EXISTS {} CASCADE", self.schema);
+        let drop =
+            format!("SET lock_timeout = '10s'; DROP SCHEMA IF EXISTS {} CASCADE", self.schema);
         if !std::thread::panicking() {
             server().ask(&drop);
         }

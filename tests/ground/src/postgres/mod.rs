@@ -96,7 +96,11 @@ impl Postgres {
         standby.configure("");
         standby.run();
         self.set("synchronous_standby_names", "*");
-        self.until("the standby", "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'", "1");
+        self.until(
+            "the standby",
+            "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'",
+            "1",
+        );
         standby
     }
 
