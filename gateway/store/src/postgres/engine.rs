@@ -69,7 +69,7 @@ impl Engine {
         database: PostgresDatabase,
         options: Options,
     ) -> Result<(Desk, Self, Window), OpenError> {
-        let window = Window::at(&database)?;
+        let window = Window::at(database.clone())?;
         let (queue, operations) = mpsc::channel(options.queue.max(1));
         let signals = Signals::default();
         let (opened, ready) = oneshot::channel();
@@ -154,8 +154,8 @@ async fn open(
     }
     let found = schema::migrate(&moment, &database.schema, &options.owner).await.map_err(refused)?;
     if found > schema::NEWEST {
-        let (what, known) = (format!("schema {}", database.schema), schema::NEWEST);
-        return Err(OpenError::NewerSchema { path: what.into(), found, known });
+        let (place, known) = (format!("schema {}", database.schema), schema::NEWEST);
+        return Err(OpenError::NewerSchema { place, found, known });
     }
     let clock = moment.rows_of("SELECT clock FROM meta", &[]).await.map_err(refused)?;
     let least = clock.first().map_or(0, |row| row.get(0));

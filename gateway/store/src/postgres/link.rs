@@ -11,7 +11,7 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::{MakeRustlsConnect, RustlsStream};
 
-use super::{Fault, fault::said, tls};
+use super::{Fault, address, fault::said, tls};
 use crate::{OpenError, PostgresDatabase};
 
 /// So long it may take until there is a connection. Two of these and a statement have to pass within what senders
@@ -38,7 +38,7 @@ impl std::fmt::Debug for Link {
 impl Link {
     /// Up to `connections` of them; none is made yet.
     pub(super) fn new(database: &PostgresDatabase, connections: usize) -> Result<Self, OpenError> {
-        let (config, tls) = address(database)?;
+        let (config, tls) = how(database)?;
         let settings = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(config, tls, settings);
         let schema = Arc::new(quoted(&database.schema));
@@ -77,11 +77,9 @@ impl Link {
     }
 }
 
-/// Where the database is, and how it is spoken to.
-fn address(database: &PostgresDatabase) -> Result<(Config, MakeRustlsConnect), OpenError> {
-    let refused = |reason: String| OpenError::Address { reason };
-    let mut config: Config =
-        database.url.parse().map_err(|error: tokio_postgres::Error| refused(said(&error)))?;
+/// How the database is spoken to.
+fn how(database: &PostgresDatabase) -> Result<(Config, MakeRustlsConnect), OpenError> {
+    let mut config = address::config(&database.url)?;
     config.connect_timeout(CONNECT).tcp_user_timeout(STATEMENT);
     config.keepalives_idle(Duration::from_secs(15)).keepalives_interval(Duration::from_secs(5));
     if config.get_application_name().is_none() {
@@ -89,14 +87,15 @@ fn address(database: &PostgresDatabase) -> Result<(Config, MakeRustlsConnect), O
     }
     // Of several hosts, the one that is no standby.
     config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-    Ok((config, tls::connector(database.ca.as_deref()).map_err(refused)?))
+    let tls = tls::connector(database.ca.as_deref());
+    Ok((config, tls.map_err(|reason| OpenError::Address { reason })?))
 }
 
 /// A connection of its own, with what drives it.
 pub(super) async fn apart(
     database: &PostgresDatabase,
 ) -> Result<(Client, Connection<Socket, RustlsStream<Socket>>), Fault> {
-    let (config, tls) = address(database).map_err(|error| Fault::Lost(error.to_string()))?;
+    let (config, tls) = how(database).map_err(|error| Fault::Lost(error.to_string()))?;
     Ok(config.connect(tls).await?)
 }
 

@@ -15,6 +15,7 @@
 //! - Two kinds of rows everybody would want to write, the totals and the depths: each writer has some of its own
 //!   (`totals`).
 
+mod address;
 mod append;
 mod batch;
 mod boots;
