@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use hookweir_event::{Event, EventId, Fate, Hops, OrderKey, Outcome, PluginName, Timestamp};
+use hookweir_event::{Event, EventId, Fate, Hops, OrderKey, Outcome, Timestamp};
 use tokio_postgres::Row;
 
 use super::{
@@ -32,8 +32,8 @@ struct Candidate {
 }
 
 /// What is asked for of one plugin, by all in a batch, in the order they asked.
-struct Wanted<'a> {
-    plugin: &'a PluginName,
+#[derive(Default)]
+struct Wanted {
     /// Who, and at most how many.
     by: Vec<(usize, usize)>,
 }
@@ -47,13 +47,11 @@ impl Batch<'_> {
         if asked.is_empty() {
             return Ok(Vec::new());
         }
-        let mut wanted: BTreeMap<&str, Wanted<'_>> = BTreeMap::new();
+        let mut wanted: BTreeMap<&str, Wanted> = BTreeMap::new();
         for (at, wants) in asked {
             for want in *wants {
-                let Want { plugin, max } = want;
-                let entry = wanted.entry(plugin.as_str());
-                let entry = entry.or_insert_with(|| Wanted { plugin, by: Vec::new() });
-                entry.by.push((*at, *max));
+                let entry = wanted.entry(want.plugin.as_str()).or_default();
+                entry.by.push((*at, want.max));
             }
         }
         let in_force = self.holds(&wanted).await?;
@@ -79,7 +77,7 @@ impl Batch<'_> {
     }
 
     /// The sources that are held. What is aside for others is taken back first.
-    async fn holds(&mut self, wanted: &BTreeMap<&str, Wanted<'_>>) -> Result<BTreeSet<String>, Fault> {
+    async fn holds(&mut self, wanted: &BTreeMap<&str, Wanted>) -> Result<BTreeSet<String>, Fault> {
         let sql = "SELECT origin, lifted_at FROM holds";
         let rows = self.moment.rows(sql, &[]).await?;
         let mut in_force = BTreeSet::new();
@@ -97,7 +95,7 @@ impl Batch<'_> {
     }
 
     /// Takes back as many of each plugin's deliveries as may be handed out, of sources that are not held any more.
-    async fn take_back_aside(&mut self, wanted: &BTreeMap<&str, Wanted<'_>>) -> Result<(), Fault> {
+    async fn take_back_aside(&mut self, wanted: &BTreeMap<&str, Wanted>) -> Result<(), Fault> {
         let (plugins, limits) = asked_of(wanted, 0);
         let sql = "UPDATE deliveries AS d SET held = NULL, let_go_at = back.lifted_at
                    FROM (SELECT a.event, a.ordinal, h.lifted_at
@@ -123,7 +121,7 @@ impl Batch<'_> {
     /// What is due of each plugin: as many as are wanted of it, and some more where some may have to be set aside.
     async fn candidates(
         &self,
-        wanted: &BTreeMap<&str, Wanted<'_>>,
+        wanted: &BTreeMap<&str, Wanted>,
         in_force: &BTreeSet<String>,
     ) -> Result<Vec<Candidate>, Fault> {
         let (plugins, limits) = asked_of(wanted, if in_force.is_empty() { 0 } else { ASIDE_MAX });
@@ -146,7 +144,7 @@ impl Batch<'_> {
     /// Shares them out among those who asked, and sets aside those that a hold keeps.
     async fn share(
         &mut self,
-        wanted: &BTreeMap<&str, Wanted<'_>>,
+        wanted: &BTreeMap<&str, Wanted>,
         candidates: Vec<Candidate>,
         in_force: &BTreeSet<String>,
         taken: &mut Vec<Name>,
@@ -290,7 +288,7 @@ impl Batch<'_> {
     /// When the next delivery of each plugin is due that is not due yet.
     async fn next_due(
         &self,
-        wanted: &BTreeMap<&str, Wanted<'_>>,
+        wanted: &BTreeMap<&str, Wanted>,
     ) -> Result<HashMap<String, Timestamp>, Fault> {
         let (plugins, _) = asked_of(wanted, 0);
         let sql = "SELECT w.plugin, n.due_at FROM unnest($1::text[]) AS w(plugin)
@@ -306,9 +304,9 @@ impl Batch<'_> {
 }
 
 /// The plugins, and how many are wanted of each by all together.
-fn asked_of<'a>(wanted: &BTreeMap<&'a str, Wanted<'_>>, beyond: usize) -> (Vec<&'a str>, Vec<i64>) {
+fn asked_of<'a>(wanted: &BTreeMap<&'a str, Wanted>, beyond: usize) -> (Vec<&'a str>, Vec<i64>) {
     let plugins = wanted.keys().copied().collect();
-    let max = |wanted: &Wanted<'_>| {
+    let max = |wanted: &Wanted| {
         let all = wanted.by.iter().fold(0_usize, |sum, (_, max)| sum.saturating_add(*max));
         i64::try_from(all.saturating_add(beyond)).unwrap_or(i64::MAX)
     };

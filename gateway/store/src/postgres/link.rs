@@ -7,9 +7,10 @@ use deadpool_postgres::{
     Timeouts, Transaction,
 };
 use tokio_postgres::{
-    Client, Config, Connection, IsolationLevel, Row, Socket, config::TargetSessionAttrs, types::ToSql,
+    Client, Config, Connection, IsolationLevel, Row, Socket, config::TargetSessionAttrs, tls::MakeTlsConnect,
+    types::ToSql,
 };
-use tokio_postgres_rustls::{MakeRustlsConnect, RustlsStream};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{Fault, address, fault::said, tls};
 use crate::{OpenError, PostgresDatabase};
@@ -94,7 +95,7 @@ fn how(database: &PostgresDatabase) -> Result<(Config, MakeRustlsConnect), OpenE
 /// A connection of its own, with what drives it.
 pub(super) async fn apart(
     database: &PostgresDatabase,
-) -> Result<(Client, Connection<Socket, RustlsStream<Socket>>), Fault> {
+) -> Result<(Client, Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>), Fault> {
     let (config, tls) = how(database).map_err(|error| Fault::Lost(error.to_string()))?;
     Ok(config.connect(tls).await?)
 }

@@ -138,7 +138,6 @@ impl Batch<'_> {
         let received: Vec<i64> = events.iter().map(|e| e.received_at.as_millis()).collect();
         let hops: Vec<i16> = events.iter().map(|event| i16::from(event.hops.0)).collect();
         let from = |nth: usize| -> Vec<Option<&[u8]>> {
-            let id = |event: &'_ NewRow| -> Option<&[u8]> { None.or(event.from.as_ref().map(|ids| &ids[nth].as_bytes()[..])) };
             events.iter().map(|event| event.from.as_ref().map(|ids| &ids[nth].as_bytes()[..])).collect()
         };
         let (parents, roots) = (from(0), from(1));

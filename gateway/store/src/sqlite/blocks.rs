@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use hookweir_event::{Digest, EventType, OrderKey, Origin, PluginName, Timestamp};
+use hookweir_event::{OrderKey, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::{
