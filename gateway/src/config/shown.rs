@@ -155,7 +155,7 @@ fn of_store(store: &StoreConfig) -> Value {
                 "schema": schema,
                 "ca": ca.as_ref().map(|path| path.display().to_string()),
                 "in_flight": in_flight,
-                "allow_synchronous_commit_off": may_lose,
+                "allow_data_loss": may_lose,
                 "dir": dir.display().to_string(),
             })
         }

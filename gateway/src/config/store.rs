@@ -58,7 +58,7 @@ const IN_FLIGHT_MAX: u64 = 64;
 const NAME_MAX: usize = 63;
 
 const DATABASE_KEYS: [&str; 5] =
-    ["schema", "ca", "in_flight", "allow_synchronous_commit_off", "dir"];
+    ["schema", "ca", "in_flight", "allow_data_loss", "dir"];
 const FILE_KEYS: [&str; 2] = ["disk_free_min", "disk_free_low"];
 
 impl StoreConfig {
@@ -142,7 +142,7 @@ impl StoreConfig {
                     ("store.schema", *schema != new.database.schema),
                     ("store.ca", *ca != new.database.ca),
                     ("store.in_flight", *in_flight != new.database.in_flight),
-                    ("store.allow_synchronous_commit_off", *may_lose != new.database.may_lose),
+                    ("store.allow_data_loss", *may_lose != new.database.may_lose),
                     ("store.dir", old.dir != new.dir),
                 ]);
             }
@@ -205,7 +205,7 @@ impl DatabasePlace {
         database.ca = ca.map(|file| secrets.path(file));
         let in_flight = section.get("in_flight").and_then(|node| node.number(1..IN_FLIGHT_MAX + 1));
         set(&mut database.in_flight, in_flight.and_then(|n| usize::try_from(n).ok()));
-        let may_lose = section.get("allow_synchronous_commit_off").and_then(|node| node.flag());
+        let may_lose = section.get("allow_data_loss").and_then(|node| node.flag());
         set(&mut database.may_lose, may_lose);
         let dir = section.get("dir").and_then(|node| node.text());
         for node in FILE_KEYS.into_iter().filter_map(|key| section.get(key)) {

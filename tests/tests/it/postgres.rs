@@ -150,7 +150,7 @@ async fn two_gateways_share_the_work_and_one_does_what_the_other_left() {
 /// The answer to a commit is lost: whether it took place is found out, and the sender told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_that_nobody_heard_of_is_acknowledged_once() {
-    let server = Postgres::start();
+    let server = Postgres::durable();
     let relay = Relay::to(server.address());
     let house = house(Postgres::url_at(&[relay.address()]), "");
     let gateway = house.start().await;
@@ -176,7 +176,7 @@ async fn a_commit_that_nobody_heard_of_is_acknowledged_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_not_there_at_the_start_is_a_clear_error() {
-    let mut server = Postgres::start();
+    let mut server = Postgres::durable();
     let house = house(server.url(), "");
     server.stop();
     let status = house.spawn().ended().await;
@@ -191,8 +191,21 @@ async fn a_database_that_is_not_there_at_the_start_is_a_clear_error() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_goes_away_is_503_and_comes_back_by_itself() {
+async fn a_database_that_may_lose_what_it_acknowledged_is_used_only_if_that_is_said() {
     let server = Postgres::start();
+    let house = house(server.url(), "");
+    let status = house.spawn().ended().await;
+    assert_eq!(status.code(), Some(1), "{}", house.log());
+    assert!(house.log().contains("the database has fsync = off"), "{}", house.log());
+    house.write_config("store.allow_data_loss = true\n");
+    let gateway = house.start().await;
+    assert_eq!(send(&house.sender("github"), "1").await.status, 202);
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_goes_away_is_503_and_comes_back_by_itself() {
+    let server = Postgres::durable();
     let relay = Relay::to(server.address());
     let house = house(Postgres::url_at(&[relay.address()]), "");
     let gateway = house.start().await;
@@ -219,7 +232,7 @@ async fn a_database_that_goes_away_is_503_and_comes_back_by_itself() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_whose_certificate_is_nobodys_is_not_told_the_password() {
-    let server = Postgres::start();
+    let server = Postgres::durable();
     let authority = Authority::root("an operator's own");
     let (certificate, key) = authority.issue(&["127.0.0.1"], None);
     let certificate = server.put("server.pem", certificate.as_bytes());

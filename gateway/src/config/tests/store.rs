@@ -15,7 +15,7 @@ fn a_store_is_in_a_database_if_its_url_is_one() {
     assert_eq!(config.store.data_folder(), Path::new("/etc/hookweir/data"));
     assert_eq!(config.store.file(), None);
     let text = "[store]\nurl = { env = \"DATABASE_URL\" }\nschema = \"gate\"\nca = \"ca.pem\"\nin_flight = 8\n\
-                allow_synchronous_commit_off = true\ndir = \"here\"\nkeep_done = \"1d\"\n";
+                allow_data_loss = true\ndir = \"here\"\nkeep_done = \"1d\"\n";
     let config = parse(text).expect("good");
     let Location::Postgres(database) = config.store.location() else { panic!("it is a file") };
     let wanted = PostgresDatabase {
@@ -34,7 +34,7 @@ fn a_store_is_in_a_database_if_its_url_is_one() {
 fn a_databases_password_is_never_shown() {
     let config = parse("[store]\nurl = { env = \"DATABASE_URL\" }\n").expect("good");
     let shown = config.shown();
-    insta::assert_snapshot!(shown["store"], @r#"{"allow_synchronous_commit_off":false,"ca":null,"dir":"/etc/hookweir/data","in_flight":4,"keep_dead":"30d","keep_dead_max":null,"keep_done":"7d","keep_done_max":null,"schema":"hookweir","url":"postgres://hooks@db.internal/hooks?sslmode=require"}"#);
+    insta::assert_snapshot!(shown["store"], @r#"{"allow_data_loss":false,"ca":null,"dir":"/etc/hookweir/data","in_flight":4,"keep_dead":"30d","keep_dead_max":null,"keep_done":"7d","keep_done_max":null,"schema":"hookweir","url":"postgres://hooks@db.internal/hooks?sslmode=require"}"#);
     for said in [shown.to_string(), format!("{config:?}"), config.store.to_string()] {
         assert!(!said.contains("a-pass-word"), "{said}");
     }

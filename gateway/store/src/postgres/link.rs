@@ -7,8 +7,8 @@ use deadpool_postgres::{
     Timeouts, Transaction,
 };
 use tokio_postgres::{
-    Client, Config, Connection, IsolationLevel, Row, Socket, config::TargetSessionAttrs, tls::MakeTlsConnect,
-    types::ToSql,
+    Client, Config, Connection, IsolationLevel, Row, Socket, config::TargetSessionAttrs,
+    tls::MakeTlsConnect, types::ToSql,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -92,10 +92,13 @@ fn how(database: &PostgresDatabase) -> Result<(Config, MakeRustlsConnect), OpenE
     Ok((config, tls.map_err(|reason| OpenError::Address { reason })?))
 }
 
+/// What an encrypted connection is made of; the crate that makes it has no name for it.
+type Encrypted = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
+
 /// A connection of its own, with what drives it.
 pub(super) async fn apart(
     database: &PostgresDatabase,
-) -> Result<(Client, Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>), Fault> {
+) -> Result<(Client, Connection<Socket, Encrypted>), Fault> {
     let (config, tls) = how(database).map_err(|error| Fault::Lost(error.to_string()))?;
     Ok(config.connect(tls).await?)
 }

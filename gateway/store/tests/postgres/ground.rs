@@ -1,7 +1,7 @@
 //! Where the suite's stores are: each in a schema of its own, of one server for all tests of this process.
 //!
 //! What is committed is there for the next store, whoever else is connected. What a crash takes from a gateway
-//! is its place among those that live: its row in `boots`, without which nothing is leased by it.
+//! is its place among those that live: its row in `boots` says that it is gone, and nothing is leased by it.
 //!
 //! The server does not sync (`Postgres::start`): nothing here crashes it, and these tests make tens of thousands of
 //! commits. What survives a crash of the server is tested end to end.
@@ -36,13 +36,14 @@ impl Ground {
     }
 
     pub(crate) fn location(&self) -> Location {
+        let (schema, time, may_lose) = (self.schema.clone(), Time::Given, true);
         let database = PostgresDatabase::new(server().url());
-        PostgresDatabase { schema: self.schema.clone(), time: Time::Given, ..database }.into()
+        PostgresDatabase { schema, time, may_lose, ..database }.into()
     }
 
     /// Whoever has it open is as good as dead: others lease what it had, and it can settle nothing any more.
     pub(crate) fn crash(&mut self) {
-        server().ask(&format!("DELETE FROM {}.boots", self.schema));
+        server().ask(&format!("UPDATE {}.boots SET gone = true", self.schema));
     }
 
     pub(crate) fn count(&self, hidden: Hidden) -> i64 {
