@@ -16,7 +16,7 @@ use std::{
 
 use hookweir_event::Clock;
 use hookweir_host::{Host, HostError, Settings};
-use hookweir_store::{Counts, OpenError, Options, ReadError, Room, SqliteFile, Store, Survey};
+use hookweir_store::{Counts, Location, OpenError, Options, ReadError, SqliteFile, Store, Survey};
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::Notify};
 
@@ -433,10 +433,12 @@ fn metrics(
 }
 
 fn options(config: &Config, vfs: Option<String>, chance: &Chance, clock: Clock) -> Options {
-    let room = Room::least(config.store.disk_free_min);
-    let file = SqliteFile { path: config.store.path.clone(), vfs, room };
+    let location = match config.store.location() {
+        Location::Sqlite(file) => SqliteFile { vfs, ..file }.into(),
+        database @ Location::Postgres(_) => database,
+    };
     let retention = config.store.retention;
-    Options { retention, ..Options::new(file, chance.bytes(), clock) }
+    Options { retention, ..Options::new(location, chance.bytes(), clock) }
 }
 
 fn settings(config: &Config) -> Settings {

@@ -3,18 +3,15 @@
 use std::{
     fmt,
     fs::{self, File},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{
-        OnceLock,
-        atomic::{AtomicU16, Ordering},
-    },
     time::{Duration, Instant},
 };
 
 use hookweir_event::EventId;
-use hookweir_store::{Counts, Reader, Shown};
+pub use hookweir_ground::free_port;
+use hookweir_store::{Counts, PostgresDatabase, Reader, Shown};
 use hookweir_verify::{Declaration, Scheme};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -31,6 +28,8 @@ pub const SECRET: &str = "test-secret-of-at-least-32-bytes!";
 pub struct House {
     dir: TempDir,
     program: PathBuf,
+    /// The database that the store is in, where it is not in a file.
+    url: Option<String>,
     /// Where senders post.
     pub public: SocketAddr,
     /// Where health is asked for.
@@ -59,29 +58,46 @@ impl House {
     /// released build. `sections` is added to the config, which has the sources
     /// `github` and `stripe` by preset and `test`, declared, without rates.
     pub fn new(program: &str, sections: &str) -> Self {
+        Self::make(program, sections, None)
+    }
+
+    /// The same with the store in a database of PostgreSQL's, by what a server says of itself. A line
+    /// `store.KEY = …` in `sections` goes into `[store]`.
+    pub fn in_database(program: &str, sections: &str, url: String) -> Self {
+        Self::make(program, sections, Some(url))
+    }
+
+    fn make(program: &str, sections: &str, url: Option<String>) -> Self {
         let dir = tempfile::Builder::new().prefix("hookweir-test-").tempdir().unwrap();
         let (public, admin) = (free_port(), free_port());
         let other = std::env::var_os("HOOKWEIR_GATEWAY").map(PathBuf::from);
         let program = other.unwrap_or_else(|| program.into());
-        let house = Self { dir, program, public, admin };
+        let house = Self { dir, program, url, public, admin };
         fs::create_dir(house.plugins()).unwrap();
         house.write_config(sections);
         house
     }
 
     /// Replaces the config. A line `server.KEY = …` in `sections` goes into `[server]`, one with `admin.`
-    /// into `[admin]`.
+    /// into `[admin]`, and of a store in a database one with `store.` into `[store]`.
     pub fn write_config(&self, sections: &str) {
         let part = |name: &str| -> Vec<&str> {
             sections.lines().filter_map(|line| line.strip_prefix(name)).collect()
         };
-        let (server, admin_lines) = (part("server."), part("admin."));
-        let elsewhere = |line: &&str| !line.starts_with("server.") && !line.starts_with("admin.");
+        let (server, admin_lines, store) = (part("server."), part("admin."), part("store."));
+        let parts = ["server.", "admin.", "store."];
+        let elsewhere = |line: &&str| !parts.iter().any(|part| line.starts_with(part));
         let sections: Vec<_> = sections.lines().filter(elsewhere).collect();
         // Tests count events; those of alerts are for the tests of these.
         let alerts = if sections.contains(&"[alerts]") { "" } else { NO_ALERTS };
         let Self { public, admin, .. } = self;
         let declared = TEST_SCHEME;
+        let store = match &self.url {
+            Some(_) => {
+                format!("[store]\nurl = {{ env = \"TEST_DATABASE\" }}\n{}\n", store.join("\n"))
+            }
+            None => String::new(),
+        };
         let config = format!(
             r#"[server]
 listen = "{public}"
@@ -93,6 +109,7 @@ listen = "{admin}"
 {}
 
 {alerts}
+{store}
 [sources.github]
 path = "/webhooks/github"
 scheme = "github"
@@ -134,7 +151,7 @@ rate = "off"
         self.dir.path().join("plugins")
     }
 
-    /// The database.
+    /// The store's file.
     pub fn database(&self) -> PathBuf {
         self.dir.path().join("data/hookweir.db")
     }
@@ -176,6 +193,7 @@ rate = "off"
             .args(["run", "--config"])
             .arg(self.config())
             .env("TEST_SECRET", SECRET)
+            .envs(self.url.iter().map(|url| ("TEST_DATABASE", url)))
             .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -206,7 +224,10 @@ rate = "off"
 
     /// The store, read beside the gateway.
     pub fn reader(&self) -> Reader {
-        Reader::at(self.database())
+        match &self.url {
+            Some(url) => Reader::of(&PostgresDatabase::new(url).into()).unwrap(),
+            None => Reader::at(self.database()),
+        }
     }
 
     /// Waits until `enough` says so.
@@ -480,17 +501,4 @@ pub(crate) fn test_scheme() -> Scheme {
         ..Declaration::default()
     })
     .unwrap()
-}
-
-/// An address of this machine at which nobody listens: at a port below those that the system gives to outgoing connections (32768 on): else, while a gateway
-/// is down, somebody's connection may take its port, or a sender be connected with itself.
-pub fn free_port() -> SocketAddr {
-    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
-    // Test processes that run side by side start apart from one another.
-    let start = || AtomicU16::new(u16::try_from(std::process::id() % 199).unwrap() * 100);
-    let free = |_| {
-        let at = NEXT.get_or_init(start).fetch_add(1, Ordering::Relaxed) % 20_000;
-        TcpListener::bind(("127.0.0.1", 10_000 + at)).ok()?.local_addr().ok()
-    };
-    (0..20_000).find_map(free).unwrap()
 }

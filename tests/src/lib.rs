@@ -22,6 +22,8 @@ pub mod soak;
 pub mod wire;
 pub mod world;
 
+pub use hookweir_ground::{postgres, relay};
+
 /// Bytes that nothing can pack; of one seed, the same.
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = seed.to_le_bytes().to_vec();

@@ -99,15 +99,24 @@ struct Shared {
 impl Load {
     /// One sender for each of these. The house's gateway has been ready before.
     pub fn start(house: &House, kinds: &[Kind]) -> Self {
-        Self::with_pauses(house, kinds, Duration::ZERO)
+        Self::start_from(house, kinds, 0)
+    }
+
+    /// The same, whose senders are numbered from `first` on: two loads at one store send events of their own.
+    pub fn start_from(house: &House, kinds: &[Kind], first: usize) -> Self {
+        Self::make(house, kinds, (first, Duration::ZERO))
     }
 
     /// The same, where each rests a little after each answer: else most of the time goes into the load.
     pub fn with_pauses(house: &House, kinds: &[Kind], pause: Duration) -> Self {
+        Self::make(house, kinds, (0, pause))
+    }
+
+    fn make(house: &House, kinds: &[Kind], (first, pause): (usize, Duration)) -> Self {
         let shared = Arc::new(Shared { pause, ..Shared::default() });
         let start = |(number, &kind): (usize, &Kind)| {
             let (shared, sender) = (shared.clone(), house.sender(kind.source));
-            tokio::spawn(shared.run(number, kind, sender, house.reader()))
+            tokio::spawn(shared.run(first + number, kind, sender, house.reader()))
         };
         let senders = kinds.iter().enumerate().map(start).collect();
         Self { shared, senders }
@@ -131,7 +140,10 @@ impl Load {
 impl Shared {
     async fn run(self: Arc<Self>, number: usize, kind: Kind, sender: Sender, reader: Reader) {
         for event in 0.. {
-            while reader.counts().await.unwrap().due > BACKLOG_MAX && !self.is_ending() {
+            // A store that can't be read says nothing against sending: the gateway will.
+            let behind =
+                async || reader.counts().await.is_ok_and(|counts| counts.due > BACKLOG_MAX);
+            while behind().await && !self.is_ending() {
                 tokio::time::sleep(REST).await;
             }
             if self.is_ending() {

@@ -44,8 +44,8 @@ pub(super) struct Status {
     counts: Counts,
     /// Whether the store can be written.
     store: StoreStatus,
-    /// The disk that the store is on.
-    disk: Disk,
+    /// The disk that the store is on. Null: it is in a database, whose server looks after its own.
+    disk: Option<Disk>,
 }
 
 /// How a plugin stands, in short.
@@ -175,10 +175,10 @@ pub(super) async fn status(
         alerts: alerts::raised(&desk.store.reader()).await?,
         counts: desk.store.reader().counts().await?.into(),
         store: store_status(&desk.store.health().borrow()),
-        disk: Disk {
+        disk: config.file().map(|_| Disk {
             free_bytes: free_bytes(config.data_folder()),
-            least_bytes: config.disk_free_min,
-        },
+            least_bytes: config.disk_free_min(),
+        }),
     }))
 }
 

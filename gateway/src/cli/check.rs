@@ -12,7 +12,7 @@ pub(super) fn run(path: &Path) -> Exit {
     };
     say(format_args!("{} is good", path.display()));
     say(format_args!("  listens on {}, admin on {}", config.server.listen, config.admin.listen));
-    say(format_args!("  store      {}", config.store.path.display()));
+    say(format_args!("  store      {}", config.store));
     say(format_args!("  plugins    {}", config.host.dir.display()));
     for (name, source) in &config.sources {
         let rate = source.rate.map_or_else(|| "no limit".into(), |rate| rate.to_string());

@@ -86,11 +86,14 @@ fn summary(status: &Value) -> Vec<String> {
             "deliveries  {} due, {} leased, {} done, {} dead, {} discarded",
             counts["due"], counts["leased"], counts["done"], counts["dead"], counts["discarded"]
         ),
-        format!(
-            "store       {store}; {} MiB left on the disk, {} have to be",
-            mib(&disk["freeBytes"]),
-            mib(&disk["leastBytes"])
-        ),
+        match disk.is_null() {
+            true => format!("store       {store}; in a database"),
+            false => format!(
+                "store       {store}; {} MiB left on the disk, {} have to be",
+                mib(&disk["freeBytes"]),
+                mib(&disk["leastBytes"])
+            ),
+        },
         format!("sources     {sources}"),
     ];
     for alert in items(&status["alerts"]) {

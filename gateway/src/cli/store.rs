@@ -1,11 +1,12 @@
-//! `hookweir store`: looks for damage, copies the store while the gateway runs, and puts a copy back.
+//! `hookweir store`: looks for damage, copies the store while the gateway runs, and puts a copy back. Of a store in a
+//! file: PostgreSQL has programs of its own for that.
 
 use std::path::{Path, PathBuf};
 
 use hookweir_store::care::{self, CareError};
 
 use super::{Exit, config_fault, say, tell};
-use crate::config::{Config, Surroundings};
+use crate::config::{Config, StoreConfig, Surroundings};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -45,7 +46,10 @@ pub(super) fn run(command: &Command) -> Exit {
     let store = match &place.db {
         Some(db) => db.clone(),
         None => match Config::load(&place.config, &Surroundings::real()) {
-            Ok(config) => config.store.path,
+            Ok(config) => match config.store.file() {
+                Some(file) => file.to_owned(),
+                None => return not_a_file(&config.store),
+            },
             Err(error) => return config_fault(&error),
         },
     };
@@ -58,6 +62,15 @@ pub(super) fn run(command: &Command) -> Exit {
         tell(format_args!("failed: {error}"));
         Exit::Failed
     })
+}
+
+/// What is made for a file says who does it for a database.
+fn not_a_file(store: &StoreConfig) -> Exit {
+    tell(format_args!(
+        "failed: the store is in a database ({store}), whose own programs see to it: pg_dump copies it while gateways \
+         run, pg_restore puts a copy back while none does, pg_amcheck looks for damage"
+    ));
+    Exit::Failed
 }
 
 fn check(store: &Path) -> Result<Exit, CareError> {

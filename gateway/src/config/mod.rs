@@ -15,6 +15,7 @@ mod seen;
 mod server;
 mod shown;
 mod source;
+mod store;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -40,10 +41,10 @@ pub use self::{
     scope::Scope,
     seen::Seen,
     server::{
-        AdminConfig, AuditConfig, HostConfig, NamedToken, ServerConfig, StoreConfig, Subscriptions,
-        Token,
+        AdminConfig, AuditConfig, HostConfig, NamedToken, ServerConfig, Subscriptions, Token,
     },
     source::{Priority, Reply, SourceConfig},
+    store::{DatabasePlace, FilePlace, Place, StoreConfig},
     traces::TracesConfig,
     units::Rate,
 };
@@ -162,7 +163,7 @@ impl Config {
         let config = Self {
             server,
             admin: AdminConfig::read(root.sub("admin"), &secrets),
-            store: StoreConfig::read(root.sub("store"), folder),
+            store: StoreConfig::read(root.sub("store"), &secrets),
             host: HostConfig::read(root.sub("host"), folder),
             egress: EgressConfig::read(root.sub("egress"), &secrets),
             traces: TracesConfig::read(root.sub("traces"), &secrets),
@@ -188,7 +189,7 @@ impl Config {
 
     /// What differs from `new` in a way that only a restart can follow.
     pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
-        let differences = [
+        let mut differences = vec![
             ("server.listen", self.server.listen != new.server.listen),
             ("server.connections", self.server.connections != new.server.connections),
             ("server.header_timeout", self.server.header_timeout != new.server.header_timeout),
@@ -196,13 +197,11 @@ impl Config {
             ("server.drain_delay", self.server.drain_delay != new.server.drain_delay),
             ("server.grace", self.server.grace != new.server.grace),
             ("admin", self.admin.needs_restart(&new.admin)),
-            ("store.url", self.store.path != new.store.path),
-            ("store.disk_free_min", self.store.disk_free_min != new.store.disk_free_min),
-            ("store.keep", self.store.retention != new.store.retention),
             ("egress", self.egress != new.egress),
             ("traces", self.traces != new.traces),
             ("host", self.host.needs_restart(&new.host)),
         ];
+        differences.extend(self.store.needs_restart(&new.store));
         differences.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! `[server]`, `[admin]`, `[store]` and `[host]`.
+//! `[server]`, `[admin]` and `[host]`.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,6 @@ use std::{
 
 use hookweir_event::{Digest, REDACTED};
 use hookweir_host::Settings;
-use hookweir_store::Retention;
 
 use super::{
     addresses::{AddressList, Addresses},
@@ -331,56 +330,6 @@ impl AdminConfig {
     }
 }
 
-/// Where events are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreConfig {
-    /// The database file; its folder is the data folder.
-    pub path: PathBuf,
-    /// Bytes that have to be left on its disk for events to be taken.
-    pub disk_free_min: u64,
-    /// Bytes that have to be left for events of sources whose priority is low.
-    pub disk_free_low: u64,
-    /// What is kept of events that are over.
-    pub retention: Retention,
-}
-
-impl StoreConfig {
-    pub(super) fn read(section: Option<Section<'_, '_>>, folder: &Path) -> Self {
-        let mut config = Self {
-            path: folder.join("data/hookweir.db"),
-            disk_free_min: 256 << 20,
-            disk_free_low: 512 << 20,
-            retention: Retention::default(),
-        };
-        let Some(section) = section else { return config };
-        set(
-            &mut config.path,
-            section
-                .get("url")
-                .and_then(|node| node.parsed(sqlite_path))
-                .map(|path| folder.join(path)),
-        );
-        let least = section.get("disk_free_min").and_then(|node| node.parsed(units::size));
-        set(&mut config.disk_free_min, least);
-        let low = section.get("disk_free_low").and_then(|node| node.parsed(units::size));
-        config.disk_free_low = low.unwrap_or(config.disk_free_min.saturating_mul(2));
-        let age = |key| section.get(key).and_then(|node| node.parsed(units::duration));
-        let most = |key| section.get(key).and_then(|node| node.parsed(units::size));
-        let Retention { done, dead } = &mut config.retention;
-        set(&mut done.age, age("keep_done"));
-        set(&mut done.bytes, most("keep_done_max"));
-        set(&mut dead.age, age("keep_dead"));
-        set(&mut dead.bytes, most("keep_dead_max"));
-        section.finish();
-        config
-    }
-
-    /// The folder that holds everything the gateway writes.
-    pub fn data_folder(&self) -> &Path {
-        self.path.parent().unwrap_or(Path::new("."))
-    }
-}
-
 /// Whose word decides which events a plugin gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subscriptions {
@@ -495,13 +444,6 @@ fn per_address_of(node: &Node<'_, '_>) -> Option<Option<usize>> {
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "expected an address and port such as \"127.0.0.1:8080\"")
-}
-
-fn sqlite_path(url: &str) -> Result<PathBuf, &'static str> {
-    match url.strip_prefix("sqlite:") {
-        Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
-        _ => Err("expected \"sqlite:\" and a path, such as \"sqlite:data/hookweir.db\""),
-    }
 }
 
 fn rescan(text: &str) -> Result<Duration, String> {

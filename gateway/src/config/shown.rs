@@ -8,14 +8,15 @@ use hookweir_event::REDACTED;
 use hookweir_host::{
     Grant, HttpGrant, HttpLimits, Limits, ModuleLimits, RecordLimits, SecretGrant,
 };
-use hookweir_store::Retention;
+use hookweir_store::{PostgresDatabase, Retention};
 use hookweir_verify::Secret;
 use serde_json::{Map, Value, json};
 
 use super::{
     AddressFile, AddressList, Addresses, AdminConfig, AlertsConfig, ApiAccess, ApiConfig,
-    AuditConfig, Config, EgressConfig, HostConfig, PluginConfig, Policy, Rate, Reply, ServerConfig,
-    SourceConfig, StoreConfig, Subscriptions, TracesConfig, units::Size,
+    AuditConfig, Config, DatabasePlace, EgressConfig, FilePlace, HostConfig, Place, PluginConfig,
+    Policy, Rate, Reply, ServerConfig, SourceConfig, StoreConfig, Subscriptions, TracesConfig,
+    units::Size,
 };
 use crate::{
     order::OnDead,
@@ -131,19 +132,36 @@ fn of_admin(admin: &AdminConfig) -> Value {
 }
 
 fn of_store(store: &StoreConfig) -> Value {
-    let StoreConfig { path, disk_free_min, disk_free_low, retention: Retention { done, dead } } =
-        store;
+    let StoreConfig { place, retention: Retention { done, dead } } = store;
     // What is left out of the file is without a limit.
     let most = |bytes: u64| (bytes != u64::MAX).then(|| size(bytes));
-    json!({
-        "url": format!("sqlite:{}", path.display()),
-        "disk_free_min": size(*disk_free_min),
-        "disk_free_low": size(*disk_free_low),
+    let mut shown = json!({
         "keep_done": time(done.age),
         "keep_done_max": most(done.bytes),
         "keep_dead": time(dead.age),
         "keep_dead_max": most(dead.bytes),
-    })
+    });
+    let place = match place {
+        Place::File(FilePlace { path, disk_free_min, disk_free_low }) => json!({
+            "url": format!("sqlite:{}", path.display()),
+            "disk_free_min": size(*disk_free_min),
+            "disk_free_low": size(*disk_free_low),
+        }),
+        Place::Database(DatabasePlace { database, dir }) => {
+            let PostgresDatabase { url: _, schema, ca, in_flight, time: _, may_lose } = database;
+            json!({
+                // Without the password.
+                "url": database.to_string(),
+                "schema": schema,
+                "ca": ca.as_ref().map(|path| path.display().to_string()),
+                "in_flight": in_flight,
+                "allow_synchronous_commit_off": may_lose,
+                "dir": dir.display().to_string(),
+            })
+        }
+    };
+    add(&mut shown, place);
+    shown
 }
 
 fn of_host(host: &HostConfig) -> Value {

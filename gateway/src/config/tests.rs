@@ -2,6 +2,7 @@
 
 mod door;
 mod observing;
+mod store;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ fn parse(text: &str) -> Result<Config, Vec<Fault>> {
             Some(GITHUB_SECRET.to_owned())
         }
         "SHORT" => Some("a-short-token".to_owned()),
+        "DATABASE_URL" => Some(store::DATABASE_URL.to_owned()),
         "EMPTY" => Some(String::new()),
         _ => None,
     };
@@ -175,7 +177,7 @@ timeout = "10s"
 fn each_key_of_the_example_is_taken() {
     let config = parse(EXAMPLE).expect("it has no faults");
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
-    assert_eq!(config.store.path, Path::new("/etc/hookweir/data/hookweir.db"));
+    assert_eq!(config.store.file(), Some(Path::new("/etc/hookweir/data/hookweir.db")));
     assert_eq!(config.host.dir, Path::new("/etc/hookweir/plugins"));
     let names: Vec<_> = config.sources.keys().map(ToString::to_string).collect();
     assert_eq!(names, ["erp", "github"]);
@@ -390,8 +392,8 @@ fn what_is_left_out_is_as_documented() {
     assert_eq!(config.server.refused_rate, minute(600));
     assert!(config.server.trusted_proxies.networks.is_empty());
     assert_eq!(config.host.subscriptions, Subscriptions::Module);
-    assert_eq!(config.store.path, Path::new("/etc/hookweir/data/hookweir.db"));
-    assert_eq!(config.store.disk_free_min, 256 << 20);
+    assert_eq!(config.store.file(), Some(Path::new("/etc/hookweir/data/hookweir.db")));
+    assert_eq!(config.store.disk_free_min(), 256 << 20);
     let source = config.sources.values().next().expect("there is one");
     assert_eq!(source.rate, minute(1000));
     assert_eq!(source.body_max, 1 << 20);

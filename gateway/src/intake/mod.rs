@@ -208,7 +208,7 @@ impl Intake {
     /// Turns a request away that would find no room in the end, before its body is read.
     fn shed(&self, desk: &Desk, source: &Source) -> Result<(), Refusal> {
         let (config, priority) = (&desk.live.config, source.config.priority);
-        let is_low = self.ledger.store.disk_left() < config.store.disk_free_low;
+        let is_low = self.ledger.store.disk_left() < config.store.disk_free_low();
         if is_low && priority == Priority::Low {
             return Err(Refusal::Overloaded(Shed::DiskLow));
         }

@@ -63,7 +63,7 @@ impl SqliteFile {
 }
 
 /// A database of PostgreSQL's, 14 or later.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PostgresDatabase {
     /// Where it is, as `postgres://user:password@host:port/database?sslmode=…`. Several hosts may be named, of which
     /// the first is used that takes writes.

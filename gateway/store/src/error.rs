@@ -44,11 +44,13 @@ pub enum OpenError {
     /// Another process, or another handle in this one, writes to the same file.
     #[error("{} is in use by another process; one gateway at a time may write to it", .0.display())]
     InUse(PathBuf),
-    /// A later version of Hookweir wrote the file.
-    #[error("{} has schema {found}, this version knows up to {known}; use the version that wrote it, or a later one", .path.display())]
+    /// A later version of Hookweir wrote it.
+    #[error(
+        "{place} has schema {found}, this version knows up to {known}; use the version that wrote it, or a later one"
+    )]
     NewerSchema {
-        /// The database.
-        path: PathBuf,
+        /// The file, or which of a database's schemas.
+        place: String,
         /// Its schema.
         found: i64,
         /// The newest that is known here.
@@ -72,6 +74,27 @@ pub enum OpenError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// The address of a database can't be used. What was wrong with it is said without it, since it may hold a
+    /// password.
+    #[error("the database's address can't be used: {reason}")]
+    Address {
+        /// Why.
+        reason: String,
+    },
+    /// The database's server can't be reached, or does not let us do what has to be done.
+    #[error("can't open the database: {reason}")]
+    Server {
+        /// Why.
+        reason: String,
+    },
+    /// The server acknowledges commits that it may lose, and nobody said that it may.
+    #[error(
+        "the database has {setting}: it would lose what was acknowledged if its server crashed; set it to on, or say that it may be off"
+    )]
+    MayLose {
+        /// By which setting.
+        setting: String,
     },
     /// What is in the file is not what was written.
     #[error("{} is damaged: {reason}; `hookweir store check` says where", .path.display())]

@@ -10,6 +10,7 @@
 
 mod codec;
 mod contract;
+mod desk;
 mod error;
 mod exchanges;
 mod figures;
@@ -23,6 +24,8 @@ mod sqlite;
 mod steady;
 mod store;
 mod survey;
+mod term;
+mod verbs;
 
 pub use contract::{
     DeliveryId, Health, Keep, Lease, LeaseKey, Leased, Location, Mend, NewEvent, NewNotice,

@@ -11,7 +11,11 @@ use tokio::sync::watch;
 use crate::{
     DeliveryId, Figures, Health, LeaseKey, Leased, Location, Mend, NewEvent, NewNotice, OpenError,
     Options, Pausable, Pause, Reader, Receipt, Replay, Settled, Settlement, StoreError, Want,
-    Written, sqlite,
+    Written,
+    desk::Desk,
+    postgres,
+    reader::Window,
+    sqlite,
 };
 
 /// The store. Cheap to clone; dropping the last handle finishes what was asked, and waits for that.
@@ -20,7 +24,22 @@ use crate::{
 /// goes away loses the answer, never the event.
 #[derive(Clone)]
 pub struct Store {
-    engine: Arc<sqlite::Engine>,
+    shared: Arc<Shared>,
+}
+
+/// What the handles share. The desk is dropped first: that tells the engine to finish, and the engine, dropped, waits
+/// until it has.
+struct Shared {
+    desk: Desk,
+    _engine: Engine,
+    reader: Reader,
+}
+
+/// What keeps the promises.
+#[expect(dead_code, reason = "they are kept for their drop")]
+enum Engine {
+    Sqlite(sqlite::Engine),
+    Postgres(postgres::Engine),
 }
 
 impl Store {
@@ -30,9 +49,17 @@ impl Store {
     /// # Errors
     /// If another process writes to it, if it is not ours or too new, or if it can't be read.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
-        let Location::Sqlite(file) = options.location.clone();
-        let engine = sqlite::Engine::open(file, options).await?;
-        Ok(Self { engine: Arc::new(engine) })
+        let (desk, engine, reader) = match options.location.clone() {
+            Location::Sqlite(file) => {
+                let (desk, engine, window) = sqlite::Engine::open(file, options).await?;
+                (desk, Engine::Sqlite(engine), Reader::new(Window::Sqlite(window)))
+            }
+            Location::Postgres(database) => {
+                let (desk, engine, window) = postgres::Engine::open(database, options).await?;
+                (desk, Engine::Postgres(engine), Reader::new(Window::Postgres(window)))
+            }
+        };
+        Ok(Self { shared: Arc::new(Shared { desk, _engine: engine, reader }) })
     }
 
     /// Keeps an event with its claims and deliveries, or finds that it is a duplicate.
@@ -40,7 +67,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Overloaded`] at once if the queue is full; otherwise as the commit failed.
     pub async fn append(&self, event: NewEvent) -> Result<Receipt, StoreError> {
-        self.engine.append(event).await
+        self.shared.desk.append(event).await
     }
 
     /// Takes deliveries that are due. The lease is on disk before it is answered.
@@ -48,7 +75,7 @@ impl Store {
     /// # Errors
     /// As the commit failed; nothing is leased then.
     pub async fn lease(&self, wants: Vec<Want>) -> Result<Leased, StoreError> {
-        self.engine.lease(wants).await
+        self.shared.desk.lease(wants).await
     }
 
     /// Records an attempt, the delivery's fate and the outputs, all or nothing.
@@ -56,7 +83,7 @@ impl Store {
     /// # Errors
     /// As the commit failed; the lease is held still, and the settlement can be tried again.
     pub async fn settle(&self, settlement: Settlement) -> Result<Settled, StoreError> {
-        self.engine.settle(settlement).await
+        self.shared.desk.settle(settlement).await
     }
 
     /// Returns leases unused, for faults of the gateway's own: the attempts are not counted, and the
@@ -69,7 +96,7 @@ impl Store {
         leases: Vec<LeaseKey>,
         after: Duration,
     ) -> Result<(), StoreError> {
-        self.engine.give_back(leases, after).await
+        self.shared.desk.give_back(leases, after).await
     }
 
     /// Has dead letters retried, skipped or discarded. Returns how many of those named were dead, or in the
@@ -78,7 +105,7 @@ impl Store {
     /// # Errors
     /// As the commit failed; nothing is mended then.
     pub async fn mend(&self, which: Vec<DeliveryId>, how: Mend) -> Result<u64, StoreError> {
-        self.engine.mend(which, how).await
+        self.shared.desk.mend(which, how).await
     }
 
     /// Has events delivered once more, with deliveries of their own. An event that is not kept any more is
@@ -88,7 +115,7 @@ impl Store {
     /// As the commit failed, or if an event would have more deliveries than it can; nothing is replayed
     /// then.
     pub async fn replay(&self, replays: Vec<Replay>) -> Result<u64, StoreError> {
-        self.engine.replay(replays).await
+        self.shared.desk.replay(replays).await
     }
 
     /// Lets all lines of a plugin go on that a dead letter blocks: for one whose lines are not to be
@@ -97,7 +124,7 @@ impl Store {
     /// # Errors
     /// As the commit failed; nothing goes on then.
     pub async fn unblock(&self, plugin: PluginName) -> Result<u64, StoreError> {
-        self.engine.unblock(plugin).await
+        self.shared.desk.unblock(plugin).await
     }
 
     /// Notes that something is paused, by whom and why: for whoever opens the store to hold to. Pausing what
@@ -111,7 +138,7 @@ impl Store {
         by: String,
         why: Option<String>,
     ) -> Result<Pause, StoreError> {
-        self.engine.pause(what, by, why).await
+        self.shared.desk.pause(what, by, why).await
     }
 
     /// Notes that all of these go on, in one commit. False if none was paused.
@@ -122,7 +149,7 @@ impl Store {
         &self,
         what: impl IntoIterator<Item = Pausable>,
     ) -> Result<bool, StoreError> {
-        self.engine.resume(what.into_iter().collect()).await
+        self.shared.desk.resume(what.into_iter().collect()).await
     }
 
     /// Changes a plugin's state alone, all or nothing, if all is as the changes rely on. It makes no event
@@ -136,7 +163,7 @@ impl Store {
         plugin: PluginName,
         changes: Vec<StateChange>,
     ) -> Result<Written, StoreError> {
-        self.engine.write_state(plugin, changes).await
+        self.shared.desk.write_state(plugin, changes).await
     }
 
     /// Keeps what was noticed, and the event that tells of it, if it is news: if what is raised was not, or
@@ -146,34 +173,34 @@ impl Store {
     /// # Errors
     /// As the commit failed; nothing is kept then.
     pub async fn notice(&self, notice: NewNotice) -> Result<bool, StoreError> {
-        self.engine.notice(notice).await
+        self.shared.desk.notice(notice).await
     }
 
     /// What the store has done since it was opened.
     pub fn figures(&self) -> Figures {
-        self.engine.figures().read()
+        self.shared.desk.figures().read()
     }
 
     /// The bytes left on its disk, as they were within a second; the most there are if nobody can tell. Asking
     /// costs nothing.
     pub fn disk_left(&self) -> u64 {
-        self.engine.disk_left()
+        self.shared.desk.disk_left()
     }
 
     /// Changes after each commit that made work due, now or later. Subscribe before you look for
     /// work, and none is missed.
     pub fn wakeups(&self) -> watch::Receiver<u64> {
-        self.engine.wakeups()
+        self.shared.desk.wakeups()
     }
 
     /// Whether the store takes work.
     pub fn health(&self) -> watch::Receiver<Health> {
-        self.engine.health()
+        self.shared.desk.health()
     }
 
     /// Looks on without being in the verbs' way.
     pub fn reader(&self) -> Reader {
-        Reader::new(self.engine.window())
+        self.shared.reader.clone()
     }
 
     /// Finishes what was asked, and ends. What other handles ask later is answered
@@ -182,7 +209,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Poisoned`] if a sync failed, now or before.
     pub async fn close(self) -> Result<(), StoreError> {
-        self.engine.close().await
+        self.shared.desk.close().await
     }
 }
 

@@ -10,6 +10,7 @@ mod command;
 mod contract;
 mod deploy;
 mod fuzz;
+mod postgres;
 mod python;
 mod rules;
 mod steps;
@@ -37,7 +38,7 @@ Usage: cargo ci [--only STEP]... [--fuzz SECONDS] [--contract SECONDS] [--list]
   -h, --help           this text
 
 As root, the steps `plugins` and `fuzz` may install a compiler with apt, where no other way leads to one, and
-`languages` Node.js and Python where they are missing. `contract` and `deploy` install what they need from PyPI below the target folder,
+`languages` Node.js and Python where they are missing, and `postgres` PostgreSQL. `contract` and `deploy` install what they need from PyPI below the target folder,
 `rules` fetches Prometheus' checker from Debian.
 Ends with 0 if all is well, 1 if a step failed, 2 if it was called wrongly.
 ";

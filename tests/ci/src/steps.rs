@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{audit, command, contract, deploy, fuzz, rules, tally::Tally};
+use crate::{audit, command, contract, deploy, fuzz, postgres, rules, tally::Tally};
 
 /// One check.
 pub(crate) struct Step {
@@ -26,6 +26,11 @@ pub(crate) const STEPS: &[Step] = &[
         name: "languages",
         about: "plugins of JavaScript and Python build and pass",
         run: languages,
+    },
+    Step {
+        name: "postgres",
+        about: "PostgreSQL is there, for the tests to start servers of",
+        run: postgres::run,
     },
     Step { name: "test", about: "unit, integration and documentation tests", run: test },
     Step { name: "contract", about: "the admin API is as it is described", run: contract::run },

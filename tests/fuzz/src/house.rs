@@ -84,7 +84,7 @@ impl House {
         let around = Surroundings { env: &env, ..Surroundings::real() };
         let (config, seen) = Seen::load(&file, &around);
         let config = config.unwrap();
-        let reader = Reader::at(&config.store.path);
+        let reader = Reader::of(&config.store.location()).unwrap();
         let runtime = Runtime::new().unwrap();
         let around = Surrounds {
             seen,

@@ -39,6 +39,7 @@ mod operate;
 mod order;
 mod overload;
 mod patterns;
+mod postgres;
 mod project;
 mod providers;
 mod readme;

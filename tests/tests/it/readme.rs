@@ -20,8 +20,11 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
 #[test]
 fn its_config_is_good() {
     let configs = blocks(&readme(), "toml");
-    assert_eq!(configs.len(), 1);
-    let env = |_: &str| Some("a-secret-of-some-length".to_owned());
+    assert_eq!(configs.len(), 2);
+    let env = |name: &str| match name {
+        "DATABASE_URL" => Some("postgres://user:a-secret@host/database?sslmode=require".to_owned()),
+        _ => Some("a-secret-of-some-length".to_owned()),
+    };
     // One text does for each kind of file: a certificate and its key are looked for in it.
     let (certificate, key) = Authority::root("our authority").issue(&["hooks.example.com"], None);
     let pem = certificate + &key.serialize_pem();
@@ -36,6 +39,8 @@ fn its_config_is_good() {
     let around = Surroundings { env: &env, file: &file };
     let config = Config::parse(&configs[0], Path::new(""), &around).unwrap();
     assert_eq!((config.sources.len(), config.plugins.len()), (4, 1));
+    let config = Config::parse(&configs[1], Path::new(""), &around).unwrap();
+    assert_eq!(config.store.file(), None);
 }
 
 #[test]

@@ -33,7 +33,8 @@ impl Fault {
         }
     }
 
-    fn reason(self) -> String {
+    /// What went wrong.
+    pub(super) fn reason(self) -> String {
         match self {
             Self::Lost(reason)
             | Self::InTheWay(reason)

@@ -6,9 +6,12 @@ use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
     Timeouts, Transaction,
 };
-use tokio_postgres::{Config, IsolationLevel, Row, config::TargetSessionAttrs, types::ToSql};
+use tokio_postgres::{
+    Client, Config, Connection, IsolationLevel, Row, Socket, config::TargetSessionAttrs, types::ToSql,
+};
+use tokio_postgres_rustls::{MakeRustlsConnect, RustlsStream};
 
-use super::{Fault, fault::said, tls};
+use super::{Fault, address, fault::said, tls};
 use crate::{OpenError, PostgresDatabase};
 
 /// So long it may take until there is a connection. Two of these and a statement have to pass within what senders
@@ -35,17 +38,7 @@ impl std::fmt::Debug for Link {
 impl Link {
     /// Up to `connections` of them; none is made yet.
     pub(super) fn new(database: &PostgresDatabase, connections: usize) -> Result<Self, OpenError> {
-        let refused = |reason: String| OpenError::Address { reason };
-        let mut config: Config =
-            database.url.parse().map_err(|error: tokio_postgres::Error| refused(said(&error)))?;
-        config.connect_timeout(CONNECT).tcp_user_timeout(STATEMENT);
-        config.keepalives_idle(Duration::from_secs(15)).keepalives_interval(Duration::from_secs(5));
-        if config.get_application_name().is_none() {
-            config.application_name("hookweir");
-        }
-        // Of several hosts, the one that is no standby.
-        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        let tls = tls::connector(database.ca.as_deref()).map_err(refused)?;
+        let (config, tls) = how(database)?;
         let settings = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(config, tls, settings);
         let schema = Arc::new(quoted(&database.schema));
@@ -67,7 +60,8 @@ impl Link {
         };
         let pool = Pool::builder(manager).max_size(connections.max(1)).timeouts(timeouts);
         let pool = pool.runtime(Runtime::Tokio1).post_create(set_up).build();
-        Ok(Self { pool: pool.map_err(|error| refused(said(&error)))? })
+        let pool = pool.map_err(|error| OpenError::Server { reason: said(&error) })?;
+        Ok(Self { pool })
     }
 
     /// One of the connections, for as long as it is held.
@@ -81,6 +75,28 @@ impl Link {
             error => Fault::Lost(said(&error)),
         })
     }
+}
+
+/// How the database is spoken to.
+fn how(database: &PostgresDatabase) -> Result<(Config, MakeRustlsConnect), OpenError> {
+    let mut config = address::config(&database.url)?;
+    config.connect_timeout(CONNECT).tcp_user_timeout(STATEMENT);
+    config.keepalives_idle(Duration::from_secs(15)).keepalives_interval(Duration::from_secs(5));
+    if config.get_application_name().is_none() {
+        config.application_name("hookweir");
+    }
+    // Of several hosts, the one that is no standby.
+    config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+    let tls = tls::connector(database.ca.as_deref());
+    Ok((config, tls.map_err(|reason| OpenError::Address { reason })?))
+}
+
+/// A connection of its own, with what drives it.
+pub(super) async fn apart(
+    database: &PostgresDatabase,
+) -> Result<(Client, Connection<Socket, RustlsStream<Socket>>), Fault> {
+    let (config, tls) = how(database).map_err(|error| Fault::Lost(error.to_string()))?;
+    Ok(config.connect(tls).await?)
 }
 
 /// A name as SQL has it.

@@ -15,9 +15,30 @@
 //! - Two kinds of rows everybody would want to write, the totals and the depths: each writer has some of its own
 //!   (`totals`).
 
+mod address;
+mod append;
+mod batch;
+mod boots;
+mod engine;
 mod fault;
+mod hold;
+mod lease;
 mod link;
+mod listen;
+mod mend;
+mod notices;
+mod retain;
+mod rows;
 mod schema;
+mod settle;
+mod state;
 mod tls;
+mod totals;
+pub(crate) mod window;
+mod worker;
 
-use self::{fault::Fault, link::{Link, Moment}};
+pub(crate) use self::engine::Engine;
+use self::{
+    fault::Fault,
+    link::{Link, Moment},
+};

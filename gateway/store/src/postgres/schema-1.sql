@@ -12,11 +12,16 @@ CREATE TABLE meta(
     clock bigint NOT NULL                  -- the latest time that anybody saw here
 );
 
--- A gateway that has it open. It says that it lives by `seen_at`; whoever finds that to be too old deletes the row,
--- and what that gateway had leased is free from then on.
+-- A gateway that has it open. It may lease as long as its row is there and not gone, and holds that row locked while it
+-- does. That it lives it says in `beats`, a table of its own, so that the one need not wait for the other. Whoever finds
+-- that to be too long ago declares it gone: what it had leased is free from then on.
 CREATE TABLE boots(
     key bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     owner bytea NOT NULL,
+    gone boolean NOT NULL DEFAULT false
+);
+CREATE TABLE beats(
+    boot bigint NOT NULL PRIMARY KEY,
     seen_at bigint NOT NULL
 );
 

@@ -16,9 +16,8 @@ use super::{
     order::Standing,
     parcels::{self, Entry, Parcels, Place},
     schema::{ORDINAL_MAX, child_key, child_keys},
-    verbs::terms,
 };
-use crate::{Output, Receipt, Replay, Route};
+use crate::{Output, Receipt, Replay, Route, term::terms};
 
 /// One transaction in the making. All its operations happen at one time.
 pub(super) struct Batch<'a> {

@@ -23,52 +23,12 @@ use super::{
     parcels::{self, Part, Walk},
     schema::{child_key, parent_key},
 };
-use crate::Route;
+use crate::{Route, term::Term};
 
 /// How many bits of an event's key are its place in the block.
 const BITS: u32 = 10;
 /// How many events a block has.
 pub(super) const EVENTS: usize = 1 << BITS;
-
-/// Something that events are searched by, as eight bytes of its hash. What few events have in common
-/// with few others, such as a dedupe key, is rare.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Term {
-    print: u64,
-    rare: bool,
-}
-
-impl Term {
-    pub(super) fn origin(origin: &Origin) -> Self {
-        Self::common(b"origin", origin.to_string().as_bytes())
-    }
-
-    pub(super) fn event_type(event_type: &EventType) -> Self {
-        Self::common(b"type", event_type.as_str().as_bytes())
-    }
-
-    pub(super) fn plugin(plugin: &PluginName) -> Self {
-        Self::common(b"plugin", plugin.as_str().as_bytes())
-    }
-
-    pub(super) fn order_key(order_key: &OrderKey) -> Self {
-        Self { rare: true, ..Self::common(b"order", order_key.as_str().as_bytes()) }
-    }
-
-    /// A claim is a hash already.
-    pub(super) fn claim(claim: &Digest) -> Self {
-        Self { print: first_eight(claim), rare: true }
-    }
-
-    fn common(kind: &[u8], text: &[u8]) -> Self {
-        Self { print: first_eight(&Digest::of_fields(&[kind, text])), rare: false }
-    }
-}
-
-fn first_eight(digest: &Digest) -> u64 {
-    let (eight, _) = digest.as_bytes().split_first_chunk().expect("invariant: a digest has 32");
-    u64::from_be_bytes(*eight)
-}
 
 /// Some of a block's events.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,13 +15,14 @@ use hookweir_event::{PluginName, Timestamp};
 use rusqlite::Connection;
 
 use super::{
-    blocks::{Asked, Term, block_of, first_of},
+    blocks::{Asked, block_of, first_of},
     codec,
     deliver::unreadable,
     fault::Fault,
     parcels::{self, Parcel, Parcels, Part, Walk},
     schema::{child_key, parent_key},
 };
+use crate::term::Term;
 
 /// So many deliveries of a plugin are known by heart: 16 bytes each. The others are found when these are
 /// leased.

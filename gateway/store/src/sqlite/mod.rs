@@ -55,13 +55,12 @@ mod schema;
 pub(crate) mod search;
 mod stand;
 mod state;
-mod verbs;
 pub(crate) mod window;
 mod writer;
 
 pub(crate) use self::engine::Engine;
-use crate::{codec, steady};
-use self::{
-    open::{folder_of, lock, recognise},
+use crate::{
+    codec, steady,
     verbs::{Append, Done, Op, Reply, Signals, Verb},
 };
+use self::open::{folder_of, lock, recognise};

@@ -4,28 +4,11 @@
 use hookweir_event::{EventId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Append, append::Batch, fault::Fault, look::PAGE_MAX};
-use crate::{NewEvent, NewNotice};
+use super::{append::Batch, fault::Fault, look::PAGE_MAX};
+use crate::verbs::Notice;
 
 /// So many that are over are kept, the last ones.
 const OVER_MAX: i64 = 100;
-
-/// A [`NewNotice`] as the writer needs it.
-#[derive(Debug)]
-pub(super) struct Notice {
-    name: String,
-    raised: bool,
-    pub(super) append: Append,
-}
-
-impl From<NewNotice> for Notice {
-    fn from(new: NewNotice) -> Self {
-        let NewNotice { name, raised, event, routes } = new;
-        let (claims, dedupe_window) = (Vec::new(), std::time::Duration::ZERO);
-        let append = NewEvent { event, claims, dedupe_window, routes }.into();
-        Self { name, raised, append }
-    }
-}
 
 impl Batch<'_> {
     /// Keeps what was noticed if it is news, and says whether it was.

@@ -191,7 +191,8 @@ pub(super) fn recognise(connection: &Connection, path: &Path) -> Result<i64, Ope
     }
     let found = pragma("user_version").map_err(|source| failed(path, &source))?;
     if found > schema::NEWEST {
-        return Err(OpenError::NewerSchema { path: path.to_owned(), found, known: schema::NEWEST });
+        let place = path.display().to_string();
+        return Err(OpenError::NewerSchema { place, found, known: schema::NEWEST });
     }
     Ok(found)
 }

@@ -6,7 +6,7 @@ use memchr::memmem::Finder;
 use rusqlite::{Connection, Params, params};
 
 use super::{
-    blocks::{self, Asked, Term},
+    blocks::{self, Asked},
     claims, codec,
     deliver::unreadable,
     fresh,
@@ -15,7 +15,7 @@ use super::{
     schema::parent_key,
     stand::Stood,
 };
-use crate::{Cursor, DeliveryState, Filter, Page, Shown, Standpoint};
+use crate::{Cursor, DeliveryState, Filter, Page, Shown, Standpoint, term::Term};
 
 /// How many events are looked at for one page: some 50 ms.
 pub(super) const LOOK_MAX: usize = 20_000;

@@ -7,6 +7,7 @@
 //! - `new()`: a place of its own for each test, without a store.
 //! - `location()`: what a store is opened with.
 //! - `crash()`: what is on disk now is what the next store finds; one that runs goes on, unseen.
+//! - `IN_ORDER`: whether verbs that nobody waited between are done in the order in which they were asked.
 //! - `count()`: how much is left of what listings don't show ([`Hidden`]), to see that it goes.
 
 mod deliver;

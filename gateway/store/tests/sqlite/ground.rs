@@ -17,6 +17,9 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
+    /// There is one writer.
+    pub(crate) const IN_ORDER: bool = true;
+
     pub(crate) fn new() -> Self {
         Self { folder: TempDir::new().unwrap() }
     }

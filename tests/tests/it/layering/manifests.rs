@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{
     Fault,
-    rules::{CRATES, FENCES, PLUGIN_FOLDERS, PLUGINS_MAY_USE, UNFENCED, UNSAFE},
+    rules::{CRATES, FENCES, FOR_TESTS, PLUGIN_FOLDERS, PLUGINS_MAY_USE, UNFENCED, UNSAFE},
 };
 
 #[derive(Deserialize)]
@@ -34,6 +34,8 @@ struct Dependency {
     name: String,
     /// Set if it is one of ours.
     path: Option<PathBuf>,
+    /// `dev` or `build`; none if it is shipped.
+    kind: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -72,7 +74,7 @@ pub(crate) fn check(packages: &[Package]) -> Vec<Fault> {
         };
         for dependency in &package.dependencies {
             let breach = if dependency.path.is_some() {
-                !may_use.contains(&dependency.name.as_str())
+                !may_use.contains(&dependency.name.as_str()) || shipped(package, dependency)
             } else {
                 fenced_off(&package.name, &dependency.name)
             };
@@ -82,6 +84,13 @@ pub(crate) fn check(packages: &[Package]) -> Vec<Fault> {
         }
     }
     faults
+}
+
+/// Whether something that is for tests would be part of what is not.
+fn shipped(package: &Package, dependency: &Dependency) -> bool {
+    FOR_TESTS.contains(&dependency.name.as_str())
+        && dependency.kind.as_deref() != Some("dev")
+        && !UNFENCED.contains(&package.name.as_str())
 }
 
 fn may_use(package: &Package) -> Option<&'static [&'static str]> {
@@ -140,6 +149,7 @@ fn package(name: &str, folder: &str, dependencies: &[&str]) -> Package {
     let dependency = |name: &&str| Dependency {
         name: (*name).to_owned(),
         path: name.starts_with("hookweir").then(PathBuf::new),
+        kind: None,
     };
     let target =
         Target { kind: vec!["lib".into()], src_path: format!("{folder}/src/lib.rs").into() };
@@ -164,10 +174,13 @@ fn each_wrong_dependency_is_seen() {
         ("hookweir", "gateway", "wasmtime"),
         ("hookweir", "gateway", "wasmtime-wasi"),
         ("hookweir", "gateway", "sha2"),
+        ("hookweir", "gateway", "tokio-postgres"),
+        ("hookweir-host", "gateway/host", "deadpool-postgres"),
         ("hookweir-store", "gateway/store", "hmac"),
         ("hookweir-host", "gateway/host", "rusqlite"),
         ("hookweir-host", "gateway/host", "axum"),
         ("hookweir-store", "gateway/store", "notify"),
+        ("hookweir-store", "gateway/store", "hookweir-ground"),
         ("github", "plugins/github", "axum"),
     ] {
         let expected = format!("{name} may not depend on {dependency}");
@@ -187,6 +200,9 @@ fn right_dependencies_are_no_fault() {
         package("hookweir-tests", "tests", &["hookweir", "hmac", "rusqlite"]),
     ];
     assert_eq!(check(&packages), [""; 0]);
+    let mut tested = package("hookweir-store", "gateway/store", &["hookweir-ground"]);
+    tested.dependencies[0].kind = Some("dev".into());
+    assert_eq!(check(&[tested]), [""; 0]);
 }
 
 #[test]

@@ -12,7 +12,8 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("hookweir-event", &[]),
     ("hookweir-verify", &["hookweir-event"]),
     ("hookweir-verify-fuzz", &["hookweir-event", "hookweir-verify"]),
-    ("hookweir-store", &["hookweir-event"]),
+    ("hookweir-ground", &[]),
+    ("hookweir-store", &["hookweir-event", "hookweir-ground"]),
     ("hookweir-host", &["hookweir-event"]),
     ("hookweir-kit", &["hookweir-event", "hookweir-host"]),
     (
@@ -27,6 +28,7 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
         &[
             "hookweir",
             "hookweir-event",
+            "hookweir-ground",
             "hookweir-verify",
             "hookweir-store",
             "hookweir-host",
@@ -47,6 +49,9 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Crates that others depend on for their tests alone.
+pub(crate) const FOR_TESTS: &[&str] = &["hookweir-ground"];
+
 /// Folders of which every crate is a plugin: it knows the SDK and no crate of the gateway.
 pub(crate) const PLUGIN_FOLDERS: &[&str] = &["plugins", "tests/guests"];
 pub(crate) const PLUGINS_MAY_USE: &[&str] = &["hookweir-sdk"];
@@ -63,13 +68,15 @@ pub(crate) const FENCES: &[(&str, &[&str])] = &[
     ("sha1", &["hookweir-verify"]),
     ("sha2", &["hookweir-verify", "hookweir-event", "relay"]),
     ("rusqlite", &["hookweir-store"]),
-    ("tokio-postgres", &["hookweir-store"]),
+    ("tokio-postgres*", &["hookweir-store"]),
+    ("deadpool*", &["hookweir-store"]),
     ("axum*", &["hookweir"]),
     ("utoipa*", &["hookweir"]),
     ("notify", &["hookweir"]),
-    ("rustls", &["hookweir"]),
+    // The store's, for its connections to a database.
+    ("rustls", &["hookweir", "hookweir-store"]),
     ("hyper-rustls", &["hookweir"]),
-    ("webpki-roots", &["hookweir"]),
+    ("webpki-roots", &["hookweir", "hookweir-store"]),
     ("tokio-rustls", &["hookweir"]),
     ("prometheus-client", &["hookweir"]),
 ];

@@ -16,7 +16,7 @@ mod stage;
 use std::path::{Path, PathBuf};
 
 use hookweir_event::{EventId, EventType, Origin, Pattern, PluginName, Timestamp};
-use hookweir_store::Filter;
+use hookweir_store::{Filter, Reader};
 
 use self::{
     did::{Answerer, Asked},
@@ -157,8 +157,11 @@ fn compare(args: &Args, config: &Config) -> Result<(Tally, Interrupted), String>
             format!("the name of {} is no plugin's: {error}", args.file.display())
         })?,
     };
-    let path = args.db.as_deref().unwrap_or(&config.store.path);
-    let store = Store { reader: hookweir_store::Reader::at(path), plugin };
+    let reader = match &args.db {
+        Some(copy) => Reader::at(copy),
+        None => Reader::of(&config.store.location()).map_err(|error| error.to_string())?,
+    };
+    let store = Store { reader, plugin };
     let ids = runtime.block_on(store.ids(&chosen(args)))?;
     if ids.is_empty() {
         return Err(format!("{} has no such events", store.plugin));

@@ -18,8 +18,11 @@ use self::{
     book::{Book, Handed},
     history::{Ask, End, PLUGINS, Step, Touch, What, steps},
 };
-use crate::conformance::support::{
-    Bed, START, attempt, event, exchange, new, output, plugin, recount, routes,
+use crate::{
+    conformance::support::{
+        Bed, START, attempt, event, exchange, new, output, plugin, recount, routes,
+    },
+    ground::Ground,
 };
 
 /// What the store answers.
@@ -87,7 +90,7 @@ impl Run {
         }
     }
 
-    /// All are asked before one is answered. The store does them in the order they were asked.
+    /// Where the store does them in the order they were asked, all are asked before one is answered.
     async fn together(&mut self, asks: Vec<Ask>) {
         let mut asked: Vec<(Expected, Asked)> = Vec::new();
         for ask in asks {
@@ -350,8 +353,16 @@ fn sent_under(lease: usize) -> Option<Exchanges> {
     Some(Exchanges { kept, left_out: u32::try_from(lease).unwrap() })
 }
 
-/// Asks in this order, each time before any is answered that was asked later.
+/// Asks in this order, each time before any is answered that was asked later; one after another, where they would be
+/// done in any order.
 async fn all(mut asked: Vec<Asked>) -> Vec<Answer> {
+    if !Ground::IN_ORDER {
+        let mut answers = Vec::new();
+        for asked in asked {
+            answers.push(asked.await);
+        }
+        return answers;
+    }
     let mut answers: Vec<Option<Answer>> = asked.iter().map(|_| None).collect();
     std::future::poll_fn(|cx| {
         for (asked, answer) in asked.iter_mut().zip(&mut answers) {
@@ -377,7 +388,7 @@ proptest! {
 
     #[test]
     fn the_store_does_what_the_model_does(steps in steps()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut bed = Bed::new();
             let for_ever = Keep { age: Duration::MAX, bytes: u64::MAX };

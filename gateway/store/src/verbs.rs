@@ -1,4 +1,4 @@
-//! What travels between the handles and the writer.
+//! What travels between the handles and an engine.
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
@@ -11,15 +11,15 @@ use hookweir_event::{
 };
 use tokio::sync::{oneshot, watch};
 
-use super::{blocks::Term, codec, notices::Notice};
 use crate::{
-    DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, Pausable, Pause, Receipt, Replay, Route,
-    Settled, Settlement, StoreError, StoreVerb, Want, Written, figures::Counting,
+    DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, NewNotice, Pausable, Pause, Receipt, Replay,
+    Route, Settled, Settlement, StoreError, StoreVerb, Want, Written, codec, figures::Counting,
+    term::Term,
 };
 
-/// What the writer is asked to do. Applied by reference, so that it can be run again.
+/// What an engine is asked to do. Applied by reference, so that it can be run again.
 #[derive(Debug)]
-pub(super) enum Verb {
+pub(crate) enum Verb {
     Append(Append),
     Lease(Vec<Want>),
     Settle(Settlement),
@@ -38,12 +38,12 @@ pub(super) enum Verb {
 impl Verb {
     /// Whether it comes from outside, and is refused where there is too little room on the disk. What the
     /// back half asks for goes on.
-    pub(super) fn wants_room(&self) -> bool {
+    pub(crate) fn wants_room(&self) -> bool {
         matches!(self, Self::Append(_) | Self::WriteState(..))
     }
 
     /// Which verb it is.
-    pub(super) fn word(&self) -> StoreVerb {
+    pub(crate) fn word(&self) -> StoreVerb {
         match self {
             Self::Append(_) => StoreVerb::Append,
             Self::Lease(_) => StoreVerb::Lease,
@@ -60,7 +60,7 @@ impl Verb {
     }
 
     /// What has to be written for it, give or take.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Append(new) => new.body.len(),
             Self::Settle(settlement) => {
@@ -89,25 +89,29 @@ fn written(changes: &[StateChange]) -> usize {
     bytes.sum()
 }
 
-/// A [`NewEvent`] as the writer needs it. Made by who appends: encoding an event and letting go of its
+/// A [`NewEvent`] as an engine needs it. Made by who appends: encoding an event and letting go of its
 /// parts is not for the one thread that all wait for.
 #[derive(Debug)]
-pub(super) struct Append {
-    pub(super) id: EventId,
-    pub(super) origin: Origin,
-    pub(super) event_type: EventType,
-    pub(super) received_at: Timestamp,
-    pub(super) hops: Hops,
-    pub(super) envelope: Vec<u8>,
-    pub(super) body: Vec<u8>,
-    pub(super) claims: Vec<Digest>,
-    pub(super) dedupe_window: Duration,
-    pub(super) routes: Vec<Route>,
-    pub(super) terms: Vec<Term>,
+pub(crate) struct Append {
+    pub(crate) id: EventId,
+    pub(crate) origin: Origin,
+    pub(crate) event_type: EventType,
+    pub(crate) received_at: Timestamp,
+    pub(crate) hops: Hops,
+    pub(crate) envelope: Vec<u8>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) claims: Vec<Digest>,
+    pub(crate) dedupe_window: Duration,
+    pub(crate) routes: Vec<Route>,
+    /// Empty, if the engine searches in another way.
+    pub(crate) terms: Vec<Term>,
 }
 
-impl From<NewEvent> for Append {
-    fn from(new: NewEvent) -> Self {
+/// What an event is searched by.
+pub(crate) type Terms = fn(&Event, &[Digest], &[Route]) -> Vec<Term>;
+
+impl Append {
+    pub(crate) fn new(new: NewEvent, terms: Terms) -> Self {
         let NewEvent { event, claims, dedupe_window, routes } = new;
         let mut envelope = Vec::with_capacity(512);
         codec::write_envelope(&event, &mut envelope);
@@ -129,18 +133,26 @@ impl From<NewEvent> for Append {
     }
 }
 
-/// What an event is searched by.
-pub(super) fn terms(event: &Event, claims: &[Digest], routes: &[Route]) -> Vec<Term> {
-    let mut terms = vec![Term::origin(&event.origin), Term::event_type(&event.event_type)];
-    terms.extend(claims.iter().map(Term::claim));
-    terms.extend(routes.iter().map(|route| Term::plugin(&route.plugin)));
-    terms.extend(routes.iter().filter_map(|route| route.order_key.as_ref()).map(Term::order_key));
-    terms
+/// A [`NewNotice`] as an engine needs it.
+#[derive(Debug)]
+pub(crate) struct Notice {
+    pub(crate) name: String,
+    pub(crate) raised: bool,
+    pub(crate) append: Append,
+}
+
+impl Notice {
+    pub(crate) fn new(new: NewNotice, terms: Terms) -> Self {
+        let NewNotice { name, raised, event, routes } = new;
+        let (claims, dedupe_window) = (Vec::new(), Duration::ZERO);
+        let append = Append::new(NewEvent { event, claims, dedupe_window, routes }, terms);
+        Self { name, raised, append }
+    }
 }
 
 /// What came of it, one variant for each verb.
 #[derive(Debug)]
-pub(super) enum Done {
+pub(crate) enum Done {
     Append(Receipt),
     Lease(Leased),
     Settle(Settled),
@@ -158,12 +170,12 @@ pub(super) enum Done {
 }
 
 /// The answer goes to whoever asked, if that one still waits.
-pub(super) type Reply = oneshot::Sender<Result<Done, StoreError>>;
+pub(crate) type Reply = oneshot::Sender<Result<Done, StoreError>>;
 
-/// What travels to the writer.
+/// What travels to an engine.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly all are `Do`")]
-pub(super) enum Op {
+pub(crate) enum Op {
     /// Apply a verb and answer.
     Do(Verb, Reply),
     /// A second has passed: see whether commits work again, and what is to be forgotten.
@@ -174,12 +186,25 @@ pub(super) enum Op {
 
 /// What the engine tells the handles without being asked.
 #[derive(Debug, Clone)]
-pub(super) struct Signals {
-    pub(super) wakeups: watch::Sender<u64>,
-    pub(super) health: watch::Sender<Health>,
-    /// Set when the writer has ended.
-    pub(super) finished: watch::Sender<Option<Result<(), StoreError>>>,
-    pub(super) figures: Arc<Counting>,
+pub(crate) struct Signals {
+    pub(crate) wakeups: watch::Sender<u64>,
+    pub(crate) health: watch::Sender<Health>,
+    /// Set when the engine has ended.
+    pub(crate) finished: watch::Sender<Option<Result<(), StoreError>>>,
+    pub(crate) figures: Arc<Counting>,
     /// Bytes left on the disk when that was looked at last; the most there are if nobody can tell.
-    pub(super) left: Arc<AtomicU64>,
+    pub(crate) left: Arc<AtomicU64>,
+}
+
+impl Default for Signals {
+    /// Of an engine that just began, and is well.
+    fn default() -> Self {
+        Self {
+            wakeups: watch::Sender::new(0),
+            health: watch::Sender::new(Health::Ready),
+            finished: watch::Sender::new(None),
+            figures: Arc::default(),
+            left: Arc::new(AtomicU64::new(u64::MAX)),
+        }
+    }
 }

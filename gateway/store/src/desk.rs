@@ -1,0 +1,190 @@
+//! Where verbs are handed in, whichever engine does them: queued, and answered when they are done.
+//!
+//! From the moment an operation is queued it belongs to the engine: a caller that goes away loses the
+//! answer, never the event.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use hookweir_event::{PluginName, StateChange};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot, watch,
+};
+
+use crate::{
+    DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, NewNotice, Pausable, Pause, Receipt, Replay,
+    Settled, Settlement, StoreError, Want, Written,
+    figures::Counting,
+    verbs::{Append, Done, Notice, Op, Signals, Terms, Verb},
+};
+
+/// The queue of an engine, and what the engine tells. Dropped, it tells the engine to finish what is queued.
+pub(crate) struct Desk {
+    queue: mpsc::Sender<Op>,
+    signals: Signals,
+    terms: Terms,
+}
+
+impl Desk {
+    /// The desk of an engine that takes from the other end of the queue.
+    pub(crate) fn new(queue: mpsc::Sender<Op>, signals: Signals, terms: Terms) -> Self {
+        Self { queue, signals, terms }
+    }
+
+    pub(crate) async fn append(&self, event: NewEvent) -> Result<Receipt, StoreError> {
+        match self.ask_now(Verb::Append(Append::new(event, self.terms))).await? {
+            Done::Append(receipt) => Ok(receipt),
+            _ => unreachable!("invariant: each verb is answered by its own variant"),
+        }
+    }
+
+    pub(crate) async fn lease(&self, wants: Vec<Want>) -> Result<Leased, StoreError> {
+        match self.ask(Verb::Lease(wants)).await? {
+            Done::Lease(leased) => Ok(leased),
+            _ => unreachable!("invariant: each verb is answered by its own variant"),
+        }
+    }
+
+    pub(crate) async fn settle(&self, settlement: Settlement) -> Result<Settled, StoreError> {
+        match self.ask(Verb::Settle(settlement)).await? {
+            Done::Settle(settled) => Ok(settled),
+            _ => unreachable!("invariant: each verb is answered by its own variant"),
+        }
+    }
+
+    pub(crate) async fn give_back(
+        &self,
+        leases: Vec<LeaseKey>,
+        after: Duration,
+    ) -> Result<(), StoreError> {
+        match self.ask(Verb::GiveBack(leases, after)).await? {
+            Done::GiveBack => Ok(()),
+            _ => unreachable!("invariant: each verb is answered by its own variant"),
+        }
+    }
+
+    pub(crate) async fn mend(&self, which: Vec<DeliveryId>, how: Mend) -> Result<u64, StoreError> {
+        match self.ask(Verb::Mend(which, how)).await? {
+            Done::Mended(count) => Ok(count),
+            _ => unreachable!("invariant: each verb is answered by its own variant"),
+        }
+    }
+
+    pub(crate) async fn replay(&self, replays: Vec<Replay>) -> Result<u64, StoreError> {
+        match self.ask(Verb::Replay(replays)).await? {
+            Done::Replayed(count) => Ok(count),
+            _ => unreachable!("invariant: each verb is answered by its own variant"),
+        }
+    }
+
+    pub(crate) async fn unblock(&self, plugin: PluginName) -> Result<u64, StoreError> {
+        match self.ask(Verb::Unblock(plugin)).await? {
+            Done::Mended(count) => Ok(count),
+            _ => unreachable!("invariant: each verb is answered by its own variant"),
+        }
+    }
+
+    pub(crate) async fn pause(
+        &self,
+        what: Pausable,
+        by: String,
+        why: Option<String>,
+    ) -> Result<Pause, StoreError> {
+        match self.ask(Verb::Pause(what, by, why)).await? {
+            Done::Paused(pause) => Ok(pause),
+            _ => unreachable!("invariant: each verb is answered by its own variant"),
+        }
+    }
+
+    pub(crate) async fn resume(&self, what: Vec<Pausable>) -> Result<bool, StoreError> {
+        match self.ask(Verb::Resume(what)).await? {
+            Done::Resumed(was_paused) => Ok(was_paused),
+            _ => unreachable!("invariant: each verb is answered by its own variant"),
+        }
+    }
+
+    pub(crate) async fn write_state(
+        &self,
+        plugin: PluginName,
+        changes: Vec<StateChange>,
+    ) -> Result<Written, StoreError> {
+        match self.ask_now(Verb::WriteState(plugin, changes)).await? {
+            Done::WroteState(written) => Ok(written),
+            _ => unreachable!("invariant: each verb is answered by its own variant"),
+        }
+    }
+
+    pub(crate) async fn notice(&self, notice: NewNotice) -> Result<bool, StoreError> {
+        match self.ask(Verb::Notice(Notice::new(notice, self.terms))).await? {
+            Done::Noticed(news) => Ok(news),
+            _ => unreachable!("invariant: each verb is answered by its own variant"),
+        }
+    }
+
+    pub(crate) fn figures(&self) -> Arc<Counting> {
+        self.signals.figures.clone()
+    }
+
+    pub(crate) fn disk_left(&self) -> u64 {
+        self.signals.left.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn wakeups(&self) -> watch::Receiver<u64> {
+        self.signals.wakeups.subscribe()
+    }
+
+    pub(crate) fn health(&self) -> watch::Receiver<Health> {
+        self.signals.health.subscribe()
+    }
+
+    pub(crate) async fn close(&self) -> Result<(), StoreError> {
+        let mut finished = self.signals.finished.subscribe();
+        // Closed already is as good.
+        let _ = self.queue.send(Op::Close).await;
+        let ended = finished.wait_for(Option::is_some).await;
+        ended.map_or(Err(StoreError::Closed), |ended| ended.clone().unwrap_or(Ok(())))
+    }
+
+    /// Refused at once if the queue is full: what comes from outside has no other bound.
+    async fn ask_now(&self, verb: Verb) -> Result<Done, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.try_send(Op::Do(verb, reply)).map_err(|error| match error {
+            TrySendError::Full(_) => self.counted(StoreError::Overloaded),
+            TrySendError::Closed(_) => self.counted(self.why_closed()),
+        })?;
+        self.answer(answer).await
+    }
+
+    /// Waits for a place in the queue: the back half's verbs are bounded by its own limits, and a
+    /// settlement must not get lost in a flood of appends.
+    async fn ask(&self, verb: Verb) -> Result<Done, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.queue.send(Op::Do(verb, reply)).await;
+        sent.map_err(|_| self.counted(self.why_closed()))?;
+        self.answer(answer).await
+    }
+
+    async fn answer(
+        &self,
+        answer: oneshot::Receiver<Result<Done, StoreError>>,
+    ) -> Result<Done, StoreError> {
+        answer.await.unwrap_or_else(|_| Err(self.why_closed()))
+    }
+
+    /// An operation that did not reach the writer, which counts all others.
+    fn counted(&self, error: StoreError) -> StoreError {
+        self.signals.figures.failed(&error);
+        error
+    }
+
+    fn why_closed(&self) -> StoreError {
+        match &*self.signals.health.borrow() {
+            Health::Poisoned(reason) => StoreError::Poisoned(reason.clone()),
+            Health::Ready | Health::Refusing(_) => StoreError::Closed,
+        }
+    }
+}
+

@@ -1,0 +1,162 @@
+//! One transaction in the making: what was asked, done together, each kind with as few statements as there are kinds
+//! of rows.
+//!
+//! Everything in it happens at one time, the database's. It is done in one order, whatever the order it was asked in,
+//! which nobody who did not wait for an answer can tell from another: first what is appended and what is settled, then
+//! what operators ask for, then the rows that came of it, and what is leased last, so that it may be something that
+//! was appended just now.
+
+use std::{collections::BTreeSet, sync::Mutex};
+
+use hookweir_event::Timestamp;
+
+use super::{
+    Fault, Moment,
+    rows::Rows,
+    settle::Closing,
+    totals::Counted,
+};
+use crate::{
+    Settlement, StoreError, Written,
+    verbs::{Append, Done, Verb},
+};
+
+/// What an engine knows without asking the database, and may be wrong about in one direction only.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Plugins that have a row.
+    plugins: Mutex<BTreeSet<String>>,
+}
+
+impl Known {
+    pub(super) fn has_plugin(&self, name: &str) -> bool {
+        self.plugins.lock().is_ok_and(|plugins| plugins.contains(name))
+    }
+
+    /// The transaction that made their rows is committed.
+    pub(super) fn learn(&self, names: BTreeSet<String>) {
+        if !names.is_empty()
+            && let Ok(mut plugins) = self.plugins.lock()
+        {
+            plugins.extend(names);
+        }
+    }
+}
+
+/// One transaction in the making.
+pub(super) struct Batch<'m> {
+    pub(super) moment: &'m Moment<'m>,
+    pub(super) now: Timestamp,
+    /// Who leases.
+    pub(super) boot: i64,
+    /// The number of the batch among those of its boot: what it leased can be found by that.
+    pub(super) number: i64,
+    pub(super) known: &'m Known,
+    /// Plugins that have a row from this transaction on.
+    pub(super) new_plugins: BTreeSet<String>,
+    pub(super) rows: Rows,
+    pub(super) closings: Vec<Closing>,
+    pub(super) counted: Counted,
+    /// Whether it makes work due, or changes when the next work is.
+    pub(super) work_due: bool,
+}
+
+/// An operation's own result.
+pub(super) type Answer = Result<Done, StoreError>;
+
+impl<'m> Batch<'m> {
+    pub(super) fn new(
+        moment: &'m Moment<'m>,
+        now: Timestamp,
+        (boot, number): (i64, i64),
+        known: &'m Known,
+    ) -> Self {
+        Self {
+            moment,
+            now,
+            boot,
+            number,
+            known,
+            new_plugins: BTreeSet::new(),
+            rows: Rows::default(),
+            closings: Vec::new(),
+            counted: Counted::default(),
+            work_due: false,
+        }
+    }
+
+    /// Does all of them, and answers each. What fails alone is answered so; any other failure is the batch's.
+    pub(super) async fn apply(&mut self, verbs: &[Verb]) -> Result<Vec<Answer>, Fault> {
+        let mut answers: Vec<Option<Answer>> = verbs.iter().map(|_| None).collect();
+        let answer = |answers: &mut Vec<Option<Answer>>, at: usize, done| answers[at] = Some(done);
+
+        let appends: Vec<(usize, &Append)> = of(verbs, |verb| match verb {
+            Verb::Append(append) => Some(append),
+            _ => None,
+        });
+        for (at, receipt) in self.append_all(&appends).await? {
+            answer(&mut answers, at, receipt.map(Done::Append));
+        }
+
+        let settlements: Vec<(usize, &Settlement)> = of(verbs, |verb| match verb {
+            Verb::Settle(settlement) => Some(settlement),
+            _ => None,
+        });
+        let writes: Vec<_> = of(verbs, |verb| match verb {
+            Verb::WriteState(plugin, changes) => Some((plugin, changes)),
+            _ => None,
+        });
+        let (settled, written) = self.settle_all(&settlements, &writes).await?;
+        for (at, settled) in settled {
+            answer(&mut answers, at, settled.map(Done::Settle));
+        }
+        for (at, written) in written {
+            let written: Written = written;
+            answer(&mut answers, at, Ok(Done::WroteState(written)));
+        }
+
+        for (at, verb) in verbs.iter().enumerate() {
+            if let Some(done) = self.apply_alone(verb).await? {
+                answer(&mut answers, at, done);
+            }
+        }
+        self.write_rows().await?;
+
+        let wants: Vec<_> = of(verbs, |verb| match verb {
+            Verb::Lease(wants) => Some(wants),
+            _ => None,
+        });
+        for (at, leased) in self.lease_all(&wants).await? {
+            answer(&mut answers, at, Ok(Done::Lease(leased)));
+        }
+        // Each verb is one of those above.
+        let lost = || Err(StoreError::Failed("nobody did it".to_owned()));
+        Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(lost)).collect())
+    }
+
+    /// Does what is asked for seldom; none if it is something else.
+    async fn apply_alone(&mut self, verb: &Verb) -> Result<Option<Answer>, Fault> {
+        Ok(Some(Ok(match verb {
+            Verb::Append(_) | Verb::Settle(_) | Verb::WriteState(..) | Verb::Lease(_) => {
+                return Ok(None);
+            }
+            Verb::GiveBack(leases, after) => {
+                self.give_back(leases, *after).await?;
+                Done::GiveBack
+            }
+            Verb::Mend(which, how) => Done::Mended(self.mend(which, *how).await?),
+            Verb::Unblock(plugin) => Done::Mended(self.unblock(plugin).await?),
+            Verb::Replay(replays) => Done::Replayed(self.replay(replays).await?),
+            Verb::Notice(notice) => Done::Noticed(self.notice(notice).await?),
+            Verb::Pause(what, by, why) => {
+                Done::Paused(self.pause(what, by, why.as_deref()).await?)
+            }
+            Verb::Resume(what) => Done::Resumed(self.resume(what).await?),
+        })))
+    }
+}
+
+/// Those verbs that are of one kind, with their places.
+fn of<'v, T>(verbs: &'v [Verb], kind: impl Fn(&'v Verb) -> Option<T>) -> Vec<(usize, T)> {
+    verbs.iter().enumerate().filter_map(|(at, verb)| Some((at, kind(verb)?))).collect()
+}

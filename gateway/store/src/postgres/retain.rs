@@ -1,0 +1,313 @@
+//! Retention: forgets events that are over, the oldest first, some at a time beside other work; and deletes what has
+//! expired elsewhere.
+//!
+//! A cursor walks the events in the order they were appended, over those that have to stay, up to one that is too
+//! young. Now and then it starts anew, for the sake of those that it stepped over, and of those whose commit came late.
+//! One gateway at a time does it: who has the chore's row locked.
+
+use std::{collections::HashMap, time::Duration};
+
+use hookweir_event::{EventId, Timestamp};
+
+use super::{
+    Fault,
+    batch::Batch,
+    rows::id_of,
+    settle::Name,
+};
+use crate::{Keep, Retention};
+
+/// How often the walk starts anew: each time it looks at all that it stepped over.
+const WALK_EVERY: Duration = Duration::from_secs(3600);
+/// The same while there is too much of something.
+const WALK_WHEN_FULL: Duration = Duration::from_secs(10);
+/// How often what has expired elsewhere is looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Rows of other tables that a step deletes.
+const SWEEP: i64 = 1024;
+
+/// Where the walk is.
+#[derive(Debug)]
+pub(super) struct Retain {
+    retention: Retention,
+    /// All up to this number were looked at.
+    cursor: i64,
+    /// Nothing is to be walked over before this, unless there is too much of something.
+    next_look: Timestamp,
+    /// When the walk last started anew.
+    walked: Option<Timestamp>,
+    next_sweep: Timestamp,
+    /// Whether there was too much of done, and of dead ones, when that was looked at last.
+    full: [bool; 2],
+}
+
+/// What a step has left undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// There is more to look at now.
+    More,
+    /// Nothing, for a while.
+    Nothing,
+}
+
+/// An event that is old enough to be looked at.
+struct Old {
+    id: EventId,
+    received_at: Timestamp,
+    bytes: i64,
+    output: bool,
+}
+
+/// An event's deliveries, added up.
+#[derive(Default)]
+struct Deliveries {
+    done: i64,
+    /// Those that are dead, and not put aside.
+    dead_of: Vec<String>,
+    discarded: i64,
+    /// Those that are not over, or hold others up.
+    open: i64,
+    done_at: Option<Timestamp>,
+    dead_at: Option<Timestamp>,
+    /// All that are dead.
+    died: Vec<Name>,
+}
+
+impl Retain {
+    pub(super) fn new(retention: Retention) -> Self {
+        let (cursor, next_look, walked) = (0, Timestamp::default(), None);
+        Self { retention, cursor, next_look, walked, next_sweep: next_look, full: [false; 2] }
+    }
+
+    /// Whether a step would find something to do.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        now >= self.next_sweep || self.walk_is_due(now)
+    }
+
+    fn walk_is_due(&self, now: Timestamp) -> bool {
+        now >= self.next_look || self.is_full() && now >= self.next_walk()
+    }
+
+    fn next_walk(&self) -> Timestamp {
+        // Where things are kept for minutes, an hour late is too late.
+        let every = self.shortest().clamp(Duration::from_secs(1), WALK_EVERY);
+        let pause = if self.is_full() { every.min(WALK_WHEN_FULL) } else { every };
+        self.walked.map_or(Timestamp::default(), |walked| walked + pause)
+    }
+
+    fn is_full(&self) -> bool {
+        self.full != [false; 2]
+    }
+
+    fn shortest(&self) -> Duration {
+        self.retention.done.age.min(self.retention.dead.age)
+    }
+
+    /// The transaction was rolled back: what was forgotten is there.
+    pub(super) fn rolled_back(&mut self) {
+        (self.cursor, self.next_look, self.walked) = (0, Timestamp::default(), None);
+        self.next_sweep = Timestamp::default();
+    }
+
+    /// Something is wrong with what it walks over: it begins anew in a while.
+    pub(super) fn pause(&mut self, now: Timestamp) {
+        self.cursor = 0;
+        (self.next_look, self.walked) = (now + WALK_EVERY, Some(now));
+        self.next_sweep = now + WALK_EVERY;
+    }
+
+    fn may_go(&self, event: &Old, deliveries: &Deliveries, now: Timestamp) -> bool {
+        let Deliveries { open, done_at, dead_at, .. } = *deliveries;
+        let over = |at: Timestamp, keep: &Keep, full| full || at + keep.age <= now;
+        // Without a delivery it was over when it came.
+        let done_at = done_at.or(dead_at.is_none().then_some(event.received_at));
+        open == 0
+            && done_at.is_none_or(|at| over(at, &self.retention.done, self.full[0]))
+            && dead_at.is_none_or(|at| over(at, &self.retention.dead, self.full[1]))
+    }
+}
+
+impl Batch<'_> {
+    /// Looks at up to `limit` events and forgets those that may go, and sweeps up elsewhere.
+    pub(super) async fn tend(&mut self, retain: &mut Retain, limit: i64) -> Result<Rest, Fault> {
+        let sql = "SELECT 1 FROM chores WHERE name = 'retention' FOR UPDATE SKIP LOCKED";
+        if self.moment.row(sql, &[]).await?.is_none() {
+            // Another gateway is at it.
+            retain.next_sweep = self.now + SWEEP_EVERY;
+            return Ok(Rest::Nothing);
+        }
+        let swept = self.sweep().await?;
+        retain.next_sweep = self.now + SWEEP_EVERY;
+        self.look_at_sizes(retain).await?;
+        let walked = match retain.walk_is_due(self.now) {
+            true => self.walk(retain, limit).await?,
+            false => Rest::Nothing,
+        };
+        let more = swept == Rest::More || walked == Rest::More;
+        if more {
+            retain.next_sweep = self.now;
+        }
+        Ok(if more { Rest::More } else { Rest::Nothing })
+    }
+
+    async fn look_at_sizes(&self, retain: &mut Retain) -> Result<(), Fault> {
+        let Retention { done, dead } = retain.retention;
+        if done.bytes == u64::MAX && dead.bytes == u64::MAX {
+            return Ok(());
+        }
+        let sql = "SELECT coalesce(sum(bytes), 0)::bigint, coalesce(sum(dead_bytes), 0)::bigint FROM totals";
+        let row = self.moment.the_row(sql, &[]).await?;
+        let own = self.counted.totals;
+        let (all, of_dead) = (row.get::<_, i64>(0) + own.bytes, row.get::<_, i64>(1) + own.dead_bytes);
+        let exceeds = |bytes: i64, limit| u64::try_from(bytes).is_ok_and(|bytes| bytes > limit);
+        retain.full = [exceeds(all - of_dead, done.bytes), exceeds(of_dead, dead.bytes)];
+        Ok(())
+    }
+
+    async fn walk(&mut self, retain: &mut Retain, limit: i64) -> Result<Rest, Fault> {
+        if self.now >= retain.next_walk() {
+            (retain.cursor, retain.walked) = (0, Some(self.now));
+        }
+        let sql = "SELECT id, seq, received_at, bytes, parent IS NOT NULL FROM events
+                   WHERE seq > $1 ORDER BY seq LIMIT $2";
+        let rows = self.moment.rows(sql, &[&retain.cursor, &limit]).await?;
+        let at_end = i64::try_from(rows.len()).unwrap_or(i64::MAX) < limit;
+        let (mut young, mut old) = (None, Vec::new());
+        for row in &rows {
+            let received_at = Timestamp::from_millis(row.get(2));
+            let due = received_at + retain.shortest();
+            if due > self.now && !retain.is_full() {
+                young = Some(due);
+                break;
+            }
+            retain.cursor = row.get(1);
+            old.push(Old { id: id_of(row, 0)?, received_at, bytes: row.get(3), output: row.get(4) });
+        }
+        self.forget_some(retain, &old).await?;
+        if young.is_none() && !at_end {
+            retain.next_look = self.now;
+            return Ok(Rest::More);
+        }
+        // The walk is at its end: it goes on where an event gets old, or from the start.
+        let young = young.unwrap_or(self.now + retain.shortest());
+        retain.next_look = young.min(retain.next_walk());
+        Ok(Rest::Nothing)
+    }
+
+    /// Forgets those of the events that may go. Whether there is too much is asked once for all of them.
+    async fn forget_some(&mut self, retain: &mut Retain, old: &[Old]) -> Result<(), Fault> {
+        if old.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<&[u8]> = old.iter().map(|event| &event.id.as_bytes()[..]).collect();
+        // Locked, so that nobody replays or mends what is about to go.
+        let sql = "SELECT 1 FROM events WHERE id = ANY($1) ORDER BY id FOR UPDATE";
+        self.moment.rows(sql, &[&ids]).await?;
+        let deliveries = self.deliveries_of_all(&ids).await?;
+        let none = Deliveries::default();
+        let goes = |event: &&Old| {
+            let deliveries = deliveries.get(&event.id).unwrap_or(&none);
+            retain.may_go(event, deliveries, self.now)
+        };
+        let gone: Vec<&Old> = old.iter().filter(goes).collect();
+        let mut died = Vec::new();
+        for event in &gone {
+            let deliveries = deliveries.get(&event.id).unwrap_or(&none);
+            self.take_off(event, deliveries);
+            died.extend_from_slice(&deliveries.died);
+        }
+        self.counted.totals.dead_bytes -= self.bytes_of(&died).await?;
+        let ids: Vec<&[u8]> = gone.iter().map(|event| &event.id.as_bytes()[..]).collect();
+        self.forget(&ids).await
+    }
+
+    async fn deliveries_of_all(
+        &self,
+        ids: &[&[u8]],
+    ) -> Result<HashMap<EventId, Deliveries>, Fault> {
+        let sql = "SELECT event, ordinal, plugin, settled_at, dead, standing FROM deliveries
+                   WHERE event = ANY($1) ORDER BY event, ordinal FOR UPDATE";
+        let mut all: HashMap<EventId, Deliveries> = HashMap::new();
+        for row in self.moment.rows(sql, &[&ids]).await? {
+            let event = id_of(&row, 0)?;
+            let found = all.entry(event).or_default();
+            let in_line = row.get::<_, Option<i16>>(5).is_some();
+            let settled_at = row.get::<_, Option<i64>>(3).map(Timestamp::from_millis);
+            match (settled_at.filter(|_| !in_line), row.get::<_, i16>(4)) {
+                (None, _) => found.open += 1,
+                (Some(at), 0) => {
+                    found.done += 1;
+                    found.done_at = found.done_at.max(Some(at));
+                }
+                (Some(at), dead) => {
+                    found.died.push((event, row.get(1)));
+                    found.dead_at = found.dead_at.max(Some(at));
+                    match dead {
+                        1 => found.dead_of.push(row.get(2)),
+                        _ => found.discarded += 1,
+                    }
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// The totals without an event that is about to go.
+    fn take_off(&mut self, event: &Old, deliveries: &Deliveries) {
+        let Deliveries { done, dead_of, discarded, died, .. } = deliveries;
+        let totals = &mut self.counted.totals;
+        totals.events -= 1;
+        totals.outputs -= i64::from(event.output);
+        totals.unrouted -= i64::from(*done == 0 && died.is_empty());
+        totals.done -= done;
+        totals.dead -= i64::try_from(dead_of.len()).unwrap_or(0);
+        totals.discarded -= discarded;
+        totals.bytes -= event.bytes;
+        for plugin in dead_of {
+            self.counted.of(plugin).dead -= 1;
+        }
+    }
+
+    /// Deletes everything that belongs to the events.
+    async fn forget(&mut self, ids: &[&[u8]]) -> Result<(), Fault> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let sum = |row: tokio_postgres::Row| row.get::<_, i64>(0);
+        let sql = "WITH gone AS (DELETE FROM duplicates WHERE event = ANY($1) RETURNING count)
+                   SELECT coalesce(sum(count), 0)::bigint FROM gone";
+        self.counted.totals.duplicates -= sum(self.moment.the_row(sql, &[&ids]).await?);
+        let sql = "WITH gone AS (DELETE FROM exchanges WHERE event = ANY($1) RETURNING length(content) AS bytes)
+                   SELECT coalesce(sum(bytes), 0)::bigint FROM gone";
+        self.counted.totals.bytes -= sum(self.moment.the_row(sql, &[&ids]).await?);
+        for sql in [
+            "DELETE FROM attempts WHERE event = ANY($1)",
+            "DELETE FROM deliveries WHERE event = ANY($1)",
+            "DELETE FROM events WHERE id = ANY($1)",
+        ] {
+            self.moment.run(sql, &[&ids]).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes what has expired elsewhere.
+    async fn sweep(&mut self) -> Result<Rest, Fault> {
+        let now = self.now.as_millis();
+        let sql = "DELETE FROM claims WHERE claim IN
+                       (SELECT claim FROM claims WHERE expires_at <= $1 ORDER BY claim LIMIT $2
+                        FOR UPDATE SKIP LOCKED)";
+        let claims = self.moment.run(sql, &[&now, &SWEEP]).await?;
+        let sql = "DELETE FROM lines WHERE length = 0 AND (plugin, order_key) IN
+                       (SELECT plugin, order_key FROM lines WHERE length = 0 LIMIT $1 FOR UPDATE SKIP LOCKED)";
+        let lines = self.moment.run(sql, &[&SWEEP]).await?;
+        let entries = self.expire_state(SWEEP).await?;
+        // Of a hold that was over before the last of its deliveries was set aside.
+        let sql = "INSERT INTO holds (origin, lifted_at)
+                   SELECT DISTINCT held, $1::bigint FROM deliveries WHERE held IS NOT NULL
+                   ON CONFLICT DO NOTHING";
+        self.moment.run(sql, &[&now]).await?;
+        let most = u64::try_from(SWEEP).unwrap_or(0);
+        let more = [claims, lines, entries].into_iter().any(|count| count >= most);
+        Ok(if more { Rest::More } else { Rest::Nothing })
+    }
+}

@@ -1,0 +1,377 @@
+//! Workers: each takes what waits, makes one transaction of it on a connection of its own, and answers.
+//!
+//! While one waits for its commit the others take what comes meanwhile. A transaction that was in another's way is done
+//! again, and so is one whose outcome nobody knows; for how long that goes on is bounded, since senders wait.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use hookweir_event::Timestamp;
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
+
+use super::{
+    Fault, Link, Moment,
+    batch::{Answer, Batch, Known},
+    boots,
+    retain::{Rest, Retain},
+    totals::SHARDS,
+};
+use crate::{
+    Health, StoreError, Time,
+    steady::Steady,
+    verbs::{Op, Reply, Signals, Verb},
+};
+
+/// The most operations in one transaction.
+const BATCH_MAX: usize = 1024;
+/// The most bytes of bodies in one transaction, give or take the last event.
+const BATCH_BYTES: usize = 8 << 20;
+/// For so long a transaction is done again whose outcome is not known, or for which there is no connection: a
+/// failover that takes longer is seen by senders. While it is known that the database is not there, once is enough.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// So often one is done again that was in another's way.
+const TRIES_MAX: u32 = 16;
+/// How many events retention looks at beside other work, and how many alone.
+const STEP_BESIDE: i64 = 64;
+pub(super) const STEP_ALONE: i64 = 256;
+
+/// What all workers of a store share.
+pub(super) struct Shared {
+    pub(super) link: Link,
+    pub(super) owner: [u8; 16],
+    /// What leases are ours by. It changes when others took us for gone.
+    pub(super) boot: AtomicI64,
+    /// Of the batches, for those that lease.
+    pub(super) numbers: AtomicI64,
+    pub(super) known: Known,
+    /// For tests.
+    pub(super) given: Option<Mutex<Steady>>,
+    pub(super) retain: tokio::sync::Mutex<Retain>,
+    /// Batches that leased, or did not: nobody knows.
+    pub(super) unclaimed: Mutex<Vec<i64>>,
+    pub(super) signals: Signals,
+    /// Whether other gateways have the store open.
+    pub(super) others: AtomicBool,
+    /// Others are to be told that there is work.
+    pub(super) announce: Notify,
+    pub(super) ticks: Instant,
+}
+
+/// A commit.
+struct Made {
+    answers: Vec<Answer>,
+    work_due: bool,
+}
+
+impl Shared {
+    /// The time now: the database's, or for tests the one that was given.
+    pub(super) async fn now(&self, moment: &Moment<'_>) -> Result<Timestamp, Fault> {
+        let Some(given) = &self.given else {
+            return boots::server_time(moment).await;
+        };
+        let now = given.lock().map_or_else(|broken| broken.into_inner().now(), |mut it| it.now());
+        let sql = "UPDATE meta SET clock = $1 WHERE clock < $1";
+        moment.run(sql, &[&now.as_millis()]).await?;
+        Ok(now)
+    }
+
+    /// Does work until nobody can ask any more.
+    pub(super) async fn serve(
+        self: Arc<Self>,
+        nth: usize,
+        queue: Arc<tokio::sync::Mutex<mpsc::Receiver<Op>>>,
+    ) {
+        loop {
+            let work = Work::take(&mut *queue.lock().await).await;
+            let Some(work) = work else { return };
+            if !work.verbs.is_empty() {
+                self.work(nth, work).await;
+            }
+        }
+    }
+
+    async fn work(&self, nth: usize, work: Work) {
+        let Work { verbs, replies } = work;
+        let answers = match self.commit(nth, &verbs).await {
+            Err(Fault::Operation(reason)) if verbs.len() > 1 => {
+                tracing::debug!(reason, "an operation fails its batch; each is done alone");
+                self.each_alone(nth, &verbs).await
+            }
+            Ok(made) => self.told(made),
+            Err(fault) => self.failed(&fault, verbs.len()),
+        };
+        let results = answers.iter().map(|answer| answer.as_ref().map(|_| ()));
+        self.signals.figures.answered(verbs.iter().map(Verb::word).zip(results));
+        for (reply, answer) in replies.into_iter().zip(answers) {
+            let _ = reply.send(answer);
+        }
+    }
+
+    async fn each_alone(&self, nth: usize, verbs: &[Verb]) -> Vec<Answer> {
+        let mut answers = Vec::with_capacity(verbs.len());
+        for verb in verbs {
+            answers.extend(match self.commit(nth, std::slice::from_ref(verb)).await {
+                Ok(made) => self.told(made),
+                Err(fault) => self.failed(&fault, 1),
+            });
+        }
+        answers
+    }
+
+    /// Commits, again if that may help.
+    async fn commit(&self, nth: usize, verbs: &[Verb]) -> Result<Made, Fault> {
+        let begun = Instant::now();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.transact(nth, verbs).await {
+                Err(Fault::InTheWay(reason)) if tries < TRIES_MAX => {
+                    tracing::debug!(reason, tries, "a transaction was in another's way");
+                    tokio::time::sleep(Duration::from_millis(u64::from(tries) * 2)).await;
+                }
+                Err(Fault::Lost(reason))
+                    if begun.elapsed() < PATIENCE
+                        && *self.signals.health.borrow() == Health::Ready =>
+                {
+                    tracing::warn!(reason, tries, "the database is not there; it is tried again");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// One transaction, from its begin to its commit.
+    async fn transact(&self, nth: usize, verbs: &[Verb]) -> Result<Made, Fault> {
+        let mut connection = self.link.connect().await?;
+        let moment = Moment::write(&mut connection).await?;
+        let now = self.now(&moment).await?;
+        let leases = verbs.iter().any(|verb| matches!(verb, Verb::Lease(_)));
+        let boot = match leases {
+            true => self.boot_that_may_lease(&moment, now).await?,
+            false => self.boot.load(Ordering::Acquire),
+        };
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let mut batch = Batch::new(&moment, now, (boot, number), &self.known);
+        let unclaimed = match leases {
+            true => self.unclaimed(),
+            false => Vec::new(),
+        };
+        batch.return_unclaimed(&unclaimed).await?;
+        let answers = batch.apply(verbs).await?;
+        self.tend_beside(&mut batch).await?;
+        let shard = i64::try_from(nth).unwrap_or(0) + boot * 16;
+        let shard = i32::try_from(shard.rem_euclid(SHARDS)).unwrap_or(0);
+        let wrote = batch.counted.write(&moment, shard).await?;
+        let Batch { new_plugins, work_due, .. } = batch;
+        let begun = self.ticks.elapsed();
+        if let Err(fault) = moment.commit().await {
+            self.retain.lock().await.rolled_back();
+            if leases {
+                // Whether it leased anything will be seen.
+                self.keep_unclaimed(unclaimed.into_iter().chain([number]));
+            }
+            return Err(fault);
+        }
+        if wrote {
+            self.signals.figures.committed(verbs.len(), self.ticks.elapsed().saturating_sub(begun));
+        }
+        self.known.learn(new_plugins);
+        Ok(Made { answers, work_due })
+    }
+
+    /// Our boot, or another if others took us for gone.
+    async fn boot_that_may_lease(&self, moment: &Moment<'_>, now: Timestamp) -> Result<i64, Fault> {
+        let boot = self.boot.load(Ordering::Acquire);
+        if boots::may_lease(moment, boot).await? {
+            return Ok(boot);
+        }
+        let new = boots::register(moment, &self.owner, now).await?;
+        tracing::warn!(boot, new, "other gateways took this one for gone; what it had leased is theirs");
+        // If this is not committed, the next one finds that the boot has no row, and makes another.
+        self.boot.store(new, Ordering::Release);
+        Ok(new)
+    }
+
+    fn unclaimed(&self) -> Vec<i64> {
+        self.unclaimed.lock().map(|mut list| std::mem::take(&mut *list)).unwrap_or_default()
+    }
+
+    fn keep_unclaimed(&self, more: impl IntoIterator<Item = i64>) {
+        if let Ok(mut list) = self.unclaimed.lock() {
+            list.extend(more);
+        }
+    }
+
+    /// Retention's part of a transaction. It may fail alone: then everything is kept, for a while.
+    async fn tend_beside(&self, batch: &mut Batch<'_>) -> Result<(), Fault> {
+        let Ok(mut retain) = self.retain.try_lock() else { return Ok(()) };
+        if retain.is_due(batch.now) {
+            self.tend(batch, &mut retain, STEP_BESIDE).await?;
+        }
+        Ok(())
+    }
+
+    async fn tend(
+        &self,
+        batch: &mut Batch<'_>,
+        retain: &mut Retain,
+        limit: i64,
+    ) -> Result<Rest, Fault> {
+        let before = batch.counted.clone();
+        batch.moment.script("SAVEPOINT tend").await?;
+        match batch.tend(retain, limit).await {
+            Ok(rest) => {
+                batch.moment.script("RELEASE SAVEPOINT tend").await?;
+                Ok(rest)
+            }
+            Err(Fault::Lost(reason)) => Err(Fault::Lost(reason)),
+            Err(fault) => {
+                tracing::error!(?fault, "retention failed; it will be tried again");
+                batch.moment.script("ROLLBACK TO SAVEPOINT tend").await?;
+                batch.counted = before;
+                retain.pause(batch.now);
+                Ok(Rest::Nothing)
+            }
+        }
+    }
+
+    /// What is done each second though nobody asks: leases of the dead are freed now and then, and what is over is
+    /// forgotten. Says whether there is more of that.
+    pub(super) async fn tick(&self, free_lapsed: bool) -> Result<Rest, Fault> {
+        let mut connection = self.link.connect().await?;
+        let moment = Moment::write(&mut connection).await?;
+        let now = self.now(&moment).await?;
+        let boot = self.boot.load(Ordering::Acquire);
+        let mut batch = Batch::new(&moment, now, (boot, 0), &self.known);
+        if free_lapsed {
+            let others = boots::beat(&moment, boot, now).await?;
+            self.others.store(others > 0, Ordering::Relaxed);
+            let freed = batch.free_lapsed().await?;
+            if freed > 0 {
+                tracing::warn!(freed, "freed the leases of gateways that are gone");
+            }
+        }
+        let mut retain = self.retain.lock().await;
+        let rest = match retain.is_due(now) {
+            true => self.tend(&mut batch, &mut retain, STEP_ALONE).await?,
+            false => Rest::Nothing,
+        };
+        batch.counted.write(&moment, own_shard(boot)).await?;
+        let work_due = batch.work_due;
+        if let Err(fault) = moment.commit().await {
+            retain.rolled_back();
+            return Err(fault);
+        }
+        drop(retain);
+        self.told(Made { answers: Vec::new(), work_due });
+        Ok(rest)
+    }
+
+    /// Frees our leases, since we end.
+    pub(super) async fn sign_off(&self) -> Result<(), Fault> {
+        let mut connection = self.link.connect().await?;
+        let moment = Moment::write(&mut connection).await?;
+        let now = self.now(&moment).await?;
+        let boot = self.boot.load(Ordering::Acquire);
+        let mut batch = Batch::new(&moment, now, (boot, 0), &self.known);
+        batch.sign_off().await?;
+        batch.counted.write(&moment, own_shard(boot)).await?;
+        moment.commit().await
+    }
+
+    /// A commit went well: says so to who has to know, and answers what came of it.
+    fn told(&self, made: Made) -> Vec<Answer> {
+        self.signals.health.send_if_modified(|health| {
+            let refusing = matches!(health, Health::Refusing(_));
+            if refusing {
+                tracing::info!("the store takes work again");
+                *health = Health::Ready;
+            }
+            refusing
+        });
+        if made.work_due {
+            self.signals.wakeups.send_modify(|count| *count = count.wrapping_add(1));
+            if self.others.load(Ordering::Relaxed) {
+                self.announce.notify_one();
+            }
+        }
+        made.answers
+    }
+
+    /// A commit failed: the same answer to all.
+    fn failed(&self, fault: &Fault, count: usize) -> Vec<Answer> {
+        self.refuse(fault);
+        let answer = fault.clone().into_answer();
+        (0..count).map(|_| Err(answer.clone())).collect()
+    }
+
+    /// Says that the store takes no work, unless it was the operation that was at fault. The next tick tries again.
+    pub(super) fn refuse(&self, fault: &Fault) {
+        if matches!(fault, Fault::Operation(_)) {
+            return;
+        }
+        let answer: StoreError = fault.clone().into_answer();
+        let now = Health::Refusing(answer.to_string());
+        if self.signals.health.send_if_modified(|was| {
+            let changed = *was != now;
+            was.clone_from(&now);
+            changed
+        }) {
+            tracing::error!(health = ?now, "the store refuses work");
+        }
+    }
+}
+
+/// The shard of what is counted outside of the workers.
+fn own_shard(boot: i64) -> i32 {
+    i32::try_from((boot * 16 + 15).rem_euclid(SHARDS)).unwrap_or(0)
+}
+
+/// Whose time it is.
+pub(super) fn given(time: Time, steady: impl FnOnce() -> Steady) -> Option<Mutex<Steady>> {
+    match time {
+        Time::Server => None,
+        Time::Given => Some(Mutex::new(steady())),
+    }
+}
+
+/// What goes into one transaction.
+#[derive(Default)]
+struct Work {
+    verbs: Vec<Verb>,
+    /// One for each verb.
+    replies: Vec<Reply>,
+}
+
+impl Work {
+    /// Takes what waits, up to the limits, and waits for the first; none if nobody can ask any more.
+    async fn take(queue: &mut mpsc::Receiver<Op>) -> Option<Self> {
+        let mut work = Self::default();
+        let mut bytes = 0;
+        let mut next = queue.recv().await;
+        next.as_ref()?;
+        while let Some(op) = next {
+            match op {
+                Op::Do(verb, reply) => {
+                    bytes += verb.bytes();
+                    work.verbs.push(verb);
+                    work.replies.push(reply);
+                }
+                Op::Tick => {}
+                Op::Close => queue.close(),
+            }
+            let full = work.verbs.len() >= BATCH_MAX || bytes >= BATCH_BYTES;
+            next = if full { None } else { queue.try_recv().ok() };
+        }
+        Some(work)
+    }
+}

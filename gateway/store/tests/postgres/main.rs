@@ -1,0 +1,7 @@
+//! The PostgreSQL engine: what every engine must do, on a server that the tests start themselves.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+#[path = "../conformance/mod.rs"]
+mod conformance;
+mod ground;

@@ -1,0 +1,258 @@
+//! A network that fails when told: a relay between clients and a server, over which connections are cut, delayed or
+//! silent.
+//!
+//! It runs on threads of its own, so that it goes on whatever the test waits for.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::PATIENCE;
+
+/// A relay. Dropped, all its connections are cut and it takes no more.
+#[derive(Debug)]
+pub struct Relay {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    server: SocketAddr,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    open: Vec<(u64, [TcpStream; 2])>,
+    made: u64,
+    /// How what passes is treated.
+    network: Network,
+    /// What a client says that is cut off, at which moment.
+    trap: Option<(Vec<u8>, Moment)>,
+    /// How often that happened.
+    sprung: u64,
+    over: bool,
+}
+
+/// How a network is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Network {
+    /// As it should be.
+    #[default]
+    Well,
+    /// Each piece takes so much longer, both ways.
+    Slow(Duration),
+    /// Nothing comes through, and nobody is told.
+    Silent,
+    /// All connections are cut, and new ones closed at once.
+    Down,
+}
+
+/// When a connection is cut at something that a client says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Before the server hears of it.
+    Asked,
+    /// When the server has done it, before the client hears of that.
+    Answered,
+}
+
+impl Relay {
+    /// A relay to this server.
+    ///
+    /// # Panics
+    /// If there is no port for it.
+    pub fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (state, changed) = (Mutex::default(), Condvar::new());
+        let shared = Arc::new(Shared { server, state, changed });
+        let accepting = Arc::clone(&shared);
+        thread::spawn(move || accepting.accept(&listener));
+        Self { address, shared }
+    }
+
+    /// Where clients reach it.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How the network is from now on.
+    pub fn set(&self, network: Network) {
+        let mut state = self.shared.lock();
+        state.network = network;
+        if network == Network::Down {
+            state.cut_all();
+        }
+        self.shared.changed.notify_all();
+    }
+
+    /// Cuts all connections; new ones can be made.
+    pub fn cut(&self) {
+        self.shared.lock().cut_all();
+    }
+
+    /// Cuts the first connection on which a client says this, at that moment of it.
+    pub fn cut_at(&self, said: &[u8], moment: Moment) {
+        self.shared.lock().trap = Some((said.to_vec(), moment));
+    }
+
+    /// How often [`cut_at`](Self::cut_at) cut one.
+    pub fn cuts(&self) -> u64 {
+        self.shared.lock().sprung
+    }
+
+    /// Waits until it did so often.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn until_cut(&self, times: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut state = self.shared.lock();
+        while state.sprung < times {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "no connection was cut: nobody said what it was to be cut at");
+            let waited = self.shared.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// How many connections are open.
+    pub fn open(&self) -> usize {
+        self.shared.lock().open.len()
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.over = true;
+        state.cut_all();
+        drop(state);
+        self.shared.changed.notify_all();
+        // So that whoever accepts looks up.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+impl State {
+    fn cut_all(&mut self) {
+        for (_, ends) in self.open.drain(..) {
+            shut(&ends);
+        }
+    }
+}
+
+fn shut(ends: &[TcpStream]) {
+    for end in ends {
+        // It may be closed already.
+        let _ = end.shutdown(Shutdown::Both);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn accept(self: &Arc<Self>, listener: &TcpListener) {
+        for client in listener.incoming() {
+            if self.lock().over {
+                return;
+            }
+            // A server that is not there is a connection that is closed.
+            if let Ok(client) = client {
+                let _ = self.connect(client);
+            }
+        }
+    }
+
+    fn connect(self: &Arc<Self>, client: TcpStream) -> io::Result<()> {
+        if self.lock().network == Network::Down {
+            return Ok(());
+        }
+        let server = TcpStream::connect(self.server)?;
+        client.set_nodelay(true)?;
+        server.set_nodelay(true)?;
+        let ends = [client.try_clone()?, server.try_clone()?];
+        let number = {
+            let mut state = self.lock();
+            state.made += 1;
+            let number = state.made;
+            state.open.push((number, ends));
+            number
+        };
+        let there = Pass { shared: Arc::clone(self), number, asks: true };
+        let back = Pass { shared: Arc::clone(self), number, asks: false };
+        let trapped = Arc::new(Mutex::new(false));
+        let (from, to, seen) = (client.try_clone()?, server.try_clone()?, Arc::clone(&trapped));
+        thread::spawn(move || there.all(from, to, &seen));
+        thread::spawn(move || back.all(server, client, &trapped));
+        Ok(())
+    }
+}
+
+/// One direction of a connection.
+struct Pass {
+    shared: Arc<Shared>,
+    number: u64,
+    /// Whether it is what the client says.
+    asks: bool,
+}
+
+impl Pass {
+    /// Passes on until one end is closed. `trapped`: the next answer is not to come through.
+    fn all(&self, mut from: TcpStream, mut to: TcpStream, trapped: &Mutex<bool>) {
+        let mut bytes = vec![0; 64 << 10];
+        loop {
+            let Ok(read @ 1..) = from.read(&mut bytes) else { break };
+            if !self.may_pass(&bytes[..read], trapped) || to.write_all(&bytes[..read]).is_err() {
+                break;
+            }
+        }
+        shut(&[from, to]);
+        self.shared.lock().open.retain(|(number, _)| *number != self.number);
+    }
+
+    /// Waits as the network is, and tells whether the connection goes on.
+    fn may_pass(&self, bytes: &[u8], trapped: &Mutex<bool>) -> bool {
+        let mut state = self.shared.lock();
+        while state.network == Network::Silent && !state.over {
+            let waited = self.shared.changed.wait(state);
+            state = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Network::Slow(by) = state.network {
+            drop(state);
+            thread::sleep(by);
+            state = self.shared.lock();
+        }
+        let mut trapped = trapped.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = |trap: &(Vec<u8>, Moment)| {
+            self.asks && bytes.windows(trap.0.len()).any(|window| window == trap.0)
+        };
+        match state.trap.take_if(|trap| at(trap)) {
+            Some((_, Moment::Answered)) => *trapped = true,
+            Some((_, Moment::Asked)) => {
+                self.sprung(&mut state);
+                return false;
+            }
+            None if *trapped && !self.asks => {
+                self.sprung(&mut state);
+                return false;
+            }
+            None => {}
+        }
+        state.network != Network::Down
+    }
+
+    fn sprung(&self, state: &mut State) {
+        state.sprung += 1;
+        self.shared.changed.notify_all();
+    }
+}
