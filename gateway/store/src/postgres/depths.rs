@@ -75,12 +75,16 @@ pub(super) async fn first_due(
         "SELECT p.name, least(f.due_at, k.let_go_at) AS due_at FROM plugins AS p
              LEFT JOIN LATERAL (
                  SELECT due_at FROM deliveries
-                 WHERE plugin = p.name AND ", open!(), " AND boot IS NULL AND due_at <= $1
+                 WHERE plugin = p.name AND ",
+        open!(),
+        " AND boot IS NULL AND due_at <= $1
                      AND (let_go_at IS NULL OR let_go_at <= due_at)
                  ORDER BY due_at LIMIT 1) AS f ON true
              LEFT JOIN LATERAL (
                  SELECT min(let_go_at) AS let_go_at FROM deliveries
-                 WHERE plugin = p.name AND ", open!(), " AND boot IS NULL
+                 WHERE plugin = p.name AND ",
+        open!(),
+        " AND boot IS NULL
                      AND due_at <= least(f.due_at, $1) AND let_go_at > due_at) AS k ON true"
     );
     let mut all = BTreeMap::new();

@@ -3,14 +3,21 @@
 use hookweir_event::{PluginName, StateEntry, StateKey};
 use tokio_postgres::Row;
 
-use super::{Fault, Moment, columns::{Columns, count}, look::limit_of, window::Window};
+use super::{
+    Fault, Moment,
+    columns::{Columns, count},
+    look::limit_of,
+    window::Window,
+};
 use crate::{ReadError, ShownEntry};
 
 /// Entries under a prefix, behind another, in the order of their keys' bytes.
 macro_rules! under {
     ($columns:literal) => {
         concat!(
-            "SELECT ", $columns, " FROM state WHERE plugin = $1 AND name >= $2",
+            "SELECT ",
+            $columns,
+            " FROM state WHERE plugin = $1 AND name >= $2",
             " AND ($3::bytea IS NULL OR name < $3) AND ($4::bytea IS NULL OR name > $4)",
             " ORDER BY name LIMIT $5"
         )
@@ -24,7 +31,8 @@ impl Window {
         plugin: &PluginName,
         key: &str,
     ) -> Result<Option<StateEntry>, ReadError> {
-        let sql = "SELECT name, version, value, expires_at FROM state WHERE plugin = $1 AND name = $2";
+        let sql =
+            "SELECT name, version, value, expires_at FROM state WHERE plugin = $1 AND name = $2";
         let row = self.ask_one(sql, &[&plugin.as_str(), &key.as_bytes()]).await?;
         Ok(row.as_ref().map(entry).transpose()?)
     }
@@ -94,7 +102,8 @@ impl Window {
         if count(row.map_or(Ok(0), |row| row.value("state_bytes"))?) > max {
             return Ok(None);
         }
-        let sql = "SELECT name, version, value, expires_at FROM state WHERE plugin = $1 ORDER BY name";
+        let sql =
+            "SELECT name, version, value, expires_at FROM state WHERE plugin = $1 ORDER BY name";
         let rows = moment.rows(sql, &[&plugin]).await?;
         Ok(Some(rows.iter().map(entry).collect::<Result<_, _>>()?))
     }
@@ -107,9 +116,7 @@ impl Window {
     ) -> Result<Vec<T>, ReadError> {
         let (from, to) = (prefix.as_bytes(), behind(prefix));
         let after = after.map(str::as_bytes);
-        let rows = self
-            .ask(sql, &[&plugin.as_str(), &from, &to, &after, &limit_of(limit)])
-            .await?;
+        let rows = self.ask(sql, &[&plugin.as_str(), &from, &to, &after, &limit_of(limit)]).await?;
         Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
 }

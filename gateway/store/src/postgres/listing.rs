@@ -8,9 +8,7 @@ use super::{
     stand::stands,
     window::Window,
 };
-use crate::{
-    Cursor, DeliveryId, Exported, Filter, Listed, Page, ReadError, Shown, ShownDelivery,
-};
+use crate::{Cursor, DeliveryId, Exported, Filter, Listed, Page, ReadError, Shown, ShownDelivery};
 
 impl Window {
     /// A page of the deliveries that a filter means. All those of an event are on one page, so it may have some
@@ -33,9 +31,10 @@ impl Window {
         for Entry { summary, .. } in &found.entries {
             let owed = deliveries.remove(&summary.id).into_iter().flatten();
             let before = listed.len();
-            listed.extend(owed.filter(|delivery| is_meant(filter, delivery)).map(|delivery| {
-                Listed { event: summary.clone(), delivery }
-            }));
+            listed.extend(
+                owed.filter(|delivery| is_meant(filter, delivery))
+                    .map(|delivery| Listed { event: summary.clone(), delivery }),
+            );
             ends.push(listed.len());
             bytes.push(listed[before..].iter().map(|it| it.delivery.bytes()).sum());
         }
@@ -83,15 +82,20 @@ impl Window {
         // First what is fetched, then what is shown, which is a little more.
         found.keep(within_a_page(found.entries.iter().map(body)));
         let mut shown = found.shown(&moment).await?;
-        let bytes = found.entries.iter().zip(&shown).map(|(entry, shown)| body(entry) + Shown::bytes(shown));
+        let bytes = found
+            .entries
+            .iter()
+            .zip(&shown)
+            .map(|(entry, shown)| body(entry) + Shown::bytes(shown));
         found.keep(within_a_page(bytes));
         shown.truncate(found.entries.len());
         let mut contents = shown::contents(&moment, &found.entries).await?;
-        let exported = found.entries.iter().zip(shown).map(|(Entry { place, summary, .. }, shown)| {
-            let content = contents.remove(&summary.id);
-            let event = content.and_then(|content| content.event(summary));
-            Exported { next: Cursor::at(place.seq), shown, event }
-        });
+        let exported =
+            found.entries.iter().zip(shown).map(|(Entry { place, summary, .. }, shown)| {
+                let content = contents.remove(&summary.id);
+                let event = content.and_then(|content| content.event(summary));
+                Exported { next: Cursor::at(place.seq), shown, event }
+            });
         Ok(Page { found: exported.collect(), next: found.next() })
     }
 }

@@ -41,7 +41,9 @@ impl Window {
             },
         };
         let sql = concat!(
-            "SELECT ", columns!(), " FROM events AS e WHERE e.seq > $1 ORDER BY e.seq LIMIT $2"
+            "SELECT ",
+            columns!(),
+            " FROM events AS e WHERE e.seq > $1 ORDER BY e.seq LIMIT $2"
         );
         let rows = moment.rows(sql, &[&after, &limit_of(limit)]).await?;
         let entries = rows.iter().map(Entry::of).collect::<Result<Vec<_>, _>>()?;

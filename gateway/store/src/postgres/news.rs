@@ -32,8 +32,12 @@ macro_rules! horizon {
 
 /// Events of transactions that are over, from behind a place on, in the order of those.
 const TOLD: &str = concat!(
-    "SELECT ", columns!(), " FROM events AS e
-     WHERE (e.tx, e.seq) > ($12, $2) AND e.tx < ", horizon!(), " ORDER BY e.tx, e.seq LIMIT $1"
+    "SELECT ",
+    columns!(),
+    " FROM events AS e
+     WHERE (e.tx, e.seq) > ($12, $2) AND e.tx < ",
+    horizon!(),
+    " ORDER BY e.tx, e.seq LIMIT $1"
 );
 /// So long the transactions are waited for that hold back what is committed.
 const WAIT: Duration = Duration::from_millis(500);
@@ -69,7 +73,8 @@ impl Window {
     /// Waits a little until all that is committed can be told. Answers the first transaction whose events can't be.
     async fn all_told(&self) -> Result<i64, ReadError> {
         let until = Instant::now() + WAIT;
-        let sql = concat!("SELECT coalesce(max(tx), 0) AS last, ", horizon!(), " AS horizon FROM events");
+        let sql =
+            concat!("SELECT coalesce(max(tx), 0) AS last, ", horizon!(), " AS horizon FROM events");
         let row = self.ask_one(sql, &[]).await?.ok_or_else(|| Fault::unreadable("events"))?;
         let (last, mut horizon): (i64, i64) = (row.value("last")?, row.value("horizon")?);
         while horizon <= last && Instant::now() < until {

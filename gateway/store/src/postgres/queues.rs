@@ -21,7 +21,9 @@ const WAITING: &str = concat!(
     "SELECT p.name, l.later, l.next_due_at, b.blocked_keys FROM plugins AS p
          CROSS JOIN LATERAL (
              SELECT count(*) AS later, min(due_at) AS next_due_at FROM deliveries
-             WHERE plugin = p.name AND ", open!(), " AND due_at > $1) AS l
+             WHERE plugin = p.name AND ",
+    open!(),
+    " AND due_at > $1) AS l
          CROSS JOIN LATERAL (
              SELECT count(*) AS blocked_keys FROM deliveries
              WHERE plugin = p.name AND standing = 2) AS b

@@ -194,7 +194,9 @@ async fn open_deliveries(moment: &Moment<'_>) -> Result<u64, Fault> {
 
 /// All events.
 const ALL: &str = concat!(
-    "SELECT ", columns!(), " FROM events AS e WHERE e.seq < $2 ORDER BY e.seq DESC LIMIT $1"
+    "SELECT ",
+    columns!(),
+    " FROM events AS e WHERE e.seq < $2 ORDER BY e.seq DESC LIMIT $1"
 );
 
 /// That which has the claim, as far as claims are kept.
@@ -202,8 +204,7 @@ const HOLDER: &str = "SELECT e.seq, c.event FROM claims AS c JOIN events AS e ON
                       WHERE c.claim = $7 AND e.seq < $2 LIMIT $1";
 
 /// Those that were sent again.
-const DUPLICATED: &str =
-    "SELECT e.seq, x.event FROM duplicates AS x
+const DUPLICATED: &str = "SELECT e.seq, x.event FROM duplicates AS x
          CROSS JOIN LATERAL (SELECT seq FROM events WHERE id = x.event OFFSET 0) AS e
      WHERE e.seq < $2 ORDER BY e.seq DESC LIMIT $1";
 
@@ -214,7 +215,9 @@ const DISCARDED: &str = "SELECT DISTINCT ON (seq) seq, event FROM deliveries
 /// Those with a delivery that is not over, or in the way of others. No index has these in order.
 const OPEN: &str = concat!(
     "SELECT DISTINCT ON (seq) seq, event FROM (
-         SELECT seq, event FROM deliveries WHERE ", open!(), "
+         SELECT seq, event FROM deliveries WHERE ",
+    open!(),
+    "
          UNION ALL SELECT seq, event FROM deliveries WHERE held IS NOT NULL
          UNION ALL SELECT seq, event FROM deliveries WHERE standing IS NOT NULL) AS d
      WHERE seq < $2 ORDER BY seq DESC LIMIT $1"
@@ -253,7 +256,9 @@ const LOOK: &str = concat!(
                  ($9::text IS NULL OR d.plugin = $9)
                  AND ($10::bytea IS NULL OR d.order_key = $10)
                  AND ($11::text IS NULL
-                      OR CASE $11 WHEN 'blocks' THEN d.standing = 2 ELSE ", state!(), " = $11 END)) AS meant
+                      OR CASE $11 WHEN 'blocks' THEN d.standing = 2 ELSE ",
+    state!(),
+    " = $11 END)) AS meant
              FROM deliveries AS d LEFT JOIN holds AS h ON h.origin = d.held
              WHERE d.event = e.id
                  AND ($9::text IS NOT NULL OR $10::bytea IS NOT NULL OR $11::text IS NOT NULL)) AS d
@@ -340,14 +345,24 @@ impl<'a> Search<'a> {
         let origin = origin.as_ref().or_else(by_pattern).map(ToString::to_string);
         let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
         let event_type = event_type.as_ref().map(|it| it.as_str());
-        let [since, until] = [self.filter.since, self.filter.until].map(|at| at.map(|at| at.as_millis()));
+        let [since, until] =
+            [self.filter.since, self.filter.until].map(|at| at.map(|at| at.as_millis()));
         let claim = self.filter.claim.as_ref().map(|claim| &claim.as_bytes()[..16]);
         let plugin = plugin.as_ref().map(|name| name.as_str());
         let order_key = order_key.as_ref().map(|key| key.as_str().as_bytes());
         let state = self.filter.state.map(word);
         let mut with: Vec<&(dyn ToSql + Sync)> = vec![
-            &wanted, &from.seq, &origin, &event_type, &since, &until, &claim,
-            &self.filter.duplicated, &plugin, &order_key, &state,
+            &wanted,
+            &from.seq,
+            &origin,
+            &event_type,
+            &since,
+            &until,
+            &claim,
+            &self.filter.duplicated,
+            &plugin,
+            &order_key,
+            &state,
         ];
         if order == AS_COMMITTED {
             with.push(&from.tx);

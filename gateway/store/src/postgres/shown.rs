@@ -72,7 +72,8 @@ struct Ids<'a> {
 impl<'a> Ids<'a> {
     /// None of no events.
     fn of(entries: &'a [Entry]) -> Option<Self> {
-        let all: Vec<&[u8]> = entries.iter().map(|entry| &entry.summary.id.as_bytes()[..]).collect();
+        let all: Vec<&[u8]> =
+            entries.iter().map(|entry| &entry.summary.id.as_bytes()[..]).collect();
         let (first, last) = (all.iter().min()?, all.iter().max()?);
         Some(Self { first, last, all })
     }
@@ -94,15 +95,18 @@ pub(super) async fn shown(moment: &Moment<'_>, entries: &[Entry]) -> Result<Vec<
         let times = clipped(row.value("count")?);
         sent_again.insert(row.id("event")?, (times, row.time("last_at")?));
     }
-    Ok(entries.iter().map(|Entry { summary, .. }| {
-        let again = sent_again.get(&summary.id);
-        Shown {
-            event: summary.clone(),
-            deliveries: deliveries.remove(&summary.id).unwrap_or_default(),
-            duplicates: again.map_or(0, |(times, _)| *times),
-            duplicated_at: again.map(|(_, last_at)| *last_at),
-        }
-    }).collect())
+    Ok(entries
+        .iter()
+        .map(|Entry { summary, .. }| {
+            let again = sent_again.get(&summary.id);
+            Shown {
+                event: summary.clone(),
+                deliveries: deliveries.remove(&summary.id).unwrap_or_default(),
+                duplicates: again.map_or(0, |(times, _)| *times),
+                duplicated_at: again.map(|(_, last_at)| *last_at),
+            }
+        })
+        .collect())
 }
 
 /// The deliveries of some events with their attempts.
@@ -166,7 +170,8 @@ pub(super) fn ordinal(row: &Row) -> Result<u16, Fault> {
 }
 
 fn attempt(row: &Row) -> Result<ShownAttempt, Fault> {
-    let number = u32::try_from(row.value::<i32>("number")?).map_err(|_| Fault::unreadable("number"))?;
+    let number =
+        u32::try_from(row.value::<i32>("number")?).map_err(|_| Fault::unreadable("number"))?;
     let logs = match row.value::<Option<&[u8]>>("logs")? {
         None => Vec::new(),
         Some(blob) => codec::read_logs(blob).ok_or_else(|| Fault::unreadable("logs"))?,

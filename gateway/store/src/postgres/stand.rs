@@ -30,7 +30,9 @@ macro_rules! open {
 
 /// The deliveries `d` of some events: those named by `$1`, all of them between `$2` and `$3`.
 pub(super) const DELIVERIES_OF: &str = concat!(
-    "SELECT d.event, d.ordinal, d.plugin, ", state!(), " AS state, d.order_key,
+    "SELECT d.event, d.ordinal, d.plugin, ",
+    state!(),
+    " AS state, d.order_key,
             coalesce(d.standing = 2, false) AS blocks,
             greatest(d.due_at, d.let_go_at, h.lifted_at) AS due_at,
             d.replayed_at, d.settled_at, d.discarded_at, d.lost_leases

@@ -8,7 +8,8 @@ use crate::{Notice, Pausable, Pause, ReadError};
 impl Window {
     /// What was noticed and is not over, and the last that is.
     pub(crate) async fn notices(&self) -> Result<Vec<Notice>, ReadError> {
-        let sql = "SELECT name, raised_at, cleared_at, event, body FROM notices ORDER BY name LIMIT $1";
+        let sql =
+            "SELECT name, raised_at, cleared_at, event, body FROM notices ORDER BY name LIMIT $1";
         let rows = self.ask(sql, &[&limit_of(usize::MAX)]).await?;
         Ok(rows.iter().map(notice).collect::<Result<_, _>>()?)
     }

@@ -16,7 +16,7 @@ use std::{
 use deadpool_postgres::Object;
 use tokio_postgres::Row;
 
-use super::{Fault, Link, columns::Columns, link::Params, schema};
+use super::{Fault, Link, Moment, columns::Columns, link::Params, schema};
 use crate::{OpenError, PostgresDatabase, ReadError};
 
 /// So many questions are answered at a time; the others wait for one of these.
@@ -60,9 +60,9 @@ impl Window {
 
     /// A connection, to ask several questions of one moment.
     pub(super) async fn connect(&self) -> Result<Object, ReadError> {
-        let connection = self.link.connect().await?;
+        let mut connection = self.link.connect().await?;
         if !self.seen.is_known.load(Ordering::Relaxed) {
-            self.recognise(&connection).await?;
+            self.recognise(&mut connection).await?;
             self.seen.is_known.store(true, Ordering::Relaxed);
         }
         Ok(connection)
@@ -88,19 +88,14 @@ impl Window {
         Ok(self.ask(sql, params).await?.into_iter().next())
     }
 
-    async fn recognise(&self, connection: &Object) -> Result<(), ReadError> {
-        let missing = || ReadError::Missing(format!("the database's schema {}", self.database.schema));
-        let one = async |sql| connection.query_opt(sql, &[]).await.map_err(Fault::from);
-        let is_there = one("SELECT to_regclass('meta') IS NOT NULL AS is_there").await?;
-        if !is_there.is_some_and(|row| row.value("is_there").unwrap_or(false)) {
-            return Err(missing());
-        }
-        let found = one("SELECT schema FROM meta").await?.ok_or_else(missing)?.value("schema")?;
-        let known = schema::NEWEST;
-        match found {
-            _ if found > known => Err(ReadError::NewerSchema { found, known }),
-            _ if found < known => Err(ReadError::OlderSchema { found, known }),
-            _ => Ok(()),
+    async fn recognise(&self, connection: &mut Object) -> Result<(), ReadError> {
+        let (name, known) = (&self.database.schema, schema::NEWEST);
+        let moment = Moment::look(connection).await?;
+        match schema::found(&moment, name).await? {
+            None => Err(ReadError::Missing(format!("the database's schema {name}"))),
+            Some(found) if found > known => Err(ReadError::NewerSchema { found, known }),
+            Some(found) if found < known => Err(ReadError::OlderSchema { found, known }),
+            Some(_) => Ok(()),
         }
     }
 
@@ -112,7 +107,8 @@ impl Window {
             return Ok(size);
         }
         // Partitions are tables of their own; that which they are partitions of has no bytes.
-        let sql = "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint AS bytes FROM pg_class
+        let sql =
+            "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint AS bytes FROM pg_class
                    WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'";
         let row = self.ask_one(sql, &[]).await?;
         let size = row.map_or(Ok(0), |row| row.number("bytes"))?;
