@@ -117,10 +117,10 @@ pub enum OpenError {
 /// Why nothing could be read.
 #[derive(Debug, Clone, Error)]
 pub enum ReadError {
-    /// There is no such file, or no store in it.
-    #[error("no store at {}", .0.display())]
-    Missing(PathBuf),
-    /// A later version of Hookweir wrote the file.
+    /// There is no such file or schema of a database, or no store in it.
+    #[error("no store at {0}")]
+    Missing(String),
+    /// A later version of Hookweir wrote it.
     #[error("the store has schema {found}, this version knows up to {known}")]
     NewerSchema {
         /// The database's schema.
@@ -128,7 +128,7 @@ pub enum ReadError {
         /// The newest that is known here.
         known: i64,
     },
-    /// An earlier version of Hookweir wrote the file, and this one has not had it open yet.
+    /// An earlier version of Hookweir wrote it, and this one has not had it open yet.
     #[error("the store has schema {found}; starting the gateway once brings it to {known}")]
     OlderSchema {
         /// The database's schema.
@@ -136,7 +136,10 @@ pub enum ReadError {
         /// The one that is needed.
         known: i64,
     },
-    /// The database engine refused.
+    /// The database's server can't be reached now. Nothing is said of what is in the store.
+    #[error("can't reach the store: {0}")]
+    Unreachable(String),
+    /// The database engine refused, or what it has is not what was written.
     #[error("can't read the store: {0}")]
     Failed(String),
 }

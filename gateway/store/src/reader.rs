@@ -10,26 +10,53 @@ use hookweir_event::{
 };
 
 use crate::{
-    Blocked, Counts, Cursor, DeliveryId, Exported, Filter, Listed, News, Notice, Page, Pause,
-    Queue, ReadError, Shown, ShownEntry, SqliteFile, Survey,
-    sqlite::{
-        claims::Sought, depths, exchanges, listing, look, notices, pauses, queues, search,
-        window::Window,
-    },
+    Blocked, Counts, Cursor, DeliveryId, Exported, Filter, Listed, Location, News, Notice,
+    OpenError, Page, Pause, Queue, ReadError, Shown, ShownEntry, SqliteFile, Survey, postgres,
+    sqlite,
 };
 
 /// Looks at a store without being in the way of its verbs. Cheap to clone; clones share one connection,
-/// one query at a time. Each query sees one moment, except where it says otherwise.
+/// one query at a time, or with PostgreSQL a few. Each query sees one moment, except where it says otherwise.
 #[derive(Debug, Clone)]
 pub struct Reader {
     window: Window,
+}
+
+/// What an engine is looked at through.
+#[derive(Debug, Clone)]
+pub(crate) enum Window {
+    Sqlite(sqlite::window::Window),
+    Postgres(postgres::window::Window),
+}
+
+/// Asks the engine.
+macro_rules! ask {
+    ($reader:ident.$question:ident($($with:expr),*)) => {
+        match &$reader.window {
+            Window::Sqlite(window) => window.$question($($with),*).await,
+            Window::Postgres(window) => window.$question($($with),*).await,
+        }
+    };
 }
 
 impl Reader {
     /// A reader of the SQLite store in this file, which may be another process's. Whether there is one is
     /// seen when it is first looked at.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self::new(Window::new(SqliteFile::new(path)))
+        Self::new(Window::Sqlite(sqlite::window::Window::new(SqliteFile::new(path))))
+    }
+
+    /// The same of a store wherever it is.
+    ///
+    /// # Errors
+    /// If it is in a database whose address can't be used.
+    pub fn of(location: &Location) -> Result<Self, OpenError> {
+        Ok(Self::new(match location {
+            Location::Sqlite(file) => Window::Sqlite(sqlite::window::Window::new(file.clone())),
+            Location::Postgres(database) => {
+                Window::Postgres(postgres::window::Window::at(database.clone())?)
+            }
+        }))
     }
 
     pub(crate) fn new(window: Window) -> Self {
@@ -38,7 +65,10 @@ impl Reader {
 
     /// The same with a connection of its own, so that neither waits for the other's queries.
     pub fn apart(&self) -> Self {
-        Self::new(self.window.apart())
+        Self::new(match &self.window {
+            Window::Sqlite(window) => Window::Sqlite(window.apart()),
+            Window::Postgres(window) => Window::Postgres(window.apart()),
+        })
     }
 
     /// How many of each there are. Costs the same however many that is.
@@ -46,7 +76,7 @@ impl Reader {
     /// # Errors
     /// If the store can't be read.
     pub async fn counts(&self) -> Result<Counts, ReadError> {
-        self.window.look(look::counts).await
+        ask!(self.counts())
     }
 
     /// How the store stands: what it holds, of whom, and how much room there is. Costs the same however
@@ -55,8 +85,7 @@ impl Reader {
     /// # Errors
     /// If the store can't be read.
     pub async fn survey(&self) -> Result<Survey, ReadError> {
-        let file = self.window.file().clone();
-        self.window.look(move |connection| depths::survey(connection, &file)).await
+        ask!(self.survey())
     }
 
     /// What was noticed and is not over, and what was lately: up to 1000, by their names.
@@ -64,7 +93,7 @@ impl Reader {
     /// # Errors
     /// If the store can't be read.
     pub async fn notices(&self) -> Result<Vec<Notice>, ReadError> {
-        self.window.look(notices::all).await
+        ask!(self.notices())
     }
 
     /// Up to `limit` events, 1000 at most, in the order they were committed, the first one after
@@ -77,7 +106,7 @@ impl Reader {
         after: Option<EventId>,
         limit: usize,
     ) -> Result<Vec<Shown>, ReadError> {
-        self.window.look(move |connection| look::events(connection, after, limit)).await
+        ask!(self.events(after, limit))
     }
 
     /// One event with its content.
@@ -85,7 +114,7 @@ impl Reader {
     /// # Errors
     /// If the store can't be read.
     pub async fn event(&self, id: EventId) -> Result<Option<Event>, ReadError> {
-        self.window.look(move |connection| look::event(connection, id)).await
+        ask!(self.event(id))
     }
 
     /// One event with its deliveries, without its content.
@@ -93,7 +122,7 @@ impl Reader {
     /// # Errors
     /// If the store can't be read.
     pub async fn show(&self, id: EventId) -> Result<Option<Shown>, ReadError> {
-        self.window.look(move |connection| look::show(connection, id)).await
+        ask!(self.show(id))
     }
 
     /// What an attempt sent and was answered; none if that was not kept, or there is no such attempt.
@@ -105,9 +134,7 @@ impl Reader {
         delivery: DeliveryId,
         attempt: u32,
     ) -> Result<Option<Exchanges>, ReadError> {
-        self.window
-            .look(move |connection| exchanges::of_attempt(connection, delivery, attempt))
-            .await
+        ask!(self.exchanges(delivery, attempt))
     }
 
     /// The dead letters that later deliveries of their order key wait behind, those of the plugin or of
@@ -120,8 +147,7 @@ impl Reader {
         plugin: Option<&PluginName>,
         limit: usize,
     ) -> Result<Vec<Blocked>, ReadError> {
-        let plugin = plugin.cloned();
-        self.window.look(move |connection| look::blocked(connection, plugin.as_ref(), limit)).await
+        ask!(self.blocked(plugin, limit))
     }
 
     /// An entry of a plugin's state, expired or not.
@@ -133,8 +159,7 @@ impl Reader {
         plugin: &PluginName,
         key: &str,
     ) -> Result<Option<StateEntry>, ReadError> {
-        let (plugin, key) = (plugin.clone(), key.to_owned());
-        self.window.look(move |connection| look::state(connection, &plugin, &key)).await
+        ask!(self.state(plugin, key))
     }
 
     /// The entries of a plugin's state whose keys begin with `prefix` and come after `after`, in the
@@ -149,12 +174,7 @@ impl Reader {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<StateEntry>, ReadError> {
-        let (plugin, prefix) = (plugin.clone(), prefix.to_owned());
-        let after = after.map(str::to_owned);
-        let query = move |connection: &_| {
-            look::state_from(connection, &plugin, &prefix, after.as_deref(), limit)
-        };
-        self.window.look(query).await
+        ask!(self.state_from(plugin, prefix, after, limit))
     }
 
     /// All of a plugin's state, of one moment, in memory: expired entries that are there still included. `None`
@@ -167,8 +187,7 @@ impl Reader {
         plugin: &PluginName,
         max: u64,
     ) -> Result<Option<Vec<StateEntry>>, ReadError> {
-        let plugin = plugin.clone();
-        self.window.look(move |connection| look::whole_state(connection, &plugin, max)).await
+        ask!(self.whole_state(plugin, max))
     }
 
     /// Keys in the same way as entries, without their values.
@@ -182,12 +201,7 @@ impl Reader {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<StateKey>, ReadError> {
-        let (plugin, prefix) = (plugin.clone(), prefix.to_owned());
-        let after = after.map(str::to_owned);
-        let query = move |connection: &_| {
-            look::state_keys(connection, &plugin, &prefix, after.as_deref(), limit)
-        };
-        self.window.look(query).await
+        ask!(self.state_keys(plugin, prefix, after, limit))
     }
 
     /// The same with what listings show of them.
@@ -201,12 +215,7 @@ impl Reader {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<ShownEntry>, ReadError> {
-        let (plugin, prefix) = (plugin.clone(), prefix.to_owned());
-        let after = after.map(str::to_owned);
-        let query = move |connection: &_| {
-            look::state_listed(connection, &plugin, &prefix, after.as_deref(), limit)
-        };
-        self.window.look(query).await
+        ask!(self.state_listed(plugin, prefix, after, limit))
     }
 
     /// Bytes of all keys and values of a plugin's state, expired ones that are there still included.
@@ -214,8 +223,7 @@ impl Reader {
     /// # Errors
     /// If the store can't be read.
     pub async fn state_bytes(&self, plugin: &PluginName) -> Result<u64, ReadError> {
-        let plugin = plugin.clone();
-        self.window.look(move |connection| look::state_bytes(connection, &plugin)).await
+        ask!(self.state_bytes(plugin))
     }
 
     /// Up to `limit` events, 1000 at most, from the cursor on, the newest first. A page ends early that has some
@@ -229,8 +237,7 @@ impl Reader {
         from: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<Shown>, ReadError> {
-        let filter = filter.clone();
-        self.window.look(move |connection| search::page(connection, &filter, from, limit)).await
+        ask!(self.search(filter, from, limit))
     }
 
     /// The same, by their ids alone.
@@ -243,8 +250,7 @@ impl Reader {
         from: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<EventId>, ReadError> {
-        let filter = filter.clone();
-        self.window.look(move |connection| search::ids(connection, &filter, from, limit)).await
+        ask!(self.search_ids(filter, from, limit))
     }
 
     /// The deliveries that the filter means, of the events that it means, the newest event first: up to
@@ -258,10 +264,7 @@ impl Reader {
         from: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<Listed>, ReadError> {
-        let filter = filter.clone();
-        self.window
-            .look(move |connection| listing::deliveries(connection, &filter, from, limit))
-            .await
+        ask!(self.deliveries(filter, from, limit))
     }
 
     /// The same, by their names alone.
@@ -274,9 +277,7 @@ impl Reader {
         from: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<DeliveryId>, ReadError> {
-        let filter = filter.clone();
-        let query = move |connection: &_| listing::delivery_ids(connection, &filter, from, limit);
-        self.window.look(query).await
+        ask!(self.delivery_ids(filter, from, limit))
     }
 
     /// Up to `limit` events, 1000 at most, from the cursor on, the newest first, with all that is kept of
@@ -290,8 +291,7 @@ impl Reader {
         from: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<Exported>, ReadError> {
-        let filter = filter.clone();
-        self.window.look(move |connection| listing::whole(connection, &filter, from, limit)).await
+        ask!(self.whole(filter, from, limit))
     }
 
     /// Up to `limit` events, 1000 at most, that were committed since the cursor was answered, the oldest
@@ -306,8 +306,7 @@ impl Reader {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<News<Shown>, ReadError> {
-        let filter = filter.clone();
-        self.window.look(move |connection| listing::news(connection, &filter, after, limit)).await
+        ask!(self.news(filter, after, limit))
     }
 
     /// What waits for each plugin that anything was ever routed to, in the order of their names. `now`
@@ -316,7 +315,7 @@ impl Reader {
     /// # Errors
     /// If the store can't be read.
     pub async fn queues(&self, now: Timestamp) -> Result<Vec<Queue>, ReadError> {
-        self.window.look(move |connection| queues::all(connection, now)).await
+        ask!(self.queues(now))
     }
 
     /// All that is paused.
@@ -324,7 +323,7 @@ impl Reader {
     /// # Errors
     /// If the store can't be read.
     pub async fn pauses(&self) -> Result<Vec<Pause>, ReadError> {
-        self.window.look(pauses::all).await
+        ask!(self.pauses())
     }
 
     /// Of each claim whether an event has it, or had it. A claim is forgotten some time after it expired,
@@ -333,14 +332,7 @@ impl Reader {
     /// # Errors
     /// If the store can't be read.
     pub async fn claimed(&self, claims: &[Digest]) -> Result<Vec<bool>, ReadError> {
-        let sought = Sought::new(claims);
-        let (mut sought, generations) =
-            self.window.look(move |connection| sought.among_fresh(connection)).await?;
-        for generation in generations {
-            sought =
-                self.window.look(move |connection| sought.among(connection, generation)).await?;
-        }
-        Ok(claims.iter().map(|claim| !sought.contains(claim)).collect())
+        ask!(self.claimed(claims))
     }
 
     /// How many events the filter means. Looks at as many as it has to, in one moment after another.
@@ -348,16 +340,6 @@ impl Reader {
     /// # Errors
     /// If the store can't be read.
     pub async fn count(&self, filter: &Filter) -> Result<u64, ReadError> {
-        let (mut count, mut from) = (0, None);
-        loop {
-            let filter = filter.clone();
-            let query = move |connection: &_| search::number(connection, &filter, from);
-            let (more, next) = self.window.look(query).await?;
-            count += more;
-            from = next;
-            if from.is_none() {
-                return Ok(count);
-            }
-        }
+        ask!(self.count(filter))
     }
 }

@@ -71,13 +71,28 @@ impl FromStr for Standpoint {
     }
 }
 
-/// Where a search goes on.
+/// Where a search goes on, or what is new: the one says nothing to the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor(pub(crate) i64);
+pub struct Cursor {
+    /// What the event is put in order by that was looked at last.
+    pub(crate) event: i64,
+    /// Where what is new is put in order by transactions: that which the event came in.
+    pub(crate) transaction: Option<i64>,
+}
+
+impl Cursor {
+    /// Behind an event.
+    pub(crate) fn at(event: i64) -> Self {
+        Self { event, transaction: None }
+    }
+}
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}", self.0)
+        match self.transaction {
+            None => write!(f, "{:x}", self.event),
+            Some(transaction) => write!(f, "{transaction:x}.{:x}", self.event),
+        }
     }
 }
 
@@ -85,8 +100,15 @@ impl FromStr for Cursor {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let key = i64::from_str_radix(text, 16).ok().filter(|key| *key > 0);
-        key.map(Self).ok_or("is no cursor of a search")
+        let key = |text, least| i64::from_str_radix(text, 16).ok().filter(|key| *key >= least);
+        let cursor = match text.split_once('.') {
+            None => key(text, 1).map(Self::at),
+            // The first transaction whose events are new may have none before it.
+            Some((transaction, event)) => key(transaction, 1)
+                .zip(key(event, 0))
+                .map(|(transaction, event)| Self { event, transaction: Some(transaction) }),
+        };
+        cursor.ok_or("is no cursor of a search")
     }
 }
 

@@ -11,11 +11,11 @@ pub struct Survey {
     pub counts: Counts,
     /// Deliveries that are not done, by their plugins. One without any may be left out.
     pub depths: Vec<Depth>,
-    /// The length of the database file.
+    /// The length of the database file; with PostgreSQL that of all tables and indexes, some seconds ago.
     pub database_bytes: u64,
-    /// The length of its log.
+    /// The length of its log; with PostgreSQL, 0.
     pub log_bytes: u64,
-    /// What is left on the disk for this user; none if nobody can tell.
+    /// What is left on the disk for this user; none if nobody can tell, as of a server's.
     pub disk_free_bytes: Option<u64>,
 }
 

@@ -46,7 +46,10 @@ impl Fault {
 
 impl From<Fault> for ReadError {
     fn from(fault: Fault) -> Self {
-        Self::Failed(fault.reason())
+        match fault {
+            Fault::Lost(reason) => Self::Unreachable(reason),
+            fault => Self::Failed(fault.reason()),
+        }
     }
 }
 

@@ -46,9 +46,11 @@ impl Link {
         let set_up = Hook::async_fn(move |client, _| {
             let schema = Arc::clone(&schema);
             Box::pin(async move {
+                // To compile a statement takes longer than any of these; a server without that setting is left alone.
                 let sql = format!(
                     "SET search_path TO {schema}; SET statement_timeout = {limit};
-                     SET idle_in_transaction_session_timeout = {limit}; SET TIME ZONE 'UTC'",
+                     SET idle_in_transaction_session_timeout = {limit}; SET TIME ZONE 'UTC';
+                     SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit'",
                     limit = STATEMENT.as_millis(),
                 );
                 client.batch_execute(&sql).await.map_err(HookError::Backend)

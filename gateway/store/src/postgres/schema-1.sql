@@ -53,6 +53,8 @@ CREATE TABLE events(
 ) PARTITION BY RANGE (id);
 CREATE TABLE events_other PARTITION OF events DEFAULT;
 CREATE INDEX events_seq ON events(seq);
+-- For news alone, which without it would have to read all events to miss none. It grows at its end.
+CREATE INDEX events_tx ON events(tx, seq);
 
 -- A table of its own: a counter in `events` would write the body anew.
 CREATE TABLE duplicates(

@@ -64,7 +64,7 @@ fn each_delivery<T>(
         // A page has room for `limit` deliveries: what is left of the events is on the next.
         let is_full = shown.len() >= limit.clamp(1, PAGE_MAX) || bytes >= PAGE_BYTES;
         if is_full && found.peek().is_some() {
-            return Ok(Page { found: shown, next: Some(Cursor(event)) });
+            return Ok(Page { found: shown, next: Some(Cursor::at(event)) });
         }
     }
     Ok(Page { found: shown, next })
@@ -84,7 +84,7 @@ pub(crate) fn whole(
     for key in found {
         if bytes >= PAGE_BYTES {
             // The last one is in, and this one is next.
-            return Ok(Page { found: exported, next: Some(Cursor(key + 1)) });
+            return Ok(Page { found: exported, next: Some(Cursor::at(key + 1)) });
         }
         let read = whole.look(key, |parcel, entry| {
             parcel.event(entry, parcels::origin(connection, entry.origin)?)
@@ -97,7 +97,7 @@ pub(crate) fn whole(
             continue;
         };
         bytes += shown.bytes() + event.as_ref().map_or(0, |event| event.body.len());
-        exported.push(Exported { next: Cursor(key), shown, event });
+        exported.push(Exported { next: Cursor::at(key), shown, event });
     }
     Ok(Page { found: exported, next })
 }
@@ -112,7 +112,7 @@ pub(crate) fn news(
 ) -> rusqlite::Result<News<Shown>> {
     let next_event: i64 =
         connection.query_row("SELECT next_event FROM totals", [], |row| row.get(0))?;
-    let from = after.map_or(next_event, |Cursor(key)| key.min(next_event));
+    let from = after.map_or(next_event, |cursor| cursor.event.min(next_event));
     let limit = limit.clamp(1, PAGE_MAX);
     let (view, meant) = (View::new(connection)?, Meant::new(filter));
     let (mut found, mut bytes) = (Vec::new(), 0);
@@ -139,5 +139,5 @@ pub(crate) fn news(
         }
         Ok(Walk::On)
     })?;
-    Ok(News { found, next: Cursor(next), more })
+    Ok(News { found, next: Cursor::at(next), more })
 }

@@ -36,7 +36,7 @@ pub(crate) fn page(
     let mut looker = Looker::new(connection, Part::Directory);
     for event in found {
         if bytes >= PAGE_BYTES {
-            return Ok(Page { found: shown, next: Some(Cursor(event + 1)) });
+            return Ok(Page { found: shown, next: Some(Cursor::at(event + 1)) });
         }
         let one = looker.look(event, |parcel, entry| view.shown(parcel, entry))?;
         bytes += one.as_ref().map_or(0, Shown::bytes);
@@ -138,7 +138,7 @@ pub(super) fn find(
         looked: 0,
     };
     // Nothing is behind the last event, whatever a cursor says.
-    let from = from.map_or(next_event, |Cursor(key)| key.min(next_event));
+    let from = from.map_or(next_event, |cursor| cursor.event.min(next_event));
     let open = u64::try_from(open).unwrap_or(0);
     let next = match filter.state {
         // One event, by the blocks.
@@ -177,7 +177,7 @@ pub(super) fn find(
         }
         _ => search.walk_blocks(from, 0)?,
     };
-    Ok(Page { found: search.found, next: next.map(Cursor) })
+    Ok(Page { found: search.found, next: next.map(Cursor::at) })
 }
 
 impl Search<'_> {

@@ -187,7 +187,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn connect(file: &SqliteFile) -> Result<Connection, ReadError> {
     let SqliteFile { path, vfs, .. } = file;
-    let missing = |path: &Path| ReadError::Missing(path.to_owned());
+    let missing = |path: &Path| ReadError::Missing(path.display().to_string());
     if !path.exists() {
         return Err(missing(path));
     }

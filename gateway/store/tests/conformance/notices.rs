@@ -87,5 +87,5 @@ async fn a_store_counts_what_it_does() {
     let errors = store.figures().errors;
     assert_eq!(errors.map(|(_, count)| count), [0, 0, 1, 0, 0, 0], "{errors:?}");
     let survey = store.reader().survey().await.unwrap();
-    assert!(survey.database_bytes + survey.log_bytes > 0 && survey.disk_free_bytes.is_some());
+    assert!(survey.database_bytes + survey.log_bytes > 0);
 }

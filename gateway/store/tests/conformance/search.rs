@@ -221,10 +221,36 @@ async fn what_is_shown_is_whole_and_what_was_forgotten_is_not_found() {
     assert_eq!(store.reader().count(&unrouted).await.unwrap(), 0);
 }
 
+#[tokio::test]
+async fn what_several_plugins_have_dead_is_found_once_and_in_order() {
+    let mut bed = Bed::new();
+    let store = bed.boot().await;
+    let mut died = Vec::new();
+    for nth in 0..24 {
+        // Some have several of one plugin's.
+        let routes: &[&str] = [&["a", "a", "a"][..], &["b"], &["a", "b", "c:k"]][nth % 3];
+        died.push(store.keep(new(event("push"), &[], routes)).await);
+    }
+    for name in ["a", "b"] {
+        for lease in store.lease_up_to(name, 1000).await {
+            let _ = store.end(&lease, Outcome::Trap, Fate::Dead { blocks: true }).await;
+        }
+    }
+    died.reverse();
+    let filter = Filter { state: Some("dead".parse().unwrap()), ..Filter::default() };
+    for limit in [1, 2, 5, 24, 1000] {
+        assert_eq!(all(&store.reader(), &filter, limit).await, died, "{limit} on a page");
+    }
+    let of_b = Filter { plugin: Some(plugin("b")), ..filter };
+    let of_b = all(&store.reader(), &of_b, 3).await;
+    assert_eq!(of_b, died.into_iter().filter(|id| of_b.contains(id)).collect::<Vec<_>>());
+    assert_eq!(of_b.len(), 16);
+}
+
 #[test]
 fn words_and_cursors_that_are_none_are_refused() {
     assert!("sleeping".parse::<Standpoint>().is_err());
-    for bad in ["", "-1", "0", "xyz", "fffffffffffffffff"] {
+    for bad in ["", "-1", "0", "xyz", "fffffffffffffffff", "0.1", "1.-1", "1.x", ".", "1."] {
         assert!(bad.parse::<Cursor>().is_err(), "{bad}");
     }
 }

@@ -5,3 +5,4 @@
 #[path = "../conformance/mod.rs"]
 mod conformance;
 mod ground;
+mod look;

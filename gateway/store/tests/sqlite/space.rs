@@ -35,6 +35,7 @@ async fn too_little_room_refuses_events_and_nothing_else() {
     let refused = store.append(new(event("push"), &["2"], &["a"])).await;
     assert!(looks.load(Ordering::SeqCst) > before, "nobody looked");
     assert_eq!(refused.unwrap_err(), StoreError::Full);
+    assert_eq!(store.reader().survey().await.unwrap().disk_free_bytes, Some(49));
     let mut health = store.health();
     assert!(
         matches!(&*health.borrow_and_update(), Health::Refusing(why) if why.contains("left on the disk"))
