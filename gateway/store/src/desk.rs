@@ -15,8 +15,8 @@ use tokio::sync::{
 };
 
 use crate::{
-    DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, NewNotice, Pausable, Pause, Receipt, Replay,
-    Settled, Settlement, StoreError, Want, Written,
+    DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, NewNotice, Pausable, Pause, Receipt,
+    Replay, Settled, Settlement, StoreError, Want, Written,
     figures::Counting,
     verbs::{Append, Done, Notice, Op, Signals, Terms, Verb},
 };
@@ -187,4 +187,3 @@ impl Desk {
         }
     }
 }
-

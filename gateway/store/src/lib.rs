@@ -29,8 +29,8 @@ mod verbs;
 
 pub use contract::{
     DeliveryId, Health, Keep, Lease, LeaseKey, Leased, Location, Mend, NewEvent, NewNotice,
-    Options, Output, PostgresDatabase, Receipt, Replay, Retention, Route, Settled, Settlement, SqliteFile, Time, Want,
-    Written,
+    Options, Output, PostgresDatabase, Receipt, Replay, Retention, Route, Settled, Settlement,
+    SqliteFile, Time, Want, Written,
 };
 pub use error::{OpenError, ReadError, StoreError};
 pub use figures::{Figures, StoreVerb};

@@ -11,11 +11,7 @@ use tokio::sync::watch;
 use crate::{
     DeliveryId, Figures, Health, LeaseKey, Leased, Location, Mend, NewEvent, NewNotice, OpenError,
     Options, Pausable, Pause, Reader, Receipt, Replay, Settled, Settlement, StoreError, Want,
-    Written,
-    desk::Desk,
-    postgres,
-    reader::Window,
-    sqlite,
+    Written, desk::Desk, postgres, reader::Window, sqlite,
 };
 
 /// The store. Cheap to clone; dropping the last handle finishes what was asked, and waits for that.

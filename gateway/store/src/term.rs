@@ -52,4 +52,3 @@ pub(crate) fn terms(event: &Event, claims: &[Digest], routes: &[Route]) -> Vec<T
     terms.extend(routes.iter().filter_map(|route| route.order_key.as_ref()).map(Term::order_key));
     terms
 }
-

@@ -12,9 +12,9 @@ use hookweir_event::{
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, NewNotice, Pausable, Pause, Receipt, Replay,
-    Route, Settled, Settlement, StoreError, StoreVerb, Want, Written, codec, figures::Counting,
-    term::Term,
+    DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, NewNotice, Pausable, Pause, Receipt,
+    Replay, Route, Settled, Settlement, StoreError, StoreVerb, Want, Written, codec,
+    figures::Counting, term::Term,
 };
 
 /// What an engine is asked to do. Applied by reference, so that it can be run again.

@@ -10,12 +10,7 @@ use std::{collections::BTreeSet, sync::Mutex};
 
 use hookweir_event::Timestamp;
 
-use super::{
-    Fault, Moment,
-    rows::Rows,
-    settle::Closing,
-    totals::Counted,
-};
+use super::{Fault, Moment, rows::Rows, settle::Closing, totals::Counted};
 use crate::{
     Settlement, StoreError, Written,
     verbs::{Append, Done, Verb},
@@ -148,9 +143,7 @@ impl<'m> Batch<'m> {
             Verb::Unblock(plugin) => Done::Mended(self.unblock(plugin).await?),
             Verb::Replay(replays) => Done::Replayed(self.replay(replays).await?),
             Verb::Notice(notice) => Done::Noticed(self.notice(notice).await?),
-            Verb::Pause(what, by, why) => {
-                Done::Paused(self.pause(what, by, why.as_deref()).await?)
-            }
+            Verb::Pause(what, by, why) => Done::Paused(self.pause(what, by, why.as_deref()).await?),
             Verb::Resume(what) => Done::Resumed(self.resume(what).await?),
         })))
     }

@@ -121,7 +121,8 @@ impl Batch<'_> {
     async fn lose(&mut self, lost: &Lost) -> Result<(), Fault> {
         let (number, lost_leases) = (lost.attempts + 1, lost.lost_leases + 1);
         let dead = lost_leases >= LOST_LEASES_MAX || number >= number_of(DELIVERIES_MAX as u32);
-        let sql = "UPDATE deliveries SET boot = NULL, leased_at = NULL, attempts = $3, lost_leases = $4,
+        let sql =
+            "UPDATE deliveries SET boot = NULL, leased_at = NULL, attempts = $3, lost_leases = $4,
                        settled_at = $5, dead = $6,
                        standing = CASE WHEN $6 = 1 AND standing = 0 THEN 2 ELSE standing END
                    WHERE event = $1 AND ordinal = $2";

@@ -149,10 +149,13 @@ async fn open(
     let refused = |fault: Fault| server(fault.reason());
     let mut connection = link.connect().await.map_err(refused)?;
     let moment = Moment::write(&mut connection).await.map_err(refused)?;
-    if !database.may_lose && let Some(setting) = loses(&moment).await.map_err(refused)? {
+    if !database.may_lose
+        && let Some(setting) = loses(&moment).await.map_err(refused)?
+    {
         return Err(OpenError::MayLose { setting });
     }
-    let found = schema::migrate(&moment, &database.schema, &options.owner).await.map_err(refused)?;
+    let found =
+        schema::migrate(&moment, &database.schema, &options.owner).await.map_err(refused)?;
     if found > schema::NEWEST {
         let (place, known) = (format!("schema {}", database.schema), schema::NEWEST);
         return Err(OpenError::NewerSchema { place, found, known });

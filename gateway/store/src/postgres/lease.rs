@@ -212,10 +212,8 @@ impl Batch<'_> {
                        d.order_key, d.replayed_at, d.let_go_at, e.origin, e.type, e.received_at, e.committed_at, e.hops,
                        e.root, e.envelope, e.body, d.standing";
         let now = self.now.as_millis();
-        let rows = self
-            .moment
-            .rows(sql, &[&events, &ordinals, &self.boot, &self.number, &now])
-            .await?;
+        let rows =
+            self.moment.rows(sql, &[&events, &ordinals, &self.boot, &self.number, &now]).await?;
         let mut found = HashMap::with_capacity(rows.len());
         for row in &rows {
             found.insert((id_of(row, 0)?, row.get::<_, i16>(1)), row);

@@ -19,7 +19,7 @@ use crate::{OpenError, PostgresDatabase};
 /// wait for an answer.
 const CONNECT: Duration = Duration::from_secs(4);
 /// So long a statement may take, a commit among them, before it counts as failed.
-const STATEMENT: Duration = Duration::from_secs(10);
+const STATEMENT: Duration = Duration::from_secs(6);
 
 /// Parameters of a statement.
 pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -56,11 +56,8 @@ impl Link {
                 client.batch_execute(&sql).await.map_err(HookError::Backend)
             })
         });
-        let timeouts = Timeouts {
-            wait: Some(STATEMENT),
-            create: Some(2 * CONNECT),
-            recycle: Some(CONNECT),
-        };
+        let timeouts =
+            Timeouts { wait: Some(STATEMENT), create: Some(2 * CONNECT), recycle: Some(CONNECT) };
         let pool = Pool::builder(manager).max_size(connections.max(1)).timeouts(timeouts);
         let pool = pool.runtime(Runtime::Tokio1).post_create(set_up).build();
         let pool = pool.map_err(|error| OpenError::Server { reason: said(&error) })?;
@@ -72,9 +69,7 @@ impl Link {
         self.pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) => error.into(),
             PoolError::PostCreateHook(HookError::Backend(error)) => error.into(),
-            PoolError::Timeout(_) => {
-                Fault::Lost("the database did not answer in time".to_owned())
-            }
+            PoolError::Timeout(_) => Fault::Lost("the database did not answer in time".to_owned()),
             error => Fault::Lost(said(&error)),
         })
     }
@@ -103,6 +98,20 @@ pub(super) async fn apart(
 ) -> Result<(Client, Connection<Socket, Encrypted>), Fault> {
     let (config, tls) = how(database).map_err(|error| Fault::Lost(error.to_string()))?;
     Ok(config.connect(tls).await?)
+}
+
+/// Waits for something that the database is asked, as long as it may take and a bit: a server that stands still says
+/// nothing, not even that it took too long.
+pub(super) async fn in_time<T>(asked: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    match tokio::time::timeout(STATEMENT + CONNECT, asked).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Fault::Lost("the database did not answer in time".to_owned())),
+    }
+}
+
+/// Gives a connection up, so that nobody gets it who would wait for what was asked on it.
+pub(super) fn give_up(connection: Object) {
+    drop(Object::take(connection));
 }
 
 /// A name as SQL has it.

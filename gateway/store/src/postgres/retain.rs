@@ -9,12 +9,7 @@ use std::{collections::HashMap, time::Duration};
 
 use hookweir_event::{EventId, Timestamp};
 
-use super::{
-    Fault,
-    batch::Batch,
-    rows::id_of,
-    settle::Name,
-};
+use super::{Fault, batch::Batch, rows::id_of, settle::Name};
 use crate::{Keep, Retention};
 
 /// How often the walk starts anew: each time it looks at all that it stepped over.
@@ -158,7 +153,8 @@ impl Batch<'_> {
         let sql = "SELECT coalesce(sum(bytes), 0)::bigint, coalesce(sum(dead_bytes), 0)::bigint FROM totals";
         let row = self.moment.the_row(sql, &[]).await?;
         let own = self.counted.totals;
-        let (all, of_dead) = (row.get::<_, i64>(0) + own.bytes, row.get::<_, i64>(1) + own.dead_bytes);
+        let (all, of_dead) =
+            (row.get::<_, i64>(0) + own.bytes, row.get::<_, i64>(1) + own.dead_bytes);
         let exceeds = |bytes: i64, limit| u64::try_from(bytes).is_ok_and(|bytes| bytes > limit);
         retain.full = [exceeds(all - of_dead, done.bytes), exceeds(of_dead, dead.bytes)];
         Ok(())
@@ -181,7 +177,12 @@ impl Batch<'_> {
                 break;
             }
             retain.cursor = row.get(1);
-            old.push(Old { id: id_of(row, 0)?, received_at, bytes: row.get(3), output: row.get(4) });
+            old.push(Old {
+                id: id_of(row, 0)?,
+                received_at,
+                bytes: row.get(3),
+                output: row.get(4),
+            });
         }
         self.forget_some(retain, &old).await?;
         if young.is_none() && !at_end {

@@ -24,7 +24,8 @@ pub(super) fn parsed<T: std::str::FromStr>(row: &Row, at: usize) -> Result<T, Fa
 
 /// A column of UTF-8 in bytes.
 pub(super) fn text_of(row: &Row, at: usize) -> Result<Option<String>, Fault> {
-    let text = row.get::<_, Option<&[u8]>>(at).map(|bytes| str::from_utf8(bytes).map(str::to_owned));
+    let text =
+        row.get::<_, Option<&[u8]>>(at).map(|bytes| str::from_utf8(bytes).map(str::to_owned));
     text.transpose().map_err(|_| Fault::unreadable("a text"))
 }
 
@@ -138,7 +139,10 @@ impl Batch<'_> {
         let received: Vec<i64> = events.iter().map(|e| e.received_at.as_millis()).collect();
         let hops: Vec<i16> = events.iter().map(|event| i16::from(event.hops.0)).collect();
         let from = |nth: usize| -> Vec<Option<&[u8]>> {
-            events.iter().map(|event| event.from.as_ref().map(|ids| &ids[nth].as_bytes()[..])).collect()
+            events
+                .iter()
+                .map(|event| event.from.as_ref().map(|ids| &ids[nth].as_bytes()[..]))
+                .collect()
         };
         let (parents, roots) = (from(0), from(1));
         let claims: Vec<&[u8]> = events.iter().map(|event| &event.claims[..]).collect();
@@ -189,7 +193,10 @@ impl Batch<'_> {
         self.note_plugin_names(names).await
     }
 
-    pub(super) async fn note_plugin_names(&mut self, mut names: std::collections::BTreeSet<String>) -> Result<(), Fault> {
+    pub(super) async fn note_plugin_names(
+        &mut self,
+        mut names: std::collections::BTreeSet<String>,
+    ) -> Result<(), Fault> {
         names.retain(|name| !self.known.has_plugin(name) && !self.new_plugins.contains(name));
         if !names.is_empty() {
             let list: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -206,7 +213,8 @@ impl Batch<'_> {
         if self.rows.lines.is_empty() {
             return Ok(HashMap::new());
         }
-        let plugins: Vec<&str> = self.rows.lines.keys().map(|(plugin, _)| plugin.as_str()).collect();
+        let plugins: Vec<&str> =
+            self.rows.lines.keys().map(|(plugin, _)| plugin.as_str()).collect();
         let keys: Vec<&[u8]> = self.rows.lines.keys().map(|(_, key)| &key[..]).collect();
         let join: Vec<i64> = self.rows.lines.values().map(|moved| moved.join).collect();
         let leave: Vec<i64> = self.rows.lines.values().map(|moved| moved.leave).collect();
@@ -250,8 +258,10 @@ impl Batch<'_> {
             .map(|delivery| delivery.route.order_key.as_ref().filter(|_| !delivery.buried))
             .map(|key| key.map(|key| key.as_str().as_bytes()))
             .collect();
-        let places: Vec<Option<i64>> = stands.iter().map(|stand| stand.map(|(place, _)| place)).collect();
-        let standing: Vec<Option<i16>> = stands.iter().map(|stand| stand.map(|(_, code)| code)).collect();
+        let places: Vec<Option<i64>> =
+            stands.iter().map(|stand| stand.map(|(place, _)| place)).collect();
+        let standing: Vec<Option<i16>> =
+            stands.iter().map(|stand| stand.map(|(_, code)| code)).collect();
         let replayed: Vec<bool> = deliveries.iter().map(|delivery| delivery.replayed).collect();
         let buried: Vec<bool> = deliveries.iter().map(|delivery| delivery.buried).collect();
         let sql = "INSERT INTO deliveries (event, ordinal, seq, origin, plugin, order_key, place, standing, due_at,
@@ -284,7 +294,8 @@ impl Batch<'_> {
         if delivery.buried {
             self.counted.of(plugin).dead += 1;
             self.counted.totals.dead += 1;
-            let attempt = nothing_ran(Outcome::HopLimit, "the event passed through too many plugins");
+            let attempt =
+                nothing_ran(Outcome::HopLimit, "the event passed through too many plugins");
             self.rows.attempts.push(AttemptRow {
                 event: delivery.event,
                 ordinal: delivery.ordinal,

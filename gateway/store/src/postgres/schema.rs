@@ -14,7 +14,8 @@ const LOCK: i64 = 0x484b_5752;
 
 /// The schema that the tables have; none if there are none.
 pub(super) async fn found(moment: &Moment<'_>, name: &str) -> Result<Option<i64>, Fault> {
-    let sql = "SELECT 1 FROM information_schema.tables WHERE table_schema = $1 AND table_name = 'meta'";
+    let sql =
+        "SELECT 1 FROM information_schema.tables WHERE table_schema = $1 AND table_name = 'meta'";
     if moment.row(sql, &[&name]).await?.is_none() {
         return Ok(None);
     }
@@ -29,7 +30,10 @@ pub(super) async fn migrate(
     name: &str,
     store: &[u8; 16],
 ) -> Result<i64, Fault> {
-    moment.script(&format!("SELECT pg_advisory_xact_lock({LOCK})")).await?;
+    // However long another one is at it.
+    moment
+        .script(&format!("SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({LOCK})"))
+        .await?;
     let found = found(moment, name).await?.unwrap_or(0);
     if found >= NEWEST {
         return Ok(found);

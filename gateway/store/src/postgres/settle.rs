@@ -91,17 +91,20 @@ impl Batch<'_> {
             };
             let holds = settlement.state.is_empty()
                 || state.change(&lease.plugin, &settlement.state, self.now);
-            answers.push((*at, Ok(match holds {
-                true => {
-                    self.settle(settlement, lease);
-                    Settled::Committed
-                }
-                false => {
-                    // In its old place: behind all others it might never win.
-                    self.take_back(&settlement.key, &lease.plugin, None);
-                    Settled::Conflict
-                }
-            })));
+            answers.push((
+                *at,
+                Ok(match holds {
+                    true => {
+                        self.settle(settlement, lease);
+                        Settled::Committed
+                    }
+                    false => {
+                        // In its old place: behind all others it might never win.
+                        self.take_back(&settlement.key, &lease.plugin, None);
+                        Settled::Conflict
+                    }
+                }),
+            ));
         }
         let write = |(at, (plugin, changes)): &(usize, (&PluginName, &Vec<StateChange>))| {
             let holds = state.change(plugin.as_str(), changes, self.now);
@@ -155,10 +158,8 @@ impl Batch<'_> {
             let (event, ordinal) = name_of(key);
             let number = number_of(key.attempt);
             let id = &event.as_bytes()[..];
-            let found = self
-                .moment
-                .row(sql, &[&id, &ordinal, &number, &key.boot, &key.turn])
-                .await?;
+            let found =
+                self.moment.row(sql, &[&id, &ordinal, &number, &key.boot, &key.turn]).await?;
             let settled = if found.is_some() { Settled::Committed } else { Settled::LeaseLost };
             answers.push((*at, settled));
         }
@@ -170,7 +171,9 @@ impl Batch<'_> {
         let key = &settlement.key;
         let fate = match settlement.fate {
             // As many attempts as the other engine has keys for; no limit on attempts comes near.
-            Fate::Due { .. } if key.attempt as usize >= DELIVERIES_MAX => Fate::Dead { blocks: true },
+            Fate::Due { .. } if key.attempt as usize >= DELIVERIES_MAX => {
+                Fate::Dead { blocks: true }
+            }
             fate => fate,
         };
         let name = name_of(key);
@@ -350,9 +353,7 @@ impl Batch<'_> {
         let contents: Vec<&[u8]> = with.iter().map(|(_, sent)| &sent.2[..]).collect();
         let sql = "INSERT INTO exchanges (event, ordinal, number, kept, left_out, content)
                    SELECT * FROM unnest($1::bytea[], $2::smallint[], $3::int[], $4::int[], $5::bigint[], $6::bytea[])";
-        self.moment
-            .run(sql, &[&events, &ordinals, &numbers, &kept, &left_out, &contents])
-            .await?;
+        self.moment.run(sql, &[&events, &ordinals, &numbers, &kept, &left_out, &contents]).await?;
         let bytes = contents.iter().map(|content| i64::try_from(content.len()).unwrap_or(0));
         self.counted.totals.bytes += bytes.sum::<i64>();
         Ok(())
@@ -371,7 +372,8 @@ impl Batch<'_> {
         if deliveries.is_empty() {
             return Ok(0);
         }
-        let events: Vec<&[u8]> = deliveries.iter().map(|(event, _)| &event.as_bytes()[..]).collect();
+        let events: Vec<&[u8]> =
+            deliveries.iter().map(|(event, _)| &event.as_bytes()[..]).collect();
         let ordinals: Vec<i16> = deliveries.iter().map(|(_, ordinal)| *ordinal).collect();
         let sql = "SELECT coalesce(sum(e.bytes + coalesce(
                        (SELECT sum(length(content)) FROM exchanges AS x WHERE x.event = k.event AND x.ordinal = k.ordinal),
@@ -393,7 +395,8 @@ impl Batch<'_> {
                 touches.push((lease.plugin.clone(), &settlement.state));
             }
         }
-        touches.extend(writes.iter().map(|(_, (plugin, changes))| (plugin.to_string(), &changes[..])));
+        touches
+            .extend(writes.iter().map(|(_, (plugin, changes))| (plugin.to_string(), &changes[..])));
         self.state_of(&touches).await
     }
 }

@@ -55,7 +55,12 @@ impl Touched {
         self.entries.entry((plugin.to_owned(), key.as_bytes().to_vec())).or_default()
     }
 
-    fn make(&mut self, plugin: &str, StateChange { key, change, .. }: &StateChange, now: Timestamp) {
+    fn make(
+        &mut self,
+        plugin: &str,
+        StateChange { key, change, .. }: &StateChange,
+        now: Timestamp,
+    ) {
         let version = match change {
             Change::Set { .. } => self.versions.pop(),
             Change::Keep => return,
@@ -95,7 +100,8 @@ impl Batch<'_> {
         let names: BTreeSet<&str> = touches.iter().map(|(plugin, _)| plugin.as_str()).collect();
         let names: Vec<&str> = names.into_iter().collect();
         // Nothing may ever have been routed to one of them.
-        let sql = "INSERT INTO plugins (name) SELECT * FROM unnest($1::text[]) ON CONFLICT DO NOTHING";
+        let sql =
+            "INSERT INTO plugins (name) SELECT * FROM unnest($1::text[]) ON CONFLICT DO NOTHING";
         self.moment.run(sql, &[&names]).await?;
         let sql = "SELECT 1 FROM plugins WHERE name = ANY($1) ORDER BY name FOR UPDATE";
         self.moment.rows(sql, &[&names]).await?;
@@ -136,7 +142,8 @@ impl Batch<'_> {
         let plugins: Vec<&str> = gone().map(|((plugin, _), _)| plugin.as_str()).collect();
         let keys: Vec<&[u8]> = gone().map(|((_, key), _)| &key[..]).collect();
         if !plugins.is_empty() {
-            let sql = "DELETE FROM state AS s USING unnest($1::text[], $2::bytea[]) AS k(plugin, name)
+            let sql =
+                "DELETE FROM state AS s USING unnest($1::text[], $2::bytea[]) AS k(plugin, name)
                        WHERE s.plugin = k.plugin AND s.name = k.name";
             self.moment.run(sql, &[&plugins, &keys]).await?;
         }

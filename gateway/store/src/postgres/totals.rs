@@ -74,8 +74,18 @@ impl Counted {
                 .run(
                     sql,
                     &[
-                        &shard, &events, &outputs, &unrouted, &due, &leased, &done, &dead,
-                        &discarded, &duplicates, &bytes, &dead_bytes,
+                        &shard,
+                        &events,
+                        &outputs,
+                        &unrouted,
+                        &due,
+                        &leased,
+                        &done,
+                        &dead,
+                        &discarded,
+                        &duplicates,
+                        &bytes,
+                        &dead_bytes,
                     ],
                 )
                 .await?;

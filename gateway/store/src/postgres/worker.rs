@@ -11,16 +11,17 @@ use std::{
     time::Duration,
 };
 
+use deadpool_postgres::Object;
 use hookweir_event::Timestamp;
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::{MutexGuard, Notify, mpsc},
     time::Instant,
 };
 
 use super::{
     Fault, Link, Moment,
     batch::{Answer, Batch, Known},
-    boots,
+    boots, link,
     retain::{Rest, Retain},
     totals::SHARDS,
 };
@@ -149,38 +150,54 @@ impl Shared {
         }
     }
 
-    /// One transaction, from its begin to its commit.
+    /// One transaction, on a connection that is not used again if anything is wrong with it.
     async fn transact(&self, nth: usize, verbs: &[Verb]) -> Result<Made, Fault> {
         let mut connection = self.link.connect().await?;
-        let moment = Moment::write(&mut connection).await?;
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let leases = verbs.iter().any(|verb| matches!(verb, Verb::Lease(_)));
+        let unclaimed = if leases { self.unclaimed() } else { Vec::new() };
+        let made = async {
+            let moment = Moment::write(&mut connection).await?;
+            self.within(moment, (nth, number), verbs, &unclaimed).await
+        };
+        let made = link::in_time(made).await;
+        if made.is_err() {
+            if leases {
+                // Whether it leased anything will be seen.
+                self.keep_unclaimed(unclaimed.into_iter().chain([number]));
+            }
+            if matches!(made, Err(Fault::Lost(_))) {
+                link::give_up(connection);
+            }
+        }
+        made
+    }
+
+    /// All of a transaction, its commit included.
+    async fn within(
+        &self,
+        moment: Moment<'_>,
+        (nth, number): (usize, i64),
+        verbs: &[Verb],
+        unclaimed: &[i64],
+    ) -> Result<Made, Fault> {
         let now = self.now(&moment).await?;
         let leases = verbs.iter().any(|verb| matches!(verb, Verb::Lease(_)));
         let boot = match leases {
             true => self.boot_that_may_lease(&moment, now).await?,
             false => self.boot.load(Ordering::Acquire),
         };
-        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let mut batch = Batch::new(&moment, now, (boot, number), &self.known);
-        let unclaimed = match leases {
-            true => self.unclaimed(),
-            false => Vec::new(),
-        };
-        batch.return_unclaimed(&unclaimed).await?;
+        batch.return_unclaimed(unclaimed).await?;
         let answers = batch.apply(verbs).await?;
-        self.tend_beside(&mut batch).await?;
+        let walk = self.tend_beside(&mut batch).await?;
         let shard = i64::try_from(nth).unwrap_or(0) + boot * 16;
         let shard = i32::try_from(shard.rem_euclid(SHARDS)).unwrap_or(0);
         let wrote = batch.counted.write(&moment, shard).await?;
         let Batch { new_plugins, work_due, .. } = batch;
         let begun = self.ticks.elapsed();
-        if let Err(fault) = moment.commit().await {
-            self.retain.lock().await.rolled_back();
-            if leases {
-                // Whether it leased anything will be seen.
-                self.keep_unclaimed(unclaimed.into_iter().chain([number]));
-            }
-            return Err(fault);
-        }
+        moment.commit().await?;
+        walk.is_committed();
         if wrote {
             self.signals.figures.committed(verbs.len(), self.ticks.elapsed().saturating_sub(begun));
         }
@@ -195,7 +212,11 @@ impl Shared {
             return Ok(boot);
         }
         let new = boots::register(moment, &self.owner, now).await?;
-        tracing::warn!(boot, new, "other gateways took this one for gone; what it had leased is theirs");
+        tracing::warn!(
+            boot,
+            new,
+            "other gateways took this one for gone; what it had leased is theirs"
+        );
         // If this is not committed, the next one finds that the boot has no row, and makes another.
         self.boot.store(new, Ordering::Release);
         Ok(new)
@@ -212,12 +233,16 @@ impl Shared {
     }
 
     /// Retention's part of a transaction. It may fail alone: then everything is kept, for a while.
-    async fn tend_beside(&self, batch: &mut Batch<'_>) -> Result<(), Fault> {
-        let Ok(mut retain) = self.retain.try_lock() else { return Ok(()) };
-        if retain.is_due(batch.now) {
-            self.tend(batch, &mut retain, STEP_BESIDE).await?;
+    async fn tend_beside(&self, batch: &mut Batch<'_>) -> Result<Walk<'_>, Fault> {
+        let Ok(retain) = self.retain.try_lock() else { return Ok(Walk(None)) };
+        if !retain.is_due(batch.now) {
+            return Ok(Walk(None));
         }
-        Ok(())
+        let mut walk = Walk(Some(retain));
+        if let Some(retain) = &mut walk.0 {
+            self.tend(batch, retain, STEP_BESIDE).await?;
+        }
+        Ok(walk)
     }
 
     async fn tend(
@@ -248,7 +273,15 @@ impl Shared {
     /// forgotten. Says whether there is more of that.
     pub(super) async fn tick(&self, free_lapsed: bool) -> Result<Rest, Fault> {
         let mut connection = self.link.connect().await?;
-        let moment = Moment::write(&mut connection).await?;
+        let ticked = link::in_time(self.tick_on(&mut connection, free_lapsed)).await;
+        if matches!(ticked, Err(Fault::Lost(_))) {
+            link::give_up(connection);
+        }
+        ticked
+    }
+
+    async fn tick_on(&self, connection: &mut Object, free_lapsed: bool) -> Result<Rest, Fault> {
+        let moment = Moment::write(connection).await?;
         let now = self.now(&moment).await?;
         let boot = self.boot.load(Ordering::Acquire);
         let mut batch = Batch::new(&moment, now, (boot, 0), &self.known);
@@ -260,24 +293,25 @@ impl Shared {
                 tracing::warn!(freed, "freed the leases of gateways that are gone");
             }
         }
-        let mut retain = self.retain.lock().await;
-        let rest = match retain.is_due(now) {
-            true => self.tend(&mut batch, &mut retain, STEP_ALONE).await?,
-            false => Rest::Nothing,
+        let mut walk = Walk(Some(self.retain.lock().await));
+        let rest = match &mut walk.0 {
+            Some(retain) if retain.is_due(now) => self.tend(&mut batch, retain, STEP_ALONE).await?,
+            _ => Rest::Nothing,
         };
         batch.counted.write(&moment, own_shard(boot)).await?;
         let work_due = batch.work_due;
-        if let Err(fault) = moment.commit().await {
-            retain.rolled_back();
-            return Err(fault);
-        }
-        drop(retain);
+        moment.commit().await?;
+        walk.is_committed();
         self.told(Made { answers: Vec::new(), work_due });
         Ok(rest)
     }
 
     /// Frees our leases, since we end.
     pub(super) async fn sign_off(&self) -> Result<(), Fault> {
+        link::in_time(self.sign_off_in_time()).await
+    }
+
+    async fn sign_off_in_time(&self) -> Result<(), Fault> {
         let mut connection = self.link.connect().await?;
         let moment = Moment::write(&mut connection).await?;
         let now = self.now(&moment).await?;
@@ -341,6 +375,23 @@ pub(super) fn given(time: Time, steady: impl FnOnce() -> Steady) -> Option<Mutex
     match time {
         Time::Server => None,
         Time::Given => Some(Mutex::new(steady())),
+    }
+}
+
+/// A step of retention whose transaction is not committed yet. Dropped before it is, what it forgot is there.
+struct Walk<'s>(Option<MutexGuard<'s, Retain>>);
+
+impl Walk<'_> {
+    fn is_committed(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Walk<'_> {
+    fn drop(&mut self) {
+        if let Some(retain) = &mut self.0 {
+            retain.rolled_back();
+        }
     }
 }
 

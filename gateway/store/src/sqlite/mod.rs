@@ -60,8 +60,8 @@ pub(crate) mod window;
 mod writer;
 
 pub(crate) use self::engine::Engine;
+use self::open::{folder_of, lock, recognise};
 use crate::{
     codec, steady,
     verbs::{Append, Done, Op, Reply, Signals, Verb},
 };
-use self::open::{folder_of, lock, recognise};
