@@ -12,6 +12,7 @@ mod figures;
 mod held;
 mod log;
 mod payload;
+mod postgres;
 mod process;
 mod search;
 mod subject;
@@ -54,6 +55,12 @@ struct Flags {
     /// Is one round, for another process of this benchmark
     #[arg(long, hide = true)]
     subject: Option<Subject>,
+    /// The database that round is at
+    #[arg(long, hide = true)]
+    url: Option<String>,
+    /// The schema in it
+    #[arg(long, hide = true, default_value = "hookweir")]
+    schema: String,
     /// Where that round keeps its files
     #[arg(long, hide = true)]
     folder: Option<PathBuf>,
@@ -71,6 +78,8 @@ enum Part {
     Search,
     /// Leases beside a backlog that is held, holding it and letting it go
     Held,
+    /// Appends and lifecycles in PostgreSQL, beside SQLite and single inserts, and of two gateways at one server
+    Postgres,
 }
 
 impl Flags {
@@ -119,6 +128,9 @@ fn main() {
     if flags.measures(Part::Held) {
         show(held_figures(&flags));
     }
+    if flags.measures(Part::Postgres) {
+        postgres::sections(&flags).into_iter().for_each(&mut show);
+    }
     if flags.json {
         println!("{}", json!({ "sections": sections }));
     }
@@ -147,17 +159,17 @@ const COLUMNS: [(&str, &str); 8] = [
 
 /// All rounds of one subject.
 #[derive(Default)]
-struct Table([Rounds; 8]);
+pub(crate) struct Table(pub(crate) [Rounds; 8]);
 
 impl Table {
-    fn push(&mut self, round: &Value) {
+    pub(crate) fn push(&mut self, round: &Value) {
         for (rounds, (_, name)) in self.0.iter_mut().zip(COLUMNS) {
             rounds.push(round[name].as_f64().unwrap_or(f64::NAN));
         }
     }
 }
 
-const NAMES: &[&str] = &[
+pub(crate) const NAMES: &[&str] = &[
     COLUMNS[0].0,
     COLUMNS[1].0,
     COLUMNS[2].0,

@@ -20,6 +20,15 @@ fn command(subject: Subject, folder: &Path, flags: &Flags) -> Command {
     command
 }
 
+/// One round at a database, in one of its schemas; its figures.
+pub(crate) fn child_at(subject: Subject, url: &str, schema: &str, flags: &Flags) -> Value {
+    let mut command = command(subject, Path::new("/"), flags);
+    command.args(["--url", url, "--schema", schema]);
+    let said = command.stderr(Stdio::inherit()).output().unwrap();
+    assert!(said.status.success(), "{subject:?} failed");
+    serde_json::from_slice(&said.stdout).unwrap()
+}
+
 /// One round in a process of its own; its figures.
 pub(crate) fn child(subject: Subject, folder: &Path, flags: &Flags) -> Value {
     let said = command(subject, folder, flags).stderr(Stdio::inherit()).output().unwrap();

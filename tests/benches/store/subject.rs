@@ -10,7 +10,10 @@ use std::{
 };
 
 use hookweir_event::{Attempt, Clock, Digest, Fate, Outcome, PluginName};
-use hookweir_store::{NewEvent, Options, Output, Route, Settlement, SqliteFile, Store, Want};
+use hookweir_store::{
+    Location, NewEvent, Options, Output, PostgresDatabase, Route, Settlement, SqliteFile, Store,
+    Want,
+};
 use rand::RngExt as _;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -18,7 +21,7 @@ use tokio::task::JoinSet;
 use crate::{
     Flags, held,
     log::Log,
-    payload,
+    payload, postgres,
     process::{cpu, resident, written},
     search,
 };
@@ -39,6 +42,10 @@ pub(crate) enum Subject {
     Open,
     Search,
     Held,
+    /// Two stores at one database, each with half of the senders and of the workers.
+    LifeTwice,
+    /// Rows that are inserted one by one, each by a connection of its own.
+    SingleInserts,
 }
 
 #[derive(Default)]
@@ -53,6 +60,7 @@ struct Progress {
 enum Into {
     Store(Store),
     Log(Log),
+    Rows(Arc<Vec<postgres::Inserter>>),
 }
 
 impl Subject {
@@ -60,7 +68,7 @@ impl Subject {
     pub(crate) fn run(self, folder: &Path, flags: &Flags) -> Value {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
-            .enable_time()
+            .enable_all()
             .build()
             .unwrap();
         match self {
@@ -71,36 +79,45 @@ impl Subject {
     }
 
     async fn measure(self, folder: &Path, flags: &Flags) -> Value {
-        let path = folder.join("hookweir.db");
-        let mut owner = [0; 16];
-        rand::rng().fill(&mut owner);
         let open = Instant::now();
-        let options = Options::new(SqliteFile::new(&path), owner, Clock::system());
         let into = match self {
-            Self::Log => Into::Log(Log::open(folder)),
-            _ => Into::Store(Store::open(options).await.unwrap()),
+            Self::Log => vec![Into::Log(Log::open(folder))],
+            Self::SingleInserts => vec![Into::Rows(postgres::connections(flags, SENDERS).await)],
+            Self::LifeTwice => {
+                vec![
+                    Into::Store(open_store(folder, flags).await),
+                    Into::Store(open_store(folder, flags).await),
+                ]
+            }
+            _ => vec![Into::Store(open_store(folder, flags).await)],
         };
         let open = open.elapsed();
         let figures = match self {
             Self::Open => json!({ "open": open.as_secs_f64() * 1e3 }),
             _ => self.load(&into, flags).await,
         };
-        if let Into::Store(store) = into {
-            store.close().await.unwrap();
+        for into in into {
+            if let Into::Store(store) = into {
+                store.close().await.unwrap();
+            }
         }
         figures
     }
 
-    async fn load(self, into: &Into, flags: &Flags) -> Value {
+    fn settles(self) -> bool {
+        matches!(self, Self::Life | Self::LifeTwice)
+    }
+
+    async fn load(self, into: &[Into], flags: &Flags) -> Value {
         let progress = Arc::new(Progress::default());
         let (start, used, wrote) = (Instant::now(), cpu(None), written());
         let mut senders = JoinSet::new();
-        for _ in 0..SENDERS {
-            senders.spawn(send(into.clone(), Arc::clone(&progress), self == Self::Life));
+        for (nth, into) in into.iter().cycle().take(SENDERS).enumerate() {
+            senders.spawn(send(nth, into.clone(), Arc::clone(&progress), self.settles()));
         }
         let mut workers = JoinSet::new();
-        if let (Self::Life, Into::Store(store)) = (self, into) {
-            for _ in 0..WORKERS {
+        for into in into.iter().cycle().take(WORKERS) {
+            if let (true, Into::Store(store)) = (self.settles(), into) {
                 workers.spawn(work(store.clone(), Arc::clone(&progress)));
             }
         }
@@ -121,7 +138,7 @@ impl Subject {
         waits.sort_unstable();
         let quantile =
             |per_mille: usize| f64::from(waits[(waits.len() - 1) * per_mille / 1000]) / 1e3;
-        let count = if self == Self::Life { settled } else { appended } as f64;
+        let count = if self.settles() { settled } else { appended } as f64;
         json!({
             "rate": count / elapsed,
             "p50": quantile(500),
@@ -135,8 +152,22 @@ impl Subject {
     }
 }
 
+/// The store in the folder, or at the database that was named.
+async fn open_store(folder: &Path, flags: &Flags) -> Store {
+    let mut owner = [0; 16];
+    rand::rng().fill(&mut owner);
+    let location: Location = match &flags.url {
+        None => SqliteFile::new(folder.join("hookweir.db")).into(),
+        Some(url) => {
+            let schema = flags.schema.clone();
+            PostgresDatabase { schema, ..PostgresDatabase::new(url) }.into()
+        }
+    };
+    Store::open(Options::new(location, owner, Clock::system())).await.unwrap()
+}
+
 /// Appends until told to stop; how long each took, in microseconds.
-async fn send(into: Into, progress: Arc<Progress>, with_care: bool) -> Vec<u32> {
+async fn send(nth: usize, into: Into, progress: Arc<Progress>, with_care: bool) -> Vec<u32> {
     let mut waits = Vec::new();
     let route = Route::to("worker".parse().unwrap());
     while !progress.stop.load(Ordering::Relaxed) {
@@ -157,6 +188,7 @@ async fn send(into: Into, progress: Arc<Progress>, with_care: bool) -> Vec<u32> 
         match &into {
             Into::Store(store) => assert!(!store.append(new).await.unwrap().is_duplicate()),
             Into::Log(log) => log.append(new).await,
+            Into::Rows(inserters) => inserters[nth].insert(&new).await,
         }
         waits.push(u32::try_from(asked.elapsed().as_micros()).unwrap());
         progress.appended.fetch_add(1, Ordering::Relaxed);
