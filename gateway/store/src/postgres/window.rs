@@ -92,7 +92,7 @@ impl Window {
         let (name, known) = (&self.database.schema, schema::NEWEST);
         let moment = Moment::look(connection).await?;
         match schema::found(&moment, name).await? {
-            None => Err(ReadError::Missing(format!("the database's schema {name}"))),
+            None => Err(ReadError::Missing(format!("{}, schema {name}", self.database))),
             Some(found) if found > known => Err(ReadError::NewerSchema { found, known }),
             Some(found) if found < known => Err(ReadError::OlderSchema { found, known }),
             Some(_) => Ok(()),
