@@ -40,7 +40,7 @@ const TOLD: &str = concat!(
     " ORDER BY e.tx, e.seq LIMIT $1"
 );
 /// So long the transactions are waited for that hold back what is committed.
-const WAIT: Duration = Duration::from_secs(2);
+const WAIT: Duration = Duration::from_secs(4);
 /// So often it is looked whether they are over.
 const EVERY: Duration = Duration::from_millis(5);
 

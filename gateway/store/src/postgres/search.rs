@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{Cursor, DeliveryState, Filter, Page, ReadError, Shown, Standpoint};
 
-/// How many events are looked at for one page: some 50 ms.
+/// How many events are looked at for one page: some 50 ms, or 200 where it is their deliveries that matter.
 pub(super) const LOOK_MAX: usize = 20_000;
 /// How many bytes of bodies and headers are searched for one page.
 const TEXT_MAX: usize = 64 << 20;
