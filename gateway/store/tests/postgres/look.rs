@@ -54,6 +54,10 @@ async fn what_commits_late_is_told_though_a_later_one_was_there_before() {
     let store = alone.open().await;
     store.keep(new(event("push"), &[], &["a:k"])).await;
     let reader = store.reader();
+    // Who writes elsewhere in the cluster holds up nothing.
+    let mut elsewhere = alone.other().await;
+    let elsewhere = elsewhere.transaction().await.unwrap();
+    elsewhere.execute("SELECT pg_current_xact_id()", &[]).await.unwrap();
     let start = reader.news(&Filter::default(), None, 9).await.unwrap().next;
     let mut other = alone.other().await;
     let held = other.transaction().await.unwrap();
@@ -73,6 +77,7 @@ async fn what_commits_late_is_told_though_a_later_one_was_there_before() {
     let (found, next) = told(&reader, next).await;
     assert_eq!(found, [late, early]);
     assert!(told(&reader, next).await.0.is_empty());
+    elsewhere.rollback().await.unwrap();
 }
 
 #[tokio::test]
