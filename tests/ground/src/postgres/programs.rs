@@ -25,7 +25,7 @@ pub(super) struct Programs {
 impl Programs {
     pub(super) fn find() -> Self {
         let folder = match env::var_os("HOOKWEIR_POSTGRES") {
-            Some(folder) => Some(folder.into()).filter(|folder| is_whole(folder)),
+            Some(folder) => Some(PathBuf::from(folder)).filter(|folder| is_whole(folder)),
             None => packaged().or_else(on_path),
         };
         let folder = folder.unwrap_or_else(|| panic!("{MISSING}"));
