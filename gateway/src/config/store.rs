@@ -57,8 +57,7 @@ const IN_FLIGHT_MAX: u64 = 64;
 /// What PostgreSQL cuts longer names to (`NAMEDATALEN`).
 const NAME_MAX: usize = 63;
 
-const DATABASE_KEYS: [&str; 5] =
-    ["schema", "ca", "in_flight", "allow_data_loss", "dir"];
+const DATABASE_KEYS: [&str; 5] = ["schema", "ca", "in_flight", "allow_data_loss", "dir"];
 const FILE_KEYS: [&str; 2] = ["disk_free_min", "disk_free_low"];
 
 impl StoreConfig {

@@ -153,7 +153,7 @@ fn delivery(row: &Row) -> Result<ShownDelivery, Fault> {
     Ok(ShownDelivery {
         id: DeliveryId { event: row.id("event")?, ordinal: ordinal(row)? },
         plugin: row.parsed("plugin")?,
-        state: stand::state(row)?,
+        state: stand::state_of(row)?,
         order_key: row.text_if_any("order_key")?.as_deref().map(OrderKey::new),
         blocks: row.value("blocks")?,
         due_at: row.time("due_at")?,

@@ -43,7 +43,7 @@ pub(super) const DELIVERIES_OF: &str = concat!(
 pub(super) use {open, state};
 
 /// A row's [`state!`].
-pub(super) fn state(row: &Row) -> Result<DeliveryState, Fault> {
+pub(super) fn state_of(row: &Row) -> Result<DeliveryState, Fault> {
     match row.parsed("state")? {
         Standpoint::Delivery(state) => Ok(state),
         Standpoint::Unrouted | Standpoint::Blocks => Err(Fault::unreadable("state")),
