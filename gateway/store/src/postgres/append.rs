@@ -39,8 +39,8 @@ impl Batch<'_> {
         let mut again: HashMap<EventId, i64> = HashMap::new();
         let mut answers = Vec::with_capacity(appends.len());
         for (at, new) in appends {
-            if let Err(error) = check(new) {
-                answers.push((*at, Err(error)));
+            if let Some(reason) = refusal(new.routes.len(), new.envelope.len() + new.body.len()) {
+                answers.push((*at, Err(StoreError::Failed(reason))));
                 continue;
             }
             let claims: Vec<Claim> = new.claims.iter().map(claim_of).collect();
@@ -180,15 +180,10 @@ impl Batch<'_> {
     }
 }
 
-/// What can't be kept, whenever it is tried.
-fn check(new: &Append) -> Result<(), StoreError> {
-    let failed = |reason| Err(StoreError::Failed(reason));
-    if new.routes.len() > DELIVERIES_MAX {
-        return failed(format!("an event can have {DELIVERIES_MAX} deliveries at most"));
+/// Why an event with so many deliveries and bytes can't be kept, whenever it is tried.
+pub(super) fn refusal(deliveries: usize, bytes: usize) -> Option<String> {
+    if deliveries > DELIVERIES_MAX {
+        return Some(format!("an event can have {DELIVERIES_MAX} deliveries at most"));
     }
-    let len = new.envelope.len() + new.body.len();
-    if len > EVENT_MAX {
-        return failed(format!("an event of {len} bytes; at most {EVENT_MAX} are kept"));
-    }
-    Ok(())
+    (bytes > EVENT_MAX).then(|| format!("an event of {bytes} bytes; at most {EVENT_MAX} are kept"))
 }

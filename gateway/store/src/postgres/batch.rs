@@ -46,6 +46,8 @@ pub(super) struct Batch<'m> {
     pub(super) boot: i64,
     /// The number of the batch among those of its boot: what it leased can be found by that.
     pub(super) number: i64,
+    /// Whether it was done before, and nobody knows whether it was committed.
+    pub(super) again: bool,
     pub(super) known: &'m Known,
     /// Plugins that have a row from this transaction on.
     pub(super) new_plugins: BTreeSet<String>,
@@ -71,6 +73,7 @@ impl<'m> Batch<'m> {
             now,
             boot,
             number,
+            again: false,
             known,
             new_plugins: BTreeSet::new(),
             rows: Rows::default(),

@@ -123,8 +123,8 @@ impl Batch<'_> {
         let dead = lost_leases >= LOST_LEASES_MAX || number >= number_of(DELIVERIES_MAX as u32);
         let sql =
             "UPDATE deliveries SET boot = NULL, leased_at = NULL, attempts = $3, lost_leases = $4,
-                       settled_at = $5, dead = $6,
-                       standing = CASE WHEN $6 = 1 AND standing = 0 THEN 2 ELSE standing END
+                       settled_at = $5, dead = $6::smallint,
+                       standing = CASE WHEN $6::smallint = 1 AND standing = 0 THEN 2 ELSE standing END
                    WHERE event = $1 AND ordinal = $2";
         let (event, code) = (&lost.event.as_bytes()[..], i16::from(dead));
         let settled_at = dead.then_some(self.now.as_millis());

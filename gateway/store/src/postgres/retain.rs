@@ -32,8 +32,8 @@ pub(super) struct Retain {
     /// When the walk last started anew.
     walked: Option<Timestamp>,
     next_sweep: Timestamp,
-    /// Whether there was too much of done, and of dead ones, when that was looked at last.
-    full: [bool; 2],
+    /// Bytes of what is done or open, and of what dead letters keep, where there is a limit on that.
+    bytes: [i64; 2],
 }
 
 /// What a step has left undone.
@@ -68,10 +68,13 @@ struct Deliveries {
     died: Vec<Name>,
 }
 
+/// Bytes of what was sent for an event: all, and by its deliveries.
+type Sent = (i64, HashMap<i16, i64>);
+
 impl Retain {
     pub(super) fn new(retention: Retention) -> Self {
         let (cursor, next_look, walked) = (0, Timestamp::default(), None);
-        Self { retention, cursor, next_look, walked, next_sweep: next_look, full: [false; 2] }
+        Self { retention, cursor, next_look, walked, next_sweep: next_look, bytes: [0; 2] }
     }
 
     /// Whether a step would find something to do.
@@ -90,8 +93,15 @@ impl Retain {
         self.walked.map_or(Timestamp::default(), |walked| walked + pause)
     }
 
+    /// Whether there is too much of what is done, and of what is dead.
+    fn full(&self) -> [bool; 2] {
+        let exceeds = |bytes: i64, limit| u64::try_from(bytes).is_ok_and(|bytes| bytes > limit);
+        let Retention { done, dead } = self.retention;
+        [exceeds(self.bytes[0], done.bytes), exceeds(self.bytes[1], dead.bytes)]
+    }
+
     fn is_full(&self) -> bool {
-        self.full != [false; 2]
+        self.full() != [false; 2]
     }
 
     fn shortest(&self) -> Duration {
@@ -113,12 +123,13 @@ impl Retain {
 
     fn may_go(&self, event: &Old, deliveries: &Deliveries, now: Timestamp) -> bool {
         let Deliveries { open, done_at, dead_at, .. } = *deliveries;
+        let [full_of_done, full_of_dead] = self.full();
         let over = |at: Timestamp, keep: &Keep, full| full || at + keep.age <= now;
         // Without a delivery it was over when it came.
         let done_at = done_at.or(dead_at.is_none().then_some(event.received_at));
         open == 0
-            && done_at.is_none_or(|at| over(at, &self.retention.done, self.full[0]))
-            && dead_at.is_none_or(|at| over(at, &self.retention.dead, self.full[1]))
+            && done_at.is_none_or(|at| over(at, &self.retention.done, full_of_done))
+            && dead_at.is_none_or(|at| over(at, &self.retention.dead, full_of_dead))
     }
 }
 
@@ -155,8 +166,7 @@ impl Batch<'_> {
         let own = self.counted.totals;
         let (all, of_dead) =
             (row.get::<_, i64>(0) + own.bytes, row.get::<_, i64>(1) + own.dead_bytes);
-        let exceeds = |bytes: i64, limit| u64::try_from(bytes).is_ok_and(|bytes| bytes > limit);
-        retain.full = [exceeds(all - of_dead, done.bytes), exceeds(of_dead, dead.bytes)];
+        retain.bytes = [all - of_dead, of_dead];
         Ok(())
     }
 
@@ -195,7 +205,7 @@ impl Batch<'_> {
         Ok(Rest::Nothing)
     }
 
-    /// Forgets those of the events that may go. Whether there is too much is asked once for all of them.
+    /// Forgets those of the events that may go.
     async fn forget_some(&mut self, retain: &mut Retain, old: &[Old]) -> Result<(), Fault> {
         if old.is_empty() {
             return Ok(());
@@ -205,19 +215,19 @@ impl Batch<'_> {
         let sql = "SELECT 1 FROM events WHERE id = ANY($1) ORDER BY id FOR UPDATE";
         self.moment.rows(sql, &[&ids]).await?;
         let deliveries = self.deliveries_of_all(&ids).await?;
-        let none = Deliveries::default();
-        let goes = |event: &&Old| {
+        let sent = self.sent_bytes(&ids).await?;
+        let (mut gone, none) = (Vec::new(), Deliveries::default());
+        for event in old {
             let deliveries = deliveries.get(&event.id).unwrap_or(&none);
-            retain.may_go(event, deliveries, self.now)
-        };
-        let gone: Vec<&Old> = old.iter().filter(goes).collect();
-        let mut died = Vec::new();
-        for event in &gone {
-            let deliveries = deliveries.get(&event.id).unwrap_or(&none);
-            self.take_off(event, deliveries);
-            died.extend_from_slice(&deliveries.died);
+            if retain.may_go(event, deliveries, self.now) {
+                let of_dead = self.take_off(event, deliveries, &sent);
+                // So that no more go than have to.
+                let all = event.bytes + sent.get(&event.id).map_or(0, |(all, _)| *all);
+                retain.bytes[0] -= all - of_dead;
+                retain.bytes[1] -= of_dead;
+                gone.push(event);
+            }
         }
-        self.counted.totals.dead_bytes -= self.bytes_of(&died).await?;
         let ids: Vec<&[u8]> = gone.iter().map(|event| &event.id.as_bytes()[..]).collect();
         self.forget(&ids).await
     }
@@ -253,9 +263,33 @@ impl Batch<'_> {
         Ok(all)
     }
 
-    /// The totals without an event that is about to go.
-    fn take_off(&mut self, event: &Old, deliveries: &Deliveries) {
+    /// Bytes of what the attempts of events sent: of all deliveries, and of each.
+    async fn sent_bytes(&self, ids: &[&[u8]]) -> Result<HashMap<EventId, Sent>, Fault> {
+        let sql = "SELECT event, ordinal, sum(length(content))::bigint FROM exchanges
+                   WHERE event = ANY($1) GROUP BY event, ordinal";
+        let mut sent: HashMap<EventId, Sent> = HashMap::new();
+        for row in self.moment.rows(sql, &[&ids]).await? {
+            let (all, each) = sent.entry(id_of(&row, 0)?).or_default();
+            let bytes: i64 = row.get(2);
+            *all += bytes;
+            each.insert(row.get(1), bytes);
+        }
+        Ok(sent)
+    }
+
+    /// The totals without an event that is about to go. Answers how many of its bytes were those of dead letters.
+    fn take_off(
+        &mut self,
+        event: &Old,
+        deliveries: &Deliveries,
+        sent: &HashMap<EventId, Sent>,
+    ) -> i64 {
         let Deliveries { done, dead_of, discarded, died, .. } = deliveries;
+        let each = sent.get(&event.id).map(|(_, each)| each);
+        let of_one = |(_, ordinal): &Name| {
+            event.bytes + each.and_then(|each| each.get(ordinal)).copied().unwrap_or(0)
+        };
+        let of_dead: i64 = died.iter().map(of_one).sum();
         let totals = &mut self.counted.totals;
         totals.events -= 1;
         totals.outputs -= i64::from(event.output);
@@ -264,9 +298,11 @@ impl Batch<'_> {
         totals.dead -= i64::try_from(dead_of.len()).unwrap_or(0);
         totals.discarded -= discarded;
         totals.bytes -= event.bytes;
+        totals.dead_bytes -= of_dead;
         for plugin in dead_of {
             self.counted.of(plugin).dead -= 1;
         }
+        of_dead
     }
 
     /// Deletes everything that belongs to the events.

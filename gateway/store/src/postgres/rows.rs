@@ -266,7 +266,7 @@ impl Batch<'_> {
         let buried: Vec<bool> = deliveries.iter().map(|delivery| delivery.buried).collect();
         let sql = "INSERT INTO deliveries (event, ordinal, seq, origin, plugin, order_key, place, standing, due_at,
                        replayed_at, attempts, settled_at, dead)
-                   SELECT event, ordinal, seq, origin, plugin, order_key, place, standing, $11,
+                   SELECT event, ordinal, seq, origin, plugin, order_key, place, standing, $11::bigint,
                        CASE WHEN replayed THEN $11 END, buried::int, CASE WHEN buried THEN $11 END, buried::int
                    FROM unnest($1::bytea[], $2::smallint[], $3::bigint[], $4::text[], $5::text[], $6::bytea[],
                                $7::bigint[], $8::smallint[], $9::boolean[], $10::boolean[])

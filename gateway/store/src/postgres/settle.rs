@@ -13,11 +13,12 @@ use hookweir_event::{Attempt, EventId, Exchanges, Fate, PluginName, StateChange,
 
 use super::{
     Fault,
+    append::refusal,
     batch::Batch,
     rows::{DELIVERIES_MAX, Line, id_of},
     state::Touched,
 };
-use crate::{LeaseKey, Settled, Settlement, StoreError, Written, codec, exchanges};
+use crate::{LeaseKey, Output, Settled, Settlement, StoreError, Written, codec, exchanges};
 
 /// A delivery: its event, and which of that one's it is.
 pub(super) type Name = (EventId, i16);
@@ -85,6 +86,10 @@ impl Batch<'_> {
         let mut state = self.touch(&held, settlements, writes).await?;
         let (mut answers, mut lost) = (Vec::with_capacity(settlements.len()), Vec::new());
         for (at, settlement) in settlements {
+            if let Some(reason) = settlement.outputs.iter().find_map(why_not) {
+                answers.push((*at, Err(StoreError::Failed(reason))));
+                continue;
+            }
             let Some(lease) = held.remove(&name_of(&settlement.key)) else {
                 lost.push((*at, &settlement.key));
                 continue;
@@ -151,6 +156,9 @@ impl Batch<'_> {
         &self,
         lost: &[(usize, &LeaseKey)],
     ) -> Result<Vec<(usize, Settled)>, Fault> {
+        if !self.again {
+            return Ok(lost.iter().map(|(at, _)| (*at, Settled::LeaseLost)).collect());
+        }
         let mut answers = Vec::with_capacity(lost.len());
         for (at, key) in lost {
             let sql = "SELECT 1 FROM attempts WHERE event = $1 AND ordinal = $2 AND number = $3
@@ -399,6 +407,11 @@ impl Batch<'_> {
             .extend(writes.iter().map(|(_, (plugin, changes))| (plugin.to_string(), &changes[..])));
         self.state_of(&touches).await
     }
+}
+
+/// Why an output can't be kept, whenever it is tried.
+fn why_not(output: &Output) -> Option<String> {
+    refusal(output.routes.len(), output.event.body.len())
 }
 
 fn fate_is_over(fate: Fate) -> bool {

@@ -128,7 +128,7 @@ impl Batch<'_> {
             touched.entries.insert((row.get(0), row.get(1)), entry);
         }
         if sets > 0 {
-            let sql = "SELECT nextval('state_version') FROM generate_series(1, $1)";
+            let sql = "SELECT nextval('state_version') FROM generate_series(1, $1::bigint)";
             let rows = self.moment.rows(sql, &[&sets]).await?;
             touched.versions = rows.iter().rev().map(|row| row.get(0)).collect();
         }

@@ -130,10 +130,12 @@ impl Shared {
     /// Commits, again if that may help.
     async fn commit(&self, nth: usize, verbs: &[Verb]) -> Result<Made, Fault> {
         let begun = Instant::now();
-        let mut tries = 0;
+        let (mut tries, mut again) = (0, false);
         loop {
             tries += 1;
-            match self.transact(nth, verbs).await {
+            let made = self.transact(nth, verbs, again).await;
+            again |= matches!(made, Err(Fault::Lost(_)));
+            match made {
                 Err(Fault::InTheWay(reason)) if tries < TRIES_MAX => {
                     tracing::debug!(reason, tries, "a transaction was in another's way");
                     tokio::time::sleep(Duration::from_millis(u64::from(tries) * 2)).await;
@@ -151,14 +153,15 @@ impl Shared {
     }
 
     /// One transaction, on a connection that is not used again if anything is wrong with it.
-    async fn transact(&self, nth: usize, verbs: &[Verb]) -> Result<Made, Fault> {
+    async fn transact(&self, nth: usize, verbs: &[Verb], again: bool) -> Result<Made, Fault> {
         let mut connection = self.link.connect().await?;
+        let walk = self.may_tend().await;
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let leases = verbs.iter().any(|verb| matches!(verb, Verb::Lease(_)));
         let unclaimed = if leases { self.unclaimed() } else { Vec::new() };
         let made = async {
             let moment = Moment::write(&mut connection).await?;
-            self.within(moment, (nth, number), verbs, &unclaimed).await
+            self.within(moment, (nth, number), (verbs, again), &unclaimed, walk).await
         };
         let made = link::in_time(made).await;
         if made.is_err() {
@@ -178,8 +181,9 @@ impl Shared {
         &self,
         moment: Moment<'_>,
         (nth, number): (usize, i64),
-        verbs: &[Verb],
+        (verbs, again): (&[Verb], bool),
         unclaimed: &[i64],
+        mut walk: Walk<'_>,
     ) -> Result<Made, Fault> {
         let now = self.now(&moment).await?;
         let leases = verbs.iter().any(|verb| matches!(verb, Verb::Lease(_)));
@@ -188,9 +192,11 @@ impl Shared {
             false => self.boot.load(Ordering::Acquire),
         };
         let mut batch = Batch::new(&moment, now, (boot, number), &self.known);
+        batch.again = again;
+        walk.only_if_due(now);
         batch.return_unclaimed(unclaimed).await?;
         let answers = batch.apply(verbs).await?;
-        let walk = self.tend_beside(&mut batch).await?;
+        self.tend(&mut batch, &mut walk, STEP_BESIDE).await?;
         let shard = i64::try_from(nth).unwrap_or(0) + boot * 16;
         let shard = i32::try_from(shard.rem_euclid(SHARDS)).unwrap_or(0);
         let wrote = batch.counted.write(&moment, shard).await?;
@@ -232,25 +238,23 @@ impl Shared {
         }
     }
 
-    /// Retention's part of a transaction. It may fail alone: then everything is kept, for a while.
-    async fn tend_beside(&self, batch: &mut Batch<'_>) -> Result<Walk<'_>, Fault> {
-        let Ok(retain) = self.retain.try_lock() else { return Ok(Walk(None)) };
-        if !retain.is_due(batch.now) {
-            return Ok(Walk(None));
+    /// The walk of retention, if nobody else of us is at it.
+    async fn may_tend(&self) -> Walk<'_> {
+        match self.given {
+            None => Walk(self.retain.try_lock().ok()),
+            // Whoever lets time pass sees what is over gone with the next answer.
+            Some(_) => Walk(Some(self.retain.lock().await)),
         }
-        let mut walk = Walk(Some(retain));
-        if let Some(retain) = &mut walk.0 {
-            self.tend(batch, retain, STEP_BESIDE).await?;
-        }
-        Ok(walk)
     }
 
+    /// Retention's part of a transaction. It may fail alone: then everything is kept, for a while.
     async fn tend(
         &self,
         batch: &mut Batch<'_>,
-        retain: &mut Retain,
+        walk: &mut Walk<'_>,
         limit: i64,
     ) -> Result<Rest, Fault> {
+        let Some(retain) = &mut walk.0 else { return Ok(Rest::Nothing) };
         let before = batch.counted.clone();
         batch.moment.script("SAVEPOINT tend").await?;
         match batch.tend(retain, limit).await {
@@ -273,14 +277,20 @@ impl Shared {
     /// forgotten. Says whether there is more of that.
     pub(super) async fn tick(&self, free_lapsed: bool) -> Result<Rest, Fault> {
         let mut connection = self.link.connect().await?;
-        let ticked = link::in_time(self.tick_on(&mut connection, free_lapsed)).await;
+        let walk = Walk(Some(self.retain.lock().await));
+        let ticked = link::in_time(self.tick_on(&mut connection, free_lapsed, walk)).await;
         if matches!(ticked, Err(Fault::Lost(_))) {
             link::give_up(connection);
         }
         ticked
     }
 
-    async fn tick_on(&self, connection: &mut Object, free_lapsed: bool) -> Result<Rest, Fault> {
+    async fn tick_on(
+        &self,
+        connection: &mut Object,
+        free_lapsed: bool,
+        mut walk: Walk<'_>,
+    ) -> Result<Rest, Fault> {
         let moment = Moment::write(connection).await?;
         let now = self.now(&moment).await?;
         let boot = self.boot.load(Ordering::Acquire);
@@ -293,11 +303,8 @@ impl Shared {
                 tracing::warn!(freed, "freed the leases of gateways that are gone");
             }
         }
-        let mut walk = Walk(Some(self.retain.lock().await));
-        let rest = match &mut walk.0 {
-            Some(retain) if retain.is_due(now) => self.tend(&mut batch, retain, STEP_ALONE).await?,
-            _ => Rest::Nothing,
-        };
+        walk.only_if_due(now);
+        let rest = self.tend(&mut batch, &mut walk, STEP_ALONE).await?;
         batch.counted.write(&moment, own_shard(boot)).await?;
         let work_due = batch.work_due;
         moment.commit().await?;
@@ -382,6 +389,12 @@ pub(super) fn given(time: Time, steady: impl FnOnce() -> Steady) -> Option<Mutex
 struct Walk<'s>(Option<MutexGuard<'s, Retain>>);
 
 impl Walk<'_> {
+    fn only_if_due(&mut self, now: Timestamp) {
+        if self.0.as_ref().is_some_and(|retain| !retain.is_due(now)) {
+            self.0 = None;
+        }
+    }
+
     fn is_committed(mut self) {
         self.0 = None;
     }

@@ -144,7 +144,7 @@ fn filter() -> impl Strategy<Value = Filter> {
 
 #[test]
 fn a_search_finds_what_a_look_at_every_event_finds() {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut bed = Bed::new();
     let (store, sent) = runtime.block_on(history(&mut bed));
     let reader = store.reader();
