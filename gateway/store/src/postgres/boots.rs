@@ -25,15 +25,23 @@ pub(super) async fn server_time(moment: &Moment<'_>) -> Result<Timestamp, Fault>
     Ok(Timestamp::from_millis(moment.the_row(sql, &[]).await?.get(0)))
 }
 
-/// A row of our own.
+/// A row of our own: that of a store which this process had open before, since its leases are its own still; or a new one.
 pub(super) async fn register(
     moment: &Moment<'_>,
     owner: &[u8; 16],
     now: Timestamp,
 ) -> Result<i64, Fault> {
-    let sql = "INSERT INTO boots (owner) VALUES ($1) RETURNING key";
-    let boot: i64 = moment.the_row(sql, &[&&owner[..]]).await?.get(0);
-    let sql = "INSERT INTO beats (boot, seen_at) VALUES ($1, $2)";
+    let owner = &owner[..];
+    let sql = "SELECT key FROM boots WHERE owner = $1 AND NOT gone FOR SHARE";
+    let boot: i64 = match moment.row(sql, &[&owner]).await? {
+        Some(row) => row.get(0),
+        None => {
+            let sql = "INSERT INTO boots (owner) VALUES ($1) RETURNING key";
+            moment.the_row(sql, &[&owner]).await?.get(0)
+        }
+    };
+    let sql = "INSERT INTO beats (boot, seen_at) VALUES ($1, $2)
+               ON CONFLICT (boot) DO UPDATE SET seen_at = excluded.seen_at";
     moment.run(sql, &[&boot, &now.as_millis()]).await?;
     Ok(boot)
 }
@@ -53,6 +61,12 @@ pub(super) async fn beat(moment: &Moment<'_>, boot: i64, now: Timestamp) -> Resu
     let sql = "SELECT count(*) FROM beats WHERE boot <> $1 AND seen_at > $2";
     let since = now.as_millis() - i64::try_from(LAPSE.as_millis()).unwrap_or(i64::MAX);
     Ok(moment.the_row(sql, &[&boot, &since]).await?.get(0))
+}
+
+/// Says that a boot does not live any more: whoever looks next frees what it has leased, unless it comes back first.
+pub(super) async fn sign_off(moment: &Moment<'_>, boot: i64) -> Result<(), Fault> {
+    moment.run("UPDATE beats SET seen_at = 0 WHERE boot = $1", &[&boot]).await?;
+    Ok(())
 }
 
 /// A lease that a boot held when it ended.
@@ -79,13 +93,6 @@ impl Batch<'_> {
         let gone: Vec<i64> =
             self.moment.rows(sql, &[]).await?.iter().map(|row| row.get(0)).collect();
         self.free(&gone).await
-    }
-
-    /// Frees the leases of a boot that ends, and takes its row away.
-    pub(super) async fn sign_off(&mut self) -> Result<usize, Fault> {
-        let sql = "UPDATE boots SET gone = true WHERE key = $1";
-        self.moment.run(sql, &[&self.boot]).await?;
-        self.free(&[self.boot]).await
     }
 
     /// Frees the leases of boots that are gone: each one is a lost attempt, and the last straw is death.

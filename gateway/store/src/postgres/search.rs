@@ -8,7 +8,7 @@
 //! write for each event or delivery, half of what an append writes, for what operators ask now and then. A page ends
 //! when so many events were looked at, so that none takes long.
 
-use hookweir_event::EventId;
+use hookweir_event::{EventId, EventType, PluginName, Timestamp};
 use memchr::memmem::Finder;
 use tokio_postgres::{Row, types::ToSql};
 
@@ -344,11 +344,11 @@ impl<'a> Search<'a> {
         let by_pattern = || pattern.as_ref().and_then(|pattern| pattern.origin());
         let origin = origin.as_ref().or_else(by_pattern).map(ToString::to_string);
         let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
-        let event_type = event_type.as_ref().map(|it| it.as_str());
+        let event_type = event_type.as_ref().map(EventType::as_str);
         let [since, until] =
-            [self.filter.since, self.filter.until].map(|at| at.map(|at| at.as_millis()));
+            [self.filter.since, self.filter.until].map(|at| at.map(Timestamp::as_millis));
         let claim = self.filter.claim.as_ref().map(|claim| &claim.as_bytes()[..16]);
-        let plugin = plugin.as_ref().map(|name| name.as_str());
+        let plugin = plugin.as_ref().map(PluginName::as_str);
         let order_key = order_key.as_ref().map(|key| key.as_str().as_bytes());
         let state = self.filter.state.map(word);
         let mut with: Vec<&(dyn ToSql + Sync)> = vec![

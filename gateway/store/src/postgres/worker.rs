@@ -313,20 +313,15 @@ impl Shared {
         Ok(rest)
     }
 
-    /// Frees our leases, since we end.
+    /// Says that we end.
     pub(super) async fn sign_off(&self) -> Result<(), Fault> {
-        link::in_time(self.sign_off_in_time()).await
-    }
-
-    async fn sign_off_in_time(&self) -> Result<(), Fault> {
-        let mut connection = self.link.connect().await?;
-        let moment = Moment::write(&mut connection).await?;
-        let now = self.now(&moment).await?;
-        let boot = self.boot.load(Ordering::Acquire);
-        let mut batch = Batch::new(&moment, now, (boot, 0), &self.known);
-        batch.sign_off().await?;
-        batch.counted.write(&moment, own_shard(boot)).await?;
-        moment.commit().await
+        let said = async {
+            let mut connection = self.link.connect().await?;
+            let moment = Moment::write(&mut connection).await?;
+            boots::sign_off(&moment, self.boot.load(Ordering::Acquire)).await?;
+            moment.commit().await
+        };
+        link::in_time(said).await
     }
 
     /// A commit went well: says so to who has to know, and answers what came of it.
