@@ -210,8 +210,7 @@ impl Pass {
     /// Passes on until one end is closed. `trapped`: the next answer is not to come through.
     fn all(&self, mut from: TcpStream, mut to: TcpStream, trapped: &Mutex<bool>) {
         let mut bytes = vec![0; 64 << 10];
-        loop {
-            let Ok(read @ 1..) = from.read(&mut bytes) else { break };
+        while let Ok(read @ 1..) = from.read(&mut bytes) {
             if !self.may_pass(&bytes[..read], trapped) || to.write_all(&bytes[..read]).is_err() {
                 break;
             }
