@@ -4,5 +4,6 @@
 
 #[path = "../conformance/mod.rs"]
 mod conformance;
+mod copy;
 mod ground;
 mod look;
