@@ -234,7 +234,7 @@ async fn same(one: &Reader, other: &Reader, bed: &Bed) {
     }
 }
 
-fn unfinished(opened: Result<Store, OpenError>) -> bool {
+fn unfinished(opened: &Result<Store, OpenError>) -> bool {
     matches!(opened, Err(OpenError::Unfinished { .. }))
 }
 
@@ -340,7 +340,7 @@ async fn one_that_is_killed_goes_on_where_it_was() {
     let there = bed.ground.ask("SELECT count(*) FROM events").parse::<u64>().unwrap();
     let file = bed.ground.location();
     bed.ground.moved(true);
-    assert!(unfinished(Store::open(bed.options()).await));
+    assert!(unfinished(&Store::open(bed.options()).await));
     bed.ground.moved(false);
 
     let (told, first) = std::sync::mpsc::channel();
@@ -429,7 +429,7 @@ async fn a_copy_that_is_not_the_same_is_opened_by_nobody() {
         let CopyError::Differs(differing) = &error else { panic!("{error}") };
         assert!(differing.iter().any(|what| what.contains(said)), "{damage}: {error}");
         bed.ground.moved(true);
-        assert!(unfinished(Store::open(bed.options()).await));
+        assert!(unfinished(&Store::open(bed.options()).await));
     }
 }
 
