@@ -55,6 +55,7 @@ mod sources;
 mod state;
 mod store_copy;
 mod store_faults;
+mod store_move;
 mod supervised;
 mod swap;
 mod tls;

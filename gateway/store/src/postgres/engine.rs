@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     Fault, Link, Moment,
     batch::Known,
-    boots, listen,
+    boots, incoming, listen,
     retain::{Rest, Retain},
     schema,
     window::Window,
@@ -160,6 +160,9 @@ async fn open(
         let (place, known) = (format!("schema {}", database.schema), schema::NEWEST);
         return Err(OpenError::NewerSchema { place, found, known });
     }
+    if incoming::is_unfinished(&moment).await.map_err(refused)? {
+        return Err(OpenError::Unfinished { place: format!("schema {}", database.schema) });
+    }
     let clock = moment.rows_of("SELECT clock FROM meta", &[]).await.map_err(refused)?;
     let least = clock.first().map_or(0, |row| row.get(0));
     let least = hookweir_event::Timestamp::from_millis(least);
@@ -188,7 +191,7 @@ async fn open(
 }
 
 /// The setting by which the server may lose what it has acknowledged, if there is one.
-async fn loses(moment: &Moment<'_>) -> Result<Option<String>, Fault> {
+pub(super) async fn loses(moment: &Moment<'_>) -> Result<Option<String>, Fault> {
     for (name, off) in [("synchronous_commit", "off"), ("fsync", "off")] {
         let rows = moment.rows_of("SELECT current_setting($1, true)", &[&name]).await?;
         let value = rows.first().and_then(|row| row.get::<_, Option<String>>(0));

@@ -25,6 +25,7 @@ mod engine;
 mod entries;
 mod fault;
 mod hold;
+mod incoming;
 mod lease;
 mod link;
 mod listen;
@@ -48,7 +49,7 @@ mod totals;
 pub(crate) mod window;
 mod worker;
 
-pub(crate) use self::engine::Engine;
+pub(crate) use self::{engine::Engine, incoming::Incoming};
 use self::{
     fault::Fault,
     link::{Link, Moment},

@@ -214,3 +214,13 @@ CREATE TABLE notices(
     event bytea NOT NULL,                  -- the one that told of it last
     body bytea NOT NULL                    -- of that one
 );
+-- What is, or was, copied here from another engine's store (`incoming`). Until it is whole no gateway opens this one.
+CREATE TABLE copied(
+    key int NOT NULL PRIMARY KEY CHECK (key = 1),
+    store bytea NOT NULL,                  -- which store,
+    state bytea NOT NULL,                  -- and as it was then
+    boot bigint NOT NULL,                  -- in `boots`, gone: who has the leases that it had
+    part smallint NOT NULL,                -- how far it is
+    place bigint NOT NULL,
+    whole boolean NOT NULL DEFAULT false
+);

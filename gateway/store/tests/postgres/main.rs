@@ -5,5 +5,6 @@
 #[path = "../conformance/mod.rs"]
 mod conformance;
 mod faults;
+mod copy;
 mod ground;
 mod look;
