@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     Fault, Link, Moment,
     batch::Known,
-    boots, listen,
+    boots, days, listen,
     retain::{Rest, Retain},
     schema,
     window::Window,
@@ -115,6 +115,9 @@ async fn run(
     let _ = opened.send(Ok(()));
     let mut beside = JoinSet::new();
     beside.spawn(upkeep(Arc::clone(&shared)));
+    if database.days {
+        beside.spawn(days::tend(Arc::clone(&shared), options.retention));
+    }
     beside.spawn(listen::announce(Arc::clone(&shared), database.schema.clone()));
     beside.spawn(listen::listen(Arc::clone(&shared), database.clone()));
     let queue = Arc::new(tokio::sync::Mutex::new(operations));
@@ -144,8 +147,8 @@ async fn open(
     options: &Options,
     signals: &Signals,
 ) -> Result<Shared, OpenError> {
-    // One more for the upkeep.
-    let link = Link::new(database, database.in_flight.max(1) + 1)?;
+    // One more for the upkeep, and one for the days.
+    let link = Link::new(database, database.in_flight.max(1) + 2)?;
     let refused = |fault: Fault| server(fault.reason());
     let mut connection = link.connect().await.map_err(refused)?;
     let moment = Moment::write(&mut connection).await.map_err(refused)?;
@@ -163,6 +166,7 @@ async fn open(
     let clock = moment.rows_of("SELECT clock FROM meta", &[]).await.map_err(refused)?;
     let least = clock.first().map_or(0, |row| row.get(0));
     let least = hookweir_event::Timestamp::from_millis(least);
+    let by_days = database.days && days::suit(&options.retention);
     let shared = Shared {
         link: link.clone(),
         owner: options.owner,
@@ -170,7 +174,7 @@ async fn open(
         numbers: AtomicI64::new(1),
         known: Known::default(),
         given: worker::given(database.time, || Steady::new(options.clock.clone(), least)),
-        retain: tokio::sync::Mutex::new(Retain::new(options.retention)),
+        retain: tokio::sync::Mutex::new(Retain::new(options.retention, by_days)),
         unclaimed: Mutex::default(),
         signals: signals.clone(),
         others: AtomicBool::new(false),
@@ -182,6 +186,9 @@ async fn open(
     moment.commit().await.map_err(refused)?;
     drop(connection);
     shared.boot.store(boot, std::sync::atomic::Ordering::Release);
+    if by_days {
+        days::prepare(&shared, &options.retention).await;
+    }
     // What gateways left that are gone is free before anybody asks.
     shared.tick(true).await.map_err(refused)?;
     Ok(shared)

@@ -23,12 +23,14 @@ use crate::{Cursor, Filter, News, ReadError, Shown};
 
 /// The number of the first transaction that may not be over: those before it all are. Such numbers are in `events.tx`,
 /// written as `pg_current_xact_id()::text::bigint`. A distributed SQL engine has another word for this, and nothing else
-/// here depends on transactions being numbered.
+/// but `days` depends on transactions being numbered.
 macro_rules! horizon {
     () => {
         "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
     };
 }
+
+pub(super) use horizon;
 
 /// Events of transactions that are over, from behind a place on, in the order of those.
 const TOLD: &str = concat!(

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod alone;
 #[path = "../conformance/mod.rs"]
 mod conformance;
+mod days;
 mod ground;
 mod look;
