@@ -27,6 +27,7 @@ mod depths;
 mod engine;
 mod entries;
 mod fault;
+mod fronts;
 mod hold;
 mod lease;
 mod link;

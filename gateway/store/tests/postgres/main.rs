@@ -8,3 +8,4 @@ mod conformance;
 mod days;
 mod ground;
 mod look;
+mod vacuum;
