@@ -22,7 +22,7 @@ use super::{
     batch::Known,
     boots, days, listen,
     retain::{Rest, Retain},
-    schema,
+    schema, standby,
     window::Window,
     worker::{self, Shared},
 };
@@ -73,14 +73,14 @@ impl Engine {
         let (queue, operations) = mpsc::channel(options.queue.max(1));
         let signals = Signals::default();
         let (opened, ready) = oneshot::channel();
-        let told = signals.clone();
+        let (told, seen) = (signals.clone(), window.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| server(error.to_string()))?;
         let thread = std::thread::Builder::new()
             .name("store-postgres".into())
             .spawn(move || {
                 let _farewell = Farewell(told.clone());
-                runtime.block_on(run(&database, &options, operations, &told, opened));
+                runtime.block_on(run((&database, seen), &options, operations, &told, opened));
             })
             .map_err(|error| server(error.to_string()))?;
         let engine = Self { thread: Some(thread) };
@@ -99,7 +99,7 @@ fn server(reason: String) -> OpenError {
 
 /// The engine from its start to its end.
 async fn run(
-    database: &PostgresDatabase,
+    (database, window): (&PostgresDatabase, Window),
     options: &Options,
     operations: mpsc::Receiver<Op>,
     signals: &Signals,
@@ -118,6 +118,7 @@ async fn run(
     if database.days {
         beside.spawn(days::tend(Arc::clone(&shared), options.retention));
     }
+    beside.spawn(standby::watch(window));
     beside.spawn(listen::announce(Arc::clone(&shared), database.schema.clone()));
     beside.spawn(listen::listen(Arc::clone(&shared), database.clone()));
     let queue = Arc::new(tokio::sync::Mutex::new(operations));

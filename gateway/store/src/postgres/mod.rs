@@ -45,6 +45,7 @@ mod search;
 mod settle;
 mod shown;
 mod stand;
+mod standby;
 mod state;
 mod tls;
 mod told;

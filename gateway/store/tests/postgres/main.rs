@@ -8,4 +8,5 @@ mod conformance;
 mod days;
 mod ground;
 mod look;
+mod standby;
 mod vacuum;
