@@ -148,7 +148,8 @@ fn of_store(store: &StoreConfig) -> Value {
             "disk_free_low": size(*disk_free_low),
         }),
         Place::Database(DatabasePlace { database, dir }) => {
-            let PostgresDatabase { url: _, schema, ca, in_flight, time: _, may_lose } = database;
+            let PostgresDatabase { url: _, schema, ca, in_flight, time: _, days: _, may_lose } =
+                database;
             json!({
                 // Without the password.
                 "url": database.to_string(),

@@ -134,7 +134,7 @@ impl StoreConfig {
                 ("store.disk_free_min", old.disk_free_min != new.disk_free_min),
             ]),
             (Place::Database(old), Place::Database(new)) => {
-                let PostgresDatabase { url, schema, ca, in_flight, may_lose, time: _ } =
+                let PostgresDatabase { url, schema, ca, in_flight, may_lose, time: _, days: _ } =
                     &old.database;
                 differences.extend([
                     ("store.url", *url != new.database.url),

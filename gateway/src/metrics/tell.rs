@@ -337,6 +337,13 @@ pub(super) fn store(page: &mut Page, store: &Store, survey: Option<&Survey>) {
     gauge("hookweir_store_log_bytes", "Length of its log", bytes);
     let bytes = survey.and_then(|survey| survey.disk_free_bytes);
     gauge("hookweir_store_disk_free_bytes", "What is left on its disk", bytes);
+    let standbys = survey.and_then(|survey| survey.standbys);
+    let help = "Standbys that have what the database acknowledges";
+    let synchronous = standbys.map(|standbys| standbys.synchronous);
+    gauge("hookweir_store_synchronous_standbys", help, synchronous);
+    let help = "Whether the database acknowledges only what a standby has";
+    let wanted = standbys.map(|standbys| standbys.wanted.into());
+    gauge("hookweir_store_synchronous_standbys_wanted", help, wanted);
 }
 
 pub(super) fn alerts(page: &mut Page, standing: &Standing) {

@@ -46,4 +46,4 @@ pub use shown::{
 };
 pub use sqlite::care;
 pub use store::Store;
-pub use survey::{Depth, Notice, Survey};
+pub use survey::{Depth, Notice, Standbys, Survey};

@@ -155,6 +155,7 @@ impl Batch<'_> {
             depth.dead += 1;
             self.counted.totals.dead += 1;
         } else {
+            self.known.fronts.forget(&lost.plugin);
             depth.due += 1;
             self.counted.totals.due += 1;
             self.work_due = true;
@@ -174,6 +175,7 @@ impl Batch<'_> {
         for row in self.moment.rows(sql, &[&self.boot, &batches]).await? {
             self.counted.totals.leased -= 1;
             self.counted.totals.due += 1;
+            self.known.fronts.forget(row.get(0));
             let depth = self.counted.of(row.get(0));
             (depth.leased, depth.due) = (depth.leased - 1, depth.due + 1);
             self.work_due = true;

@@ -23,8 +23,8 @@ use crate::{Cursor, Filter, News, ReadError, Shown};
 
 /// The number of the first transaction that may not be over and may write events: those before it are over for whoever
 /// looks from now on, or have nothing to do with the store. Such numbers are in `events.tx`, written as
-/// `pg_current_xact_id()::text::bigint`. A distributed SQL engine has another word for this, and nothing else here
-/// depends on transactions being numbered.
+/// `pg_current_xact_id()::text::bigint`. A distributed SQL engine has another word for this, and nothing else but
+/// `days` depends on transactions being numbered.
 ///
 /// Who has a number has locked what it writes to; so one of which no such lock is seen, but that for its number, writes
 /// elsewhere in the cluster.
@@ -42,6 +42,8 @@ macro_rules! horizon {
                           AND c.relnamespace = current_schema()::regnamespace)))"
     };
 }
+
+pub(super) use horizon;
 
 /// Events of transactions before one, from behind a place on, in the order of those.
 const TOLD: &str = concat!(

@@ -266,6 +266,7 @@ impl Batch<'_> {
             leaves: false,
             blocks: false,
         });
+        self.known.fronts.forget(plugin);
         self.counted.totals.leased -= 1;
         self.counted.totals.due += 1;
         let depth = self.counted.of(plugin);

@@ -3,41 +3,12 @@
 
 use hookweir_event::{Digest, EventId};
 use hookweir_ground::{free_port, postgres::Postgres};
-use hookweir_store::{
-    Cursor, Filter, Location, OpenError, Options, PostgresDatabase, ReadError, Reader, Store, Time,
+use hookweir_store::{Cursor, Filter, OpenError, PostgresDatabase, ReadError, Reader};
+
+use crate::{
+    alone::Alone,
+    conformance::support::{Bed, Verbs, WINDOW, claim, event, new},
 };
-use tokio_postgres::{Client, NoTls};
-
-use crate::conformance::support::{Bed, ManualClock, Verbs, WINDOW, claim, event, new};
-
-/// A server of its own: what is held up here would hold up what other tests look at.
-struct Alone {
-    server: Postgres,
-}
-
-impl Alone {
-    fn new() -> Self {
-        Self { server: Postgres::start() }
-    }
-
-    fn location(&self) -> Location {
-        let database = PostgresDatabase::new(self.server.url());
-        PostgresDatabase { time: Time::Given, may_lose: true, ..database }.into()
-    }
-
-    async fn open(&self) -> Store {
-        let clock = ManualClock::new().clock();
-        Store::open(Options::new(self.location(), [1; 16], clock)).await.unwrap()
-    }
-
-    /// Somebody else's connection.
-    async fn other(&self) -> Client {
-        let (client, connection) =
-            tokio_postgres::connect(&self.server.url(), NoTls).await.unwrap();
-        tokio::spawn(connection);
-        client
-    }
-}
 
 /// What is new, and where to go on.
 async fn told(reader: &Reader, after: Cursor) -> (Vec<EventId>, Cursor) {
@@ -108,7 +79,7 @@ async fn what_had_a_claim_before_it_expired_is_found_behind_what_has_it_now() {
 #[tokio::test]
 async fn where_no_store_is_that_is_known_here_that_is_said() {
     let alone = Alone::new();
-    let reader = || Reader::of(&alone.location()).unwrap();
+    let reader = || Reader::of(&alone.database().into()).unwrap();
     let early = reader();
     let error = early.counts().await.unwrap_err();
     assert!(matches!(error, ReadError::Missing(_)), "{error}");
