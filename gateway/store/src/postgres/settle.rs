@@ -72,7 +72,6 @@ type Writes<'a> = &'a [(usize, (&'a PluginName, &'a Vec<StateChange>))];
 
 impl Batch<'_> {
     /// Settles all of them, and writes state that is written alone.
-    #[expect(clippy::type_complexity, reason = "the two kinds of answers, each with its place")]
     pub(super) async fn settle_all(
         &mut self,
         settlements: Settlements<'_>,

@@ -214,7 +214,7 @@ impl Shared {
         let Batch { new_plugins, work_due, .. } = batch;
         let begun = self.ticks.elapsed();
         moment.commit().await?;
-        walk.is_committed();
+        walk.keep();
         if wrote {
             self.signals.figures.committed(verbs.len(), self.ticks.elapsed().saturating_sub(begun));
         }
@@ -319,7 +319,7 @@ impl Shared {
         batch.counted.write(&moment, own_shard(boot)).await?;
         let work_due = batch.work_due;
         moment.commit().await?;
-        walk.is_committed();
+        walk.keep();
         self.told(Made { answers: Vec::new(), work_due });
         Ok(rest)
     }
@@ -401,7 +401,7 @@ impl Walk<'_> {
         }
     }
 
-    fn is_committed(mut self) {
+    fn keep(mut self) {
         self.0 = None;
     }
 }
