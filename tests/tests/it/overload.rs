@@ -4,14 +4,7 @@
 
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
-use hookweir::{
-    chance::Chance,
-    config::{Seen, Surroundings},
-    egress::Names,
-    gateway::{Ended, Gateway, Surrounds},
-    tasks::Stopper,
-};
-use hookweir_event::Clock;
+use hookweir::gateway::Ended;
 use hookweir_tests::{
     fault_vfs::FaultVfs,
     house::{House, PATIENCE, SECRET},
@@ -283,23 +276,6 @@ async fn the_largest_body_that_the_config_allows_is_taken_also_in_chunks() {
     assert!(gateway.stop().await.success());
 }
 
-/// A gateway of this house in this process, over this disk.
-async fn start(house: &House, disk: &FaultVfs) -> (Stopper, JoinHandle<Ended>) {
-    let env = |_: &str| Some(SECRET.to_owned());
-    let around = Surroundings { env: &env, ..Surroundings::real() };
-    let (config, seen) = Seen::load(&house.config(), &around);
-    let surrounds = Surrounds {
-        seen,
-        clock: Clock::system(),
-        chance: Chance::system(),
-        names: Names::system(),
-        vfs: Some(disk.name()),
-    };
-    let gateway = Gateway::build(config.unwrap(), surrounds).await.unwrap();
-    let (stopper, stop) = Stopper::new();
-    (stopper, tokio::spawn(gateway.run(stop)))
-}
-
 /// Pushes with these numbers, all at once.
 fn pushes(sender: &Sender, numbers: std::ops::Range<u32>) -> Vec<JoinHandle<Reply>> {
     let push = |number: u32| {
@@ -326,7 +302,7 @@ const QUIET: u32 = 8;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flooding_source_leaves_places_for_a_quiet_one_in_front_of_a_slow_disk() {
     let (house, disk) = (house("server.appends_max = 64"), FaultVfs::register("slow-fair"));
-    let (stopper, gateway) = start(&house, &disk).await;
+    let gateway = house.start_over(&disk).await;
     let (flooding, quiet) = (house.sender("github"), house.sender("stripe"));
     assert_eq!(replies(pushes(&flooding, 0..1)).await[0].status, 202);
     let still = disk.stand_still();
@@ -367,14 +343,13 @@ async fn a_flooding_source_leaves_places_for_a_quiet_one_in_front_of_a_slow_disk
     let fresh = again.iter().filter(|reply| !reply.duplicate()).count() as u64;
     let kept = house.reader().counts().await.unwrap().events;
     assert_eq!(kept, 1 + waiting + u64::from(QUIET) + fresh);
-    stopper.stop();
-    assert_eq!(gateway.await.unwrap(), Ended::Stopped { cut_off: 0 });
+    assert_eq!(gateway.stop().await, Ended::Stopped { cut_off: 0 });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_hangs_up_frees_no_place_before_the_commit() {
     let (house, disk) = (house("server.appends_max = 64"), FaultVfs::register("slow-hang-up"));
-    let (stopper, gateway) = start(&house, &disk).await;
+    let gateway = house.start_over(&disk).await;
     let still = disk.stand_still();
     let sent = pushes(&house.sender("github"), 0..20);
     let held = |scrape: &Scrape| scrape.value("hookweir_appends", &[]);
@@ -388,8 +363,7 @@ async fn who_hangs_up_frees_no_place_before_the_commit() {
     drop(still);
     house.until_metrics("the places to be free", |scrape| held(scrape) == 0.0).await;
     assert_eq!(house.reader().counts().await.unwrap().events, 20, "they are the store's");
-    stopper.stop();
-    assert_eq!(gateway.await.unwrap(), Ended::Stopped { cut_off: 0 });
+    assert_eq!(gateway.stop().await, Ended::Stopped { cut_off: 0 });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
