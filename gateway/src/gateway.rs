@@ -39,7 +39,7 @@ use crate::{
     readiness::Readiness,
     reload::{Reload, Wishes},
     serve::{Bounds, Connections, Peer, Terms, serve},
-    supervisor::{Pulse, Supervisor},
+    supervisor::{Supervisor, Vitals},
     tasks::{GuestRuntime, Stop, Stopper, Tasks},
     trace::{Exporter, Tracer},
     windows::Windows,
@@ -290,7 +290,7 @@ impl Gateway {
         let metrics = metrics_on.then_some(metrics);
         let board = desk.board.clone();
         let terms = move || admin_terms(&board);
-        let pulse = Pulse::of(&readiness, &store, &guests);
+        let vitals = Vitals::of(&readiness, &store, &guests);
         let answers = Admin::new(readiness, guard, desk, metrics);
         let handler =
             move |request, peer: Peer| answers.clone().answer(request, peer.address().ip());
@@ -300,7 +300,7 @@ impl Gateway {
         health.run("admin", async move {
             let _ = door.await;
         });
-        health.run("supervisor", supervisor.clone().attend(pulse, asked_last.clone()));
+        health.run("supervisor", supervisor.clone().attend(vitals, asked_last.clone()));
         // The last spans end with the line.
         if let Some(exporter) = exporter {
             health.run("traces", exporter.run(asked_last, server.grace));

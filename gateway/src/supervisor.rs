@@ -83,14 +83,14 @@ impl Supervisor {
     }
 
     /// Says how the gateway stands whenever that changes, and feeds the watchdog, until `stop`.
-    pub(crate) async fn attend(self, pulse: Pulse, mut stop: Stop) {
+    pub(crate) async fn attend(self, vitals: Vitals, mut stop: Stop) {
         if self.line.is_none() {
             return stop.asked().await;
         }
         let round = self.watchdog.map_or(LOOK, |time| (time / FEEDS).min(LOOK));
         let mut said = None;
         loop {
-            let why = pulse.readiness.unready();
+            let why = vitals.readiness.unready();
             let status = why.map_or("ready".to_owned(), |why| format!("not ready: {why}"));
             if said.as_ref() != Some(&status) {
                 self.tell(&with_status("", &status));
@@ -98,8 +98,8 @@ impl Supervisor {
             }
             if self.watchdog.is_some() {
                 let patience = self.watchdog.map_or(LOOK, |time| time / FEEDS);
-                let beats = tokio::time::timeout(patience, pulse.beats()).await;
-                if beats == Ok(true) && pulse.readiness.unhealthy().is_none() {
+                let answer = tokio::time::timeout(patience, vitals.answer()).await;
+                if answer == Ok(true) && vitals.readiness.unhealthy().is_none() {
                     self.tell("WATCHDOG=1");
                 }
             }
@@ -150,20 +150,20 @@ fn with_status(state: &str, said: &str) -> String {
 }
 
 /// What has to go round for the gateway to do anything: the store's writer, and the plugins' threads.
-pub(crate) struct Pulse {
+pub(crate) struct Vitals {
     readiness: Readiness,
     store: Store,
     spawner: Spawner,
 }
 
-impl Pulse {
+impl Vitals {
     pub(crate) fn of(readiness: &Readiness, store: &Store, guests: &GuestRuntime) -> Self {
         let spawner = guests.spawner();
         Self { readiness: readiness.clone(), store: store.clone(), spawner }
     }
 
     /// Goes round once. False if what it met does not work and only a restart cures that.
-    async fn beats(&self) -> bool {
+    async fn answer(&self) -> bool {
         let (answer, answered) = oneshot::channel();
         self.spawner.guest(async move {
             let _ = answer.send(());
