@@ -9,7 +9,7 @@ use std::{
     fmt::Write as _,
     io,
     os::unix::net::{SocketAddr, UnixDatagram},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -82,24 +82,29 @@ impl Supervisor {
         self.tell(&with_status("STOPPING=1", "finishing what is begun"));
     }
 
-    /// Says how the gateway stands whenever that changes, and feeds the watchdog, until `stop`.
-    pub(crate) async fn attend(self, vitals: Vitals, mut stop: Stop) {
+    /// Says how the gateway stands whenever that changes, until `stop`, and feeds the watchdog once there are vitals.
+    /// Before that it does not run: it is for a gateway that has started (systemd.service(5), `WatchdogSec=`).
+    pub(crate) async fn attend(
+        self,
+        readiness: Readiness,
+        vitals: Arc<OnceLock<Vitals>>,
+        mut stop: Stop,
+    ) {
         if self.line.is_none() {
             return stop.asked().await;
         }
         let round = self.watchdog.map_or(LOOK, |time| (time / FEEDS).min(LOOK));
         let mut said = None;
         loop {
-            let why = vitals.readiness.unready();
+            let why = readiness.unready();
             let status = why.map_or("ready".to_owned(), |why| format!("not ready: {why}"));
             if said.as_ref() != Some(&status) {
                 self.tell(&with_status("", &status));
                 said = Some(status);
             }
-            if self.watchdog.is_some() {
-                let patience = self.watchdog.map_or(LOOK, |time| time / FEEDS);
-                let answer = tokio::time::timeout(patience, vitals.answer()).await;
-                if answer == Ok(true) && vitals.readiness.unhealthy().is_none() {
+            if let (Some(time), Some(vitals)) = (self.watchdog, vitals.get()) {
+                let answer = tokio::time::timeout(time / FEEDS, vitals.answer()).await;
+                if answer == Ok(true) && readiness.unhealthy().is_none() {
                     self.tell("WATCHDOG=1");
                 }
             }
@@ -151,15 +156,13 @@ fn with_status(state: &str, said: &str) -> String {
 
 /// What has to go round for the gateway to do anything: the store's writer, and the plugins' threads.
 pub(crate) struct Vitals {
-    readiness: Readiness,
     store: Store,
     spawner: Spawner,
 }
 
 impl Vitals {
-    pub(crate) fn of(readiness: &Readiness, store: &Store, guests: &GuestRuntime) -> Self {
-        let spawner = guests.spawner();
-        Self { readiness: readiness.clone(), store: store.clone(), spawner }
+    pub(crate) fn of(store: &Store, guests: &GuestRuntime) -> Self {
+        Self { store: store.clone(), spawner: guests.spawner() }
     }
 
     /// Goes round once. False if what it met does not work and only a restart cures that.

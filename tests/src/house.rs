@@ -214,14 +214,8 @@ rate = "off"
 
     /// Starts a gateway in this process, over this disk.
     pub async fn start_over(&self, disk: &FaultVfs) -> InProcess {
-        self.start_over_for(disk, Supervisor::default()).await
-    }
-
-    /// The same that tells this supervisor how it stands.
-    pub async fn start_over_for(&self, disk: &FaultVfs, supervisor: Supervisor) -> InProcess {
         let (config, surrounds) = self.surrounds();
-        let surrounds = Surrounds { vfs: Some(disk.name()), ..surrounds };
-        InProcess::start(config, surrounds, supervisor).await
+        InProcess::start(config, Surrounds { vfs: Some(disk.name()), ..surrounds }).await
     }
 
     /// The sender of a source of this house.
@@ -458,6 +452,7 @@ pub fn surrounds(
         clock: Clock::system(),
         chance: Chance::system(),
         names: Names::system(),
+        supervisor: Supervisor::default(),
         vfs: None,
     };
     (config.unwrap(), surrounds)
@@ -475,11 +470,11 @@ pub struct InProcess {
 
 impl InProcess {
     /// Starts one. It takes requests then.
-    pub async fn start(config: Config, surrounds: Surrounds, supervisor: Supervisor) -> Self {
+    pub async fn start(config: Config, surrounds: Surrounds) -> Self {
         let (stopper, stop) = Stopper::new();
-        let gateway = gateway::Gateway::build(config, surrounds).await.unwrap();
-        let (public, admin) = (gateway.public_address().unwrap(), gateway.admin_address().unwrap());
-        let ended = tokio::spawn(gateway.supervised_by(supervisor).run(stop));
+        let gateway = gateway::Gateway::build(config, surrounds, stop).await.unwrap();
+        let (public, admin) = (gateway.public_address().unwrap(), gateway.admin_address());
+        let ended = tokio::spawn(gateway.run());
         Self { public, admin, stopper, ended }
     }
 

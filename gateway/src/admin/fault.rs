@@ -99,6 +99,13 @@ impl Fault {
         Self { retry_after: Some(wait), ..fault }
     }
 
+    /// The gateway has not started yet, for this reason.
+    pub(super) fn starting(why: Option<String>) -> Self {
+        let sentence = why.unwrap_or_else(|| "starting".to_owned());
+        let fault = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", sentence);
+        Self { retry_after: Some(Duration::from_secs(1)), ..fault }
+    }
+
     pub(super) fn code(&self) -> &'static str {
         self.code
     }

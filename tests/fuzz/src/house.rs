@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use hookweir::supervisor::Supervisor;
 use hookweir_event::Origin;
 use hookweir_store::{Counts, Filter, Reader};
 use hookweir_tests::house::{InProcess, surrounds};
@@ -79,7 +78,7 @@ impl House {
         let (config, around) = surrounds(&file, &env);
         let reader = Reader::at(&config.store.path);
         let runtime = Runtime::new().unwrap();
-        let gateway = runtime.block_on(InProcess::start(config, around, Supervisor::default()));
+        let gateway = runtime.block_on(InProcess::start(config, around));
         let (public, admin) = (gateway.public, gateway.admin);
         runtime.spawn(async move {
             let ended = gateway.ended().await;

@@ -13,7 +13,6 @@ use std::{
 use hookweir::{
     egress::Names,
     gateway::{Ended, Surrounds},
-    supervisor::Supervisor,
 };
 use hookweir_event::{EventId, Outcome};
 use hookweir_store::{DeliveryState, Shown};
@@ -75,7 +74,7 @@ impl Scene {
             other => more(other).into_iter().collect(),
         });
         let surrounds = Surrounds { names, ..surrounds };
-        let gateway = InProcess::start(config, surrounds, Supervisor::default()).await;
+        let gateway = InProcess::start(config, surrounds).await;
         Self { house, api, inner, gateway, number: AtomicUsize::new(0) }
     }
 

@@ -13,7 +13,6 @@ use base64::{
 use hookweir::{
     egress::Names,
     gateway::{Ended, Surrounds},
-    supervisor::Supervisor,
 };
 use hookweir_event::{Clock, Timestamp};
 use hookweir_tests::{
@@ -65,7 +64,7 @@ impl Scene {
             names: Names::table(tls.chain(plain)),
             ..surrounds
         };
-        let gateway = InProcess::start(config, surrounds, Supervisor::default()).await;
+        let gateway = InProcess::start(config, surrounds).await;
         Self { house, provider, now, gateway }
     }
 

@@ -3,10 +3,10 @@
 
 use std::{os::unix::net::UnixDatagram, path::PathBuf, time::Duration};
 
-use hookweir::supervisor::Supervisor;
+use hookweir::{gateway::Surrounds, supervisor::Supervisor};
 use hookweir_tests::{
     fault_vfs::{Call, FaultVfs},
-    house::{House, PATIENCE},
+    house::{House, InProcess, PATIENCE},
 };
 use rusqlite::ffi;
 use rustix::process::Signal;
@@ -65,6 +65,7 @@ async fn a_supervisor_hears_of_the_start_of_life_of_reloads_and_of_the_end() {
         let ear = ear.clone();
         aside(move || ear.until(what))
     };
+    hear("STATUS=not ready: starting: ").await;
     hear("READY=1").await;
     let ready = reqwest::get(format!("http://{}/readyz", house.admin)).await.unwrap();
     assert_eq!(ready.status(), 200, "it is ready when it says so");
@@ -96,7 +97,9 @@ async fn a_poisoned_store_gives_no_sign_of_life_and_a_full_disk_does() {
         },
         7,
     );
-    let gateway = house.start_over_for(&disk, supervisor).await;
+    let (config, surrounds) = house.surrounds();
+    let surrounds = Surrounds { vfs: Some(disk.name()), supervisor, ..surrounds };
+    let gateway = InProcess::start(config, surrounds).await;
     let hear = |what: &'static str| {
         let ear = ear.clone();
         aside(move || ear.until(what))
