@@ -1,8 +1,8 @@
 //! Whoever started the gateway and waits to hear how it stands: systemd, by the protocol of sd_notify(3). Where nobody
 //! waits, nothing is said.
 //!
-//! A watchdog is fed only while a restart would not help: the store answers and is not poisoned, and plugins' threads
-//! take work. One that refuses for want of space is fed, since a restart frees none.
+//! A watchdog is fed only while a restart would not help: the store answers and is not poisoned, plugins' threads
+//! take work, and dispatch goes round. A store that refuses for want of space is fed, since a restart frees none.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -18,8 +18,9 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::oneshot;
 
 use crate::{
+    dispatch::Rounds,
     readiness::Readiness,
-    tasks::{GuestRuntime, Spawner, Stop},
+    tasks::{Spawner, Stop},
 };
 
 /// How often the status is looked at where no watchdog asks for more.
@@ -154,17 +155,15 @@ fn with_status(state: &str, said: &str) -> String {
     text.trim_start().to_owned()
 }
 
-/// What has to go round for the gateway to do anything: the store's writer, and the plugins' threads.
+/// What has to go round for the gateway to do anything: the store's writer, the plugins' threads, and dispatch.
+#[derive(Debug)]
 pub(crate) struct Vitals {
-    store: Store,
-    spawner: Spawner,
+    pub(crate) store: Store,
+    pub(crate) spawner: Spawner,
+    pub(crate) rounds: Rounds,
 }
 
 impl Vitals {
-    pub(crate) fn of(store: &Store, guests: &GuestRuntime) -> Self {
-        Self { store: store.clone(), spawner: guests.spawner() }
-    }
-
     /// Goes round once. False if what it met does not work and only a restart cures that.
     async fn answer(&self) -> bool {
         let (answer, answered) = oneshot::channel();
@@ -172,7 +171,29 @@ impl Vitals {
             let _ = answer.send(());
         });
         // A lease of nothing goes through the writer, and writes nothing.
-        let (written, answered) = tokio::join!(self.store.lease(Vec::new()), answered);
+        let (written, answered, ()) =
+            tokio::join!(self.store.lease(Vec::new()), answered, self.rounds.another());
         answered.is_ok() && !matches!(written, Err(StoreError::Poisoned(_)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hookweir_event::Clock;
+    use hookweir_store::{Options, SqliteFile};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dispatch_that_stands_still_is_found_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = SqliteFile::new(folder.path().join("db"));
+        let store = Store::open(Options::new(file, [0; 16], Clock::system())).await.unwrap();
+        let rounds = Rounds::default();
+        let vitals = Vitals { store, spawner: Spawner::here(), rounds: rounds.clone() };
+        let stands_still = tokio::time::timeout(Duration::from_millis(200), vitals.answer()).await;
+        assert!(stands_still.is_err());
+        rounds.end();
+        assert!(vitals.answer().await, "all else is well");
     }
 }

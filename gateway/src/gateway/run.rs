@@ -42,7 +42,8 @@ impl Gateway {
         } = self;
         let (stopper, asked) = Stopper::new();
         let cut_off = CutOff::default();
-        let vitals = Vitals::of(&store, &guests);
+        let (spawner, rounds) = (guests.spawner(), dispatch.rounds());
+        let vitals = Vitals { store: store.clone(), spawner, rounds };
         let mut line = Tasks::default();
         let (counted, spawner) = (cut_off.clone(), guests.spawner());
         let handler = move |request, peer: Peer| {
