@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use hookweir_store::care::{self, CareError};
 
 use super::{Exit, config_fault, say, tell};
-use crate::config::{Config, Surroundings};
+use crate::config::{Contact, Surroundings};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -44,8 +44,8 @@ pub(super) fn run(command: &Command) -> Exit {
         command;
     let store = match &place.db {
         Some(db) => db.clone(),
-        None => match Config::load(&place.config, &Surroundings::real()) {
-            Ok(config) => config.store.path,
+        None => match Contact::load(&place.config, &Surroundings::real(), false) {
+            Ok(contact) => contact.store,
             Err(error) => return config_fault(&error),
         },
     };

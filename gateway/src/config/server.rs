@@ -493,7 +493,7 @@ fn per_address_of(node: &Node<'_, '_>) -> Option<Option<usize>> {
     node.number(1..1_000_001).and_then(|n| usize::try_from(n).ok()).map(Some)
 }
 
-fn address(text: &str) -> Result<SocketAddr, &'static str> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "expected an address and port such as \"127.0.0.1:8080\"")
 }
 

@@ -21,7 +21,6 @@ use rustls::{
 };
 
 use super::trust::Trust;
-use crate::serve::Tls;
 
 /// How long a connection to a gateway may take.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -34,13 +33,15 @@ pub(crate) struct Asking(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 
 impl Asking {
     /// It believes the authorities that browsers trust, those of `more` (PEM), and, whatever its name, the very
-    /// certificate of `own`, which the config names.
+    /// certificates of `own`, which the config names.
     ///
     /// # Errors
     /// What is wrong with `more`.
-    pub(crate) fn new(more: Option<&str>, own: Option<&Tls>) -> Result<Self, String> {
+    pub(crate) fn new(
+        more: Option<&str>,
+        own: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, String> {
         let trust = Trust::new(more)?;
-        let own = own.into_iter().flat_map(Tls::own).collect();
         let config = trust.client_knowing(|by_authority| Arc::new(Known { own, by_authority }));
         let config: ClientConfig = config.map_err(|error| error.to_string())?;
         let mut connector = HttpConnector::new();

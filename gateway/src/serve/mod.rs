@@ -30,7 +30,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-pub(crate) use self::http::HEADERS_MAX;
+pub(crate) use self::{http::HEADERS_MAX, tls::own_certificate};
 pub use self::{
     connections::{Connections, TurnedAway},
     tls::{Certificate, ClientAuthority, ServerNameText, Tls, TlsFault, TlsFiles, Untrusted},

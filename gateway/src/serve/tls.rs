@@ -178,6 +178,11 @@ fn certified(files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey
     })
 }
 
+/// The first certificate of a PEM text, whose others are its issuers'.
+pub(crate) fn own_certificate(pem: &str) -> Result<CertificateDer<'static>, String> {
+    certificates(pem).map(|mut chain| chain.swap_remove(0))
+}
+
 /// All certificates of a PEM text, of which there is at least one.
 fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
