@@ -73,6 +73,12 @@ impl Fault {
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", sentence)
     }
 
+    /// The connection showed no certificate that lets an operator in.
+    pub(super) fn uncertified(why: impl fmt::Display) -> Self {
+        let sentence = format_args!("a client certificate by admin.tls.client_ca is needed: {why}");
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", sentence)
+    }
+
     /// A `Host` that is none of ours.
     pub(super) fn wrong_host() -> Self {
         let sentence = "this is not the host's name; admin.hosts lists those that are";

@@ -86,6 +86,7 @@ use crate::{
     pauses::Pauses,
     readiness::Readiness,
     reload::Wishes,
+    serve::Peer,
     well_formed,
     windows::Windows,
 };
@@ -95,6 +96,7 @@ use crate::{
 pub struct Admin {
     board: Arc<Board>,
     guard: Guard,
+    clock: Clock,
     router: Router,
     /// None: they are switched off.
     metrics: Option<Metrics>,
@@ -191,7 +193,7 @@ impl Admin {
     /// Tells operators what `desk` knows, and has done what they ask, if `guard` lets them in. Without
     /// `metrics` there is no page of them.
     pub fn new(readiness: &Readiness, guard: Guard, desk: Desk, metrics: Option<Metrics>) -> Self {
-        let board = desk.board.clone();
+        let (board, clock) = (desk.board.clone(), desk.clock.clone());
         let (router, document) = routes(desk.audit.clone()).split();
         let router = router
             .layer(Extension(Document(Arc::new(document))))
@@ -199,18 +201,19 @@ impl Admin {
             .fallback(async || Fault::no_place())
             .method_not_allowed_fallback(async || Fault::method())
             .with_state(desk);
-        Self { board, guard, router, metrics }
+        Self { board, guard, clock, router, metrics }
     }
 
     /// Answers one request.
-    async fn answer(mut self, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
+    async fn answer(mut self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
         let (version, method, uri) = (request.version(), request.method(), request.uri());
         if let Err(what) = well_formed::check(version, method, uri, request.headers()) {
             return reply::last(Fault::bad(what).into_response());
         }
         let live = self.board.load_full();
         let head = (request.headers(), request.uri());
-        let caller = match self.guard.check(&live.config, head, peer) {
+        let shown = (peer.address().ip(), peer.certificate());
+        let caller = match self.guard.check(&live.config, head, shown, self.clock.now()) {
             Ok(caller) => caller,
             Err(fault) => return fault.into_response(),
         };

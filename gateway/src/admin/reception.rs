@@ -1,9 +1,6 @@
 //! Who answers at the operators' address: probes from the beginning of a start, and all else when the gateway stands.
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
 use axum::{
     body::Body,
@@ -13,7 +10,10 @@ use axum::{
 use hyper::body::Incoming;
 
 use super::{Admin, fault::Fault, reply};
-use crate::{readiness::Readiness, serve::Tls};
+use crate::{
+    readiness::Readiness,
+    serve::{Peer, Tls},
+};
 
 /// Answers whoever comes. Clones are the same one.
 #[derive(Debug, Clone)]
@@ -45,14 +45,14 @@ impl Reception {
     }
 
     /// Answers one request: to a probe 200 with `ok`, or 503 with the reason.
-    pub async fn answer(self, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
+    pub async fn answer(self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
         match request.uri().path() {
             "/healthz" => return reply::probe(self.readiness.unhealthy()),
             "/readyz" => return reply::probe(self.readiness.unready()),
             _ => {}
         }
         match self.admin.get() {
-            Some(admin) => admin.clone().answer(request, peer).await,
+            Some(admin) => admin.clone().answer(request, &peer).await,
             None => Fault::starting(self.readiness.unready()).into_response(),
         }
     }

@@ -30,6 +30,12 @@ pub(super) struct Common {
     /// certificate that the config names is believed anyway.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// A file with a certificate, in PEM, for a gateway that lets in operators who show one.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// A file with its private key.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
     /// A file with the token, if not where the config says.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -42,6 +48,11 @@ impl Common {
     /// The config file.
     pub(super) fn config(&self) -> &std::path::Path {
         &self.config
+    }
+
+    /// The files of a certificate to show and its key.
+    fn identity(&self) -> Option<(&std::path::Path, &std::path::Path)> {
+        self.cert.as_deref().zip(self.key.as_deref())
     }
 
     /// Whether a program reads the answer.
@@ -107,7 +118,7 @@ impl Operator {
         let base = format!("{}/v1/", base.trim_end_matches('/'));
         Ok(Self {
             runtime: runtime().map_err(|error| error.to_string())?,
-            client: super::send::client(common.ca.as_deref(), contact.tls)?,
+            client: super::send::client(common.ca.as_deref(), contact.tls, common.identity())?,
             base,
             token,
             json: common.json,

@@ -1,4 +1,4 @@
-//! `[server.tls]`, `[admin.tls]`, and what a source says of its senders' certificates.
+//! `[server.tls]`, `[admin.tls]`, and what a source says of its senders' certificates, and the latter of operators'.
 
 use rustls::pki_types::CertificateDer;
 
@@ -72,7 +72,7 @@ impl<'t, 'a> Pair<'t, 'a> {
     }
 }
 
-/// `client_ca` and `client_names` of a source.
+/// `client_ca` and `client_names`, of a source or of `[admin.tls]`.
 pub(super) fn read_client_ca(
     section: &Section<'_, '_>,
     files: &Secrets<'_>,

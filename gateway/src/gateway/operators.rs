@@ -48,8 +48,7 @@ impl Operators {
         };
         let (speaks, answers) = (reception.clone(), reception.clone());
         let terms = move || Terms { tls: speaks.tls(), ..Terms::default() };
-        let handler =
-            move |request, peer: Peer| answers.clone().answer(request, peer.address().ip());
+        let handler = move |request, peer: Peer| answers.clone().answer(request, peer);
         let door = serve(listener, bounds, terms, handler, Spawner::here(), asked.clone());
         let mut tasks = Tasks::default();
         tasks.run("admin", async move {
