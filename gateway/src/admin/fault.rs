@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::reply;
-use crate::{config::Scope, reload::Refusal};
+use crate::{config::Scope, reload::Refusal, serve::HEADERS_MAX};
 
 /// Why a request is not answered with what it asks for.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(super) struct Refused {
     /// What is wrong, in a sentence for people.
     error: String,
     /// The same as one word, for programs: `malformed`, `unauthenticated`, `forbidden`, `not_found`,
-    /// `method_not_allowed`, `too_large`, `wrong_host`, `rate_limited`, `no_version`, `needs_grant`,
+    /// `method_not_allowed`, `too_large`, `too_many_headers`, `wrong_host`, `rate_limited`, `no_version`, `needs_grant`,
     /// `not_possible`, `conflict`, `too_many_jobs`, `unavailable`, `store`, `audit`.
     code: &'static str,
     /// The scope that the token would need, if that is what it lacks.
@@ -96,6 +96,12 @@ impl Fault {
     pub(super) fn too_large(most: usize) -> Self {
         let sentence = format_args!("the body has more than {} KiB", most >> 10);
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", sentence)
+    }
+
+    /// There are more header fields than are looked at.
+    pub(super) fn too_many_headers() -> Self {
+        let sentence = format_args!("more than {HEADERS_MAX} header fields");
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too_many_headers", sentence)
     }
 
     /// The address had too many requests refused.

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use super::{Admin, fault::Fault, reply};
 use crate::{
     readiness::Readiness,
-    serve::{Peer, Tls},
+    serve::{HEADERS_MAX, Peer, Tls},
 };
 
 /// Answers whoever comes. Clones are the same one.
@@ -46,6 +46,10 @@ impl Reception {
 
     /// Answers one request: to a probe 200 with `ok`, or 503 with the reason.
     pub async fn answer(self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+        // Over HTTP/2 nobody has counted them yet.
+        if request.headers().len() > HEADERS_MAX {
+            return Fault::too_many_headers().into_response();
+        }
         match request.uri().path() {
             "/healthz" => return reply::probe(self.readiness.unhealthy()),
             "/readyz" => return reply::probe(self.readiness.unready()),
