@@ -93,6 +93,7 @@ fn public_terms(board: &Board) -> Terms {
     Terms {
         per_address: server.connections_per_address,
         trusted: server.trusted_proxies.networks.clone(),
+        denied: server.addresses.deny.networks.clone(),
         proxy_protocol: server.proxy_protocol,
         tls: server.tls.clone(),
     }
