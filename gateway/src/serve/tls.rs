@@ -11,6 +11,7 @@ use std::{
 };
 
 use hookweir_event::{Digest, Timestamp};
+use hookweir_verify::certificate::Chain;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
     SignatureScheme,
@@ -115,6 +116,12 @@ impl Tls {
     /// The certificates themselves, without those of their issuers.
     pub(crate) fn own(&self) -> impl Iterator<Item = CertificateDer<'static>> {
         self.keys.0.iter().filter_map(|key| key.cert.first().cloned())
+    }
+
+    /// When each of the certificates runs out, or one that stands behind it does, since 1970.
+    pub(crate) fn run_out(&self) -> impl Iterator<Item = Option<Duration>> {
+        let runs_out = |der: &CertificateDer<'_>| Chain::of_der(der).and_then(|c| c.runs_out());
+        self.keys.0.iter().map(move |key| key.cert.iter().filter_map(runs_out).min())
     }
 
     /// Has the peer's handshake.

@@ -428,6 +428,33 @@ fn plain(config: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_told_when_certificates_run_out() {
+    let more = "certs = [{ cert = \"two-cert.pem\", key = \"two-key.pem\" }]\n";
+    let secure = Secure::new(&format!("{TLS}{more}"));
+    // The beginnings of these years, since 1970.
+    let (of_2090, of_2091, of_2092) = (3_786_912_000.0, 3_818_448_000.0, 3_849_984_000.0);
+    let put = |prefix: &str, year| {
+        let (certificate, key) = secure.authority.issue_until(&["hooks.test"], year);
+        secure.put(&format!("{prefix}cert.pem"), &certificate);
+        secure.put(&format!("{prefix}key.pem"), &key.serialize_pem());
+    };
+    put("", 2090);
+    put("two-", 2091);
+    let gateway = secure.house.start().await;
+    let expires = |page: &hookweir_tests::scrape::Scrape| {
+        ["server.tls.cert", "server.tls.certs[0].cert"].map(|place| {
+            let name = "hookweir_tls_certificate_expires_timestamp_seconds";
+            page.value(name, &[("certificate", place)])
+        })
+    };
+    assert_eq!(expires(&secure.house.metrics().await), [of_2090, of_2091]);
+    put("", 2092);
+    let renewed = |page: &hookweir_tests::scrape::Scrape| expires(page) == [of_2092, of_2091];
+    secure.house.until_metrics("the new certificate", renewed).await;
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn browsers_are_told_to_do_nothing_with_an_answer() {
     let house = House::new(env!("CARGO_BIN_EXE_hookweir-under-test"), "");
     let gateway = house.start().await;
