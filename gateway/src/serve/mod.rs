@@ -24,13 +24,13 @@ use std::{
 };
 
 use ::http::{Request, Response};
+use bytes::Bytes;
 use hyper::body::{Body, Incoming};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
 };
 
-pub(crate) use self::{http::HEADERS_MAX, tls::own_certificate};
 pub use self::{
     connections::{Connections, TurnedAway},
     tls::{Certificate, ClientAuthority, ServerNameText, Tls, TlsFault, TlsFiles, Untrusted},
@@ -40,6 +40,7 @@ use self::{
     http::Http,
     pulse::Patience,
 };
+pub(crate) use self::{http::HEADERS_MAX, tls::own_certificate};
 use crate::{
     networks::Networks,
     tasks::{Spawner, Stop},
@@ -119,7 +120,7 @@ pub async fn serve<H, F, B>(
 where
     H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
 {
     let Bounds { connections, header_timeout, idle_timeout, grace } = bounds;
     let patience = Patience::new(header_timeout, idle_timeout);
