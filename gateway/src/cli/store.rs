@@ -9,7 +9,7 @@ use hookweir_store::{
 };
 
 use super::{Exit, config_fault, say, tell};
-use crate::config::{Config, StoreConfig, Surroundings};
+use crate::config::{Config, Contact, Surroundings};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -78,11 +78,9 @@ pub(super) fn run(command: &Command) -> Exit {
 fn in_file(place: &Place, see_to: impl FnOnce(&Path) -> Result<Exit, CareError>) -> Exit {
     let store = match &place.db {
         Some(db) => db.clone(),
-        None => match Config::load(&place.config, &Surroundings::real()) {
-            Ok(config) => match config.store.file() {
-                Some(file) => file.to_owned(),
-                None => return not_a_file(&config.store),
-            },
+        None => match Contact::load(&place.config, &Surroundings::real(), false) {
+            Ok(Contact { store: Some(file), .. }) => file,
+            Ok(_) => return not_a_file(),
             Err(error) => return config_fault(&error),
         },
     };
@@ -93,11 +91,11 @@ fn in_file(place: &Place, see_to: impl FnOnce(&Path) -> Result<Exit, CareError>)
 }
 
 /// What is made for a file says who does it for a database.
-fn not_a_file(store: &StoreConfig) -> Exit {
-    tell(format_args!(
-        "failed: the store is in a database ({store}), whose own programs see to it: pg_dump copies it while gateways \
-         run, pg_restore puts a copy back while none does, pg_amcheck looks for damage"
-    ));
+fn not_a_file() -> Exit {
+    tell(
+        "failed: the store is in a database, whose own programs see to it: pg_dump copies it while gateways run, \
+         pg_restore puts a copy back while none does, pg_amcheck looks for damage",
+    );
     Exit::Failed
 }
 

@@ -72,6 +72,25 @@ pub(super) fn gateway(page: &mut Page, metrics: &Metrics) {
     gauge("hookweir_pool_versions", help, gauges.versions);
 }
 
+/// When certificates run out, each by its place in the config.
+pub(super) fn certificates(page: &mut Page, live: &Live) {
+    let help = "When a certificate runs out, or one that stands behind it does, since 1970";
+    let mut expires = page.gauge("hookweir_tls_certificate_expires_timestamp_seconds", help);
+    let config = &live.config;
+    for (listener, tls) in [("server", &config.server.tls), ("admin", &config.admin.tls)] {
+        let run_out = tls.iter().flat_map(|tls| tls.run_out());
+        for (at, run_out) in run_out.enumerate() {
+            let place = match at.checked_sub(1) {
+                None => format!("{listener}.tls.cert"),
+                Some(at) => format!("{listener}.tls.certs[{at}].cert"),
+            };
+            if let Some(run_out) = run_out {
+                expires.is(label("certificate", &place), run_out.as_secs());
+            }
+        }
+    }
+}
+
 type SourceCount = fn(&SourceFigures) -> &Count;
 
 pub(super) fn sources(page: &mut Page, live: &Live, strays: &Count) {

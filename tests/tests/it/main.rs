@@ -52,6 +52,7 @@ mod slow;
 mod smuggling;
 mod soak;
 mod sources;
+mod starting;
 mod state;
 mod store_copy;
 mod store_faults;
