@@ -218,13 +218,16 @@ impl Batch<'_> {
         let keys: Vec<&[u8]> = self.rows.lines.keys().map(|(_, key)| &key[..]).collect();
         let join: Vec<i64> = self.rows.lines.values().map(|moved| moved.join).collect();
         let leave: Vec<i64> = self.rows.lines.values().map(|moved| moved.leave).collect();
+        // Places go by the time, so that a line which was empty, and has no row any more, begins behind all that ever stood
+        // in it: one of those may come back.
+        let base = self.now.as_millis().saturating_mul(PLACES);
         let sql = "INSERT INTO lines AS l (plugin, order_key, last, length)
-                   SELECT plugin, order_key, joined, joined - gone
+                   SELECT plugin, order_key, $5::bigint + joined, joined - gone
                    FROM unnest($1::text[], $2::bytea[], $3::bigint[], $4::bigint[]) AS m(plugin, order_key, joined, gone)
                    ON CONFLICT (plugin, order_key) DO UPDATE
-                   SET last = l.last + excluded.last, length = l.length + excluded.length
+                   SET last = greatest(l.last, $5) + excluded.last - $5, length = l.length + excluded.length
                    RETURNING plugin, order_key, last, length";
-        let rows = self.moment.rows(sql, &[&plugins, &keys, &join, &leave]).await?;
+        let rows = self.moment.rows(sql, &[&plugins, &keys, &join, &leave, &base]).await?;
         let mut places = HashMap::new();
         for row in rows {
             let line: Line = (row.get(0), row.get(1));
@@ -351,6 +354,9 @@ impl Batch<'_> {
         Ok(())
     }
 }
+
+/// So many places there are in a line for each millisecond.
+const PLACES: i64 = 1000;
 
 /// How a delivery stands in its line: it may be leased when it is due,
 pub(super) const FIRST: i16 = 0;
