@@ -1,44 +1,47 @@
 //! Whether traffic should come: one latch for each step of the start. Ready when all are dropped,
 //! never again once a stop was asked for, and not while the store can't be written.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use hookweir_store::Health;
 use tokio::sync::watch;
 
 use crate::tasks::Stop;
 
-/// Tells whether the gateway is ready.
+/// Tells whether the gateway is ready. Clones tell the same.
 #[derive(Debug, Clone)]
 pub struct Readiness {
-    closed: Arc<AtomicUsize>,
-    store: watch::Receiver<Health>,
+    /// In the order in which they are taken.
+    steps: Arc<Mutex<Vec<Weak<&'static str>>>>,
+    /// Once it is open.
+    store: Arc<OnceLock<watch::Receiver<Health>>>,
     stop: Stop,
 }
 
 /// Holds readiness back until it is dropped.
 #[derive(Debug)]
-pub struct Latch(Arc<AtomicUsize>);
-
-impl Drop for Latch {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
+pub struct Latch {
+    _step: Arc<&'static str>,
 }
 
 impl Readiness {
-    /// Follows the store's health and the stop.
-    pub fn new(store: watch::Receiver<Health>, stop: Stop) -> Self {
-        Self { closed: Arc::default(), store, stop }
+    /// Follows the stop.
+    pub fn new(stop: Stop) -> Self {
+        Self { steps: Arc::default(), store: Arc::default(), stop }
     }
 
-    /// One more step that has to be taken first.
-    pub fn latch(&self) -> Latch {
-        self.closed.fetch_add(1, Ordering::AcqRel);
-        Latch(self.closed.clone())
+    /// One more step that has to be taken first, in words that complete "starting: ..".
+    pub fn latch(&self, step: &'static str) -> Latch {
+        let step = Arc::new(step);
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        steps.push(Arc::downgrade(&step));
+        Latch { _step: step }
+    }
+
+    /// From now on the store's health is followed too.
+    pub fn follow(&self, store: watch::Receiver<Health>) {
+        // A gateway has one store: whoever came first is it.
+        let _ = self.store.set(store);
     }
 
     /// Nothing, or why no traffic should come.
@@ -46,10 +49,10 @@ impl Readiness {
         if self.stop.is_asked() {
             return Some("shutting down".into());
         }
-        if self.closed.load(Ordering::Acquire) > 0 {
-            return Some("starting".into());
+        if let Some(step) = self.step() {
+            return Some(format!("starting: {step}"));
         }
-        match &*self.store.borrow() {
+        match &*self.store.get()?.borrow() {
             Health::Ready => None,
             Health::Refusing(reason) => Some(format!("the store refuses: {reason}")),
             Health::Poisoned(reason) => Some(format!("the store is poisoned: {reason}")),
@@ -58,10 +61,16 @@ impl Readiness {
 
     /// Nothing, or why the process should be restarted.
     pub fn unhealthy(&self) -> Option<String> {
-        match &*self.store.borrow() {
+        match &*self.store.get()?.borrow() {
             Health::Poisoned(reason) => Some(format!("the store is poisoned: {reason}")),
             Health::Ready | Health::Refusing(_) => None,
         }
+    }
+
+    /// The first step that is not taken.
+    fn step(&self) -> Option<&'static str> {
+        let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        steps.iter().find_map(Weak::upgrade).map(|step| *step)
     }
 }
 
@@ -74,10 +83,13 @@ mod tests {
     fn ready_when_every_latch_is_dropped_and_the_store_takes_work() {
         let (health, store) = watch::channel(Health::Ready);
         let (stopper, stop) = Stopper::new();
-        let readiness = Readiness::new(store, stop);
-        let (one, two) = (readiness.latch(), readiness.latch());
+        let readiness = Readiness::new(stop);
+        let (one, two) = (readiness.latch("one"), readiness.latch("two"));
+        assert_eq!(readiness.unready().as_deref(), Some("starting: one"));
+        assert_eq!(readiness.unhealthy(), None, "a start needs no restart");
         drop(one);
-        assert_eq!(readiness.unready().as_deref(), Some("starting"));
+        readiness.follow(store);
+        assert_eq!(readiness.unready().as_deref(), Some("starting: two"));
         drop(two);
         assert_eq!(readiness.unready(), None);
         health.send_replace(Health::Refusing("disk full".into()));

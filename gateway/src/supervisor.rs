@@ -1,15 +1,15 @@
 //! Whoever started the gateway and waits to hear how it stands: systemd, by the protocol of sd_notify(3). Where nobody
 //! waits, nothing is said.
 //!
-//! A watchdog is fed only while a restart would not help: the store answers and is not poisoned, and plugins' threads
-//! take work. One that refuses for want of space is fed, since a restart frees none.
+//! A watchdog is fed only while a restart would not help: the store answers and is not poisoned, plugins' threads
+//! take work, and dispatch goes round. A store that refuses for want of space is fed, since a restart frees none.
 
 use std::{
     ffi::{OsStr, OsString},
     fmt::Write as _,
     io,
     os::unix::net::{SocketAddr, UnixDatagram},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -18,8 +18,9 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::oneshot;
 
 use crate::{
+    dispatch::Rounds,
     readiness::Readiness,
-    tasks::{GuestRuntime, Spawner, Stop},
+    tasks::{Spawner, Stop},
 };
 
 /// How often the status is looked at where no watchdog asks for more.
@@ -82,24 +83,29 @@ impl Supervisor {
         self.tell(&with_status("STOPPING=1", "finishing what is begun"));
     }
 
-    /// Says how the gateway stands whenever that changes, and feeds the watchdog, until `stop`.
-    pub(crate) async fn attend(self, pulse: Pulse, mut stop: Stop) {
+    /// Says how the gateway stands whenever that changes, until `stop`, and feeds the watchdog once there are vitals.
+    /// Before that it does not run: it is for a gateway that has started (systemd.service(5), `WatchdogSec=`).
+    pub(crate) async fn attend(
+        self,
+        readiness: Readiness,
+        vitals: Arc<OnceLock<Vitals>>,
+        mut stop: Stop,
+    ) {
         if self.line.is_none() {
             return stop.asked().await;
         }
         let round = self.watchdog.map_or(LOOK, |time| (time / FEEDS).min(LOOK));
         let mut said = None;
         loop {
-            let why = pulse.readiness.unready();
+            let why = readiness.unready();
             let status = why.map_or("ready".to_owned(), |why| format!("not ready: {why}"));
             if said.as_ref() != Some(&status) {
                 self.tell(&with_status("", &status));
                 said = Some(status);
             }
-            if self.watchdog.is_some() {
-                let patience = self.watchdog.map_or(LOOK, |time| time / FEEDS);
-                let beats = tokio::time::timeout(patience, pulse.beats()).await;
-                if beats == Ok(true) && pulse.readiness.unhealthy().is_none() {
+            if let (Some(time), Some(vitals)) = (self.watchdog, vitals.get()) {
+                let answer = tokio::time::timeout(time / FEEDS, vitals.answer()).await;
+                if answer == Ok(true) && readiness.unhealthy().is_none() {
                     self.tell("WATCHDOG=1");
                 }
             }
@@ -149,27 +155,45 @@ fn with_status(state: &str, said: &str) -> String {
     text.trim_start().to_owned()
 }
 
-/// What has to go round for the gateway to do anything: the store's writer, and the plugins' threads.
-pub(crate) struct Pulse {
-    readiness: Readiness,
-    store: Store,
-    spawner: Spawner,
+/// What has to go round for the gateway to do anything: the store's writer, the plugins' threads, and dispatch.
+#[derive(Debug)]
+pub(crate) struct Vitals {
+    pub(crate) store: Store,
+    pub(crate) spawner: Spawner,
+    pub(crate) rounds: Rounds,
 }
 
-impl Pulse {
-    pub(crate) fn of(readiness: &Readiness, store: &Store, guests: &GuestRuntime) -> Self {
-        let spawner = guests.spawner();
-        Self { readiness: readiness.clone(), store: store.clone(), spawner }
-    }
-
+impl Vitals {
     /// Goes round once. False if what it met does not work and only a restart cures that.
-    async fn beats(&self) -> bool {
+    async fn answer(&self) -> bool {
         let (answer, answered) = oneshot::channel();
         self.spawner.guest(async move {
             let _ = answer.send(());
         });
         // A lease of nothing goes through the writer, and writes nothing.
-        let (written, answered) = tokio::join!(self.store.lease(Vec::new()), answered);
+        let (written, answered, ()) =
+            tokio::join!(self.store.lease(Vec::new()), answered, self.rounds.another());
         answered.is_ok() && !matches!(written, Err(StoreError::Poisoned(_)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hookweir_event::Clock;
+    use hookweir_store::{Options, SqliteFile};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dispatch_that_stands_still_is_found_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = SqliteFile::new(folder.path().join("db"));
+        let store = Store::open(Options::new(file, [0; 16], Clock::system())).await.unwrap();
+        let rounds = Rounds::default();
+        let vitals = Vitals { store, spawner: Spawner::here(), rounds: rounds.clone() };
+        let stands_still = tokio::time::timeout(Duration::from_millis(200), vitals.answer()).await;
+        assert!(stands_still.is_err());
+        rounds.end();
+        assert!(vitals.answer().await, "all else is well");
     }
 }

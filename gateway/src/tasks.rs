@@ -142,6 +142,16 @@ pub fn run_blocking(work: impl FnOnce() + Send + 'static) {
     drop(tokio::task::spawn_blocking(work));
 }
 
+/// Runs something to its end, also if nobody waits for that any more.
+pub async fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime ends, and with it whoever waits.
+        Err(_) => std::future::pending().await,
+    }
+}
+
 /// Listens for the process's signals for as long as it lives.
 pub fn watch_signals(task: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(task);

@@ -1,6 +1,6 @@
 //! A disk that fails when told: a SQLite VFS over the platform's own.
 //!
-//! It counts writes and syncs, fails the n-th with a given code, says how often it did so, can stand still, and can
+//! It counts writes and syncs, fails the n-th with a given code, says how often it did so, can be slow or stand still, and can
 //! remember what each file held when it was last synced, which is what a power cut may leave behind, or
 //! write down all that happens (see `crash_image`).
 //! One of the three files where `unsafe` is allowed: a VFS is a table of C functions. Each function
@@ -13,6 +13,7 @@ use std::{
     path::{Path, PathBuf},
     ptr,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use rusqlite::ffi::{
@@ -120,6 +121,8 @@ pub struct FaultVfs {
 struct Still {
     is: Mutex<bool>,
     over: Condvar,
+    /// What each takes longer, also where none waits.
+    longer: Mutex<Duration>,
 }
 
 /// A disk that stands still as long as this is kept. A test that fails meanwhile lets it go on, and so ends.
@@ -141,6 +144,7 @@ impl Still {
     fn wait(&self) {
         let is = self.is.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.over.wait_while(is, |still| *still));
+        std::thread::sleep(*self.longer.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -206,6 +210,11 @@ impl FaultVfs {
     pub fn stand_still(&self) -> StandStill {
         self.still.set(true);
         StandStill(Arc::clone(&self.still))
+    }
+
+    /// From now on, each sync takes so much longer.
+    pub fn slow_down(&self, by: Duration) {
+        *self.still.longer.lock().unwrap_or_else(PoisonError::into_inner) = by;
     }
 
     /// How often this was called so far.

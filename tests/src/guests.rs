@@ -48,12 +48,26 @@ pub fn ill_tempered(module: &[u8]) -> Vec<u8> {
 
 /// A component that has a plugin's names and not its types: it passes as one, until it is tried.
 pub fn wrong_types() -> Vec<u8> {
-    let text = r#"(component
-        (core module $m (func (export "handle")))
+    wrongly_typed("")
+}
+
+/// The same that takes many seconds to compile: 32 functions, each as large as one may be.
+pub fn slow_to_compile() -> Vec<u8> {
+    let step = "(local.set 0 (i32.add (i32.load (local.get 0)) (local.get 1)))";
+    // A step is 10 bytes of code; what frames them has room.
+    let function = format!("(func (param i32 i32) {})", step.repeat(((512 << 10) - 4096) / 10));
+    wrongly_typed(&format!("(memory 1) {}", function.repeat(32)))
+}
+
+fn wrongly_typed(more: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component
+        (core module $m {more} (func (export "handle")))
         (core instance $i (instantiate $m))
         (func $handle (canon lift (core func $i "handle")))
         (instance $handler (export "handle" (func $handle)))
-        (export "hookweir:plugin/handler@1.0.0" (instance $handler)))"#;
+        (export "hookweir:plugin/handler@1.0.0" (instance $handler)))"#
+    );
     wat::parse_str(text).unwrap()
 }
 

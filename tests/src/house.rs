@@ -4,19 +4,28 @@ use std::{
     fmt,
     fs::{self, File},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
-use hookweir_event::EventId;
+use hookweir::{
+    chance::Chance,
+    config::{Config, Seen, Surroundings},
+    egress::Names,
+    gateway::{self, Ended, Surrounds},
+    supervisor::Supervisor,
+    tasks::Stopper,
+};
+use hookweir_event::{Clock, EventId};
 pub use hookweir_ground::free_port;
 use hookweir_store::{Counts, PostgresDatabase, Reader, Shown};
 use hookweir_verify::{Declaration, Scheme};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
-use crate::{guests, scrape::Scrape, sender::Sender};
+use crate::{fault_vfs::FaultVfs, guests, scrape::Scrape, sender::Sender};
 
 /// How long anything may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -214,6 +223,17 @@ rate = "off"
             assert!(Instant::now() < deadline, "the gateway did not get ready\n{}", self.log());
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    /// What a gateway in this process starts with: each variable of its environment is [`SECRET`].
+    pub fn surrounds(&self) -> (Config, Surrounds) {
+        surrounds(&self.config(), &|_| Some(SECRET.to_owned()))
+    }
+
+    /// Starts a gateway in this process, over this disk.
+    pub async fn start_over(&self, disk: &FaultVfs) -> InProcess {
+        let (config, surrounds) = self.surrounds();
+        InProcess::start(config, Surrounds { vfs: Some(disk.name()), ..surrounds }).await
     }
 
     /// The sender of a source of this house.
@@ -438,6 +458,66 @@ impl Gateway {
             file: self.memory("RssFile:"),
             shared: self.memory("RssShmem:"),
         }
+    }
+}
+
+/// A config, and the world around a gateway in this process: the machine's, with an environment of its own.
+pub fn surrounds(
+    config: &Path,
+    env: &(dyn Fn(&str) -> Option<String> + Sync),
+) -> (Config, Surrounds) {
+    let around = Surroundings { env, ..Surroundings::real() };
+    let (config, seen) = Seen::load(config, &around);
+    let surrounds = Surrounds {
+        seen,
+        clock: Clock::system(),
+        chance: Chance::system(),
+        names: Names::system(),
+        supervisor: Supervisor::default(),
+        vfs: None,
+    };
+    (config.unwrap(), surrounds)
+}
+
+/// A gateway that runs in this process, so that the world around it can be the test's own.
+pub struct InProcess {
+    /// Where senders post.
+    pub public: SocketAddr,
+    /// Where health is asked for.
+    pub admin: SocketAddr,
+    stopper: Stopper,
+    ended: JoinHandle<Ended>,
+}
+
+impl InProcess {
+    /// Starts one. It takes requests then.
+    pub async fn start(config: Config, surrounds: Surrounds) -> Self {
+        let (stopper, stop) = Stopper::new();
+        let gateway = gateway::Gateway::build(config, surrounds, stop).await.unwrap();
+        let (public, admin) = (gateway.public_address().unwrap(), gateway.admin_address());
+        let ended = tokio::spawn(gateway.run());
+        Self { public, admin, stopper, ended }
+    }
+
+    /// Asks for a calm end.
+    pub fn ask_to_stop(&self) {
+        self.stopper.stop();
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        self.ended.is_finished()
+    }
+
+    /// Asks for a calm end and waits for it.
+    pub async fn stop(self) -> Ended {
+        self.ask_to_stop();
+        self.ended().await
+    }
+
+    /// Waits for its end.
+    pub async fn ended(self) -> Ended {
+        self.ended.await.unwrap()
     }
 }
 

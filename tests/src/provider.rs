@@ -14,7 +14,7 @@ use hyper::{Request, Response, body::Incoming, server::conn::http1, service::ser
 use hyper_util::rt::TokioIo;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use tokio::net::TcpListener;
 use tokio_rustls::{
@@ -55,6 +55,13 @@ impl Authority {
     /// `issuer_url`, if there is one.
     pub fn issue(&self, names: &[&str], issuer_url: Option<&str>) -> (String, KeyPair) {
         let (params, key) = (leaf(names, issuer_url), key());
+        (params.signed_by(&key, &self.0).unwrap().pem(), key)
+    }
+
+    /// A certificate for these names that runs out with the beginning of a year, in PEM, and its key.
+    pub fn issue_until(&self, names: &[&str], year: i32) -> (String, KeyPair) {
+        let (mut params, key) = (leaf(names, None), key());
+        params.not_after = date_time_ymd(year, 1, 1);
         (params.signed_by(&key, &self.0).unwrap().pem(), key)
     }
 

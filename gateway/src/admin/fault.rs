@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::reply;
-use crate::{config::Scope, reload::Refusal};
+use crate::{config::Scope, reload::Refusal, serve::HEADERS_MAX};
 
 /// Why a request is not answered with what it asks for.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(super) struct Refused {
     /// What is wrong, in a sentence for people.
     error: String,
     /// The same as one word, for programs: `malformed`, `unauthenticated`, `forbidden`, `not_found`,
-    /// `method_not_allowed`, `too_large`, `wrong_host`, `rate_limited`, `no_version`, `needs_grant`,
+    /// `method_not_allowed`, `too_large`, `too_many_headers`, `wrong_host`, `rate_limited`, `no_version`, `needs_grant`,
     /// `not_possible`, `conflict`, `too_many_jobs`, `unavailable`, `store`, `audit`.
     code: &'static str,
     /// The scope that the token would need, if that is what it lacks.
@@ -73,6 +73,12 @@ impl Fault {
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", sentence)
     }
 
+    /// The connection showed no certificate that lets an operator in.
+    pub(super) fn uncertified(why: impl fmt::Display) -> Self {
+        let sentence = format_args!("a client certificate by admin.tls.client_ca is needed: {why}");
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", sentence)
+    }
+
     /// A `Host` that is none of ours.
     pub(super) fn wrong_host() -> Self {
         let sentence = "this is not the host's name; admin.hosts lists those that are";
@@ -92,11 +98,24 @@ impl Fault {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", sentence)
     }
 
+    /// There are more header fields than are looked at.
+    pub(super) fn too_many_headers() -> Self {
+        let sentence = format_args!("more than {HEADERS_MAX} header fields");
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too_many_headers", sentence)
+    }
+
     /// The address had too many requests refused.
     pub(super) fn limited(wait: Duration) -> Self {
         let sentence = "too many requests of this address were refused";
         let fault = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", sentence);
         Self { retry_after: Some(wait), ..fault }
+    }
+
+    /// The gateway has not started yet, for this reason.
+    pub(super) fn starting(why: Option<String>) -> Self {
+        let sentence = why.unwrap_or_else(|| "starting".to_owned());
+        let fault = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", sentence);
+        Self { retry_after: Some(Duration::from_secs(1)), ..fault }
     }
 
     pub(super) fn code(&self) -> &'static str {

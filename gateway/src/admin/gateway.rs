@@ -93,6 +93,17 @@ struct StoreStatus {
     state: &'static str,
     /// What is the matter.
     reason: Option<String>,
+    /// Who else has what is acknowledged. Null: the store is in a file, or the database does not say.
+    standbys: Option<Standbys>,
+}
+
+/// Standbys of the database's server.
+#[derive(Debug, Serialize, ToSchema)]
+struct Standbys {
+    /// Whether the server acknowledges nothing that no standby has.
+    wanted: bool,
+    /// How many are connected that have what is acknowledged.
+    synchronous: u64,
 }
 
 /// Room on the disk.
@@ -164,6 +175,7 @@ pub(super) async fn status(
     });
     let reason = readiness.unready();
     let config = &live.config.store;
+    let survey = desk.store.reader().survey().await?;
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION"),
         started_at: Time(desk.started_at),
@@ -173,8 +185,8 @@ pub(super) async fn status(
         plugins: plugins.collect(),
         paused: desk.pauses.all().into_iter().map(PausedThing::from).collect(),
         alerts: alerts::raised(&desk.store.reader()).await?,
-        counts: desk.store.reader().counts().await?.into(),
-        store: store_status(&desk.store.health().borrow()),
+        counts: survey.counts.into(),
+        store: store_status(&desk.store.health().borrow(), survey.standbys),
         disk: config.file().map(|_| Disk {
             free_bytes: free_bytes(config.data_folder()),
             least_bytes: config.disk_free_min(),
@@ -201,13 +213,15 @@ pub(super) async fn reload(State(desk): State<Desk>) -> Answer<Reloaded> {
     Ok(Json(desk.wishes.look().await?.into()))
 }
 
-fn store_status(health: &store::Health) -> StoreStatus {
+fn store_status(health: &store::Health, standbys: Option<store::Standbys>) -> StoreStatus {
     let (state, reason) = match health {
         store::Health::Ready => ("ready", None),
         store::Health::Refusing(reason) => ("refusing", Some(reason.clone())),
         store::Health::Poisoned(reason) => ("poisoned", Some(reason.clone())),
     };
-    StoreStatus { state, reason }
+    let standbys =
+        standbys.map(|store::Standbys { wanted, synchronous }| Standbys { wanted, synchronous });
+    StoreStatus { state, reason, standbys }
 }
 
 fn free_bytes(folder: &std::path::Path) -> Option<u64> {

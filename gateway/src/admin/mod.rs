@@ -45,6 +45,7 @@ mod missing;
 mod pauses;
 mod plugins;
 mod queues;
+mod reception;
 mod reply;
 mod requests;
 mod routes;
@@ -71,6 +72,7 @@ use utoipa_axum::routes;
 pub(crate) use self::token::new_token;
 pub use self::{
     audit::Audit,
+    reception::Reception,
     token::{Guard, token_file},
 };
 use self::{document::Document, fault::Fault, routes::Routes};
@@ -84,16 +86,17 @@ use crate::{
     pauses::Pauses,
     readiness::Readiness,
     reload::Wishes,
+    serve::Peer,
     well_formed,
     windows::Windows,
 };
 
-/// Answers operators and their supervisors.
+/// Answers operators, and whoever reads metrics.
 #[derive(Clone)]
 pub struct Admin {
-    readiness: Readiness,
     board: Arc<Board>,
     guard: Guard,
+    clock: Clock,
     router: Router,
     /// None: they are switched off.
     metrics: Option<Metrics>,
@@ -189,8 +192,8 @@ fn routes(audit: Audit) -> Routes {
 impl Admin {
     /// Tells operators what `desk` knows, and has done what they ask, if `guard` lets them in. Without
     /// `metrics` there is no page of them.
-    pub fn new(readiness: Readiness, guard: Guard, desk: Desk, metrics: Option<Metrics>) -> Self {
-        let board = desk.board.clone();
+    pub fn new(readiness: &Readiness, guard: Guard, desk: Desk, metrics: Option<Metrics>) -> Self {
+        let (board, clock) = (desk.board.clone(), desk.clock.clone());
         let (router, document) = routes(desk.audit.clone()).split();
         let router = router
             .layer(Extension(Document(Arc::new(document))))
@@ -198,23 +201,19 @@ impl Admin {
             .fallback(async || Fault::no_place())
             .method_not_allowed_fallback(async || Fault::method())
             .with_state(desk);
-        Self { readiness, board, guard, router, metrics }
+        Self { board, guard, clock, router, metrics }
     }
 
-    /// Answers one request: to a probe 200 with `ok`, or 503 with the reason.
-    pub async fn answer(mut self, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
-        match request.uri().path() {
-            "/healthz" => return reply::probe(self.readiness.unhealthy()),
-            "/readyz" => return reply::probe(self.readiness.unready()),
-            _ => {}
-        }
+    /// Answers one request.
+    async fn answer(mut self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
         let (version, method, uri) = (request.version(), request.method(), request.uri());
         if let Err(what) = well_formed::check(version, method, uri, request.headers()) {
             return reply::last(Fault::bad(what).into_response());
         }
         let live = self.board.load_full();
         let head = (request.headers(), request.uri());
-        let caller = match self.guard.check(&live.config, head, peer) {
+        let shown = (peer.address().ip(), peer.certificate());
+        let caller = match self.guard.check(&live.config, head, shown, self.clock.now()) {
             Ok(caller) => caller,
             Err(fault) => return fault.into_response(),
         };

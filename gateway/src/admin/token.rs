@@ -1,4 +1,4 @@
-//! Who may ask the admin API: whoever has the token. And under which names it answers: a page that a
+//! Who may ask the admin API: whoever has the token, and a certificate where one is wanted. And under which names it answers: a page that a
 //! browser loaded from elsewhere must not reach it by making its own name lead here.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 };
 
 use axum::http::{HeaderMap, Uri, header, uri::Authority};
-use hookweir_event::Digest;
+use hookweir_event::{Digest, Timestamp};
 
 use super::{Caller, fault::Fault};
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
     client::Client,
     config::{AdminConfig, Config, Scope},
     limits::RefusedLimit,
+    serve::Certificate,
 };
 
 /// Lets in who has a token that is known. An address that had too many requests refused is told no more, for a
@@ -60,10 +61,12 @@ impl Guard {
         &self,
         config: &Config,
         (headers, uri): (&HeaderMap, &Uri),
-        peer: IpAddr,
+        (peer, certificate): (IpAddr, Option<&Certificate>),
+        now: Timestamp,
     ) -> Result<Caller, Fault> {
         let client = Client::of(peer, headers, &config.admin.trusted_proxies).address;
-        let fault = match self.known(&config.admin, headers, uri) {
+        let certified = certified(&config.admin, certificate, now);
+        let fault = match certified.and_then(|()| self.known(&config.admin, headers, uri)) {
             Ok((who, scope)) => return Ok(Caller { who, scope, client }),
             Err(fault) => fault,
         };
@@ -116,6 +119,17 @@ impl Guard {
     }
 }
 
+/// Whether the connection showed what it has to.
+fn certified(
+    config: &AdminConfig,
+    shown: Option<&Certificate>,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let Some(authority) = &config.client_ca else { return Ok(()) };
+    let shown = shown.ok_or_else(|| Fault::uncertified("the connection showed none"))?;
+    authority.check(shown, now).map_err(Fault::uncertified)
+}
+
 /// Whether they are the same, in a time that does not depend on where they differ.
 fn same(one: &Digest, other: &Digest) -> bool {
     let pairs = one.as_bytes().iter().zip(other.as_bytes());
@@ -163,6 +177,8 @@ mod tests {
     use super::*;
     use crate::config::{Rate, Surroundings};
 
+    const NOW: Timestamp = Timestamp::from_millis(0);
+
     fn asked(host: &'static str, token: Option<&'static str>) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, host.parse().unwrap());
@@ -191,7 +207,7 @@ mod tests {
     ) -> String {
         let headers = asked(host, token);
         let peer = [192, 0, 2, 1].into();
-        match guard.check(config, (&headers, &Uri::default()), peer) {
+        match guard.check(config, (&headers, &Uri::default()), (peer, None), NOW) {
             Ok(caller) => format!("{} {}", caller.who, caller.scope),
             Err(fault) => fault.code().to_owned(),
         }
@@ -250,7 +266,9 @@ mod tests {
             ("trusted_proxies = [\"192.0.2.0/24\"]\n", "198.51.100.7"),
         ] {
             let config = config(&format!("{token}{lines}"));
-            let caller = guard(None).check(&config, (&headers, &Uri::default()), peer).unwrap();
+            let guard = guard(None);
+            let caller = guard.check(&config, (&headers, &Uri::default()), (peer, None), NOW);
+            let caller = caller.unwrap();
             assert_eq!(caller.client.to_string(), client, "{lines}");
         }
     }
@@ -268,7 +286,8 @@ mod tests {
         assert_eq!(check(&guard, &config, "localhost", right), "admin admin");
         let headers = asked("localhost", None);
         let elsewhere = [192, 0, 2, 2].into();
-        let fault = guard.check(&config, (&headers, &Uri::default()), elsewhere).unwrap_err();
+        let fault =
+            guard.check(&config, (&headers, &Uri::default()), (elsewhere, None), NOW).unwrap_err();
         assert_eq!(fault.code(), "unauthenticated");
     }
 }

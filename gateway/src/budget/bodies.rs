@@ -19,7 +19,7 @@ use crate::{config::Priority, limits::prefix};
 
 /// Bodies up to this size have a lane of their own in each source: however many large ones are about, most
 /// webhooks, which have some KiB, find room.
-pub(super) const SMALL: u64 = 64 << 10;
+pub(crate) const SMALL: u64 = 64 << 10;
 /// The first step of a body of unknown length.
 const STEP: u64 = 16 << 10;
 /// What an address's large bodies weigh, in quarters: a third of the budget for one that is alone. A source's weigh
@@ -142,8 +142,9 @@ impl Hold {
 
     /// Has room for so many bytes beside those of the body as it is sent, now or not at all.
     pub(crate) fn set_aside(&mut self, bytes: u64) -> Result<(), Shed> {
+        let sent = self.bytes - self.aside;
         self.aside = bytes;
-        self.reserve(0)
+        self.reserve(sent)
     }
 
     /// Bytes that there is room for, of the body as it is sent.
@@ -278,7 +279,7 @@ mod tests {
         hold.shrink(90_000);
         assert_eq!(house.shares.large.held(), 90_000);
         hold.set_aside(200_000).unwrap();
-        hold.reserve(100_000).unwrap();
+        assert_eq!(house.budget.bodies.held(), 290_000);
         hold.shrink(80_000);
         assert_eq!(house.budget.bodies.held(), 280_000);
         hold.settle(150_000);

@@ -14,7 +14,10 @@ pub use self::{
     places::Places,
     share::{Lane, Pool},
 };
-pub(crate) use self::{bodies::Hold, places::Place};
+pub(crate) use self::{
+    bodies::{Hold, SMALL},
+    places::Place,
+};
 
 /// All that requests share.
 #[derive(Debug, Default)]

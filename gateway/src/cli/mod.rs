@@ -90,7 +90,7 @@ enum Command {
     /// Read and write a plugin's own data.
     #[command(subcommand)]
     State(state::Command),
-    /// Check the store, copy it, or put a copy back.
+    /// Check the store, back it up, put a backup back, or move it into a database.
     #[command(subcommand)]
     Store(store::Command),
     /// Make, build, check and try plugins, and see to those that the running gateway has.

@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Exit, config_fault, runtime, say, tell};
 use crate::{
     admin::token_file,
-    config::{Config, Surroundings},
+    config::{Contact, Surroundings},
     egress::Asking,
 };
 
@@ -30,6 +30,12 @@ pub(super) struct Common {
     /// certificate that the config names is believed anyway.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// A file with a certificate, in PEM, for a gateway that lets in operators who show one.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// A file with its private key.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
     /// A file with the token, if not where the config says.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -42,6 +48,11 @@ impl Common {
     /// The config file.
     pub(super) fn config(&self) -> &std::path::Path {
         &self.config
+    }
+
+    /// The files of a certificate to show and its key.
+    fn identity(&self) -> Option<(&std::path::Path, &std::path::Path)> {
+        self.cert.as_deref().zip(self.key.as_deref())
     }
 
     /// Whether a program reads the answer.
@@ -86,11 +97,12 @@ pub(super) struct Refused {
 impl Operator {
     /// Does `work` with the gateway that the config names, and says why it failed if it does.
     pub(super) fn run(common: &Common, work: impl FnOnce(&Self) -> Result<(), String>) -> Exit {
-        let config = match Config::load(&common.config, &Surroundings::real()) {
-            Ok(config) => config,
+        let needs_token = common.token_file.is_none();
+        let contact = match Contact::load(&common.config, &Surroundings::real(), needs_token) {
+            Ok(contact) => contact,
             Err(error) => return config_fault(&error),
         };
-        match Self::new(common, &config).and_then(|operator| work(&operator)) {
+        match Self::new(common, contact).and_then(|operator| work(&operator)) {
             Ok(()) => Exit::Ok,
             Err(reason) => {
                 tell(format_args!("failed to ask the gateway: {reason}"));
@@ -99,16 +111,16 @@ impl Operator {
         }
     }
 
-    fn new(common: &Common, config: &Config) -> Result<Self, String> {
-        let tls = config.admin.tls.as_ref();
-        let listens = || super::send::base(config.admin.listen, tls);
+    fn new(common: &Common, contact: Contact) -> Result<Self, String> {
+        let token = token(common, &contact)?;
+        let listens = || super::send::base(contact.listen, contact.tls.is_some());
         let base = common.url.clone().unwrap_or_else(listens);
         let base = format!("{}/v1/", base.trim_end_matches('/'));
         Ok(Self {
             runtime: runtime().map_err(|error| error.to_string())?,
-            client: super::send::client(common.ca.as_deref(), tls)?,
+            client: super::send::client(common.ca.as_deref(), contact.tls, common.identity())?,
             base,
-            token: token(common, config)?,
+            token,
             json: common.json,
             interrupts: OnceCell::new(),
         })
@@ -244,14 +256,14 @@ impl Operator {
     }
 }
 
-fn token(common: &Common, config: &Config) -> Result<Option<String>, String> {
-    if let (None, Some(token)) = (&common.token_file, &config.admin.token) {
+fn token(common: &Common, contact: &Contact) -> Result<Option<String>, String> {
+    if let (None, Some(token)) = (&common.token_file, &contact.token) {
         return Ok(Some(token.as_str().to_owned()));
     }
-    if common.token_file.is_none() && config.admin.insecure {
+    if common.token_file.is_none() && contact.insecure {
         return Ok(None);
     }
-    let made = token_file(config.store.data_folder());
+    let made = token_file(&contact.data_folder);
     let file = common.token_file.as_ref().unwrap_or(&made);
     let text = std::fs::read_to_string(file);
     let text = text.map_err(|error| format!("{}: {error}", file.display()))?;

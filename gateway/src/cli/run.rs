@@ -11,7 +11,7 @@ use crate::{
     chance::Chance,
     config::{Config, Seen, Surroundings},
     egress::Names,
-    gateway::{Ended, Gateway, Surrounds},
+    gateway::{Ended, Gateway, StartError, Surrounds},
     log::{self, Format},
     supervisor::Supervisor,
     tasks::{Stop, Stopper},
@@ -61,23 +61,29 @@ fn allow_files(connections: usize) {
 }
 
 async fn serve(config: Config, seen: Seen) -> Exit {
+    let supervisor = Supervisor::of_environment(|name| std::env::var_os(name), std::process::id());
     let around = Surrounds {
         seen,
         clock: Clock::system(),
         chance: Chance::system(),
         names: Names::system(),
+        supervisor: supervisor.clone(),
         vfs: None,
     };
     let (stop, hangups) = (on_signal(), Hangups::listen());
-    let gateway = match Gateway::build(config, around).await {
+    let gateway = match Gateway::build(config, around, stop).await {
         Ok(gateway) => gateway,
+        Err(StartError::Stopped) => {
+            tracing::info!("stopped before it had started");
+            return Exit::Ok;
+        }
         Err(error) => {
             tracing::error!("{error}");
             return Exit::Failed;
         }
     };
-    if let (Ok(public), Ok(admin)) = (gateway.public_address(), gateway.admin_address()) {
-        tracing::info!(%public, %admin, "listening");
+    if let Ok(public) = gateway.public_address() {
+        tracing::info!(%public, admin = %gateway.admin_address(), "listening");
     }
     for source in gateway.board().load().sources() {
         let scheme = &source.config.scheme;
@@ -86,11 +92,10 @@ async fn serve(config: Config, seen: Seen) -> Exit {
             tracing::warn!(source = %source.name, "takes anything from anyone: insecure = true");
         }
     }
-    let supervisor = Supervisor::of_environment(|name| std::env::var_os(name), std::process::id());
     if let Some(hangups) = hangups {
-        crate::tasks::watch_signals(hangups.obey(gateway.wishes(), supervisor.clone()));
+        crate::tasks::watch_signals(hangups.obey(gateway.wishes(), supervisor));
     }
-    match gateway.supervised_by(supervisor).run(stop).await {
+    match gateway.run().await {
         Ended::Stopped { cut_off } => {
             tracing::info!(cut_off, "stopped");
             Exit::Ok

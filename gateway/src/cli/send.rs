@@ -13,14 +13,14 @@ use hookweir_event::{Clock, EventType, SourceName, Timestamp};
 use hookweir_verify::{Outgoing, SignError};
 use http::{Method, Request, header, request};
 use http_body_util::{BodyExt as _, Full};
+use rustls::pki_types::CertificateDer;
 
 use super::{Exit, config_fault, runtime, say, tell};
 use crate::{
     chance::Chance,
     config::{Config, Surroundings},
-    egress::{Asking, root_cause},
+    egress::{Asking, Identity, root_cause},
     live::Source,
-    serve::Tls,
 };
 
 #[derive(Debug, clap::Args)]
@@ -102,9 +102,9 @@ fn send(args: Args, config: &Config) -> Result<(u16, String), String> {
     let name = &args.source;
     let source = Source::new(name.clone(), source.clone(), config.store.data_folder(), false);
     let signed = sign(&source, request, now, args.key_file.as_deref())?;
-    let tls = config.server.tls.as_ref();
-    let base = args.url.unwrap_or_else(|| base(config.server.listen, tls));
-    let client = client(args.ca.as_deref(), tls)?;
+    let own = config.server.tls.as_ref().map(|tls| tls.own().collect::<Vec<_>>());
+    let base = args.url.unwrap_or_else(|| base(config.server.listen, own.is_some()));
+    let client = client(args.ca.as_deref(), own, None)?;
     let query = signed.query.as_ref().map_or_else(String::new, |query| format!("?{query}"));
     let url = format!("{}{}{query}", base.trim_end_matches('/'), signed.path);
     runtime().map_err(|error| error.to_string())?.block_on(post(&client, &url, signed))
@@ -170,22 +170,32 @@ pub(super) async fn post(
 /// How long an answer may take: a version that is approved is compiled first.
 const ANSWER_MAX: Duration = Duration::from_secs(120);
 
-/// What asks a gateway. `ca` is a file of authorities, `own` what the config says of the gateway's TLS.
-pub(super) fn client(ca: Option<&Path>, own: Option<&Tls>) -> Result<Asking, String> {
+/// What asks a gateway. `ca` is a file of authorities, `own` are the certificates that the config
+/// names, if the gateway speaks TLS, and `identity` the files of a certificate and its key, which it is shown.
+pub(super) fn client(
+    ca: Option<&Path>,
+    own: Option<Vec<CertificateDer<'static>>>,
+    identity: Option<(&Path, &Path)>,
+) -> Result<Asking, String> {
     let read = |path: &Path| {
         std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
     };
+    let identified = |(certificate, key): (&Path, &Path)| {
+        Identity::new(&read(certificate)?, &read(key)?)
+            .map_err(|error| format!("{}: {error}", certificate.display()))
+    };
+    let identity = identity.map(identified).transpose()?;
     let more = ca.map(read).transpose()?;
     let named = |error| match ca {
         Some(path) => format!("{}: {error}", path.display()),
         None => error,
     };
-    Asking::new(more.as_deref(), own).map_err(named)
+    Asking::new(more.as_deref(), own.unwrap_or_default(), identity).map_err(named)
 }
 
 /// Where a gateway is that listens here.
-pub(super) fn base(listen: SocketAddr, tls: Option<&Tls>) -> String {
-    format!("{}://{listen}", if tls.is_some() { "https" } else { "http" })
+pub(super) fn base(listen: SocketAddr, is_secure: bool) -> String {
+    format!("{}://{listen}", if is_secure { "https" } else { "http" })
 }
 
 /// Asks for `url`, or posts to it, and answers status and body.
@@ -195,7 +205,7 @@ pub(super) async fn ask(
     body: Option<&serde_json::Value>,
 ) -> Result<(u16, String), String> {
     let method = if body.is_some() { Method::POST } else { Method::GET };
-    ask_by(&client(None, None)?, method, url, token, body).await
+    ask_by(&client(None, None, None)?, method, url, token, body).await
 }
 
 /// The same by any method.

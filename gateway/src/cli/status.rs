@@ -87,7 +87,7 @@ fn summary(status: &Value) -> Vec<String> {
             counts["due"], counts["leased"], counts["done"], counts["dead"], counts["discarded"]
         ),
         match disk.is_null() {
-            true => format!("store       {store}; in a database"),
+            true => format!("store       {store}; in a database{}", standbys(&status["store"])),
             false => format!(
                 "store       {store}; {} MiB left on the disk, {} have to be",
                 mib(&disk["freeBytes"]),
@@ -110,6 +110,17 @@ fn summary(status: &Value) -> Vec<String> {
         lines.push(format!("paused      {what}, {}", super::source::paused(thing)));
     }
     lines
+}
+
+/// Who else has what is acknowledged, if that is known.
+fn standbys(store: &Value) -> String {
+    match store["standbys"]["synchronous"].as_u64() {
+        None => String::new(),
+        Some(0) => ", on one server alone: no synchronous standby is connected".to_owned(),
+        Some(count) => {
+            format!(" with {}", counted(count, "synchronous standby", "synchronous standbys"))
+        }
+    }
 }
 
 fn plugins(status: &Value) -> Table {

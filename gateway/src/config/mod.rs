@@ -5,6 +5,7 @@
 
 mod addresses;
 mod alerts;
+mod contact;
 mod egress;
 mod plugin;
 mod reach;
@@ -35,6 +36,7 @@ use toml::de::DeTable;
 pub use self::{
     addresses::{AddressFile, AddressList, Addresses},
     alerts::AlertsConfig,
+    contact::Contact,
     egress::EgressConfig,
     plugin::{ApiAccess, ApiConfig, BreakerConfig, PROBE_FIRST, PluginConfig, Policy},
     read::Fault,
@@ -127,17 +129,37 @@ impl fmt::Debug for Surroundings<'_> {
     }
 }
 
+/// Has `parse` read the text of the file at `path`, and the folder that it is in.
+fn load_by<T>(
+    path: &Path,
+    around: &Surroundings<'_>,
+    parse: impl FnOnce(&str, &Path) -> Result<T, Vec<Fault>>,
+) -> Result<T, ConfigError> {
+    let text = (around.file)(path)
+        .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    parse(&text, folder).map_err(|faults| ConfigError::Faulty { path: path.to_owned(), faults })
+}
+
+/// What `read` makes of the text of a config, or all the faults that it found.
+fn parse_by<T>(text: &str, read: impl FnOnce(&Section<'_, '_>) -> T) -> Result<T, Vec<Fault>> {
+    let faults = Faults::new(text);
+    let (table, syntax) = DeTable::parse_recoverable(text);
+    for error in &syntax {
+        faults.add(error.span().map_or(0, |span| span.start), error.message());
+    }
+    let made = syntax.is_empty().then(|| read(&Section::root(&table, &faults)));
+    let found = faults.into_vec();
+    made.filter(|_| found.is_empty()).ok_or(found)
+}
+
 impl Config {
     /// Reads the file at `path`. Relative paths in it start at its folder.
     ///
     /// # Errors
     /// If the file can't be read, or has faults.
     pub fn load(path: &Path, around: &Surroundings<'_>) -> Result<Self, ConfigError> {
-        let text = (around.file)(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        Self::parse(&text, folder, around)
-            .map_err(|faults| ConfigError::Faulty { path: path.to_owned(), faults })
+        load_by(path, around, |text, folder| Self::parse(text, folder, around))
     }
 
     /// Reads the text of a config. `folder` is where relative paths in it start.
@@ -145,36 +167,29 @@ impl Config {
     /// # Errors
     /// All faults, in the order of the text.
     pub fn parse(text: &str, folder: &Path, around: &Surroundings<'_>) -> Result<Self, Vec<Fault>> {
-        let faults = Faults::new(text);
-        let (table, syntax) = DeTable::parse_recoverable(text);
-        for error in &syntax {
-            faults.add(error.span().map_or(0, |span| span.start), error.message());
-        }
-        if !syntax.is_empty() {
-            return Err(faults.into_vec());
-        }
-        let root = Section::root(&table, &faults);
-        let secrets = Secrets::new(folder, around);
-        let alerts = AlertsConfig::read(root.sub("alerts").as_ref());
-        let plugins = plugin::read_all(root.sub("plugins").as_ref(), &secrets, &alerts);
-        let mut server = ServerConfig::read(root.sub("server"), &secrets);
-        let known = (&plugins, &alerts);
-        let sources = source::read_all(root.sub("sources").as_ref(), &secrets, known, &mut server);
-        let config = Self {
-            server,
-            admin: AdminConfig::read(root.sub("admin"), &secrets),
-            store: StoreConfig::read(root.sub("store"), &secrets),
-            host: HostConfig::read(root.sub("host"), folder),
-            egress: EgressConfig::read(root.sub("egress"), &secrets),
-            traces: TracesConfig::read(root.sub("traces"), &secrets),
-            alerts,
-            sources,
-            plugins,
-            secret_files: secrets.into_files(),
-        };
-        root.finish();
-        let found = faults.into_vec();
-        if found.is_empty() { Ok(config) } else { Err(found) }
+        parse_by(text, |root| {
+            let secrets = Secrets::new(folder, around);
+            let alerts = AlertsConfig::read(root.sub("alerts").as_ref());
+            let plugins = plugin::read_all(root.sub("plugins").as_ref(), &secrets, &alerts);
+            let mut server = ServerConfig::read(root.sub("server"), &secrets);
+            let known = (&plugins, &alerts);
+            let sources =
+                source::read_all(root.sub("sources").as_ref(), &secrets, known, &mut server);
+            let config = Self {
+                server,
+                admin: AdminConfig::read(root.sub("admin"), &secrets),
+                store: StoreConfig::read(root.sub("store"), &secrets),
+                host: HostConfig::read(root.sub("host"), folder),
+                egress: EgressConfig::read(root.sub("egress"), &secrets),
+                traces: TracesConfig::read(root.sub("traces"), &secrets),
+                alerts,
+                sources,
+                plugins,
+                secret_files: secrets.into_files(),
+            };
+            root.finish();
+            config
+        })
     }
 
     /// What is watched of a plugin.

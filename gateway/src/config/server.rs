@@ -20,7 +20,7 @@ use super::{
     tls,
     units::{self, Rate},
 };
-use crate::serve::Tls;
+use crate::serve::{ClientAuthority, Tls};
 
 /// The public listener and what it grants to strangers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,6 +162,8 @@ pub struct AdminConfig {
     pub trusted_proxies: AddressList,
     /// TLS, if it is spoken.
     pub tls: Option<Tls>,
+    /// Whose certificates let operators in, beside their token; none: whoever has the token.
+    pub client_ca: Option<ClientAuthority>,
     /// Whether there are metrics.
     pub metrics: bool,
     /// Requests a client address may have refused before those to come are answered with 429 unread. Whoever has a
@@ -284,6 +286,7 @@ impl AdminConfig {
             hosts: Vec::new(),
             trusted_proxies: AddressList::default(),
             tls: None,
+            client_ca: None,
             metrics: true,
             refused_rate: Some(Rate { count: 60, per: Duration::from_secs(60) }),
             audit: AuditConfig::default(),
@@ -294,7 +297,11 @@ impl AdminConfig {
         let tokens = section.sub("tokens");
         config.tokens = tokens.map(|tokens| NamedToken::read_all(&tokens)).unwrap_or_default();
         config.trusted_proxies = AddressList::read(&section, "trusted_proxies", secrets);
-        config.tls = section.sub("tls").and_then(|section| tls::read(&section, secrets));
+        if let Some(section) = section.sub("tls") {
+            config.client_ca = tls::read_client_ca(&section, secrets);
+            let tls = tls::read(&section, secrets);
+            config.tls = tls.map(|tls| tls.asking(config.client_ca.iter()));
+        }
         let refused_rate = section.get("refused_rate").and_then(|node| node.parsed(units::rate));
         set(&mut config.refused_rate, refused_rate);
         let max = section.get("audit_max").and_then(|node| node.size_in(AUDIT));
@@ -442,7 +449,7 @@ fn per_address_of(node: &Node<'_, '_>) -> Option<Option<usize>> {
     node.number(1..1_000_001).and_then(|n| usize::try_from(n).ok()).map(Some)
 }
 
-fn address(text: &str) -> Result<SocketAddr, &'static str> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "expected an address and port such as \"127.0.0.1:8080\"")
 }
 

@@ -108,6 +108,7 @@ fn of_admin(admin: &AdminConfig) -> Value {
         hosts,
         trusted_proxies,
         tls,
+        client_ca,
         refused_rate,
         audit,
         metrics,
@@ -124,6 +125,8 @@ fn of_admin(admin: &AdminConfig) -> Value {
         "hosts": hosts,
         "trusted_proxies": listed(trusted_proxies),
         "tls": tls.as_ref().map(of_tls),
+        "client_ca": client_ca.as_ref().map(|_| "given"),
+        "client_names": client_ca.iter().flat_map(ClientAuthority::names).collect::<Vec<_>>(),
         "refused_rate": rate(*refused_rate),
         "audit_max": size(*max),
         "audit_files": files,
@@ -148,7 +151,8 @@ fn of_store(store: &StoreConfig) -> Value {
             "disk_free_low": size(*disk_free_low),
         }),
         Place::Database(DatabasePlace { database, dir }) => {
-            let PostgresDatabase { url: _, schema, ca, in_flight, time: _, may_lose } = database;
+            let PostgresDatabase { url: _, schema, ca, in_flight, time: _, days: _, may_lose } =
+                database;
             json!({
                 // Without the password.
                 "url": database.to_string(),

@@ -134,7 +134,7 @@ impl StoreConfig {
                 ("store.disk_free_min", old.disk_free_min != new.disk_free_min),
             ]),
             (Place::Database(old), Place::Database(new)) => {
-                let PostgresDatabase { url, schema, ca, in_flight, may_lose, time: _ } =
+                let PostgresDatabase { url, schema, ca, in_flight, may_lose, time: _, days: _ } =
                     &old.database;
                 differences.extend([
                     ("store.url", *url != new.database.url),
@@ -148,6 +148,30 @@ impl StoreConfig {
             _ => differences.push(("store.url", true)),
         }
         differences
+    }
+}
+
+/// Where a store is of which nothing else is asked.
+pub(super) struct Whereabouts {
+    /// Its file, if it is in one.
+    pub(super) file: Option<PathBuf>,
+    /// The data folder.
+    pub(super) data_folder: PathBuf,
+}
+
+impl Whereabouts {
+    /// Reads no secret: the address of a database may be one.
+    pub(super) fn read(section: Option<Section<'_, '_>>, files: &Secrets<'_>) -> Self {
+        let url = section.as_ref().and_then(|section| section.get("url"));
+        if let (Some(section), Some(_)) = (&section, url.as_ref().filter(|url| names_database(url)))
+        {
+            let dir = section.get("dir").and_then(|node| node.text());
+            return Self { file: None, data_folder: files.path(dir.unwrap_or("data")) };
+        }
+        let path = url.and_then(|node| node.parsed(sqlite_path).map(|path| files.path(path)));
+        let path = path.unwrap_or_else(|| FilePlace::new(files).path);
+        let data_folder = path.parent().unwrap_or(Path::new(".")).to_owned();
+        Self { file: Some(path), data_folder }
     }
 }
 

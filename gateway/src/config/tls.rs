@@ -1,10 +1,12 @@
-//! `[server.tls]`, `[admin.tls]`, and what a source says of its senders' certificates.
+//! `[server.tls]`, `[admin.tls]`, and what a source says of its senders' certificates, and the latter of operators'.
+
+use rustls::pki_types::CertificateDer;
 
 use super::{
     read::{Node, Section},
     secret::Secrets,
 };
-use crate::serve::{ClientAuthority, ServerNameText, Tls, TlsFault, TlsFiles};
+use crate::serve::{ClientAuthority, ServerNameText, Tls, TlsFault, TlsFiles, own_certificate};
 
 /// Each handshake looks through them.
 const CERTIFICATES_MAX: usize = 100;
@@ -26,6 +28,20 @@ pub(super) fn read(section: &Section<'_, '_>, files: &Secrets<'_>) -> Option<Tls
     let texts: Vec<_> = pairs.iter().map(|pair: &Pair<'_, '_>| pair.files.clone()).collect();
     let tls = Tls::new(&texts).map_err(|(at, fault)| pairs[at].fault(&fault));
     tls.ok()
+}
+
+/// The certificates of the same, without their keys and those of their issuers.
+pub(super) fn read_certificates(
+    section: &Section<'_, '_>,
+    files: &Secrets<'_>,
+) -> Vec<CertificateDer<'static>> {
+    let more = section.get("certs").and_then(|node| node.items()).unwrap_or_default();
+    let more = more.iter().filter_map(|node| node.section()?.get("cert"));
+    let nodes = section.get("cert").into_iter().chain(more);
+    let own = |node: Node<'_, '_>| {
+        own_certificate(&files.file(&node)?).map_err(|fault| node.fault(fault)).ok()
+    };
+    nodes.filter_map(own).collect()
 }
 
 /// A certificate's file and its key's.
@@ -56,7 +72,7 @@ impl<'t, 'a> Pair<'t, 'a> {
     }
 }
 
-/// `client_ca` and `client_names` of a source.
+/// `client_ca` and `client_names`, of a source or of `[admin.tls]`.
 pub(super) fn read_client_ca(
     section: &Section<'_, '_>,
     files: &Secrets<'_>,

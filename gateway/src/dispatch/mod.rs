@@ -10,6 +10,7 @@ mod bucket;
 mod decide;
 mod monitor;
 mod place;
+mod rounds;
 mod slots;
 
 use std::{
@@ -23,8 +24,8 @@ use hookweir_host::Host;
 use hookweir_store::{Lease, Leased, Store, StoreError};
 use tokio::sync::Notify;
 
-pub(crate) use self::attempt::told;
 pub use self::monitor::{Monitor, OpenBreaker, Seen};
+pub(crate) use self::{attempt::told, rounds::Rounds};
 use self::{
     attempt::{Bench, Run},
     place::Place,
@@ -56,6 +57,7 @@ pub struct Dispatch {
     pauses: Pauses,
     slots: Arc<Mutex<Slots>>,
     freed: Arc<Notify>,
+    rounds: Rounds,
     cut: Stopper,
 }
 
@@ -97,6 +99,7 @@ impl Dispatch {
             pauses,
             slots: Arc::new(Mutex::new(slots)),
             freed: Arc::new(Notify::new()),
+            rounds: Rounds::default(),
             cut,
         }
     }
@@ -104,6 +107,11 @@ impl Dispatch {
     /// Tells operators how it goes.
     pub fn monitor(&self) -> Monitor {
         Monitor { slots: self.slots.clone(), clock: self.bench.clock.clone() }
+    }
+
+    /// Tells whoever would restart it whether it goes round.
+    pub(crate) fn rounds(&self) -> Rounds {
+        self.rounds.clone()
     }
 
     /// Runs until `stop`, then waits up to `grace` for what runs. What is left after that is given
@@ -115,6 +123,7 @@ impl Dispatch {
             if stop.is_asked() {
                 break;
             }
+            self.rounds.begin();
             // Registered before looking: what happens from here on wakes the driver.
             wakeups.mark_unchanged();
             let (changed, freed) = (self.changed.notified(), self.freed.notified());
@@ -140,6 +149,7 @@ impl Dispatch {
                 woken = wakeups.changed() => if woken.is_ok() { Cause::Look } else { Cause::Stop },
                 () = &mut freed => Cause::Look,
                 () = &mut changed => Cause::Swapped,
+                () = self.rounds.asked() => Cause::Look,
                 () = tokio::time::sleep(sleep) => Cause::Look,
             };
             match cause {
@@ -148,6 +158,7 @@ impl Dispatch {
                 Cause::Swapped => swapped = true,
             }
         }
+        self.rounds.end();
         self.drain(grace).await
     }
 

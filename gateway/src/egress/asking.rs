@@ -20,8 +20,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-use super::trust::Trust;
-use crate::serve::Tls;
+use super::trust::{Identity, Trust};
 
 /// How long a connection to a gateway may take.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -34,14 +33,18 @@ pub(crate) struct Asking(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 
 impl Asking {
     /// It believes the authorities that browsers trust, those of `more` (PEM), and, whatever its name, the very
-    /// certificate of `own`, which the config names.
+    /// certificates of `own`, which the config names. Asked who it is, it shows `identity`.
     ///
     /// # Errors
-    /// What is wrong with `more`.
-    pub(crate) fn new(more: Option<&str>, own: Option<&Tls>) -> Result<Self, String> {
+    /// What is wrong with `more`, or with `identity`.
+    pub(crate) fn new(
+        more: Option<&str>,
+        own: Vec<CertificateDer<'static>>,
+        identity: Option<Identity>,
+    ) -> Result<Self, String> {
         let trust = Trust::new(more)?;
-        let own = own.into_iter().flat_map(Tls::own).collect();
-        let config = trust.client_knowing(|by_authority| Arc::new(Known { own, by_authority }));
+        let known = |by_authority| Arc::new(Known { own, by_authority });
+        let config = trust.client_knowing(known, identity);
         let config: ClientConfig = config.map_err(|error| error.to_string())?;
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);

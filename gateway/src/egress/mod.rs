@@ -28,7 +28,7 @@ pub(crate) use self::{
     asking::{Asking, root_cause},
     plugins::Roads,
     post::{Post, PostFault},
-    trust::Trust,
+    trust::{Identity, Trust},
 };
 use self::{bounded::Bounded, names::Resolver};
 

@@ -8,7 +8,7 @@ use rustls::{
     ClientConfig, RootCertStore,
     client::{WebPkiServerVerifier, danger::ServerCertVerifier},
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
 };
 
 /// The authorities that are believed.
@@ -17,6 +17,29 @@ pub(crate) struct Trust {
     roots: Arc<RootCertStore>,
     provider: Arc<CryptoProvider>,
     verifier: Arc<WebPkiServerVerifier>,
+}
+
+/// Who a client is, to a server that asks: a certificate with those of its issuers, and its key.
+pub(crate) struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    /// Of two PEM texts.
+    ///
+    /// # Errors
+    /// What can't be read in them. Nothing of the key is told.
+    pub(crate) fn new(certificate: &str, key: &str) -> Result<Self, String> {
+        let chain: Result<Vec<_>, _> =
+            CertificateDer::pem_slice_iter(certificate.as_bytes()).collect();
+        let chain = chain.map_err(|error| error.to_string())?;
+        if chain.is_empty() {
+            return Err("there is no certificate in it".to_owned());
+        }
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes());
+        Ok(Self { chain, key: key.map_err(|_| "the key is no private key in PEM".to_owned())? })
+    }
 }
 
 impl Trust {
@@ -52,14 +75,19 @@ impl Trust {
     }
 
     /// The same, with a verifier of certificates that leaves what it does not know to the authorities.
+    /// Asked for a certificate of its own, it shows `identity`.
     pub(super) fn client_knowing<V: ServerCertVerifier + 'static>(
         &self,
         verifier: impl FnOnce(Arc<WebPkiServerVerifier>) -> Arc<V>,
+        identity: Option<Identity>,
     ) -> Result<ClientConfig, rustls::Error> {
         let builder = ClientConfig::builder_with_provider(self.provider.clone());
         let builder = builder.with_safe_default_protocol_versions()?.dangerous();
         let builder = builder.with_custom_certificate_verifier(verifier(self.verifier.clone()));
-        Ok(builder.with_no_client_auth())
+        match identity {
+            Some(Identity { chain, key }) => builder.with_client_auth_cert(chain, key),
+            None => Ok(builder.with_no_client_auth()),
+        }
     }
 
     /// Whether an authority stands behind the first certificate of the chain, now and for this name.

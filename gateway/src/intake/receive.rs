@@ -3,7 +3,7 @@
 use std::{fmt, net::IpAddr, sync::Arc, time::Instant};
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody as _},
     http::{HeaderMap, HeaderValue, request::Parts},
 };
 use bytes::{Bytes, BytesMut};
@@ -13,7 +13,7 @@ use http_body_util::BodyExt as _;
 
 use super::{Refusal, decode::Coding, desk::Desk};
 use crate::{
-    budget::{Bodies, Hold},
+    budget::{Bodies, Hold, SMALL},
     client::Client,
     limits::RefusedLimit,
     live::Source,
@@ -145,11 +145,17 @@ impl Head {
         let who = (self.client, head_bytes(&self.parts));
         let hold = Bodies::hold(parties, who, (server.bodies_max, config.priority));
         let mut hold = hold.map_err(Refusal::Overloaded)?;
-        if self.coding.is_some() {
-            // What it is unpacked into, of which nobody knows yet how much that is.
-            hold.set_aside(config.body_max).map_err(Refusal::Overloaded)?;
+        // What it is unpacked into, of which nobody knows yet how much that is. A large one has it from the beginning,
+        // as its own; who only announces a small one holds nothing.
+        let aside = self.coding.map_or(0, |_| config.body_max);
+        let is_large = self.body.size_hint().lower() > SMALL;
+        if is_large {
+            hold.set_aside(aside).map_err(Refusal::Overloaded)?;
         }
         let body = read_body(desk, self.client, (self.body, config.body_max), &mut hold).await?;
+        if !is_large {
+            hold.set_aside(aside).map_err(Refusal::Overloaded)?;
+        }
         let uri = &self.parts.uri;
         let incoming = Incoming {
             method: self.parts.method.to_string(),
@@ -211,7 +217,6 @@ pub(super) fn headers(map: &HeaderMap) -> Vec<(String, Vec<u8>)> {
 /// The whole body, refused as soon as it is known to be larger than `max` bytes: by its announced
 /// length, or by what has come in so far.
 async fn collect(mut body: Body, max: u64, hold: &mut Hold) -> Result<Bytes, Refusal> {
-    use axum::body::HttpBody as _;
     let announced = body.size_hint().lower();
     if announced > max {
         return Err(Refusal::BodyTooLarge(max));

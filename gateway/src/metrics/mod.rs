@@ -61,6 +61,7 @@ impl Metrics {
         let mut page = Page::default();
         tell::process(&mut page, process::read(Path::new("/proc")));
         tell::gateway(&mut page, self);
+        tell::certificates(&mut page, &live);
         tell::sources(&mut page, &live, &self.strays);
         tell::budget(&mut page, &live, &self.budget);
         tell::attempts(&mut page, &live);

@@ -72,6 +72,25 @@ pub(super) fn gateway(page: &mut Page, metrics: &Metrics) {
     gauge("hookweir_pool_versions", help, gauges.versions);
 }
 
+/// When certificates run out, each by its place in the config.
+pub(super) fn certificates(page: &mut Page, live: &Live) {
+    let help = "When a certificate runs out, or one that stands behind it does, since 1970";
+    let mut expires = page.gauge("hookweir_tls_certificate_expires_timestamp_seconds", help);
+    let config = &live.config;
+    for (listener, tls) in [("server", &config.server.tls), ("admin", &config.admin.tls)] {
+        let run_out = tls.iter().flat_map(|tls| tls.run_out());
+        for (at, run_out) in run_out.enumerate() {
+            let place = match at.checked_sub(1) {
+                None => format!("{listener}.tls.cert"),
+                Some(at) => format!("{listener}.tls.certs[{at}].cert"),
+            };
+            if let Some(run_out) = run_out {
+                expires.is(label("certificate", &place), run_out.as_secs());
+            }
+        }
+    }
+}
+
 type SourceCount = fn(&SourceFigures) -> &Count;
 
 pub(super) fn sources(page: &mut Page, live: &Live, strays: &Count) {
@@ -337,6 +356,13 @@ pub(super) fn store(page: &mut Page, store: &Store, survey: Option<&Survey>) {
     gauge("hookweir_store_log_bytes", "Length of its log", bytes);
     let bytes = survey.and_then(|survey| survey.disk_free_bytes);
     gauge("hookweir_store_disk_free_bytes", "What is left on its disk", bytes);
+    let standbys = survey.and_then(|survey| survey.standbys);
+    let help = "Standbys that have what the database acknowledges";
+    let synchronous = standbys.map(|standbys| standbys.synchronous);
+    gauge("hookweir_store_synchronous_standbys", help, synchronous);
+    let help = "Whether the database acknowledges only what a standby has";
+    let wanted = standbys.map(|standbys| standbys.wanted.into());
+    gauge("hookweir_store_synchronous_standbys_wanted", help, wanted);
 }
 
 pub(super) fn alerts(page: &mut Page, standing: &Standing) {

@@ -49,6 +49,8 @@ pub(super) struct Place {
 /// Why a connection was closed before there was a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TurnedAway {
+    /// Its address may not come at all.
+    Denied,
     /// Its address has as many as it may.
     Address,
     /// There was no PROXY header, none that can be read, or it was no trusted proxy.
@@ -59,11 +61,12 @@ pub enum TurnedAway {
 
 impl TurnedAway {
     /// All there are.
-    pub const ALL: [Self; 3] = [Self::Address, Self::Proxy, Self::Handshake];
+    pub const ALL: [Self; 4] = [Self::Denied, Self::Address, Self::Proxy, Self::Handshake];
 
     /// The word in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Denied => "denied",
             Self::Address => "address",
             Self::Proxy => "proxy",
             Self::Handshake => "handshake",

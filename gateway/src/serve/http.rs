@@ -6,10 +6,11 @@ use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{Method, Request, Response};
 use hyper::{
     body::{Body, Frame, Incoming, SizeHint},
@@ -43,6 +44,9 @@ const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 512 << 10;
 /// Bytes of one answer that wait for an HTTP/2 peer to take them.
 const SEND_MAX: usize = 64 << 10;
+/// The largest piece of an answer that is handed over at a time. To a peer that takes a single byte h2 is given a
+/// whole piece, which is then beyond all that counts what waits.
+const PIECE_MAX: usize = 16 << 10;
 /// Streams that were reset before they were looked at: those of the peer, and those that it made us reset by what
 /// is against the rules. More end the connection (CVE-2023-44487, CVE-2025-8671).
 const PEER_RESETS_MAX: usize = 20;
@@ -93,7 +97,7 @@ impl Http {
     ) where
         H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
+        B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
     {
         let pulse = Pulse::new(Instant::now);
         let (beating, answering, address) = (pulse.clone(), pulse.clone(), peer.address());
@@ -187,9 +191,11 @@ impl End {
     }
 }
 
-/// A body of an answer, with the request it answers: that is open until the last of it has gone out.
+/// A body of an answer, piece by piece, with the request it answers: that is open until the last of it has gone out.
 struct Answered<B> {
     body: B,
+    /// What of the body's last piece is left.
+    rest: Bytes,
     beat: Beat,
 }
 
@@ -207,12 +213,12 @@ impl<B> Answered<B> {
         if is_head || response.body().is_end_stream() {
             beat.answered();
         }
-        response.map(|body| Self { body, beat })
+        response.map(|body| Self { body, rest: Bytes::new(), beat })
     }
 }
 
-impl<B: Body + Unpin> Body for Answered<B> {
-    type Data = B::Data;
+impl<B: Body<Data = Bytes> + Unpin> Body for Answered<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
     fn poll_frame(
@@ -221,25 +227,40 @@ impl<B: Body + Unpin> Body for Answered<B> {
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         // Only now does anybody wait for it: of a stream that was reset the body is dropped.
         self.beat.answered();
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if matches!(frame, Poll::Ready(Some(Ok(_)))) {
-            self.beat.waits();
+        if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose()? {
+                None => return Poll::Ready(None),
+                Some(frame) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(trailers) => {
+                        self.beat.waits();
+                        return Poll::Ready(Some(Ok(trailers)));
+                    }
+                },
+            }
         }
-        frame
+        self.beat.waits();
+        let piece = self.rest.len().min(PIECE_MAX);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(piece)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (rest, body) = (self.rest.len() as u64, self.body.size_hint());
+        let mut size = SizeHint::new();
+        size.set_lower(rest + body.lower());
+        if let Some(upper) = body.upper() {
+            size.set_upper(rest + upper);
+        }
+        size
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use http_body_util::Full;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
@@ -249,9 +270,12 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3600);
     const PATIENCE: Patience = Patience { header: LONG, idle: LONG, unread: LONG, linger: LONG };
     /// Types of frames (RFC 9113, section 6).
+    const DATA: u8 = 0;
     const HEADERS: u8 = 1;
     const SETTINGS: u8 = 4;
+    const PING: u8 = 6;
     const GOAWAY: u8 = 7;
+    const WINDOW_UPDATE: u8 = 8;
 
     /// The peer's side of a connection.
     struct Far(DuplexStream);
@@ -296,13 +320,52 @@ mod tests {
         }
     }
 
+    /// An answer with something that is held for as long as it is there.
+    struct Held(Full<Bytes>, #[expect(dead_code, reason = "it is dropped")] Arc<()>);
+
+    impl Body for Held {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Pin::new(&mut self.0).poll_frame(cx)
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.0.is_end_stream()
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            self.0.size_hint()
+        }
+    }
+
     /// Attends to a connection whose requests take so long each.
     async fn attend(patience: Patience, stream: DuplexStream, each: Duration, stop: Stop) {
+        attend_with(patience, stream, stop, move || async move {
+            tokio::time::sleep(each).await;
+            Full::new(Bytes::from_static(b"answer"))
+        })
+        .await;
+    }
+
+    async fn attend_with<F, B>(
+        patience: Patience,
+        stream: DuplexStream,
+        stop: Stop,
+        answer: impl Fn() -> F + Clone + Send + Sync + 'static,
+    ) where
+        F: Future<Output = B> + Send + 'static,
+        B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
+    {
         let address = "192.0.2.1:1".parse().unwrap();
         let peer = PeerInner { address, secure: false, certificate: None, _place: None };
-        let handler = move |_: Request<Incoming>, _: Peer| async move {
-            tokio::time::sleep(each).await;
-            Response::new(Full::new(Bytes::from_static(b"answer")))
+        let handler = move |_: Request<Incoming>, _: Peer| {
+            let answer = answer();
+            async move { Response::new(answer.await) }
         };
         let http = Http::new(patience, Arc::default());
         http.attend(Box::new(stream), Peer(Arc::new(peer)), handler, stop).await;
@@ -332,6 +395,36 @@ mod tests {
         assert!(!is_let_go(PATIENCE, false, soon * 5).await, "this is no attack");
         assert!(is_let_go(Patience { unread: soon, ..PATIENCE }, false, minute).await);
         assert!(is_let_go(Patience { linger: soon, ..PATIENCE }, true, minute).await);
+    }
+
+    #[tokio::test]
+    async fn of_an_answer_that_is_not_taken_little_is_handed_over() {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let (_stopper, stop) = Stopper::new();
+        let held = Arc::new(());
+        let holds = held.clone();
+        let attended = attend_with(PATIENCE, near, stop, move || {
+            let held = holds.clone();
+            async move { Held(Full::new(vec![0; 10 * PIECE_MAX].into()), held) }
+        });
+        let peer = async {
+            let mut far = Far::new(far, 1).await;
+            far.get(1).await;
+            assert!(far.reads(DATA, 1).await);
+            // What was sent before the answer to a ping has been dealt with.
+            far.send(PING, 0, 0, &[7; 8]).await;
+            assert!(far.reads(PING, 0).await);
+            // The handler's, the answer's and ours.
+            assert_eq!(Arc::strong_count(&held), 3, "the answer is nobody's any more");
+            let whole = u32::try_from(10 * PIECE_MAX).unwrap();
+            far.send(WINDOW_UPDATE, 0, 1, &whole.to_be_bytes()).await;
+            far.send(WINDOW_UPDATE, 0, 0, &whole.to_be_bytes()).await;
+            while Arc::strong_count(&held) == 3 {
+                assert!(far.reads(DATA, 1).await);
+            }
+        };
+        let both = async { tokio::join!(attended, peer) };
+        tokio::time::timeout(Duration::from_secs(60), both).await.expect("it ends");
     }
 
     #[tokio::test]

@@ -24,13 +24,13 @@ use std::{
 };
 
 use ::http::{Request, Response};
+use bytes::Bytes;
 use hyper::body::{Body, Incoming};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
 };
 
-pub(crate) use self::http::HEADERS_MAX;
 pub use self::{
     connections::{Connections, TurnedAway},
     tls::{Certificate, ClientAuthority, ServerNameText, Tls, TlsFault, TlsFiles, Untrusted},
@@ -40,6 +40,7 @@ use self::{
     http::Http,
     pulse::Patience,
 };
+pub(crate) use self::{http::HEADERS_MAX, tls::own_certificate};
 use crate::{
     networks::Networks,
     tasks::{Spawner, Stop},
@@ -66,6 +67,8 @@ pub struct Terms {
     pub per_address: Option<usize>,
     /// Proxies: they may have any number, and are believed whom they speak for.
     pub trusted: Networks,
+    /// Who gets no answer at all. Whom a proxy speaks for is found out later.
+    pub denied: Networks,
     /// Whether each connection begins with a PROXY header, by a trusted proxy.
     pub proxy_protocol: bool,
     /// TLS, if it is spoken.
@@ -117,19 +120,21 @@ pub async fn serve<H, F, B>(
 where
     H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
 {
     let Bounds { connections, header_timeout, idle_timeout, grace } = bounds;
     let patience = Patience::new(header_timeout, idle_timeout);
     let http = Arc::new(Http::new(patience, connections.wanted()));
+    let opening = |address| Opening { terms: terms(), connections: connections.clone(), address };
+    let is_denied = |address| opening(address).is_denied();
     loop {
         let accepted = tokio::select! {
             biased;
             () = stop.asked() => break,
-            accepted = accept(&listener, &connections) => accepted,
+            accepted = accept(&listener, &connections, is_denied) => accepted,
         };
         let Some((stream, address, slot)) = accepted else { continue };
-        let opening = Opening { terms: terms(), connections: connections.clone(), address };
+        let opening = opening(address);
         let Some(place) = opening.place() else { continue };
         let (handler, http, mut stop) = (handler.clone(), http.clone(), stop.clone());
         spawner.ingress(async move {
@@ -153,12 +158,14 @@ where
 }
 
 /// The next connection, once there is a slot for it: asked for when it has come, so that nobody gives one up for
-/// a connection that never comes.
+/// a connection that never comes, or that is denied.
 async fn accept(
     listener: &TcpListener,
     connections: &Connections,
+    is_denied: impl Fn(SocketAddr) -> bool,
 ) -> Option<(TcpStream, SocketAddr, Slot)> {
     match listener.accept().await {
+        Ok((_, peer)) if is_denied(peer) => None,
         Ok((stream, peer)) => Some((stream, peer, connections.slot().await)),
         Err(error) => {
             tracing::warn!(%error, "failed to accept a connection");
@@ -181,6 +188,16 @@ struct Opening {
 }
 
 impl Opening {
+    /// Whether the peer is somebody to whom nothing is said. A trusted proxy is not: it speaks for others.
+    fn is_denied(&self) -> bool {
+        let (terms, address) = (&self.terms, self.address.ip());
+        let denied = terms.denied.contains(address) && !terms.trusted.contains(address);
+        if denied {
+            self.turn_away(TurnedAway::Denied, &io::Error::other("server.deny has its address"));
+        }
+        denied
+    }
+
     /// Whether the peer may have one more; it is in the way of none if the PROXY header is still to say who it is.
     fn place(&self) -> Option<Option<Place>> {
         let address = self.address.ip();
@@ -258,9 +275,9 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (connections, connect) = (Connections::at_most(1), || TcpStream::connect(address));
         let _first = connect().await.unwrap();
-        let (_, _, slot) = accept(&listener, &connections).await.unwrap();
+        let (_, _, slot) = accept(&listener, &connections, |_| false).await.unwrap();
         let wanted = connections.wanted();
-        let mut next = pin!(accept(&listener, &connections));
+        let mut next = pin!(accept(&listener, &connections, |_| false));
         tokio::select! {
             biased;
             _ = &mut next => panic!("there is one slot"),

@@ -11,6 +11,7 @@ use std::{
 };
 
 use hookweir_event::{Digest, Timestamp};
+use hookweir_verify::certificate::Chain;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
     SignatureScheme,
@@ -117,6 +118,12 @@ impl Tls {
         self.keys.0.iter().filter_map(|key| key.cert.first().cloned())
     }
 
+    /// When each of the certificates runs out, or one that stands behind it does, since 1970.
+    pub(crate) fn run_out(&self) -> impl Iterator<Item = Option<Duration>> {
+        let runs_out = |der: &CertificateDer<'_>| Chain::of_der(der).and_then(|c| c.runs_out());
+        self.keys.0.iter().map(move |key| key.cert.iter().filter_map(runs_out).min())
+    }
+
     /// Has the peer's handshake.
     pub(super) async fn accept(
         &self,
@@ -176,6 +183,11 @@ fn certified(files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey
         Error::InconsistentKeys(_) => TlsFault::Apart,
         _ => TlsFault::Key("the private key can't be used: RSA of 2048 bits or more, ECDSA on P-256 or P-384, or Ed25519"),
     })
+}
+
+/// The first certificate of a PEM text, whose others are its issuers'.
+pub(crate) fn own_certificate(pem: &str) -> Result<CertificateDer<'static>, String> {
+    certificates(pem).map(|mut chain| chain.swap_remove(0))
 }
 
 /// All certificates of a PEM text, of which there is at least one.

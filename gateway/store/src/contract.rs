@@ -76,6 +76,10 @@ pub struct PostgresDatabase {
     pub in_flight: usize,
     /// Whose time it is: the database's, or for tests that of [`Options::clock`].
     pub time: Time,
+    /// Whether what is over goes by whole days, whose partitions are dropped: it is kept up to a day and two hours longer
+    /// than [`Retention`] says, and what is kept for more than two weeks up to a seventh longer. Not if done events
+    /// are kept for less than a day, or longer than dead letters.
+    pub days: bool,
     /// Whether commits may be acknowledged that a crash of the server loses (`synchronous_commit = off`).
     pub may_lose: bool,
 }
@@ -84,7 +88,8 @@ impl PostgresDatabase {
     /// The database there, in the schema `hookweir`, with four commits under way, by the database's time.
     pub fn new(url: impl Into<String>) -> Self {
         let (url, schema) = (url.into(), "hookweir".to_owned());
-        Self { url, schema, ca: None, in_flight: 4, time: Time::Server, may_lose: false }
+        let time = Time::Server;
+        Self { url, schema, ca: None, in_flight: 4, time, days: true, may_lose: false }
     }
 }
 

@@ -96,6 +96,14 @@ pub enum OpenError {
         /// By which setting.
         setting: String,
     },
+    /// It has a copy of another store that is not whole.
+    #[error(
+        "{place} has a copy of a store that is not whole; run `hookweir store copy` again until it says that it is, or drop {place}"
+    )]
+    Unfinished {
+        /// Which of a database's schemas.
+        place: String,
+    },
     /// What is in the file is not what was written.
     #[error("{} is damaged: {reason}; `hookweir store check` says where", .path.display())]
     Damaged {

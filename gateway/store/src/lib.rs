@@ -10,6 +10,7 @@
 
 mod codec;
 mod contract;
+mod copy;
 mod desk;
 mod error;
 mod exchanges;
@@ -32,6 +33,7 @@ pub use contract::{
     Options, Output, PostgresDatabase, Receipt, Replay, Retention, Route, Settled, Settlement,
     SqliteFile, Time, Want, Written,
 };
+pub use copy::{Copied, CopyError, CopyOutcome, CopyProgress, CopyStage, Copying};
 pub use error::{OpenError, ReadError, StoreError};
 pub use figures::{Figures, StoreVerb};
 pub use pause::{Pausable, Pause};
@@ -44,4 +46,4 @@ pub use shown::{
 };
 pub use sqlite::care;
 pub use store::Store;
-pub use survey::{Depth, Notice, Survey};
+pub use survey::{Depth, Notice, Standbys, Survey};

@@ -17,6 +17,18 @@ pub struct Survey {
     pub log_bytes: u64,
     /// What is left on the disk for this user; none if nobody can tell, as of a server's.
     pub disk_free_bytes: Option<u64>,
+    /// Who else has what is acknowledged; none if it is in a file, or nobody can tell.
+    pub standbys: Option<Standbys>,
+}
+
+/// Other servers that have what the database's server acknowledges, some seconds ago.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standbys {
+    /// Whether the server acknowledges only what some of them have: `synchronous_standby_names` is set, and
+    /// `synchronous_commit` does not say otherwise.
+    pub wanted: bool,
+    /// How many of those are connected.
+    pub synchronous: u64,
 }
 
 /// Where the deliveries of a plugin stand that are not done.

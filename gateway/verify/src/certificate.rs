@@ -1,6 +1,8 @@
 //! What a document with certificates says of itself: nothing here is believed. Whether an authority
 //! stands behind it is for whoever fetched it to find out.
 
+use std::time::Duration;
+
 use x509_cert::{
     Certificate,
     der::{Decode as _, Encode as _, oid::ObjectIdentifier},
@@ -21,6 +23,18 @@ impl Chain {
     pub fn of_pem(document: &str) -> Option<Self> {
         let chain = Certificate::load_pem_chain(document.as_bytes()).ok()?;
         (!chain.is_empty()).then_some(Self(chain))
+    }
+
+    /// A certificate in DER.
+    pub fn of_der(certificate: &[u8]) -> Option<Self> {
+        Certificate::from_der(certificate).ok().map(|certificate| Self(vec![certificate]))
+    }
+
+    /// When the first of them runs out, since 1970.
+    pub fn runs_out(&self) -> Option<Duration> {
+        let ends =
+            self.0.iter().map(|certificate| certificate.tbs_certificate().validity().not_after);
+        ends.map(|end| end.to_unix_duration()).min()
     }
 
     /// Adds the certificate of an issuer, in DER or PEM.

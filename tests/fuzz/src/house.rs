@@ -7,15 +7,9 @@ use std::{
     time::Duration,
 };
 
-use hookweir::{
-    chance::Chance,
-    config::{Seen, Surroundings},
-    egress::Names,
-    gateway::{Gateway, Surrounds},
-    tasks::Stopper,
-};
-use hookweir_event::{Clock, Origin};
+use hookweir_event::Origin;
 use hookweir_store::{Counts, Filter, Reader};
+use hookweir_tests::house::{InProcess, surrounds};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -81,25 +75,14 @@ impl House {
             "SECRET" => Some(SECRET.to_owned()),
             _ => None,
         };
-        let around = Surroundings { env: &env, ..Surroundings::real() };
-        let (config, seen) = Seen::load(&file, &around);
-        let config = config.unwrap();
+        let (config, around) = surrounds(&file, &env);
         let reader = Reader::of(&config.store.location()).unwrap();
         let runtime = Runtime::new().unwrap();
-        let around = Surrounds {
-            seen,
-            clock: Clock::system(),
-            chance: Chance::system(),
-            names: Names::system(),
-            vfs: None,
-        };
-        let gateway = runtime.block_on(Gateway::build(config, around)).unwrap();
-        let (public, admin) = (gateway.public_address().unwrap(), gateway.admin_address().unwrap());
-        let (stopper, stop) = Stopper::new();
+        let gateway = runtime.block_on(InProcess::start(config, around));
+        let (public, admin) = (gateway.public, gateway.admin);
         runtime.spawn(async move {
-            let ended = gateway.run(stop).await;
+            let ended = gateway.ended().await;
             // Nobody asked it to.
-            drop(stopper);
             eprintln!("the gateway ended: {ended:?}");
             std::process::abort();
         });

@@ -78,6 +78,30 @@ async fn lists_are_of_the_config_and_of_files_and_deny_wins() {
     assert!(gateway.stop().await.success());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_denied_itself_gets_no_answer() {
+    let get = b"GET /nowhere HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let deny = "server.deny = [\"127.0.0.0/8\"]\n";
+    // Behind a proxy it is the client that is denied, and a proxy that trusts itself is told.
+    let trusted = "server.trusted_proxies = [\"127.0.0.1\"]\n";
+    let house = house("server.allow = [\"192.0.2.0/24\"]\n");
+    let gateway = house.start().await;
+    let (mut found, mut said) = (Vec::new(), house.log().len());
+    for sections in ["", deny, &format!("{deny}{trusted}")] {
+        if !sections.is_empty() {
+            house.write_config(sections);
+            house.until_log(said, &["config reloaded"]).await;
+            said = house.log().len();
+        }
+        found.push(statuses(answer(house.public, get).await.as_bytes()));
+    }
+    assert_eq!(found, [vec![403], vec![], vec![403]]);
+    let page = house.metrics().await;
+    let away = page.value("hookweir_connections_turned_away_total", &[("reason", "denied")]);
+    assert_eq!(away, 1.0);
+    assert!(gateway.stop().await.success());
+}
+
 /// A header of version 2 for a client over IPv4.
 fn v2(client: [u8; 4]) -> Vec<u8> {
     let signature = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0f";

@@ -9,7 +9,9 @@ use hookweir_event::Clock;
 use hookweir_tests::{
     house::{House, SECRET},
     load::payment,
+    scrape::Scrape,
     sender::{Reply, Sender},
+    wire::Wire,
 };
 use hookweir_verify::{Outgoing, Scheme};
 use sha2::Sha256;
@@ -140,5 +142,41 @@ async fn the_largest_body_that_the_config_allows_is_taken_however_little_it_was_
     assert!(raw < MIB && sent > MIB / 2, "{raw} bytes are sent as {sent}");
     let reply = post(&house, "packed", (&packed, &packed), "gzip").await;
     assert_eq!(reply.status, 202, "{reply:?}");
+    assert!(gateway.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_announces_small_bodies_takes_nothing_of_what_they_could_be_unpacked_into() {
+    const ANNOUNCED: u32 = 20;
+    let source = source("packed", "decompress = true\nbody_max = \"1MiB\"");
+    let limits = "server.bodies_max = \"4MiB\"\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
+                  server.body_timeout = \"5m\"\n";
+    let house = house(&format!("{limits}{source}"));
+    let gateway = house.start().await;
+    let mut open = Vec::new();
+    for number in 0..ANNOUNCED {
+        let mut wire = Wire::connect(house.public).await;
+        let head = format!(
+            "POST /webhooks/packed HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 10.1.0.{number}\r\n\
+             content-encoding: gzip\r\ncontent-length: 1000\r\n\r\n"
+        );
+        wire.send(head.as_bytes()).await;
+        open.push(wire);
+    }
+    // Each is held with its headers, or shed.
+    let refused = [("source", "packed")];
+    let all = |page: &Scrape| {
+        let held = page.value("hookweir_bodies_bytes", &[]);
+        held >= f64::from(ANNOUNCED) * 400.0
+            || page.value("hookweir_source_refused_total", &refused) > 0.0
+    };
+    let page = house.until_metrics("all that were announced", all).await;
+    let held = page.value("hookweir_bodies_bytes", &[]);
+    assert!(held < f64::from(ANNOUNCED) * 1000.0, "{held} bytes for headers");
+    let body = payment("evt_1", "{}");
+    let packed = gzip(body.as_bytes());
+    let reply = post(&house, "packed", (&packed, &packed), "gzip").await;
+    assert_eq!(reply.status, 202, "{reply:?}");
+    drop(open);
     assert!(gateway.stop().await.success());
 }

@@ -1,10 +1,15 @@
 //! What the gateway is deployed with agrees with what it is: the configs in it are good, its ports, paths and probes are
-//! those that are served, and its times are in order. And the threat model names tests that exist.
+//! those that are served, and its times are in order. Commands reach it from outside of its unit. And the threat model names tests that exist.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{fs, io, path::Path, process::Command, time::Duration};
 
 use hookweir::config::{Config, Surroundings};
-use hookweir_tests::guests::root;
+use hookweir_tests::{
+    guests::root,
+    house::{House, SECRET},
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_hookweir-under-test");
 
 fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -22,6 +27,42 @@ fn config(text: &str, folder: &str) -> Config {
     };
     let around = Surroundings { env: &env, file: &file };
     Config::parse(text, Path::new(folder), &around).unwrap_or_else(|faults| panic!("{faults:#?}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_reach_a_gateway_whose_credentials_they_do_not_see() {
+    let source = "[sources.unit]\npath = \"/unit\"\nscheme = \"github\"\n\
+                  secrets = [{ credential = \"github-secret\" }]\n";
+    let house = House::new(PROGRAM, source);
+    let credentials = house.config().with_file_name("credentials");
+    fs::create_dir(&credentials).unwrap();
+    fs::write(credentials.join("github-secret"), SECRET).unwrap();
+    let seen = [("CREDENTIALS_DIRECTORY", credentials.to_str().unwrap())];
+    let mut gateway = house.spawn_with(&seen);
+    house.ready(&mut gateway).await;
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        // Nor the environment of the unit.
+        command.args(arguments).arg("--config").arg(house.config()).env_clear();
+        let output = command.output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code(), said)
+    };
+    let (code, said) = run(&["check"]);
+    assert!(code == Some(64) && said.contains("CREDENTIALS_DIRECTORY"), "{said}");
+    for arguments in [
+        &["status"][..],
+        &["events", "list"],
+        &["source", "list"],
+        &["plugin", "list"],
+        &["dead", "list"],
+        &["reload"],
+        &["store", "check"],
+    ] {
+        let (code, said) = run(arguments);
+        assert_eq!(code, Some(0), "{arguments:?}: {said}");
+    }
+    assert!(gateway.stop().await.success());
 }
 
 /// The values of a setting of the unit.

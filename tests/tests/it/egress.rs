@@ -11,22 +11,18 @@ use std::{
 };
 
 use hookweir::{
-    chance::Chance,
-    config::{Seen, Surroundings},
     egress::Names,
-    gateway::{Ended, Gateway, Surrounds},
-    tasks::Stopper,
+    gateway::{Ended, Surrounds},
 };
-use hookweir_event::{Clock, EventId, Outcome};
+use hookweir_event::{EventId, Outcome};
 use hookweir_store::{DeliveryState, Shown};
 use hookweir_tests::{
     guests,
-    house::{House, SECRET},
+    house::{self, House, InProcess, SECRET},
     provider::{Authority, Provider},
     world::World,
 };
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
 
 const KEY: &str = "sk-the-key-that-the-plugin-never-sees";
 
@@ -36,8 +32,7 @@ struct Scene {
     house: House,
     api: World,
     inner: World,
-    stopper: Stopper,
-    gateway: JoinHandle<Ended>,
+    gateway: InProcess,
     number: AtomicUsize,
 }
 
@@ -70,8 +65,7 @@ impl Scene {
             "API_KEY" => Some(KEY.to_owned()),
             _ => Some(SECRET.to_owned()),
         };
-        let (config, seen) =
-            Seen::load(&house.config(), &Surroundings { env: &env, ..Surroundings::real() });
+        let (config, surrounds) = house::surrounds(&house.config(), &env);
         let (at_api, at_inner) = (api.address, inner.address);
         let names = Names::asked(move |name| match name {
             "api.test" => vec![at_api],
@@ -79,12 +73,9 @@ impl Scene {
             "metadata.test" => vec![SocketAddr::from(([169, 254, 169, 254], 80))],
             other => more(other).into_iter().collect(),
         });
-        let surrounds =
-            Surrounds { seen, clock: Clock::system(), chance: Chance::system(), names, vfs: None };
-        let gateway = Gateway::build(config.unwrap(), surrounds).await.unwrap();
-        let (stopper, stop) = Stopper::new();
-        let gateway = tokio::spawn(gateway.run(stop));
-        Self { house, api, inner, stopper, gateway, number: AtomicUsize::new(0) }
+        let surrounds = Surrounds { names, ..surrounds };
+        let gateway = InProcess::start(config, surrounds).await;
+        Self { house, api, inner, gateway, number: AtomicUsize::new(0) }
     }
 
     /// Posts an event.
@@ -123,8 +114,7 @@ impl Scene {
     }
 
     async fn end(self) {
-        self.stopper.stop();
-        assert_eq!(self.gateway.await.unwrap(), Ended::Stopped { cut_off: 0 });
+        assert_eq!(self.gateway.stop().await, Ended::Stopped { cut_off: 0 });
     }
 }
 
@@ -490,12 +480,12 @@ async fn a_stop_lets_an_api_answer_what_it_was_asked() {
     // The server answers when two are there, and the second comes after the stop.
     let asked = tokio::spawn(client.post(&url).body("http://api.test/meet/2").send());
     scene.api.until("the plugin's request", |api| api.came().len() == 1).await;
-    scene.stopper.stop();
+    scene.gateway.ask_to_stop();
     // Stopping has begun: nobody else gets in.
     while client.get(&url).send().await.is_ok_and(|answer| answer.status() != 503) {
         tokio::task::yield_now().await;
     }
-    assert!(!asked.is_finished() && !scene.gateway.is_finished());
+    assert!(!asked.is_finished() && !scene.gateway.has_ended());
     client.get(format!("http://{}/meet/2", scene.api.address)).send().await.unwrap();
     assert_eq!(asked.await.unwrap().unwrap().status(), 200);
     scene.end().await;

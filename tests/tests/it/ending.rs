@@ -1,5 +1,5 @@
 //! The gateway's calm end and its hurried one, under load: what was acknowledged is there and done after the next
-//! start, and nobody is told otherwise. And what a stop, a second one and SIGHUP do.
+//! start, and nobody is told otherwise. And what a stop, a second one and SIGHUP do, also while it starts.
 
 use std::{
     collections::HashSet,

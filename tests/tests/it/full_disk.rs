@@ -2,41 +2,16 @@
 //! was not kept. The gateway runs in this process, over a disk that fails when told; senders still
 //! come in by HTTP. Guarantee 1 and "failures of the store".
 
-use hookweir::{
-    chance::Chance,
-    config::{Seen, Surroundings},
-    egress::Names,
-    gateway::{Ended, Gateway, Surrounds},
-    tasks::Stopper,
-};
-use hookweir_event::Clock;
+use hookweir::gateway::Ended;
 use hookweir_tests::{
     fault_vfs::{Call, FaultVfs},
-    house::{House, SECRET},
+    house::House,
     sender::{Reply, Sender},
 };
 use rusqlite::ffi;
-use tokio::task::JoinHandle;
 
 fn house() -> House {
     House::new(env!("CARGO_BIN_EXE_hookweir-under-test"), "")
-}
-
-/// A gateway of this house in this process, over this disk.
-async fn start(house: &House, disk: &FaultVfs) -> (Stopper, JoinHandle<Ended>) {
-    let env = |_: &str| Some(SECRET.to_owned());
-    let around = Surroundings { env: &env, ..Surroundings::real() };
-    let (config, seen) = Seen::load(&house.config(), &around);
-    let surrounds = Surrounds {
-        seen,
-        clock: Clock::system(),
-        chance: Chance::system(),
-        names: Names::system(),
-        vfs: Some(disk.name()),
-    };
-    let gateway = Gateway::build(config.unwrap(), surrounds).await.unwrap();
-    let (stopper, stop) = Stopper::new();
-    (stopper, tokio::spawn(gateway.run(stop)))
 }
 
 async fn send(sender: &Sender, number: u32) -> Reply {
@@ -60,7 +35,7 @@ fn assert_unavailable(reply: &Reply, code: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_is_503_and_comes_back_by_itself() {
     let (house, disk) = (house(), FaultVfs::register("full-disk-http"));
-    let (stopper, gateway) = start(&house, &disk).await;
+    let gateway = house.start_over(&disk).await;
     let sender = house.sender("github");
     assert_eq!(send(&sender, 1).await.status, 202);
     disk.fail_from(Call::Write, 1, ffi::SQLITE_FULL);
@@ -73,14 +48,13 @@ async fn a_full_disk_is_503_and_comes_back_by_itself() {
     let accepted = send(&sender, 2).await;
     assert_eq!((accepted.status, accepted.duplicate()), (202, false), "{accepted:?}");
     assert_eq!(house.reader().counts().await.unwrap().events, 2);
-    stopper.stop();
-    assert_eq!(gateway.await.unwrap(), Ended::Stopped { cut_off: 0 });
+    assert_eq!(gateway.stop().await, Ended::Stopped { cut_off: 0 });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_sync_is_503_until_the_process_is_restarted() {
     let (house, disk) = (house(), FaultVfs::register("failed-sync-http"));
-    let (stopper, gateway) = start(&house, &disk).await;
+    let gateway = house.start_over(&disk).await;
     let sender = house.sender("github");
     assert_eq!(send(&sender, 1).await.status, 202);
     disk.fail_once(Call::Sync, 1, ffi::SQLITE_IOERR_FSYNC);
@@ -90,8 +64,7 @@ async fn a_failed_sync_is_503_until_the_process_is_restarted() {
     // The disk works again, but what it holds is in doubt: no ack any more.
     assert_unavailable(&send(&sender, 3).await, "store_poisoned");
     assert_eq!((probe(&house, "healthz").await, probe(&house, "readyz").await), (503, 503));
-    stopper.stop();
-    gateway.await.unwrap();
+    gateway.stop().await;
     // A supervisor restarts it: what was acknowledged is there, and work goes on.
     let gateway = house.start().await;
     let again = send(&sender, 1).await;

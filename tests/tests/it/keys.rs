@@ -11,20 +11,17 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use hookweir::{
-    chance::Chance,
-    config::{Seen, Surroundings},
     egress::Names,
-    gateway::{Ended, Gateway, Surrounds},
-    tasks::Stopper,
+    gateway::{Ended, Surrounds},
 };
 use hookweir_event::{Clock, Timestamp};
 use hookweir_tests::{
-    house::{House, SECRET},
+    house::{House, InProcess},
     provider::{Authority, Provider},
 };
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::Value;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 /// A gateway in this process, at a time of the test's choice, for which the provider's names lead to
 /// the provider's servers here.
@@ -32,8 +29,7 @@ struct Scene {
     house: House,
     provider: Provider,
     now: Arc<AtomicI64>,
-    stopper: Stopper,
-    gateway: JoinHandle<Ended>,
+    gateway: InProcess,
 }
 
 const HOSTS: [&str; 3] = ["keys.example.com", "sns.us-east-1.amazonaws.com", "api.paypal.com"];
@@ -58,24 +54,18 @@ impl Scene {
         std::fs::write(&pem, believed.pem()).unwrap();
         house
             .write_config(&format!("[egress]\nroots = \"{}\"\n{egress}\n{sources}", pem.display()));
-        let env = |_: &str| Some(SECRET.to_owned());
-        let around = Surroundings { env: &env, ..Surroundings::real() };
-        let (config, seen) = Seen::load(&house.config(), &around);
+        let (config, surrounds) = house.surrounds();
         let now = Arc::new(AtomicI64::new(now * 1000));
         let clock = now.clone();
         let tls = HOSTS.iter().map(|host| ((*host).to_owned(), provider.tls));
         let plain = [("issuers.example.com".to_owned(), provider.plain)];
         let surrounds = Surrounds {
-            seen,
             clock: Clock::new(move || Timestamp::from_millis(clock.load(Ordering::SeqCst))),
-            chance: Chance::system(),
             names: Names::table(tls.chain(plain)),
-            vfs: None,
+            ..surrounds
         };
-        let gateway = Gateway::build(config.unwrap(), surrounds).await.unwrap();
-        let (stopper, stop) = Stopper::new();
-        let gateway = tokio::spawn(gateway.run(stop));
-        Self { house, provider, now, stopper, gateway }
+        let gateway = InProcess::start(config, surrounds).await;
+        Self { house, provider, now, gateway }
     }
 
     fn pass(&self, secs: i64) {
@@ -107,8 +97,7 @@ impl Scene {
     }
 
     async fn end(self) {
-        self.stopper.stop();
-        assert_eq!(self.gateway.await.unwrap(), Ended::Stopped { cut_off: 0 });
+        assert_eq!(self.gateway.stop().await, Ended::Stopped { cut_off: 0 });
     }
 }
 

@@ -274,9 +274,7 @@ async fn the_store_the_process_and_the_connections_are_measured() {
 async fn a_disk_with_too_little_left_is_seen() {
     let house = house("[store]\ndisk_free_min = \"1000000GiB\"\n");
     let gateway = house.spawn();
-    while reqwest::get(format!("http://{}/healthz", house.admin)).await.is_err() {
-        tokio::task::yield_now().await;
-    }
+    house.until_log(0, &["listening"]).await;
     let reply = house.sender("test").send("echo", "1", b"x").await.unwrap();
     assert_eq!(reply.status, 503);
     let now = house.metrics().await;

@@ -4,14 +4,7 @@
 
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
-use hookweir::{
-    chance::Chance,
-    config::{Seen, Surroundings},
-    egress::Names,
-    gateway::{Ended, Gateway, Surrounds},
-    tasks::Stopper,
-};
-use hookweir_event::Clock;
+use hookweir::gateway::Ended;
 use hookweir_tests::{
     fault_vfs::FaultVfs,
     house::{House, PATIENCE, SECRET},
@@ -283,23 +276,6 @@ async fn the_largest_body_that_the_config_allows_is_taken_also_in_chunks() {
     assert!(gateway.stop().await.success());
 }
 
-/// A gateway of this house in this process, over this disk.
-async fn start(house: &House, disk: &FaultVfs) -> (Stopper, JoinHandle<Ended>) {
-    let env = |_: &str| Some(SECRET.to_owned());
-    let around = Surroundings { env: &env, ..Surroundings::real() };
-    let (config, seen) = Seen::load(&house.config(), &around);
-    let surrounds = Surrounds {
-        seen,
-        clock: Clock::system(),
-        chance: Chance::system(),
-        names: Names::system(),
-        vfs: Some(disk.name()),
-    };
-    let gateway = Gateway::build(config.unwrap(), surrounds).await.unwrap();
-    let (stopper, stop) = Stopper::new();
-    (stopper, tokio::spawn(gateway.run(stop)))
-}
-
 /// Pushes with these numbers, all at once.
 fn pushes(sender: &Sender, numbers: std::ops::Range<u32>) -> Vec<JoinHandle<Reply>> {
     let push = |number: u32| {
@@ -310,6 +286,18 @@ fn pushes(sender: &Sender, numbers: std::ops::Range<u32>) -> Vec<JoinHandle<Repl
         })
     };
     numbers.map(push).collect()
+}
+
+/// What a quiet source has to say, all at once.
+fn payments(sender: &Sender) -> Vec<JoinHandle<Reply>> {
+    let payment = |number: u32| {
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            let body = payment(&format!("evt_{number}"), "{}");
+            sender.send("payment_intent.succeeded", "", body.as_bytes()).await.unwrap()
+        })
+    };
+    (0..QUIET).map(payment).collect()
 }
 
 async fn replies(sent: Vec<JoinHandle<Reply>>) -> Vec<Reply> {
@@ -326,7 +314,7 @@ const QUIET: u32 = 8;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flooding_source_leaves_places_for_a_quiet_one_in_front_of_a_slow_disk() {
     let (house, disk) = (house("server.appends_max = 64"), FaultVfs::register("slow-fair"));
-    let (stopper, gateway) = start(&house, &disk).await;
+    let gateway = house.start_over(&disk).await;
     let (flooding, quiet) = (house.sender("github"), house.sender("stripe"));
     assert_eq!(replies(pushes(&flooding, 0..1)).await[0].status, 202);
     let still = disk.stand_still();
@@ -342,15 +330,7 @@ async fn a_flooding_source_leaves_places_for_a_quiet_one_in_front_of_a_slow_disk
     let waiting = appends(&scrape, "github");
     assert!((32..40).contains(&waiting), "half of the places: {waiting}");
     // In front of a disk that stands still, the quiet one finds places.
-    let sent: Vec<_> = (0..QUIET)
-        .map(|number| {
-            let (quiet, id) = (quiet.clone(), format!("evt_{number}"));
-            tokio::spawn(async move {
-                let body = payment(&id, "{}");
-                quiet.send("payment_intent.succeeded", "", body.as_bytes()).await.unwrap()
-            })
-        })
-        .collect();
+    let sent = payments(&quiet);
     let all = |scrape: &Scrape| appends(scrape, "stripe") == u64::from(QUIET);
     house.until_metrics("the quiet one's places", all).await;
     drop(still);
@@ -367,14 +347,70 @@ async fn a_flooding_source_leaves_places_for_a_quiet_one_in_front_of_a_slow_disk
     let fresh = again.iter().filter(|reply| !reply.duplicate()).count() as u64;
     let kept = house.reader().counts().await.unwrap().events;
     assert_eq!(kept, 1 + waiting + u64::from(QUIET) + fresh);
-    stopper.stop();
-    assert_eq!(gateway.await.unwrap(), Ended::Stopped { cut_off: 0 });
+    assert_eq!(gateway.stop().await, Ended::Stopped { cut_off: 0 });
+}
+
+/// What is held of a flood in front of a disk of which each sync takes 100 ms, where `append_latency` is this.
+async fn held_by_latency(append_latency: &str) -> u64 {
+    const SLOW: Duration = Duration::from_millis(100);
+    let limits = format!("server.appends_max = 512\nserver.append_latency = \"{append_latency}\"");
+    let name = format!("slow-{append_latency}");
+    let (house, disk) = (house(&limits), FaultVfs::register(&name));
+    let gateway = house.start_over(&disk).await;
+    let sender = house.sender("github");
+    let limit = |scrape: &Scrape| whole(scrape.value("hookweir_appends_limit", &[]));
+    assert_eq!(limit(&house.metrics().await), 512);
+    disk.slow_down(SLOW);
+    // The latency is there: each waits for its own commit.
+    for number in 0..16 {
+        let begun = std::time::Instant::now();
+        assert_eq!(replies(pushes(&sender, number..number + 1)).await[0].status, 202);
+        assert!(begun.elapsed() >= SLOW, "it took {:?}", begun.elapsed());
+    }
+    let left = limit(&house.metrics().await);
+    // Without a commit in between, it is known what is held.
+    let still = disk.stand_still();
+    let flood = pushes(&sender, 16..16 + FLOOD);
+    let held = |scrape: &Scrape| whole(scrape.value("hookweir_appends", &[]));
+    let turned_away = |scrape: &Scrape| shed(scrape, "github", &["queue-share", "queue"]);
+    let all = |scrape: &Scrape| turned_away(scrape) + held(scrape) == u64::from(FLOOD);
+    let full = house.until_metrics("each to be held or shed", all).await;
+    println!("append_latency {append_latency}: {left} places, {} held", held(&full));
+    // However few there are, a quiet source finds some.
+    let quiet = payments(&house.sender("stripe"));
+    let of_quiet = [("source", "stripe")];
+    let found = |scrape: &Scrape| scrape.value("hookweir_source_appends", &of_quiet);
+    house.until_metrics("the quiet one's", |scrape| found(scrape) == f64::from(QUIET)).await;
+    disk.slow_down(Duration::ZERO);
+    drop(still);
+    assert!(replies(quiet).await.iter().all(|reply| reply.status == 202));
+    let (accepted, refused): (Vec<_>, Vec<_>) =
+        replies(flood).await.into_iter().partition(|reply| reply.status == 202);
+    assert_eq!(accepted.len() as u64, held(&full));
+    refused.iter().for_each(assert_shed);
+    // It is quick again, and so there are more.
+    for number in 1000..1100 {
+        assert_eq!(replies(pushes(&sender, number..number + 1)).await[0].status, 202);
+    }
+    let again = limit(&house.metrics().await);
+    assert!(again == 512 || again > left * 2, "{left} places, and then {again}");
+    assert_eq!(gateway.stop().await, Ended::Stopped { cut_off: 0 });
+    held(&full)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_commits_take_longer_than_they_should_there_are_fewer_places() {
+    assert_eq!(held_by_latency("1h").await, u64::from(FLOOD), "the load alone is none");
+    // A third of the places is left or a little more, and of these one source has half.
+    let held = held_by_latency("30ms").await;
+    assert!((40..130).contains(&held), "{held} are held");
+    assert_eq!(held_by_latency("1ms").await, 16, "what a source has whatever comes");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_hangs_up_frees_no_place_before_the_commit() {
     let (house, disk) = (house("server.appends_max = 64"), FaultVfs::register("slow-hang-up"));
-    let (stopper, gateway) = start(&house, &disk).await;
+    let gateway = house.start_over(&disk).await;
     let still = disk.stand_still();
     let sent = pushes(&house.sender("github"), 0..20);
     let held = |scrape: &Scrape| scrape.value("hookweir_appends", &[]);
@@ -388,8 +424,7 @@ async fn who_hangs_up_frees_no_place_before_the_commit() {
     drop(still);
     house.until_metrics("the places to be free", |scrape| held(scrape) == 0.0).await;
     assert_eq!(house.reader().counts().await.unwrap().events, 20, "they are the store's");
-    stopper.stop();
-    assert_eq!(gateway.await.unwrap(), Ended::Stopped { cut_off: 0 });
+    assert_eq!(gateway.stop().await, Ended::Stopped { cut_off: 0 });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -176,6 +176,69 @@ async fn who_sends_nothing_or_idles_is_let_go() {
     }
 }
 
+/// A peer that asks without end, and whose system keeps few answers for it.
+struct Asking {
+    asks: JoinHandle<()>,
+    answers: tokio::net::tcp::OwnedReadHalf,
+}
+
+impl Asking {
+    async fn start(house: &House) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let (answers, mut questions) = socket.connect(house.public).await.unwrap().into_split();
+        let asks = tokio::spawn(async move {
+            let get = b"GET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
+            while questions.write_all(&get).await.is_ok() {}
+        });
+        Self { asks, answers }
+    }
+
+    /// Whether it can ask still.
+    fn asks(&self) -> bool {
+        !self.asks.is_finished()
+    }
+
+    /// Takes some of the answers. Whether there were any.
+    async fn takes(&mut self) -> bool {
+        use tokio::io::AsyncReadExt as _;
+        let read = self.answers.read(&mut [0; 1 << 16]).await;
+        read.is_ok_and(|read| read > 0)
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.asks.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_no_answer_over_http1_is_let_go_and_who_takes_some_is_not() {
+    // Nothing else ends a connection.
+    let house = house("server.idle_timeout = \"1h\"\nserver.header_timeout = \"1h\"");
+    let gateway = house.start().await;
+    let begun = std::time::Instant::now();
+    let (mut slow, stuck) = (Asking::start(&house).await, Asking::start(&house).await);
+    let open = |page: &hookweir_tests::scrape::Scrape| page.value("hookweir_connections", &[]);
+    house.until_metrics("both", |page| open(page) == 2.0).await;
+    while open(&house.metrics().await) == 2.0 {
+        assert!(slow.takes().await, "it was let go");
+        assert!(begun.elapsed() < 2 * hookweir_tests::house::PATIENCE, "nobody is let go");
+        tokio::time::sleep(DRIP).await;
+    }
+    while stuck.asks() {
+        tokio::task::yield_now().await;
+    }
+    assert!(slow.asks());
+    println!("let go after {:?}", begun.elapsed());
+    assert!(begun.elapsed() >= Duration::from_secs(25), "that is no patience");
+    assert_eq!(open(&house.metrics().await), 1.0);
+    assert!(slow.takes().await && slow.takes().await, "it goes on");
+    drop((slow, stuck));
+    assert!(gateway.stop().await.success());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_connections_give_their_slots_to_who_wants_one() {
     let long = "server.idle_timeout = \"1h\"\nserver.header_timeout = \"1h\"";

@@ -3,18 +3,10 @@
 
 use std::{os::unix::net::UnixDatagram, path::PathBuf, time::Duration};
 
-use hookweir::{
-    chance::Chance,
-    config::{Seen, Surroundings},
-    egress::Names,
-    gateway::{Gateway, Surrounds},
-    supervisor::Supervisor,
-    tasks::Stopper,
-};
-use hookweir_event::Clock;
+use hookweir::{gateway::Surrounds, supervisor::Supervisor};
 use hookweir_tests::{
     fault_vfs::{Call, FaultVfs},
-    house::{House, PATIENCE, SECRET},
+    house::{House, InProcess, PATIENCE},
 };
 use rusqlite::ffi;
 use rustix::process::Signal;
@@ -73,6 +65,7 @@ async fn a_supervisor_hears_of_the_start_of_life_of_reloads_and_of_the_end() {
         let ear = ear.clone();
         aside(move || ear.until(what))
     };
+    hear("STATUS=not ready: starting: ").await;
     hear("READY=1").await;
     let ready = reqwest::get(format!("http://{}/readyz", house.admin)).await.unwrap();
     assert_eq!(ready.status(), 200, "it is ready when it says so");
@@ -94,16 +87,6 @@ async fn a_supervisor_hears_of_the_start_of_life_of_reloads_and_of_the_end() {
 async fn a_poisoned_store_gives_no_sign_of_life_and_a_full_disk_does() {
     let house = House::new(PROGRAM, "");
     let (ear, disk) = (std::sync::Arc::new(Ear::new()), FaultVfs::register("supervised"));
-    let env = |_: &str| Some(SECRET.to_owned());
-    let around = Surroundings { env: &env, ..Surroundings::real() };
-    let (config, seen) = Seen::load(&house.config(), &around);
-    let surrounds = Surrounds {
-        seen,
-        clock: Clock::system(),
-        chance: Chance::system(),
-        names: Names::system(),
-        vfs: Some(disk.name()),
-    };
     let path = ear.path.clone();
     let supervisor = Supervisor::of_environment(
         |name| match name {
@@ -114,9 +97,9 @@ async fn a_poisoned_store_gives_no_sign_of_life_and_a_full_disk_does() {
         },
         7,
     );
-    let gateway = Gateway::build(config.unwrap(), surrounds).await.unwrap();
-    let (stopper, stop) = Stopper::new();
-    let gateway = tokio::spawn(gateway.supervised_by(supervisor).run(stop));
+    let (config, surrounds) = house.surrounds();
+    let surrounds = Surrounds { vfs: Some(disk.name()), supervisor, ..surrounds };
+    let gateway = InProcess::start(config, surrounds).await;
     let hear = |what: &'static str| {
         let ear = ear.clone();
         aside(move || ear.until(what))
@@ -145,6 +128,5 @@ async fn a_poisoned_store_gives_no_sign_of_life_and_a_full_disk_does() {
         move || ear.socket.recv(&mut [0; 4096]).is_err()
     });
     assert!(silent.await, "it said something");
-    stopper.stop();
-    gateway.await.unwrap();
+    gateway.stop().await;
 }

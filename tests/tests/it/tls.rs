@@ -369,11 +369,89 @@ async fn the_command_line_reaches_a_gateway_under_tls() {
     assert!(gateway.stop().await.success());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_show_a_certificate_where_one_is_wanted() {
+    let admin = "[admin.tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n";
+    let wants = "client_ca = \"operators.pem\"\nclient_names = [\"ops.test\"]\n";
+    // The probe, and what has the token and no certificate, its own, another name's, a stranger's.
+    for (sections, statuses) in [
+        (admin.to_owned(), [200, 200, 200, 200, 200]),
+        (format!("{admin}{wants}"), [200, 401, 200, 401, 401]),
+    ] {
+        let secure = Secure::new(&sections);
+        let (operators, stranger) = (Authority::root("operators"), Authority::root("nobody"));
+        secure.put("operators.pem", &operators.pem());
+        let gateway = secure.house.spawn();
+        secure.house.until_log(0, &["listening"]).await;
+        let token = fs::read_to_string(secure.path("data/admin-token")).unwrap();
+        let shows = |authority: &Authority, name: &str| {
+            let (certificate, key) = authority.issue_client(&[name]);
+            Some((certificate, key.serialize_pem()))
+        };
+        let own = shows(&operators, "ops.test");
+        let mut found = Vec::new();
+        for (path, shows) in [
+            ("/readyz", None),
+            ("/v1/status", None),
+            ("/metrics", own.clone()),
+            ("/v1/status", shows(&operators, "else.test")),
+            ("/metrics", shows(&stranger, "ops.test")),
+        ] {
+            let client = Client { shows, ..secure.client() };
+            let asking = Request::get(path).header("host", "localhost");
+            let asking = asking.header("authorization", format!("Bearer {token}"));
+            let asking = asking.body(Full::default()).unwrap();
+            found.push(client.send(secure.house.admin, asking).await.unwrap().status);
+        }
+        assert_eq!(found, statuses);
+        let (certificate, key) = own.unwrap();
+        secure.put("ops-cert.pem", &certificate);
+        secure.put("ops-key.pem", &key);
+        let folder = secure.path("");
+        assert_eq!(hookweir(&folder, &["status"]).0, statuses[1] == 200);
+        let shows = ["status", "--cert", "ops-cert.pem", "--key", "ops-key.pem"];
+        let (done, said) = hookweir(&folder, &shows);
+        assert!(done, "{said}");
+        // The token is wanted all the same.
+        fs::write(secure.path("wrong"), "another-token-of-some-length").unwrap();
+        let (done, said) = hookweir(&folder, &[&shows[..], &["--token-file", "wrong"]].concat());
+        assert!(!done && said.contains("401"), "{said}");
+        assert!(gateway.stop().await.success());
+    }
+}
+
 /// A config without what it says of TLS.
 fn plain(config: &str) -> String {
     let sections = config.split("\n[").filter(|section| !section.starts_with("server.tls]"));
     let sections = sections.filter(|section| !section.starts_with("admin.tls]"));
     sections.collect::<Vec<_>>().join("\n[")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_told_when_certificates_run_out() {
+    let more = "certs = [{ cert = \"two-cert.pem\", key = \"two-key.pem\" }]\n";
+    let secure = Secure::new(&format!("{TLS}{more}"));
+    // The beginnings of these years, since 1970.
+    let (of_2090, of_2091, of_2092) = (3_786_912_000.0, 3_818_448_000.0, 3_849_984_000.0);
+    let put = |prefix: &str, year| {
+        let (certificate, key) = secure.authority.issue_until(&["hooks.test"], year);
+        secure.put(&format!("{prefix}cert.pem"), &certificate);
+        secure.put(&format!("{prefix}key.pem"), &key.serialize_pem());
+    };
+    put("", 2090);
+    put("two-", 2091);
+    let gateway = secure.house.start().await;
+    let expires = |page: &hookweir_tests::scrape::Scrape| {
+        ["server.tls.cert", "server.tls.certs[0].cert"].map(|place| {
+            let name = "hookweir_tls_certificate_expires_timestamp_seconds";
+            page.value(name, &[("certificate", place)])
+        })
+    };
+    assert_eq!(expires(&secure.house.metrics().await), [of_2090, of_2091]);
+    put("", 2092);
+    let renewed = |page: &hookweir_tests::scrape::Scrape| expires(page) == [of_2092, of_2091];
+    secure.house.until_metrics("the new certificate", renewed).await;
+    assert!(gateway.stop().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -132,7 +132,7 @@ impl Sender {
 
     async fn post(&self, source: &str, request: Outgoing) -> Result<Answer, String> {
         let url = format!("{}{}", self.url, request.path);
-        let client = client(None, None)?;
+        let client = client(None, None, None)?;
         let before = self.clock.ticks();
         let (status, reply) = post(&client, &url, request).await?;
         let took = self.clock.ticks().saturating_sub(before);

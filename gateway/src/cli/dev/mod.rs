@@ -17,8 +17,9 @@ use crate::{
     chance::Chance,
     config::{Seen, Surroundings},
     egress::Names,
-    gateway::{Ended, Gateway, Surrounds},
+    gateway::{Ended, Gateway, StartError, Surrounds},
     log::{self, Format},
+    supervisor::Supervisor,
     tasks,
     toolchain::{Install, Saves},
 };
@@ -96,15 +97,20 @@ fn develop(args: &Args, runtime: &tokio::runtime::Runtime) -> Result<Exit, Strin
             clock: Clock::system(),
             chance: Chance::system(),
             names: Names::system(),
+            supervisor: Supervisor::default(),
             vfs: None,
         };
-        let gateway = Gateway::build(config, around).await.map_err(|error| error.to_string())?;
+        let gateway = match Gateway::build(config, around, stop.clone()).await {
+            Ok(gateway) => gateway,
+            Err(StartError::Stopped) => return Ok(Ended::Stopped { cut_off: 0 }),
+            Err(error) => return Err(error.to_string()),
+        };
         introduce(&gateway, &ground)?;
         let (plugins, building) = (args.plugins.clone(), ground.clone());
         tasks::run_blocking(move || keep_building(saves, &plugins, &building));
         let database = ground.database();
-        let told = tail::follow(&database, stop.clone());
-        let (ended, ()) = tokio::join!(gateway.run(stop), told);
+        let told = tail::follow(&database, stop);
+        let (ended, ()) = tokio::join!(gateway.run(), told);
         Ok::<_, String>(ended)
     })?;
     Ok(match exit {

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, sync::Mutex};
 
 use hookweir_event::Timestamp;
 
-use super::{Fault, Moment, rows::Rows, settle::Closing, totals::Counted};
+use super::{Fault, Moment, fronts::Fronts, rows::Rows, settle::Closing, totals::Counted};
 use crate::{
     Settlement, StoreError, Written,
     verbs::{Append, Done, Verb},
@@ -21,6 +21,8 @@ use crate::{
 pub(super) struct Known {
     /// Plugins that have a row.
     plugins: Mutex<BTreeSet<String>>,
+    /// Before which nothing is due.
+    pub(super) fronts: Fronts,
 }
 
 impl Known {

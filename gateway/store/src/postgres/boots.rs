@@ -7,8 +7,8 @@ use hookweir_event::{EventId, Outcome, Timestamp};
 use super::{
     Fault, Moment,
     batch::Batch,
-    rows::{DELIVERIES_MAX, id_of, nothing_ran},
-    settle::{AttemptRow, number_of},
+    rows::{id_of, nothing_ran},
+    settle::AttemptRow,
 };
 
 /// How often a boot says that it lives.
@@ -18,6 +18,9 @@ pub(super) const BEAT: Duration = Duration::from_secs(5);
 pub(super) const LAPSE: Duration = Duration::from_secs(30);
 /// A delivery whose process died this often is dead: it may be the event that kills it.
 const LOST_LEASES_MAX: i32 = 3;
+
+/// As many attempts as the other engine has keys for; no limit on attempts comes near.
+const ATTEMPTS_MAX: i32 = 1023;
 
 /// The database's time.
 pub(super) async fn server_time(moment: &Moment<'_>) -> Result<Timestamp, Fault> {
@@ -127,7 +130,7 @@ impl Batch<'_> {
 
     async fn lose(&mut self, lost: &Lost) -> Result<(), Fault> {
         let (number, lost_leases) = (lost.attempts + 1, lost.lost_leases + 1);
-        let dead = lost_leases >= LOST_LEASES_MAX || number >= number_of(DELIVERIES_MAX as u32);
+        let dead = lost_leases >= LOST_LEASES_MAX || number >= ATTEMPTS_MAX;
         let sql =
             "UPDATE deliveries SET boot = NULL, leased_at = NULL, attempts = $3, lost_leases = $4,
                        settled_at = $5, dead = $6::smallint,
@@ -155,6 +158,7 @@ impl Batch<'_> {
             depth.dead += 1;
             self.counted.totals.dead += 1;
         } else {
+            self.known.fronts.forget(&lost.plugin);
             depth.due += 1;
             self.counted.totals.due += 1;
             self.work_due = true;
@@ -174,6 +178,7 @@ impl Batch<'_> {
         for row in self.moment.rows(sql, &[&self.boot, &batches]).await? {
             self.counted.totals.leased -= 1;
             self.counted.totals.due += 1;
+            self.known.fronts.forget(row.get(0));
             let depth = self.counted.of(row.get(0));
             (depth.leased, depth.due) = (depth.leased - 1, depth.due + 1);
             self.work_due = true;

@@ -126,10 +126,10 @@ impl Window {
         Ok(row.as_ref().map_or(Ok(Counts::default()), counts)?)
     }
 
-    /// How the store stands. How large it is may be as it was some seconds ago; what room there is is the server's
+    /// How the store stands. How large it is, and which standbys there are, may be as it was some seconds ago; what room there is is the server's
     /// affair.
     pub(crate) async fn survey(&self) -> Result<Survey, ReadError> {
-        let database_bytes = self.size().await?;
+        let (database_bytes, standbys) = (self.size().await?, self.standbys().await);
         let mut connection = self.connect().await?;
         let moment = Moment::look(&mut connection).await?;
         let counts = counts(&moment.the_row(COUNTS, &[]).await?)?;
@@ -147,6 +147,7 @@ impl Window {
             database_bytes,
             log_bytes: 0,
             disk_free_bytes: None,
+            standbys,
         })
     }
 }

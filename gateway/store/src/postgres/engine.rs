@@ -20,9 +20,9 @@ use tokio::{
 use super::{
     Fault, Link, Moment,
     batch::Known,
-    boots, listen,
+    boots, days, incoming, listen,
     retain::{Rest, Retain},
-    schema,
+    schema, standby,
     window::Window,
     worker::{self, Shared},
 };
@@ -73,14 +73,14 @@ impl Engine {
         let (queue, operations) = mpsc::channel(options.queue.max(1));
         let signals = Signals::default();
         let (opened, ready) = oneshot::channel();
-        let told = signals.clone();
+        let (told, seen) = (signals.clone(), window.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| server(error.to_string()))?;
         let thread = std::thread::Builder::new()
             .name("store-postgres".into())
             .spawn(move || {
                 let _farewell = Farewell(told.clone());
-                runtime.block_on(run(&database, &options, operations, &told, opened));
+                runtime.block_on(run((&database, seen), &options, operations, &told, opened));
             })
             .map_err(|error| server(error.to_string()))?;
         let engine = Self { thread: Some(thread) };
@@ -99,7 +99,7 @@ fn server(reason: String) -> OpenError {
 
 /// The engine from its start to its end.
 async fn run(
-    database: &PostgresDatabase,
+    (database, window): (&PostgresDatabase, Window),
     options: &Options,
     operations: mpsc::Receiver<Op>,
     signals: &Signals,
@@ -115,6 +115,10 @@ async fn run(
     let _ = opened.send(Ok(()));
     let mut beside = JoinSet::new();
     beside.spawn(upkeep(Arc::clone(&shared)));
+    if database.days {
+        beside.spawn(days::tend(Arc::clone(&shared), options.retention));
+    }
+    beside.spawn(standby::watch(window));
     beside.spawn(listen::announce(Arc::clone(&shared), database.schema.clone()));
     beside.spawn(listen::listen(Arc::clone(&shared), database.clone()));
     let queue = Arc::new(tokio::sync::Mutex::new(operations));
@@ -144,8 +148,8 @@ async fn open(
     options: &Options,
     signals: &Signals,
 ) -> Result<Shared, OpenError> {
-    // One more for the upkeep.
-    let link = Link::new(database, database.in_flight.max(1) + 1)?;
+    // One more for the upkeep, and one for the days.
+    let link = Link::new(database, database.in_flight.max(1) + 2)?;
     let refused = |fault: Fault| server(fault.reason());
     let mut connection = link.connect().await.map_err(refused)?;
     let moment = Moment::write(&mut connection).await.map_err(refused)?;
@@ -160,9 +164,13 @@ async fn open(
         let (place, known) = (format!("schema {}", database.schema), schema::NEWEST);
         return Err(OpenError::NewerSchema { place, found, known });
     }
+    if incoming::is_unfinished(&moment).await.map_err(refused)? {
+        return Err(OpenError::Unfinished { place: format!("schema {}", database.schema) });
+    }
     let clock = moment.rows_of("SELECT clock FROM meta", &[]).await.map_err(refused)?;
     let least = clock.first().map_or(0, |row| row.get(0));
     let least = hookweir_event::Timestamp::from_millis(least);
+    let by_days = database.days && days::suit(&options.retention);
     let shared = Shared {
         link: link.clone(),
         owner: options.owner,
@@ -170,7 +178,7 @@ async fn open(
         numbers: AtomicI64::new(1),
         known: Known::default(),
         given: worker::given(database.time, || Steady::new(options.clock.clone(), least)),
-        retain: tokio::sync::Mutex::new(Retain::new(options.retention)),
+        retain: tokio::sync::Mutex::new(Retain::new(options.retention, by_days)),
         unclaimed: Mutex::default(),
         signals: signals.clone(),
         others: AtomicBool::new(false),
@@ -182,13 +190,16 @@ async fn open(
     moment.commit().await.map_err(refused)?;
     drop(connection);
     shared.boot.store(boot, std::sync::atomic::Ordering::Release);
+    if by_days {
+        days::prepare(&shared, &options.retention).await;
+    }
     // What gateways left that are gone is free before anybody asks.
     shared.tick(true).await.map_err(refused)?;
     Ok(shared)
 }
 
 /// The setting by which the server may lose what it has acknowledged, if there is one.
-async fn loses(moment: &Moment<'_>) -> Result<Option<String>, Fault> {
+pub(super) async fn loses(moment: &Moment<'_>) -> Result<Option<String>, Fault> {
     for (name, off) in [("synchronous_commit", "off"), ("fsync", "off")] {
         let rows = moment.rows_of("SELECT current_setting($1, true)", &[&name]).await?;
         let value = rows.first().and_then(|row| row.get::<_, Option<String>>(0));

@@ -11,6 +11,7 @@ use std::{
 };
 
 use hookweir_event::{Event, EventId, Fate, Hops, OrderKey, Outcome, Timestamp};
+use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use super::{
@@ -29,6 +30,7 @@ struct Candidate {
     name: Name,
     plugin: String,
     origin: String,
+    due_at: Timestamp,
 }
 
 /// What is asked for of one plugin, by all in a batch, in the order they asked.
@@ -108,6 +110,7 @@ impl Batch<'_> {
         let rows = self.moment.rows(sql, &[&plugins, &limits]).await?;
         for row in &rows {
             let (plugin, origin): (&str, &str) = (row.get(0), row.get(1));
+            self.known.fronts.forget(plugin);
             self.counted.of(plugin).due += 1;
             self.counted.aside(plugin, origin).held -= 1;
         }
@@ -125,20 +128,34 @@ impl Batch<'_> {
         in_force: &BTreeSet<String>,
     ) -> Result<Vec<Candidate>, Fault> {
         let (plugins, limits) = asked_of(wanted, if in_force.is_empty() { 0 } else { ASIDE_MAX });
-        let sql = "SELECT c.event, c.ordinal, w.plugin, c.origin
-                   FROM unnest($1::text[], $2::bigint[]) AS w(plugin, max)
+        let began = Instant::now();
+        let fronts: Vec<_> =
+            plugins.iter().map(|plugin| self.known.fronts.of(plugin, began)).collect();
+        let since: Vec<i64> =
+            fronts.iter().map(|front| front.map_or(i64::MIN, Timestamp::as_millis)).collect();
+        let sql = "SELECT c.event, c.ordinal, w.plugin, c.origin, c.due_at
+                   FROM unnest($1::text[], $2::bigint[], $4::bigint[]) AS w(plugin, max, since)
                    CROSS JOIN LATERAL (
                        SELECT event, ordinal, origin, due_at, seq FROM deliveries
                        WHERE plugin = w.plugin AND settled_at IS NULL AND standing IS DISTINCT FROM 1
-                           AND held IS NULL AND boot IS NULL AND due_at <= $3
+                           AND held IS NULL AND boot IS NULL AND due_at >= w.since AND due_at <= $3
                        ORDER BY due_at, seq, ordinal LIMIT w.max FOR UPDATE SKIP LOCKED) AS c
                    ORDER BY w.plugin, c.due_at, c.seq, c.ordinal";
-        let rows = self.moment.rows(sql, &[&plugins, &limits, &self.now.as_millis()]).await?;
+        let now = self.now.as_millis();
+        let rows = self.moment.rows(sql, &[&plugins, &limits, &now, &since]).await?;
+        let took = (began.elapsed(), Instant::now());
         let read = |row: &Row| {
             let name = (id_of(row, 0)?, row.get(1));
-            Ok(Candidate { name, plugin: row.get(2), origin: row.get(3) })
+            let due_at = Timestamp::from_millis(row.get(4));
+            Ok(Candidate { name, plugin: row.get(2), origin: row.get(3), due_at })
         };
-        rows.iter().map(read).collect()
+        let candidates = rows.iter().map(read).collect::<Result<Vec<_>, Fault>>()?;
+        for (plugin, _) in plugins.iter().zip(fronts).filter(|(_, front)| front.is_none()) {
+            let first = candidates.iter().find(|candidate| candidate.plugin == **plugin);
+            let first_due = first.map_or(self.now, |candidate| candidate.due_at);
+            self.known.fronts.learn(plugin, first_due, took);
+        }
+        Ok(candidates)
     }
 
     /// Shares them out among those who asked, and sets aside those that a hold keeps.

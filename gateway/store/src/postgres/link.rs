@@ -46,11 +46,14 @@ impl Link {
         let set_up = Hook::async_fn(move |client, _| {
             let schema = Arc::clone(&schema);
             Box::pin(async move {
-                // To compile a statement takes longer than any of these; a server without that setting is left alone.
+                // To compile a statement takes longer than any of these. And how statements are done is decided once, for
+                // many times: while a new day's partitions are empty, to read them whole seems to be cheapest, and
+                // goes on until somebody looks how large they are. A server without those settings is left alone.
                 let sql = format!(
                     "SET search_path TO {schema}; SET statement_timeout = {limit};
                      SET idle_in_transaction_session_timeout = {limit}; SET TIME ZONE 'UTC';
-                     SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit'",
+                     SELECT set_config(name, 'off', false) FROM pg_settings
+                     WHERE name IN ('jit', 'enable_seqscan')",
                     limit = STATEMENT.as_millis(),
                 );
                 client.batch_execute(&sql).await.map_err(HookError::Backend)

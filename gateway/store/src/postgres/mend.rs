@@ -20,6 +20,7 @@ impl Batch<'_> {
     /// Mends dead letters. Returns how many of those named were dead, or in the way of others.
     pub(super) async fn mend(&mut self, which: &[DeliveryId], how: Mend) -> Result<u64, Fault> {
         let mut mended = 0;
+        self.touch_days(which.iter().map(|id| &id.event)).await?;
         for DeliveryId { event, ordinal } in which {
             let Ok(ordinal) = i16::try_from(*ordinal) else { continue };
             let name = (*event, ordinal);
@@ -126,6 +127,7 @@ impl Batch<'_> {
     /// Makes further deliveries of events. Returns how many.
     pub(super) async fn replay(&mut self, replays: &[Replay]) -> Result<u64, Fault> {
         let mut made = 0;
+        self.touch_days(replays.iter().map(|replay| &replay.event)).await?;
         for Replay { event, routes } in replays {
             // Locked, so that nobody gives it the same numbers at the same time.
             let sql = "SELECT seq, origin FROM events WHERE id = $1 FOR UPDATE";

@@ -12,6 +12,8 @@
 //!   has a part in it.
 //! - Locks are taken in one order: the boot, claims, deliveries, plugins, lines; rows of one kind in the order of their
 //!   keys. Where that does not do, the database ends one of those that wait for each other, and it is done again.
+//! - What is over goes by whole days, whose partitions are dropped (`days`); what outlives its day goes row by row
+//!   (`retain`).
 //! - Two kinds of rows everybody would want to write, the totals and the depths: each writer has some of its own
 //!   (`totals`).
 
@@ -20,11 +22,14 @@ mod append;
 mod batch;
 mod boots;
 mod columns;
+mod days;
 mod depths;
 mod engine;
 mod entries;
 mod fault;
+mod fronts;
 mod hold;
+mod incoming;
 mod lease;
 mod link;
 mod listen;
@@ -41,6 +46,7 @@ mod search;
 mod settle;
 mod shown;
 mod stand;
+mod standby;
 mod state;
 mod tls;
 mod told;
@@ -48,7 +54,7 @@ mod totals;
 pub(crate) mod window;
 mod worker;
 
-pub(crate) use self::engine::Engine;
+pub(crate) use self::{engine::Engine, incoming::Incoming};
 use self::{
     fault::Fault,
     link::{Link, Moment},

@@ -4,8 +4,8 @@
 //! already, whatever they are put in order by. So an event is told when all transactions are over that began before
 //! its own, in the order of those: nothing can appear before it any more.
 //!
-//! A transaction that takes long, of anybody's in the same cluster, holds that back: what commits meanwhile is told
-//! when it is over. Ordinary ones are over in milliseconds, and are waited for.
+//! A transaction that takes long and has a table of the store's in use holds that back: what commits meanwhile is told
+//! when it is over. Those of the gateways are over in milliseconds, and are waited for.
 
 use std::time::Duration;
 
@@ -15,29 +15,42 @@ use super::{
     Fault, Moment,
     columns::Columns,
     look::PAGE_MAX,
-    search::{AS_COMMITTED, Search},
+    search::{Order, Search},
     shown::{Place, columns},
     window::Window,
 };
 use crate::{Cursor, Filter, News, ReadError, Shown};
 
-/// The number of the first transaction that may not be over: those before it all are. Such numbers are in `events.tx`,
-/// written as `pg_current_xact_id()::text::bigint`. A distributed SQL engine has another word for this, and nothing else
-/// here depends on transactions being numbered.
+/// The number of the first transaction that may not be over and may write events: those before it are over for whoever
+/// looks from now on, or have nothing to do with the store. Such numbers are in `events.tx`, written as
+/// `pg_current_xact_id()::text::bigint`. A distributed SQL engine has another word for this, and nothing else but
+/// `days` depends on transactions being numbered.
+///
+/// Who has a number has locked what it writes to; so one of which no such lock is seen, but that for its number, writes
+/// elsewhere in the cluster.
 macro_rules! horizon {
     () => {
-        "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+        "(SELECT coalesce(min(x.tx), pg_snapshot_xmax(pg_current_snapshot())::text::bigint)
+          FROM (SELECT xip::text::bigint AS tx FROM pg_snapshot_xip(pg_current_snapshot()) AS xip) AS x
+          WHERE NOT EXISTS (
+              SELECT 1 FROM pg_locks AS t
+              WHERE t.locktype = 'transactionid' AND t.mode = 'ExclusiveLock'
+                  AND t.transactionid::text::bigint = x.tx % 4294967296
+                  AND NOT EXISTS (
+                      SELECT 1 FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation
+                      WHERE l.virtualtransaction = t.virtualtransaction
+                          AND c.relnamespace = current_schema()::regnamespace)))"
     };
 }
 
-/// Events of transactions that are over, from behind a place on, in the order of those.
+pub(super) use horizon;
+
+/// Events of transactions before one, from behind a place on, in the order of those.
 const TOLD: &str = concat!(
     "SELECT ",
     columns!(),
     " FROM events AS e
-     WHERE (e.tx, e.seq) > ($12, $2) AND e.tx < ",
-    horizon!(),
-    " ORDER BY e.tx, e.seq LIMIT $1"
+     WHERE (e.tx, e.seq) > ($12, $2) AND e.tx < $13 ORDER BY e.tx, e.seq LIMIT $1"
 );
 /// So long the transactions are waited for that hold back what is committed.
 const WAIT: Duration = Duration::from_secs(2);
@@ -64,7 +77,7 @@ impl Window {
         let mut connection = self.connect().await?;
         let moment = Moment::look(&mut connection).await?;
         let search = Search::new(&moment, &filter, limit.clamp(1, PAGE_MAX));
-        let mut found = search.run(TOLD, AS_COMMITTED, from).await?;
+        let mut found = search.run(TOLD, Order::AsCommitted { before: horizon }, from).await?;
         let shown = found.shown(&moment).await?;
         let next = cursor(found.last.unwrap_or(from));
         Ok(News { found: shown, next, more: found.more })

@@ -4,10 +4,14 @@
 //! A cursor walks the events in the order they were appended, over those that have to stay, up to one that is too
 //! young. Now and then it starts anew, for the sake of those that it stepped over, and of those whose commit came late.
 //! One gateway at a time does it: who has the chore's row locked.
+//!
+//! What is in a day's partitions goes with the whole day (`days`): unless there is too much, the walk leads through the
+//! default partitions alone.
 
 use std::{collections::HashMap, time::Duration};
 
 use hookweir_event::{EventId, Timestamp};
+use tokio_postgres::Row;
 
 use super::{Fault, batch::Batch, rows::id_of, settle::Name};
 use crate::{Keep, Retention};
@@ -18,13 +22,17 @@ const WALK_EVERY: Duration = Duration::from_secs(3600);
 const WALK_WHEN_FULL: Duration = Duration::from_secs(10);
 /// How often what has expired elsewhere is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// A claim that has expired has been seen after so long: longer commits are found when the walk starts anew.
+const LATE: Duration = Duration::from_secs(10);
 /// Rows of other tables that a step deletes.
 const SWEEP: i64 = 1024;
 
 /// Where the walk is.
 #[derive(Debug)]
 pub(super) struct Retain {
-    retention: Retention,
+    rule: Rule,
+    /// Whether days go as a whole.
+    by_days: bool,
     /// All up to this number were looked at.
     cursor: i64,
     /// Nothing is to be walked over before this, unless there is too much of something.
@@ -32,6 +40,17 @@ pub(super) struct Retain {
     /// When the walk last started anew.
     walked: Option<Timestamp>,
     next_sweep: Timestamp,
+    /// Claims that expired before are gone, as far as is known. Those that went are in the way until a vacuum.
+    swept: Timestamp,
+}
+
+/// Bytes of what was sent for an event: all, and by its deliveries.
+type Sent = (i64, HashMap<i16, i64>);
+
+/// What may go.
+#[derive(Debug)]
+pub(super) struct Rule {
+    retention: Retention,
     /// Bytes of what is done or open, and of what dead letters keep, where there is a limit on that.
     bytes: [i64; 2],
 }
@@ -46,11 +65,36 @@ pub(super) enum Rest {
 }
 
 /// An event that is old enough to be looked at.
-struct Old {
-    id: EventId,
+pub(super) struct Old {
+    pub(super) id: EventId,
+    seq: i64,
     received_at: Timestamp,
     bytes: i64,
     output: bool,
+}
+
+impl Old {
+    /// A row of `id, seq, received_at, bytes, parent IS NOT NULL`.
+    pub(super) fn of(row: &Row) -> Result<Self, Fault> {
+        Ok(Self {
+            id: id_of(row, 0)?,
+            seq: row.get(1),
+            received_at: Timestamp::from_millis(row.get(2)),
+            bytes: row.get(3),
+            output: row.get(4),
+        })
+    }
+}
+
+/// Of some events, which may go and which have to stay.
+#[derive(Default)]
+pub(super) struct Judged {
+    pub(super) go: Vec<EventId>,
+    pub(super) stay: Vec<EventId>,
+    /// Bytes of those that stay, with what their attempts sent.
+    pub(super) stay_bytes: i64,
+    /// Bytes of what the attempts sent of those that go.
+    pub(super) sent: i64,
 }
 
 /// An event's deliveries, added up.
@@ -68,29 +112,10 @@ struct Deliveries {
     died: Vec<Name>,
 }
 
-/// Bytes of what was sent for an event: all, and by its deliveries.
-type Sent = (i64, HashMap<i16, i64>);
-
-impl Retain {
-    pub(super) fn new(retention: Retention) -> Self {
-        let (cursor, next_look, walked) = (0, Timestamp::default(), None);
-        Self { retention, cursor, next_look, walked, next_sweep: next_look, bytes: [0; 2] }
-    }
-
-    /// Whether a step would find something to do.
-    pub(super) fn is_due(&self, now: Timestamp) -> bool {
-        now >= self.next_sweep || self.walk_is_due(now)
-    }
-
-    fn walk_is_due(&self, now: Timestamp) -> bool {
-        now >= self.next_look || self.is_full() && now >= self.next_walk()
-    }
-
-    fn next_walk(&self) -> Timestamp {
-        // Where things are kept for minutes, an hour late is too late.
-        let every = self.shortest().clamp(Duration::from_secs(1), WALK_EVERY);
-        let pause = if self.is_full() { every.min(WALK_WHEN_FULL) } else { every };
-        self.walked.map_or(Timestamp::default(), |walked| walked + pause)
+impl Rule {
+    /// That of a retention, as long as there is not too much.
+    pub(super) fn of(retention: Retention) -> Self {
+        Self { retention, bytes: [0; 2] }
     }
 
     /// Whether there is too much of what is done, and of what is dead.
@@ -98,27 +123,6 @@ impl Retain {
         let exceeds = |bytes: i64, limit| u64::try_from(bytes).is_ok_and(|bytes| bytes > limit);
         let Retention { done, dead } = self.retention;
         [exceeds(self.bytes[0], done.bytes), exceeds(self.bytes[1], dead.bytes)]
-    }
-
-    fn is_full(&self) -> bool {
-        self.full() != [false; 2]
-    }
-
-    fn shortest(&self) -> Duration {
-        self.retention.done.age.min(self.retention.dead.age)
-    }
-
-    /// The transaction was rolled back: what was forgotten is there.
-    pub(super) fn rolled_back(&mut self) {
-        (self.cursor, self.next_look, self.walked) = (0, Timestamp::default(), None);
-        self.next_sweep = Timestamp::default();
-    }
-
-    /// Something is wrong with what it walks over: it begins anew in a while.
-    pub(super) fn pause(&mut self, now: Timestamp) {
-        self.cursor = 0;
-        (self.next_look, self.walked) = (now + WALK_EVERY, Some(now));
-        self.next_sweep = now + WALK_EVERY;
     }
 
     fn may_go(&self, event: &Old, deliveries: &Deliveries, now: Timestamp) -> bool {
@@ -131,6 +135,52 @@ impl Retain {
             && done_at.is_none_or(|at| over(at, &self.retention.done, full_of_done))
             && dead_at.is_none_or(|at| over(at, &self.retention.dead, full_of_dead))
     }
+
+    fn is_full(&self) -> bool {
+        self.full() != [false; 2]
+    }
+
+    fn shortest(&self) -> Duration {
+        self.retention.done.age.min(self.retention.dead.age)
+    }
+}
+
+impl Retain {
+    /// With `by_days`, what is in the partitions of days is passed over.
+    pub(super) fn new(retention: Retention, by_days: bool) -> Self {
+        let (rule, cursor) = (Rule::of(retention), 0);
+        let (next_look, walked) = (Timestamp::default(), None);
+        Self { rule, by_days, cursor, next_look, walked, next_sweep: next_look, swept: next_look }
+    }
+
+    /// Whether a step would find something to do.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        now >= self.next_sweep || self.walk_is_due(now)
+    }
+
+    fn walk_is_due(&self, now: Timestamp) -> bool {
+        now >= self.next_look || self.rule.is_full() && now >= self.next_walk()
+    }
+
+    fn next_walk(&self) -> Timestamp {
+        // Where things are kept for minutes, an hour late is too late.
+        let every = self.rule.shortest().clamp(Duration::from_secs(1), WALK_EVERY);
+        let pause = if self.rule.is_full() { every.min(WALK_WHEN_FULL) } else { every };
+        self.walked.map_or(Timestamp::default(), |walked| walked + pause)
+    }
+
+    /// The transaction was rolled back: what was forgotten is there.
+    pub(super) fn rolled_back(&mut self) {
+        (self.cursor, self.next_look, self.walked) = (0, Timestamp::default(), None);
+        (self.next_sweep, self.swept) = (Timestamp::default(), Timestamp::default());
+    }
+
+    /// Something is wrong with what it walks over: it begins anew in a while.
+    pub(super) fn pause(&mut self, now: Timestamp) {
+        self.cursor = 0;
+        (self.next_look, self.walked) = (now + WALK_EVERY, Some(now));
+        self.next_sweep = now + WALK_EVERY;
+    }
 }
 
 impl Batch<'_> {
@@ -142,7 +192,7 @@ impl Batch<'_> {
             retain.next_sweep = self.now + SWEEP_EVERY;
             return Ok(Rest::Nothing);
         }
-        let swept = self.sweep().await?;
+        let swept = self.sweep(retain).await?;
         retain.next_sweep = self.now + SWEEP_EVERY;
         self.look_at_sizes(retain).await?;
         let walked = match retain.walk_is_due(self.now) {
@@ -157,7 +207,7 @@ impl Batch<'_> {
     }
 
     async fn look_at_sizes(&self, retain: &mut Retain) -> Result<(), Fault> {
-        let Retention { done, dead } = retain.retention;
+        let Retention { done, dead } = retain.rule.retention;
         if done.bytes == u64::MAX && dead.bytes == u64::MAX {
             return Ok(());
         }
@@ -166,78 +216,108 @@ impl Batch<'_> {
         let own = self.counted.totals;
         let (all, of_dead) =
             (row.get::<_, i64>(0) + own.bytes, row.get::<_, i64>(1) + own.dead_bytes);
-        retain.bytes = [all - of_dead, of_dead];
+        retain.rule.bytes = [all - of_dead, of_dead];
         Ok(())
     }
 
     async fn walk(&mut self, retain: &mut Retain, limit: i64) -> Result<Rest, Fault> {
         if self.now >= retain.next_walk() {
             (retain.cursor, retain.walked) = (0, Some(self.now));
+            retain.swept = Timestamp::default();
         }
-        let sql = "SELECT id, seq, received_at, bytes, parent IS NOT NULL FROM events
-                   WHERE seq > $1 ORDER BY seq LIMIT $2";
+        let sql = match retain.by_days && !retain.rule.is_full() {
+            true => {
+                "SELECT id, seq, received_at, bytes, parent IS NOT NULL FROM events_other
+                 WHERE seq > $1 ORDER BY seq LIMIT $2"
+            }
+            false => {
+                "SELECT id, seq, received_at, bytes, parent IS NOT NULL FROM events
+                 WHERE seq > $1 ORDER BY seq LIMIT $2"
+            }
+        };
         let rows = self.moment.rows(sql, &[&retain.cursor, &limit]).await?;
         let at_end = i64::try_from(rows.len()).unwrap_or(i64::MAX) < limit;
         let (mut young, mut old) = (None, Vec::new());
         for row in &rows {
-            let received_at = Timestamp::from_millis(row.get(2));
-            let due = received_at + retain.shortest();
-            if due > self.now && !retain.is_full() {
+            let event = Old::of(row)?;
+            let due = event.received_at + retain.rule.shortest();
+            if due > self.now && !retain.rule.is_full() {
                 young = Some(due);
                 break;
             }
-            retain.cursor = row.get(1);
-            old.push(Old {
-                id: id_of(row, 0)?,
-                received_at,
-                bytes: row.get(3),
-                output: row.get(4),
-            });
+            retain.cursor = event.seq;
+            old.push(event);
         }
-        self.forget_some(retain, &old).await?;
+        self.forget_some(&mut retain.rule, &old).await?;
         if young.is_none() && !at_end {
             retain.next_look = self.now;
             return Ok(Rest::More);
         }
         // The walk is at its end: it goes on where an event gets old, or from the start.
-        let young = young.unwrap_or(self.now + retain.shortest());
+        let young = young.unwrap_or(self.now + retain.rule.shortest());
         retain.next_look = young.min(retain.next_walk());
         Ok(Rest::Nothing)
     }
 
     /// Forgets those of the events that may go.
-    async fn forget_some(&mut self, retain: &mut Retain, old: &[Old]) -> Result<(), Fault> {
+    pub(super) async fn forget_some(&mut self, rule: &mut Rule, old: &[Old]) -> Result<(), Fault> {
+        let gone = self.judge(rule, old, true).await?.go;
+        // Whoever counts their day meanwhile has to do so again.
+        self.touch_days(gone.iter()).await?;
+        let ids: Vec<&[u8]> = gone.iter().map(|id| &id.as_bytes()[..]).collect();
+        self.forget(&ids).await
+    }
+
+    /// Which of the events may go: those are taken off the totals, without what their attempts sent. Where they go at
+    /// once they are locked, so that nobody replays or mends what is about to go.
+    pub(super) async fn judge(
+        &mut self,
+        rule: &mut Rule,
+        old: &[Old],
+        lock: bool,
+    ) -> Result<Judged, Fault> {
+        let mut judged = Judged::default();
         if old.is_empty() {
-            return Ok(());
+            return Ok(judged);
         }
         let ids: Vec<&[u8]> = old.iter().map(|event| &event.id.as_bytes()[..]).collect();
-        // Locked, so that nobody replays or mends what is about to go.
-        let sql = "SELECT 1 FROM events WHERE id = ANY($1) ORDER BY id FOR UPDATE";
-        self.moment.rows(sql, &[&ids]).await?;
-        let deliveries = self.deliveries_of_all(&ids).await?;
+        if lock {
+            let sql = "SELECT 1 FROM events WHERE id = ANY($1) ORDER BY id FOR UPDATE";
+            self.moment.rows(sql, &[&ids]).await?;
+        }
+        let deliveries = self.deliveries_of_all(&ids, lock).await?;
         let sent = self.sent_bytes(&ids).await?;
-        let (mut gone, none) = (Vec::new(), Deliveries::default());
+        let none = Deliveries::default();
         for event in old {
             let deliveries = deliveries.get(&event.id).unwrap_or(&none);
-            if retain.may_go(event, deliveries, self.now) {
+            let of_event = sent.get(&event.id).map_or(0, |(all, _)| *all);
+            if rule.may_go(event, deliveries, self.now) {
                 let of_dead = self.take_off(event, deliveries, &sent);
                 // So that no more go than have to.
-                let all = event.bytes + sent.get(&event.id).map_or(0, |(all, _)| *all);
-                retain.bytes[0] -= all - of_dead;
-                retain.bytes[1] -= of_dead;
-                gone.push(event);
+                rule.bytes[0] -= event.bytes + of_event - of_dead;
+                rule.bytes[1] -= of_dead;
+                judged.sent += of_event;
+                judged.go.push(event.id);
+            } else {
+                judged.stay_bytes += event.bytes + of_event;
+                judged.stay.push(event.id);
             }
         }
-        let ids: Vec<&[u8]> = gone.iter().map(|event| &event.id.as_bytes()[..]).collect();
-        self.forget(&ids).await
+        Ok(judged)
     }
 
     async fn deliveries_of_all(
         &self,
         ids: &[&[u8]],
+        lock: bool,
     ) -> Result<HashMap<EventId, Deliveries>, Fault> {
-        let sql = "SELECT event, ordinal, plugin, settled_at, dead, standing FROM deliveries
-                   WHERE event = ANY($1) ORDER BY event, ordinal FOR UPDATE";
+        macro_rules! of_events {
+            () => {
+                "SELECT event, ordinal, plugin, settled_at, dead, standing FROM deliveries
+                 WHERE event = ANY($1) ORDER BY event, ordinal"
+            };
+        }
+        let sql = if lock { concat!(of_events!(), " FOR UPDATE") } else { of_events!() };
         let mut all: HashMap<EventId, Deliveries> = HashMap::new();
         for row in self.moment.rows(sql, &[&ids]).await? {
             let event = id_of(&row, 0)?;
@@ -310,7 +390,7 @@ impl Batch<'_> {
         if ids.is_empty() {
             return Ok(());
         }
-        let sum = |row: tokio_postgres::Row| row.get::<_, i64>(0);
+        let sum = |row: Row| row.get::<_, i64>(0);
         let sql = "WITH gone AS (DELETE FROM duplicates WHERE event = ANY($1) RETURNING count)
                    SELECT coalesce(sum(count), 0)::bigint FROM gone";
         self.counted.totals.duplicates -= sum(self.moment.the_row(sql, &[&ids]).await?);
@@ -328,12 +408,17 @@ impl Batch<'_> {
     }
 
     /// Deletes what has expired elsewhere.
-    async fn sweep(&mut self) -> Result<Rest, Fault> {
-        let now = self.now.as_millis();
+    async fn sweep(&mut self, retain: &mut Retain) -> Result<Rest, Fault> {
+        let most = u64::try_from(SWEEP).unwrap_or(0);
+        let (now, swept) = (self.now.as_millis(), retain.swept.as_millis());
         let sql = "DELETE FROM claims WHERE claim IN
-                       (SELECT claim FROM claims WHERE expires_at <= $1 ORDER BY claim LIMIT $2
+                       (SELECT claim FROM claims WHERE expires_at > $3 AND expires_at <= $1 ORDER BY claim LIMIT $2
                         FOR UPDATE SKIP LOCKED)";
-        let claims = self.moment.run(sql, &[&now, &SWEEP]).await?;
+        let claims = self.moment.run(sql, &[&now, &SWEEP, &swept]).await?;
+        if claims < most {
+            let late = i64::try_from(LATE.as_millis()).unwrap_or(0);
+            retain.swept = Timestamp::from_millis(now - late);
+        }
         let sql = "DELETE FROM lines WHERE length = 0 AND (plugin, order_key) IN
                        (SELECT plugin, order_key FROM lines WHERE length = 0 LIMIT $1 FOR UPDATE SKIP LOCKED)";
         let lines = self.moment.run(sql, &[&SWEEP]).await?;
@@ -343,7 +428,6 @@ impl Batch<'_> {
                    SELECT DISTINCT held, $1::bigint FROM deliveries WHERE held IS NOT NULL
                    ON CONFLICT DO NOTHING";
         self.moment.run(sql, &[&now]).await?;
-        let most = u64::try_from(SWEEP).unwrap_or(0);
         let more = [claims, lines, entries].into_iter().any(|count| count >= most);
         Ok(if more { Rest::More } else { Rest::Nothing })
     }

@@ -3,7 +3,13 @@
 -- Text that a plugin or a stranger wrote is bytea: PostgreSQL's text can't hold a zero byte. Times are
 -- milliseconds since 1970, by the database's clock. Ids are the 16 bytes of a UUIDv7, which begins with its
 -- time: what belongs to an event is kept in the partition of the day that its id names, so that a whole day is
--- dropped at once when all of it is over (retain.rs). What is of no such day is in the default partitions.
+-- dropped at once when it is over (days). What is of no such day, or outlived its own, is in the default partitions.
+--
+-- Autovacuum, as it comes, waits until a fifth of a table is dead: of a queue that is the part that everybody reads.
+-- What changes much is vacuumed when a fiftieth is, or, where there are few rows that change all the time, after so
+-- many changes whatever the size; and ten times as fast as it comes, or it would never be done with a day's indexes.
+-- A fillfactor leaves room for new versions in the same page: such a change writes no index, and whoever reads the
+-- page next takes the old versions away, without any vacuum.
 
 CREATE TABLE meta(
     key int PRIMARY KEY CHECK (key = 1),
@@ -23,14 +29,23 @@ CREATE TABLE boots(
 CREATE TABLE beats(
     boot bigint NOT NULL PRIMARY KEY,
     seen_at bigint NOT NULL
-);
+) WITH (fillfactor = 20);
 
--- What one gateway does for all, from time to time: whoever has the row locked.
+-- What one gateway does for all, from time to time: whoever has the row locked, or has put off for others when it is
+-- to be done.
 CREATE TABLE chores(
     name text PRIMARY KEY,
     next_at bigint NOT NULL
-);
-INSERT INTO chores VALUES ('retention', 0), ('lapsed', 0);
+) WITH (fillfactor = 20);
+INSERT INTO chores VALUES ('retention', 0), ('lapsed', 0), ('days', 0);
+
+-- The days that have partitions.
+CREATE TABLE days(
+    name text PRIMARY KEY,                 -- what the partitions' names end with
+    first_at bigint NOT NULL,              -- the first millisecond of them,
+    until_at bigint NOT NULL,              -- and the first that is none any more
+    touched bigint NOT NULL DEFAULT 0      -- how often something was changed of events that were over
+) WITH (fillfactor = 20);
 
 CREATE SEQUENCE event_seq AS bigint CACHE 1;
 
@@ -61,18 +76,20 @@ CREATE TABLE duplicates(
     event bytea NOT NULL PRIMARY KEY,
     count bigint NOT NULL,
     last_at bigint NOT NULL
-);
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 
--- Dedupe keys. The event may be gone: its id is what a duplicate is answered with.
+-- Dedupe keys. The event may be gone: its id is what a duplicate is answered with. They go by the second, and whoever
+-- looks for those that expired comes upon all that went since the last vacuum.
 CREATE TABLE claims(
     claim bytea NOT NULL PRIMARY KEY,      -- the first 16 bytes
     event bytea NOT NULL,
     expires_at bigint NOT NULL
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_limit = 2000);
 CREATE INDEX claims_expiring ON claims(expires_at);
 
 -- A delivery is open while `settled_at` is null, and leased while `boot` is not null. A lease changes no column of an
--- index or of its condition, so that it writes none.
+-- index or of its condition, so that it writes none. A settlement takes it out of `deliveries_open`: what is left of it
+-- there stands in front of what is due, until a vacuum.
 CREATE TABLE deliveries(
     event bytea NOT NULL,
     ordinal smallint NOT NULL,
@@ -98,7 +115,9 @@ CREATE TABLE deliveries(
     let_go_at bigint,                      -- when the hold was lifted that it was aside for
     PRIMARY KEY (event, ordinal)
 ) PARTITION BY RANGE (event);
-CREATE TABLE deliveries_other PARTITION OF deliveries DEFAULT WITH (fillfactor = 80);
+CREATE TABLE deliveries_other PARTITION OF deliveries DEFAULT
+    WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,
+          autovacuum_vacuum_cost_limit = 2000);
 CREATE INDEX deliveries_open ON deliveries(plugin, due_at, seq, ordinal)
     WHERE settled_at IS NULL AND standing IS DISTINCT FROM 1 AND held IS NULL;
 CREATE INDEX deliveries_in_line ON deliveries(plugin, order_key, place) WHERE standing IS NOT NULL;
@@ -115,7 +134,7 @@ CREATE TABLE lines(
     last bigint NOT NULL,                  -- the last place that was given
     length bigint NOT NULL,                -- how many stand in it
     PRIMARY KEY (plugin, order_key)
-);
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX lines_empty ON lines(plugin) WHERE length = 0;
 
 CREATE TABLE attempts(
@@ -152,7 +171,7 @@ CREATE TABLE exchanges_other PARTITION OF exchanges DEFAULT;
 CREATE TABLE plugins(
     name text NOT NULL PRIMARY KEY,
     state_bytes bigint NOT NULL DEFAULT 0
-);
+) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 CREATE SEQUENCE state_version AS bigint CACHE 1;
 CREATE TABLE state(
     plugin text NOT NULL,
@@ -161,7 +180,7 @@ CREATE TABLE state(
     value bytea NOT NULL,
     expires_at bigint,
     PRIMARY KEY (plugin, name)
-);
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX state_expiring ON state(expires_at) WHERE expires_at IS NOT NULL;
 
 -- How many of each there are, so that nobody ever has to count. Each is the sum of what all have written: who writes
@@ -179,7 +198,7 @@ CREATE TABLE totals(
     duplicates bigint NOT NULL,
     bytes bigint NOT NULL,
     dead_bytes bigint NOT NULL
-) WITH (fillfactor = 20);
+) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 -- The same of each plugin's deliveries that are not done; `held` is how many of them are aside for the hold of `origin`, which
 -- are in none of the others. Where it is of no origin, that is empty.
 CREATE TABLE depths(
@@ -192,7 +211,7 @@ CREATE TABLE depths(
     dead bigint NOT NULL,
     held bigint NOT NULL,
     PRIMARY KEY (shard, plugin, origin)
-) WITH (fillfactor = 20);
+) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
 CREATE TABLE pauses(
     kind text NOT NULL,
@@ -213,4 +232,14 @@ CREATE TABLE notices(
     cleared_at bigint,                     -- null: it is not over
     event bytea NOT NULL,                  -- the one that told of it last
     body bytea NOT NULL                    -- of that one
+);
+-- What is, or was, copied here from another engine's store (`incoming`). Until it is whole no gateway opens this one.
+CREATE TABLE copied(
+    key int NOT NULL PRIMARY KEY CHECK (key = 1),
+    store bytea NOT NULL,                  -- which store,
+    state bytea NOT NULL,                  -- and as it was then
+    boot bigint NOT NULL,                  -- in `boots`, gone: who has the leases that it had
+    part smallint NOT NULL,                -- how far it is
+    place bigint NOT NULL,
+    whole boolean NOT NULL DEFAULT false
 );

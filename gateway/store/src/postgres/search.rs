@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{Cursor, DeliveryState, Filter, Page, ReadError, Shown, Standpoint};
 
-/// How many events are looked at for one page: some 50 ms.
+/// How many events are looked at for one page: some 50 ms, or 200 where it is their deliveries that matter.
 pub(super) const LOOK_MAX: usize = 20_000;
 /// How many bytes of bodies and headers are searched for one page.
 const TEXT_MAX: usize = 64 << 20;
@@ -143,18 +143,23 @@ pub(super) async fn find(
     let search = || Search::new(moment, filter, limit);
     if filter.claim.is_some() {
         // That which has it now. Older ones may have had it before it expired.
-        let holder = search().run(&keyed(HOLDER), NEWEST_FIRST, from).await?;
+        let holder = search().run(&keyed(HOLDER), Order::NewestFirst, from).await?;
         if holder.last.is_some() {
             return Ok(Found { more: true, ..holder });
         }
     }
     let source = source(moment, filter).await?;
-    search().run(&source, NEWEST_FIRST, from).await
+    search().run(&source, Order::NewestFirst, from).await
 }
 
-/// The order of searches, and that of what is new.
-pub(super) const NEWEST_FIRST: &str = "s.seq DESC";
-pub(super) const AS_COMMITTED: &str = "s.tx, s.seq";
+/// In which order events are looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Order {
+    /// That of searches.
+    NewestFirst,
+    /// That of what is new: of transactions before one.
+    AsCommitted { before: i64 },
+}
 
 /// Events that may be meant: a statement that answers the columns of up to `$1` of them, from `$2` on, the newest
 /// first.
@@ -302,10 +307,14 @@ impl<'a> Search<'a> {
     pub(super) async fn run(
         mut self,
         source: &str,
-        order: &str,
+        order: Order,
         mut from: Place,
     ) -> Result<Found, Fault> {
-        let sql = LOOK.replace("{source}", source).replace("{order}", order);
+        let by = match order {
+            Order::NewestFirst => "s.seq DESC",
+            Order::AsCommitted { .. } => "s.tx, s.seq",
+        };
+        let sql = LOOK.replace("{source}", source).replace("{order}", by);
         let (mut last, mut more) = (None, false);
         // One more than there is room for, to see whether there are more.
         let mut size = self.limit.saturating_add(1);
@@ -336,7 +345,7 @@ impl<'a> Search<'a> {
     async fn chunk(
         &self,
         sql: &str,
-        order: &str,
+        order: Order,
         from: Place,
         wanted: usize,
     ) -> Result<Option<Chunk>, Fault> {
@@ -364,8 +373,8 @@ impl<'a> Search<'a> {
             &order_key,
             &state,
         ];
-        if order == AS_COMMITTED {
-            with.push(&from.tx);
+        if let Order::AsCommitted { before } = &order {
+            with.extend([&from.tx as &(dyn ToSql + Sync), before]);
         }
         let rows = self.moment.rows_of(sql, &with).await?;
         let Some(first) = rows.first() else { return Ok(None) };

@@ -72,7 +72,6 @@ type Writes<'a> = &'a [(usize, (&'a PluginName, &'a Vec<StateChange>))];
 
 impl Batch<'_> {
     /// Settles all of them, and writes state that is written alone.
-    #[expect(clippy::type_complexity, reason = "the two kinds of answers, each with its place")]
     pub(super) async fn settle_all(
         &mut self,
         settlements: Settlements<'_>,
@@ -266,6 +265,7 @@ impl Batch<'_> {
             leaves: false,
             blocks: false,
         });
+        self.known.fronts.forget(plugin);
         self.counted.totals.leased -= 1;
         self.counted.totals.due += 1;
         let depth = self.counted.of(plugin);

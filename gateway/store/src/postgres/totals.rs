@@ -56,6 +56,24 @@ impl Counted {
         self.depths.entry((plugin.to_owned(), origin.to_owned())).or_default()
     }
 
+    /// Whether what all have written down of plugins' deliveries is this.
+    pub(super) async fn agrees(&self, moment: &Moment<'_>) -> Result<bool, Fault> {
+        let sql =
+            "SELECT plugin, origin, sum(due)::bigint, sum(behind)::bigint, sum(leased)::bigint,
+                       sum(dead)::bigint, sum(held)::bigint
+                   FROM depths GROUP BY plugin, origin";
+        let mut written = BTreeMap::new();
+        for row in moment.rows(sql, &[]).await? {
+            let [due, behind, leased, dead, held] = [2, 3, 4, 5, 6].map(|at| row.get(at));
+            written.insert((row.get(0), row.get(1)), Depth { due, behind, leased, dead, held });
+        }
+        let mut counted = self.depths.clone();
+        for depths in [&mut written, &mut counted] {
+            depths.retain(|_, depth| *depth != Depth::default());
+        }
+        Ok(written == counted)
+    }
+
     /// Writes them down, and answers whether there was anything to write.
     pub(super) async fn write(&self, moment: &Moment<'_>, shard: i32) -> Result<bool, Fault> {
         let mut wrote = false;

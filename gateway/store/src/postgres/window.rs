@@ -3,7 +3,7 @@
 //!
 //! Each question is answered from one moment: by one statement, or by several in one transaction ([`Moment::look`]).
 //! The questions themselves are in the modules beside this one: `look`, `entries`, `search`, `listing`, `news`,
-//! `depths`, `queues`, `told`.
+//! `depths`, `queues`, `standby`, `told`.
 
 use std::{
     sync::{
@@ -17,7 +17,7 @@ use deadpool_postgres::Object;
 use tokio_postgres::Row;
 
 use super::{Fault, Link, Moment, columns::Columns, link::Params, schema};
-use crate::{OpenError, PostgresDatabase, ReadError};
+use crate::{OpenError, PostgresDatabase, ReadError, Standbys};
 
 /// So many questions are answered at a time; the others wait for one of these.
 const CONNECTIONS: usize = 4;
@@ -34,11 +34,13 @@ pub(crate) struct Window {
 
 /// What was found of the database, and is not looked for again.
 #[derive(Debug, Default)]
-struct Seen {
+pub(super) struct Seen {
     /// It has the schema that is known here.
     is_known: AtomicBool,
     /// How large it was, and when.
     size: Mutex<Option<(Instant, u64)>>,
+    /// Which standbys it had, if it said so, and when.
+    pub(super) standbys: Mutex<Option<(Instant, Option<Standbys>)>>,
 }
 
 impl Window {
@@ -56,6 +58,10 @@ impl Window {
 
     pub(super) fn database(&self) -> &PostgresDatabase {
         &self.database
+    }
+
+    pub(super) fn seen(&self) -> &Seen {
+        &self.seen
     }
 
     /// A connection, to ask several questions of one moment.

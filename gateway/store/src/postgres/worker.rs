@@ -84,6 +84,17 @@ impl Shared {
         Ok(now)
     }
 
+    /// What our leases are ours by now.
+    pub(super) fn boot(&self) -> i64 {
+        self.boot.load(Ordering::Acquire)
+    }
+
+    /// A transaction in the making that leases nothing.
+    pub(super) async fn batch<'m>(&'m self, moment: &'m Moment<'m>) -> Result<Batch<'m>, Fault> {
+        let now = self.now(moment).await?;
+        Ok(Batch::new(moment, now, (self.boot(), 0), &self.known))
+    }
+
     /// Does work until nobody can ask any more.
     pub(super) async fn serve(
         self: Arc<Self>,
@@ -189,7 +200,7 @@ impl Shared {
         let leases = verbs.iter().any(|verb| matches!(verb, Verb::Lease(_)));
         let boot = match leases {
             true => self.boot_that_may_lease(&moment, now).await?,
-            false => self.boot.load(Ordering::Acquire),
+            false => self.boot(),
         };
         let mut batch = Batch::new(&moment, now, (boot, number), &self.known);
         batch.again = again;
@@ -203,7 +214,7 @@ impl Shared {
         let Batch { new_plugins, work_due, .. } = batch;
         let begun = self.ticks.elapsed();
         moment.commit().await?;
-        walk.is_committed();
+        walk.keep();
         if wrote {
             self.signals.figures.committed(verbs.len(), self.ticks.elapsed().saturating_sub(begun));
         }
@@ -213,7 +224,7 @@ impl Shared {
 
     /// Our boot, or another if others took us for gone.
     async fn boot_that_may_lease(&self, moment: &Moment<'_>, now: Timestamp) -> Result<i64, Fault> {
-        let boot = self.boot.load(Ordering::Acquire);
+        let boot = self.boot();
         if boots::may_lease(moment, boot).await? {
             return Ok(boot);
         }
@@ -293,7 +304,7 @@ impl Shared {
     ) -> Result<Rest, Fault> {
         let moment = Moment::write(connection).await?;
         let now = self.now(&moment).await?;
-        let boot = self.boot.load(Ordering::Acquire);
+        let boot = self.boot();
         let mut batch = Batch::new(&moment, now, (boot, 0), &self.known);
         if free_lapsed {
             let others = boots::beat(&moment, boot, now).await?;
@@ -308,7 +319,7 @@ impl Shared {
         batch.counted.write(&moment, own_shard(boot)).await?;
         let work_due = batch.work_due;
         moment.commit().await?;
-        walk.is_committed();
+        walk.keep();
         self.told(Made { answers: Vec::new(), work_due });
         Ok(rest)
     }
@@ -318,7 +329,7 @@ impl Shared {
         let said = async {
             let mut connection = self.link.connect().await?;
             let moment = Moment::write(&mut connection).await?;
-            boots::sign_off(&moment, self.boot.load(Ordering::Acquire)).await?;
+            boots::sign_off(&moment, self.boot()).await?;
             moment.commit().await
         };
         link::in_time(said).await
@@ -368,7 +379,7 @@ impl Shared {
 }
 
 /// The shard of what is counted outside of the workers.
-fn own_shard(boot: i64) -> i32 {
+pub(super) fn own_shard(boot: i64) -> i32 {
     i32::try_from((boot * 16 + 15).rem_euclid(SHARDS)).unwrap_or(0)
 }
 
@@ -390,7 +401,7 @@ impl Walk<'_> {
         }
     }
 
-    fn is_committed(mut self) {
+    fn keep(mut self) {
         self.0 = None;
     }
 }

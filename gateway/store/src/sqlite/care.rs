@@ -315,7 +315,7 @@ fn in_file(path: &Path) -> impl FnOnce(io::Error) -> CareError + use<> {
     move |source| CareError::File { path, source }
 }
 
-fn read_only(path: &Path) -> Result<Connection, CareError> {
+pub(super) fn read_only(path: &Path) -> Result<Connection, CareError> {
     if !path.exists() {
         let source = io::Error::from(io::ErrorKind::NotFound);
         return Err(CareError::File { path: path.to_owned(), source });

@@ -275,6 +275,7 @@ pub(crate) fn survey(connection: &Connection, file: &SqliteFile) -> rusqlite::Re
         database_bytes: length(&file.path),
         log_bytes: length(Path::new(&log)),
         disk_free_bytes: file.room.left(folder_of(&file.path)),
+        standbys: None,
     })
 }
 

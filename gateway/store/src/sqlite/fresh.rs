@@ -295,10 +295,15 @@ fn parcel_from(connection: &Connection, event: i64) -> rusqlite::Result<Option<P
 
 /// Which fresh deliveries are leased: for those who look on.
 pub(super) fn leased(connection: &Connection) -> rusqlite::Result<BTreeSet<i64>> {
+    Ok(leased_at(connection)?.into_keys().collect())
+}
+
+/// The same, with when they were.
+pub(super) fn leased_at(connection: &Connection) -> rusqlite::Result<BTreeMap<i64, Timestamp>> {
     let blob: Vec<u8> =
         connection.prepare_cached("SELECT leases FROM totals")?.query_row([], |row| row.get(0))?;
     let (_, leases) = read_leases(&blob).ok_or_else(|| unreadable(0))?;
-    Ok(leases.into_iter().map(|(delivery, _)| delivery).collect())
+    Ok(leases.into_iter().collect())
 }
 
 /// Where each plugin's due ones begin: for those who look on. How many there are is not said here (`depths`).

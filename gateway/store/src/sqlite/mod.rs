@@ -45,6 +45,7 @@ mod mend;
 mod notices;
 mod open;
 mod order;
+mod outgoing;
 mod pack;
 mod parcels;
 mod pauses;
@@ -59,8 +60,8 @@ mod state;
 pub(crate) mod window;
 mod writer;
 
-pub(crate) use self::engine::Engine;
 use self::open::{folder_of, lock, recognise};
+pub(crate) use self::{engine::Engine, outgoing::Outgoing};
 use crate::{
     codec, steady,
     verbs::{Append, Done, Op, Reply, Signals, Verb},

@@ -14,7 +14,7 @@ mod deliver;
 mod exchanges;
 mod hold;
 mod keep;
-mod model;
+pub(crate) mod model;
 mod notices;
 mod operate;
 mod order;

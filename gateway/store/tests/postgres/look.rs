@@ -3,41 +3,12 @@
 
 use hookweir_event::{Digest, EventId};
 use hookweir_ground::{free_port, postgres::Postgres};
-use hookweir_store::{
-    Cursor, Filter, Location, OpenError, Options, PostgresDatabase, ReadError, Reader, Store, Time,
+use hookweir_store::{Cursor, Filter, OpenError, PostgresDatabase, ReadError, Reader};
+
+use crate::{
+    alone::Alone,
+    conformance::support::{Bed, Verbs, WINDOW, claim, event, new},
 };
-use tokio_postgres::{Client, NoTls};
-
-use crate::conformance::support::{Bed, ManualClock, Verbs, WINDOW, claim, event, new};
-
-/// A server of its own: what is held up here would hold up what other tests look at.
-struct Alone {
-    server: Postgres,
-}
-
-impl Alone {
-    fn new() -> Self {
-        Self { server: Postgres::start() }
-    }
-
-    fn location(&self) -> Location {
-        let database = PostgresDatabase::new(self.server.url());
-        PostgresDatabase { time: Time::Given, may_lose: true, ..database }.into()
-    }
-
-    async fn open(&self) -> Store {
-        let clock = ManualClock::new().clock();
-        Store::open(Options::new(self.location(), [1; 16], clock)).await.unwrap()
-    }
-
-    /// Somebody else's connection.
-    async fn other(&self) -> Client {
-        let (client, connection) =
-            tokio_postgres::connect(&self.server.url(), NoTls).await.unwrap();
-        tokio::spawn(connection);
-        client
-    }
-}
 
 /// What is new, and where to go on.
 async fn told(reader: &Reader, after: Cursor) -> (Vec<EventId>, Cursor) {
@@ -54,6 +25,10 @@ async fn what_commits_late_is_told_though_a_later_one_was_there_before() {
     let store = alone.open().await;
     store.keep(new(event("push"), &[], &["a:k"])).await;
     let reader = store.reader();
+    // Who writes elsewhere in the cluster holds up nothing.
+    let mut elsewhere = alone.other().await;
+    let elsewhere = elsewhere.transaction().await.unwrap();
+    elsewhere.execute("SELECT pg_current_xact_id()", &[]).await.unwrap();
     let start = reader.news(&Filter::default(), None, 9).await.unwrap().next;
     let mut other = alone.other().await;
     let held = other.transaction().await.unwrap();
@@ -73,6 +48,7 @@ async fn what_commits_late_is_told_though_a_later_one_was_there_before() {
     let (found, next) = told(&reader, next).await;
     assert_eq!(found, [late, early]);
     assert!(told(&reader, next).await.0.is_empty());
+    elsewhere.rollback().await.unwrap();
 }
 
 #[tokio::test]
@@ -103,7 +79,7 @@ async fn what_had_a_claim_before_it_expired_is_found_behind_what_has_it_now() {
 #[tokio::test]
 async fn where_no_store_is_that_is_known_here_that_is_said() {
     let alone = Alone::new();
-    let reader = || Reader::of(&alone.location()).unwrap();
+    let reader = || Reader::of(&alone.database().into()).unwrap();
     let early = reader();
     let error = early.counts().await.unwrap_err();
     assert!(matches!(error, ReadError::Missing(_)), "{error}");

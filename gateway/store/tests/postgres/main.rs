@@ -2,8 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod alone;
 #[path = "../conformance/mod.rs"]
 mod conformance;
+mod copy;
+mod days;
 mod faults;
 mod ground;
 mod look;
+mod standby;
+mod vacuum;

@@ -32,8 +32,8 @@ use super::{
     filter::{Filters, Slot},
 };
 
-pub(in crate::sqlite) use self::runs::holder_on_disk;
 pub(super) use self::runs::into_runs;
+pub(in crate::sqlite) use self::runs::{each, holder_on_disk};
 pub(crate) use self::seen::Sought;
 
 /// When claims move, and how many at once. A generation must be gone before the next is full, at one

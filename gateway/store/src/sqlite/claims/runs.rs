@@ -59,6 +59,24 @@ pub(in crate::sqlite) fn holder_on_disk(
     Ok(None)
 }
 
+/// All claims, expired or not, as far as the tables have them. One that moves is in two of them.
+pub(in crate::sqlite) fn each(
+    connection: &Connection,
+    mut each: impl FnMut(&Key, Timestamp, i64) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    for table in ["fresh_claims", "claim_runs"] {
+        let mut statement = connection.prepare(&format!("SELECT claims FROM {table}"))?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let claims = unpack(row.get_ref(0)?.as_blob()?).ok_or_else(|| unreadable(0))?;
+            for (key, held) in claims {
+                each(&key, held.expires_at, held.event)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Who has a claim in an aged generation.
 pub(super) fn find(
     connection: &Connection,

@@ -13,7 +13,7 @@ pub(super) const PLUGINS: [&str; 3] = ["a", "b", "c"];
 const ROUTES: [&str; 6] = ["a", "a:j", "a:k", "b", "b:k", "c"];
 
 #[derive(Debug, Clone)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Verbs that are asked one right after the other, before any is answered.
     Together(Vec<Ask>),
     Pass(Duration),
@@ -21,7 +21,7 @@ pub(super) enum Step {
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Ask {
+pub(crate) enum Ask {
     Append {
         claims: Vec<u8>,
         routes: Vec<&'static str>,
@@ -64,7 +64,7 @@ pub(super) enum Ask {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum End {
+pub(crate) enum End {
     Close,
     Drop,
     Crash,
@@ -72,7 +72,7 @@ pub(super) enum End {
 
 /// What an attempt does to one of three entries.
 #[derive(Debug, Clone)]
-pub(super) struct Touch {
+pub(crate) struct Touch {
     pub(super) key: u8,
     /// Whether it relies on what was there when it was leased.
     pub(super) looked: bool,
@@ -80,7 +80,7 @@ pub(super) struct Touch {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum What {
+pub(crate) enum What {
     Keep,
     Set,
     Delete,
@@ -128,7 +128,7 @@ fn ask() -> impl Strategy<Value = Ask> {
     ]
 }
 
-pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         12 => ask().prop_map(|ask| Step::Together(vec![ask])),
         4 => prop::collection::vec(ask(), 2..12).prop_map(Step::Together),

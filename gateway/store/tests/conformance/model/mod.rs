@@ -14,9 +14,10 @@ use hookweir_store::{
 };
 use proptest::prelude::*;
 
+pub(crate) use self::history::{End, Step, steps};
 use self::{
     book::{Book, Handed},
-    history::{Ask, End, PLUGINS, Step, Touch, What, steps},
+    history::{Ask, PLUGINS, Touch, What},
 };
 use crate::{
     conformance::support::{
@@ -61,9 +62,9 @@ struct Expects {
 type Asked = Pin<Box<dyn Future<Output = Answer>>>;
 
 /// The store, the model beside it, and the leases handed out so far.
-struct Run {
-    bed: Bed,
-    store: Option<Store>,
+pub(crate) struct Run {
+    pub(crate) bed: Bed,
+    pub(crate) store: Option<Store>,
     book: Book,
     handed: Vec<(Handed, Lease)>,
     /// The store's names for writes of entries, as far as they were seen.
@@ -71,7 +72,15 @@ struct Run {
 }
 
 impl Run {
-    async fn step(&mut self, step: Step) {
+    /// A store in which nothing has happened.
+    pub(crate) async fn new(mut bed: Bed) -> Self {
+        let for_ever = Keep { age: Duration::MAX, bytes: u64::MAX };
+        bed.retention = Retention { done: for_ever, dead: for_ever };
+        let (store, book) = (Some(bed.boot().await), Book::new(START));
+        Self { bed, store, book, handed: Vec::new(), versions: BTreeMap::new() }
+    }
+
+    pub(crate) async fn step(&mut self, step: Step) {
         match step {
             Step::Together(asks) => self.together(asks).await,
             Step::Pass(time) => {
@@ -79,15 +88,21 @@ impl Run {
                 self.book.now = self.bed.time.now();
             }
             Step::Restart(end) => {
-                match end {
-                    End::Close => self.store.take().unwrap().close().await.unwrap(),
-                    End::Drop => drop(self.store.take()),
-                    End::Crash => self.bed.crash(),
-                }
-                self.store = Some(self.bed.boot().await);
-                self.book.boot();
+                self.restart(async |run: &mut Self| match end {
+                    End::Close => run.store.take().unwrap().close().await.unwrap(),
+                    End::Drop => drop(run.store.take()),
+                    End::Crash => run.bed.crash(),
+                })
+                .await;
             }
         }
+    }
+
+    /// The store comes to an end, and begins again.
+    pub(crate) async fn restart(&mut self, end: impl AsyncFnOnce(&mut Self)) {
+        end(self).await;
+        self.store = Some(self.bed.boot().await);
+        self.book.boot();
     }
 
     /// Where the store does them in the order they were asked, all are asked before one is answered.
@@ -299,7 +314,7 @@ impl Run {
     }
 
     /// All that can be seen.
-    async fn look(&self) {
+    pub(crate) async fn look(&self) {
         let reader = self.store.as_ref().unwrap().reader();
         let shown = reader.events(None, 1000).await.unwrap();
         assert_eq!(shown.len(), self.book.events.len());
@@ -390,12 +405,7 @@ proptest! {
     fn the_store_does_what_the_model_does(steps in steps()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut bed = Bed::new();
-            let for_ever = Keep { age: Duration::MAX, bytes: u64::MAX };
-            bed.retention = Retention { done: for_ever, dead: for_ever };
-            let store = Some(bed.boot().await);
-            let book = Book::new(START);
-            let mut run = Run { bed, store, book, handed: Vec::new(), versions: BTreeMap::new() };
+            let mut run = Run::new(Bed::new()).await;
             for step in steps {
                 run.step(step).await;
             }
