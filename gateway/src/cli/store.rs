@@ -51,7 +51,7 @@ pub(super) struct CopyArgs {
     #[arg(long, value_name = "FILE")]
     to_config: Option<PathBuf>,
     /// The schema of the database, as `store.schema`.
-    #[arg(long, value_name = "NAME", requires = "to", default_value = "hookweir")]
+    #[arg(long, value_name = "NAME", conflicts_with = "to_config", default_value = "hookweir")]
     schema: String,
 }
 

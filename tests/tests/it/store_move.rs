@@ -63,7 +63,7 @@ async fn add_many(house: &House) {
         appends.push(tokio::spawn(async move { store.append(new).await.unwrap() }));
         if appends.len() == 500 {
             for append in appends.drain(..) {
-                append.await.unwrap();
+                assert!(!append.await.unwrap().is_duplicate());
             }
         }
     }
