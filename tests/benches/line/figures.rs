@@ -115,7 +115,7 @@ impl fmt::Display for Section {
             write!(f, "  {name}  {ratio}")?;
             if let Some(target) = target {
                 let verdict = if ratio.median() >= *target { "met" } else { "MISSED" };
-                write!(f, "   target {target} or more: {verdict}")?;
+                write!(f, "   target {} or more: {verdict}", short(*target))?;
             }
             writeln!(f)?;
         }
