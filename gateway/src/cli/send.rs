@@ -13,7 +13,6 @@ use hookweir_event::{Clock, EventType, SourceName, Timestamp};
 use hookweir_verify::{Outgoing, SignError};
 use http::{Method, Request, header, request};
 use http_body_util::{BodyExt as _, Full};
-use rustls::pki_types::CertificateDer;
 
 use super::{Exit, config_fault, runtime, say, tell};
 use crate::{
@@ -21,6 +20,7 @@ use crate::{
     config::{Config, Surroundings},
     egress::{Asking, Identity, root_cause},
     live::Source,
+    serve::CertificateDer,
 };
 
 #[derive(Debug, clap::Args)]

@@ -9,8 +9,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustls::pki_types::CertificateDer;
-
 use super::{
     ConfigError, Surroundings, load_by, parse_by,
     read::Section,
@@ -19,6 +17,7 @@ use super::{
     store::Whereabouts,
     tls,
 };
+use crate::serve::CertificateDer;
 
 /// How to reach a gateway of this machine.
 #[derive(Debug)]

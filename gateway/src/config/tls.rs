@@ -1,12 +1,12 @@
 //! `[server.tls]`, `[admin.tls]`, and what a source says of its senders' certificates, and the latter of operators'.
 
-use rustls::pki_types::CertificateDer;
-
 use super::{
     read::{Node, Section},
     secret::Secrets,
 };
-use crate::serve::{ClientAuthority, ServerNameText, Tls, TlsFault, TlsFiles, own_certificate};
+use crate::serve::{
+    CertificateDer, ClientAuthority, ServerNameText, Tls, TlsFault, TlsFiles, own_certificate,
+};
 
 /// Each handshake looks through them.
 const CERTIFICATES_MAX: usize = 100;

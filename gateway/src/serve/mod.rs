@@ -40,6 +40,9 @@ use self::{
     http::Http,
     pulse::Patience,
 };
+/// A certificate, as it is on the wire.
+pub use rustls::pki_types::CertificateDer;
+
 pub(crate) use self::{http::HEADERS_MAX, tls::own_certificate};
 use crate::{
     networks::Networks,
