@@ -130,9 +130,10 @@ pub(crate) const CLOCKS: &[(&str, &str)] = &[
     ("gateway/event/src/time.rs", "the system's clock, made once and passed on"),
     ("gateway/host/src/attempt.rs", "measures an attempt's wall time"),
     ("gateway/host/src/guest.rs", "the guest's own monotonic clock"),
-    ("gateway/store/src/postgres/days/over.rs", "how long a chore is claimed"),
-    ("gateway/store/src/postgres/lease.rs", "how long a look at a queue took"),
-    ("gateway/store/src/postgres/standby.rs", "how old a look at standbys is"),
+    (
+        "gateway/store/src/postgres",
+        "the drivers of connections: how long the database may take, how old a look is; what is due it says itself",
+    ),
     ("gateway/store/src/sqlite/window.rs", "how long a snapshot is shared"),
     (
         "gateway/src/dispatch/attempt.rs",
