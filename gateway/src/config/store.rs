@@ -168,7 +168,8 @@ impl Whereabouts {
             let dir = section.get("dir").and_then(|node| node.text());
             return Self { file: None, data_folder: files.path(dir.unwrap_or("data")) };
         }
-        let path = url.and_then(|node| node.parsed(sqlite_path).map(|path| files.path(path)));
+        let path = url.as_ref().and_then(|node| node.parsed(sqlite_path));
+        let path = path.map(|path| files.path(&path));
         let path = path.unwrap_or_else(|| FilePlace::new(files).path);
         let data_folder = path.parent().unwrap_or(Path::new(".")).to_owned();
         Self { file: Some(path), data_folder }
@@ -201,7 +202,7 @@ impl FilePlace {
     fn read(section: &Section<'_, '_>, url: Option<&Node<'_, '_>>, files: &Secrets<'_>) -> Self {
         let mut place = Self::new(files);
         let path = url.and_then(|node| node.parsed(sqlite_path));
-        set(&mut place.path, path.map(|path| files.path(path)));
+        set(&mut place.path, path.map(|path| files.path(&path)));
         let least = section.get("disk_free_min").and_then(|node| node.parsed(units::size));
         set(&mut place.disk_free_min, least);
         let low = section.get("disk_free_low").and_then(|node| node.parsed(units::size));
@@ -238,9 +239,9 @@ impl DatabasePlace {
     }
 }
 
-fn sqlite_path(url: &str) -> Result<&str, &'static str> {
+fn sqlite_path(url: &str) -> Result<String, &'static str> {
     match url.strip_prefix("sqlite:") {
-        Some(path) if !path.is_empty() => Ok(path),
+        Some(path) if !path.is_empty() => Ok(path.to_owned()),
         _ => Err(
             "expected \"sqlite:\" and a path, such as \"sqlite:data/hookweir.db\", or \"postgres://..\"",
         ),

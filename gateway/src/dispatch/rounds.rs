@@ -37,7 +37,7 @@ impl Rounds {
     }
 
     /// There is no other.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.at.send_replace(At::Over);
     }
 
