@@ -56,7 +56,7 @@ fn what_is_of_the_other_kind_of_store_is_a_fault() {
     5:10: store.schema: a schema's name is made of a-z, 0-9 and `_`, 63 at most, and begins with no digit
     ");
     insta::assert_snapshot!(faults("[store]\nurl = { env = \"SHORT\" }\n"), @"2:7: store.url: the database's address can't be used: it does not begin with postgres://");
-    insta::assert_snapshot!(faults("[store]\nurl = \"postgres://h/d?sslmode=maybe\"\n"), @"2:7: store.url: the database's address can't be used: invalid configuration: invalid value for option `sslmode`");
+    insta::assert_snapshot!(faults("[store]\nurl = \"postgres://h/d?sslmode=maybe\"\n"), @"2:7: store.url: the database's address can't be used: invalid connection string: invalid value for option `sslmode`");
     insta::assert_snapshot!(faults("[store]\nurl = \"mysql://h/d\"\n"), @r#"2:7: store.url: expected "sqlite:" and a path, such as "sqlite:data/hookweir.db", or "postgres://..""#);
 }
 
