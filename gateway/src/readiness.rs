@@ -12,7 +12,7 @@ use crate::tasks::Stop;
 #[derive(Debug, Clone)]
 pub struct Readiness {
     /// In the order in which they are taken.
-    steps: Arc<Mutex<Vec<Weak<&'static str>>>>,
+    steps: Arc<Mutex<Vec<Weak<Step>>>>,
     /// Once it is open.
     store: Arc<OnceLock<watch::Receiver<Health>>>,
     stop: Stop,
@@ -21,8 +21,12 @@ pub struct Readiness {
 /// Holds readiness back until it is dropped.
 #[derive(Debug)]
 pub struct Latch {
-    _step: Arc<&'static str>,
+    _step: Arc<Step>,
 }
+
+/// One step of the start, in words that complete "starting: ..".
+#[derive(Debug)]
+struct Step(&'static str);
 
 impl Readiness {
     /// Follows the stop.
@@ -32,7 +36,7 @@ impl Readiness {
 
     /// One more step that has to be taken first, in words that complete "starting: ..".
     pub fn latch(&self, step: &'static str) -> Latch {
-        let step = Arc::new(step);
+        let step = Arc::new(Step(step));
         let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
         steps.push(Arc::downgrade(&step));
         Latch { _step: step }
@@ -70,7 +74,7 @@ impl Readiness {
     /// The first step that is not taken.
     fn step(&self) -> Option<&'static str> {
         let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        steps.iter().find_map(Weak::upgrade).map(|step| *step)
+        steps.iter().find_map(Weak::upgrade).map(|step| step.0)
     }
 }
 

@@ -31,10 +31,10 @@ pub(super) struct Common {
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// A file with a certificate, in PEM, for a gateway that lets in operators who show one.
-    #[arg(long, value_name = "FILE", requires = "key")]
+    #[arg(long, value_name = "FILE", requires = "client_key")]
     cert: Option<PathBuf>,
     /// A file with its private key.
-    #[arg(long, value_name = "FILE", requires = "cert")]
+    #[arg(id = "client_key", long = "key", value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
     /// A file with the token, if not where the config says.
     #[arg(long, value_name = "FILE")]

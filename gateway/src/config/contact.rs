@@ -45,7 +45,7 @@ impl Contact {
         load_by(path, around, |text, folder| {
             parse_by(text, |root| {
                 let files = Secrets::new(folder, around);
-                let store = Whereabouts::read(root.sub("store"), &files);
+                let store = Whereabouts::read(root.sub("store").as_ref(), &files);
                 Self::read(root.sub("admin"), (&files, wanted), store)
             })
         })

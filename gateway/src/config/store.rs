@@ -161,9 +161,9 @@ pub(super) struct Whereabouts {
 
 impl Whereabouts {
     /// Reads no secret: the address of a database may be one.
-    pub(super) fn read(section: Option<Section<'_, '_>>, files: &Secrets<'_>) -> Self {
-        let url = section.as_ref().and_then(|section| section.get("url"));
-        if let (Some(section), Some(_)) = (&section, url.as_ref().filter(|url| names_database(url)))
+    pub(super) fn read(section: Option<&Section<'_, '_>>, files: &Secrets<'_>) -> Self {
+        let url = section.and_then(|section| section.get("url"));
+        if let (Some(section), Some(_)) = (section, url.as_ref().filter(|url| names_database(url)))
         {
             let dir = section.get("dir").and_then(|node| node.text());
             return Self { file: None, data_folder: files.path(dir.unwrap_or("data")) };

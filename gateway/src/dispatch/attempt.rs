@@ -194,9 +194,21 @@ impl Bench {
         }
     }
 
+    /// Returns a lease until the store takes it or never will: what kept the plugin from running may be that the store
+    /// is away, and nobody else would run the delivery as long as this process lives.
     async fn give_back(&self, lease: Lease, fault: NotRun) {
         tracing::warn!(event_id = %lease.event.id, trace_id = trace::id(&lease.event.attributes), plugin = %lease.plugin, %fault, "not run; will be");
-        give_back(&self.store, lease, REQUEUE).await;
+        let (mut pause, longest) = SETTLE_PAUSE;
+        loop {
+            match self.store.give_back(vec![lease.key.clone()], REQUEUE).await {
+                Ok(()) | Err(StoreError::Poisoned(_) | StoreError::Closed) => return,
+                Err(error) => {
+                    tracing::warn!(event_id = %lease.event.id, trace_id = trace::id(&lease.event.attributes), plugin = %lease.plugin, %error, "failed to give a lease back; trying again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(longest);
+                }
+            }
+        }
     }
 }
 

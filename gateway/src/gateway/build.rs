@@ -1,6 +1,6 @@
 //! How the gateway is put together.
 
-use std::{path::Path, pin::pin, sync::Arc};
+use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::Path, pin::pin, sync::Arc};
 
 use hookweir_event::{Clock, Timestamp};
 use hookweir_host::{Host, Settings};
@@ -115,6 +115,7 @@ impl Begun {
         drop(steps.store);
         let Surrounds { seen, clock, chance, names, supervisor, .. } = around;
         let data = config.store.data_folder().to_owned();
+        make_folder(&data)?;
         let drawn = (clock.clone(), chance);
         let (guard, audit) = admission(&config, &data, &drawn)?;
         let (tracer, exporter) =
@@ -236,6 +237,12 @@ fn metrics(
         pauses: desk.pauses.clone(),
         clock: desk.clock.clone(),
     }
+}
+
+/// Makes the data folder, if the store has not: one in a database has none.
+fn make_folder(path: &Path) -> Result<(), StartError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| StartError::Folder { path: path.to_owned(), source })
 }
 
 fn options(config: &Config, around: &Surrounds) -> Options {

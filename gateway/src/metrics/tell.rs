@@ -18,6 +18,7 @@ use crate::{
     health::{Health, Reloaded},
     live::{Live, Plugin, Source},
     pauses::Pauses,
+    serve::Tls,
 };
 
 /// Microseconds and milliseconds of a second.
@@ -78,7 +79,7 @@ pub(super) fn certificates(page: &mut Page, live: &Live) {
     let mut expires = page.gauge("hookweir_tls_certificate_expires_timestamp_seconds", help);
     let config = &live.config;
     for (listener, tls) in [("server", &config.server.tls), ("admin", &config.admin.tls)] {
-        let run_out = tls.iter().flat_map(|tls| tls.run_out());
+        let run_out = tls.iter().flat_map(Tls::run_out);
         for (at, run_out) in run_out.enumerate() {
             let place = match at.checked_sub(1) {
                 None => format!("{listener}.tls.cert"),

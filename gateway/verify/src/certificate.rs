@@ -7,6 +7,7 @@ use x509_cert::{
     Certificate,
     der::{Decode as _, Encode as _, oid::ObjectIdentifier},
     ext::pkix::{AuthorityInfoAccessSyntax, SubjectAltName, name::GeneralName},
+    time::Time,
 };
 
 use crate::key_url::host_matches;
@@ -34,7 +35,7 @@ impl Chain {
     pub fn runs_out(&self) -> Option<Duration> {
         let ends =
             self.0.iter().map(|certificate| certificate.tbs_certificate().validity().not_after);
-        ends.map(|end| end.to_unix_duration()).min()
+        ends.map(Time::to_unix_duration).min()
     }
 
     /// Adds the certificate of an issuer, in DER or PEM.

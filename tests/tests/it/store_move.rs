@@ -91,7 +91,7 @@ async fn a_store_moves_into_a_database_though_the_command_is_killed_and_the_gate
     let (old, new) = (House::new(PROGRAM, ""), House::in_database(PROGRAM, "", server.url()));
     let gateway = old.start().await;
     for id in ["1", "2", "3"] {
-        assert_eq!(old.sender("github").send("push", id, b"{}").await.unwrap().status, 202);
+        assert_eq!(old.sender("github").send("push", id, id.as_bytes()).await.unwrap().status, 202);
     }
     let used = copying(&old, &new, &server.url()).output().unwrap();
     assert_eq!(used.status.code(), Some(1), "a gateway is running");
@@ -119,8 +119,8 @@ async fn a_store_moves_into_a_database_though_the_command_is_killed_and_the_gate
 
     let gateway = new.start().await;
     let sender = new.sender("github");
-    assert!(sender.send("push", "2", b"{}").await.unwrap().duplicate(), "it knows what it has");
-    let fresh = sender.send("push", "4", b"{}").await.unwrap();
+    assert!(sender.send("push", "2", b"2").await.unwrap().duplicate(), "it knows what it has");
+    let fresh = sender.send("push", "4", b"4").await.unwrap();
     assert_eq!((fresh.status, fresh.duplicate()), (202, false));
     assert!(gateway.stop().await.success());
     assert_eq!(new.reader().counts().await.unwrap().events, MANY + 4);
@@ -135,7 +135,7 @@ fn what_can_not_be_copied_is_said_without_a_password() {
         ("none.db", &*url, "is named as sqlite:PATH"),
         (&*url, &*url, "other ways are not there"),
         (&*file, &*file, "into a database of PostgreSQL's"),
-        (&*file, &*url, "none.db: No such file"),
+        (&*file, &*url, "none.db: entity not found"),
     ] {
         let mut command = Command::new(PROGRAM);
         let output = command.args(["store", "copy", from, to]).output().unwrap();
