@@ -351,6 +351,7 @@ async fn a_flooding_source_leaves_places_for_a_quiet_one_in_front_of_a_slow_disk
 }
 
 /// What is held of a flood in front of a disk of which each sync takes 100 ms, where `append_latency` is this.
+#[expect(clippy::print_stdout, reason = "the figure, for who reads it")]
 async fn held_by_latency(append_latency: &str) -> u64 {
     const SLOW: Duration = Duration::from_millis(100);
     let limits = format!("server.appends_max = 512\nserver.append_latency = \"{append_latency}\"");
