@@ -223,7 +223,10 @@ async fn who_takes_no_answer_over_http1_is_let_go_and_who_takes_some_is_not() {
     let open = |page: &hookweir_tests::scrape::Scrape| page.value("hookweir_connections", &[]);
     house.until_metrics("both", |page| open(page) == 2.0).await;
     while open(&house.metrics().await) == 2.0 {
-        assert!(slow.takes().await, "it was let go");
+        // The system says that there is room only when a third of what it keeps for a peer is taken.
+        for _ in 0..64 {
+            assert!(slow.takes().await, "it was let go");
+        }
         assert!(begun.elapsed() < 2 * hookweir_tests::house::PATIENCE, "nobody is let go");
         tokio::time::sleep(DRIP).await;
     }
