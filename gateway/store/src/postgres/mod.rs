@@ -54,7 +54,7 @@ mod totals;
 pub(crate) mod window;
 mod worker;
 
-pub(crate) use self::{engine::Engine, incoming::Incoming};
+pub(crate) use self::{engine::open, incoming::Incoming};
 use self::{
     fault::Fault,
     link::{Link, Moment},
