@@ -8,6 +8,7 @@
 //! answered is on disk; what failed left nothing behind. A [`Reader`] looks on without being in the way.
 #![forbid(unsafe_code)]
 
+mod bounds;
 mod codec;
 mod contract;
 mod copy;

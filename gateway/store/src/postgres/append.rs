@@ -11,9 +11,13 @@ use hookweir_event::{Digest, EventId, Hops, Timestamp};
 use super::{
     Fault,
     batch::Batch,
-    rows::{DELIVERIES_MAX, NewRow, id_of},
+    rows::{NewRow, id_of},
 };
-use crate::{Receipt, StoreError, verbs::Append};
+use crate::{
+    Receipt, StoreError,
+    bounds::{bytes_fit, deliveries_fit},
+    verbs::Append,
+};
 
 /// The part of a dedupe key that is kept: as much as a UUID.
 pub(super) type Claim = [u8; 16];
@@ -21,9 +25,6 @@ pub(super) type Claim = [u8; 16];
 pub(super) fn claim_of(digest: &Digest) -> Claim {
     digest.as_bytes().first_chunk().copied().unwrap_or_default()
 }
-
-/// The most bytes of one event, envelope and body: with its row, what PostgreSQL takes in one value.
-const EVENT_MAX: usize = 512 << 20;
 
 impl Batch<'_> {
     /// Keeps those that are new, and answers each.
@@ -39,7 +40,8 @@ impl Batch<'_> {
         let mut again: HashMap<EventId, i64> = HashMap::new();
         let mut answers = Vec::with_capacity(appends.len());
         for (at, new) in appends {
-            if let Some(reason) = refusal(new.routes.len(), new.envelope.len() + new.body.len()) {
+            let bytes = new.envelope.len() + new.body.len();
+            if let Err(reason) = deliveries_fit(new.routes.len()).and_then(|()| bytes_fit(bytes)) {
                 answers.push((*at, Err(StoreError::Failed(reason))));
                 continue;
             }
@@ -178,12 +180,4 @@ impl Batch<'_> {
         }
         Ok(())
     }
-}
-
-/// Why an event with so many deliveries and bytes can't be kept, whenever it is tried.
-pub(super) fn refusal(deliveries: usize, bytes: usize) -> Option<String> {
-    if deliveries > DELIVERIES_MAX {
-        return Some(format!("an event can have {DELIVERIES_MAX} deliveries at most"));
-    }
-    (bytes > EVENT_MAX).then(|| format!("an event of {bytes} bytes; at most {EVENT_MAX} are kept"))
 }

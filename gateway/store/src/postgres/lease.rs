@@ -10,17 +10,17 @@ use std::{
     sync::Arc,
 };
 
-use hookweir_event::{Event, EventId, Fate, Hops, OrderKey, Outcome, Timestamp};
+use hookweir_event::{Event, EventId, Fate, Hops, OrderKey, Timestamp};
 use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use super::{
     Fault,
     batch::Batch,
-    rows::{id_of, nothing_ran, parsed, text_of},
+    rows::{id_of, parsed, text_of},
     settle::{Held, Name},
 };
-use crate::{Lease, LeaseKey, Leased, Settlement, Want, codec};
+use crate::{Lease, LeaseKey, Leased, Settlement, Want, bounds, codec};
 
 /// So many deliveries of a plugin one lease sets aside.
 const ASIDE_MAX: usize = 256;
@@ -289,8 +289,8 @@ impl Batch<'_> {
 
     /// Its event can't be read any more: it is a dead letter.
     async fn bury_unreadable(&mut self, key: LeaseKey, row: &Row) -> Result<(), Fault> {
-        let attempt = nothing_ran(Outcome::Unreadable, "the event can't be read any more");
-        let (fate, outputs, state) = (Fate::Dead { blocks: true }, Vec::new(), Vec::new());
+        let (attempt, fate) = (bounds::unreadable(), Fate::Dead { blocks: true });
+        let (outputs, state) = (Vec::new(), Vec::new());
         let settlement = Settlement { key, attempt, fate, outputs, state, exchanges: None };
         let plugin: String = row.get(2);
         let line = row.get::<_, Option<i16>>(19).and(row.get::<_, Option<Vec<u8>>>(8));

@@ -8,10 +8,13 @@ use hookweir_event::{EventId, PluginName};
 use super::{
     Fault,
     batch::Batch,
-    rows::{BEHIND, BLOCKS, DELIVERIES_MAX, Delivery, FIRST, id_of},
-    settle::Name,
+    rows::{BEHIND, BLOCKS, Delivery, FIRST, id_of},
+    settle::{Name, number_of},
 };
-use crate::{DeliveryId, Mend, Replay};
+use crate::{
+    DeliveryId, Mend, Replay,
+    bounds::{ATTEMPTS_MAX, deliveries_fit},
+};
 
 /// What the column `dead` says of one that was put aside; 1 of the others.
 const DISCARDED: i16 = 2;
@@ -38,8 +41,7 @@ impl Batch<'_> {
         let (event, ordinal) = (&name.0.as_bytes()[..], name.1);
         let sql = "SELECT plugin, dead, order_key, standing FROM deliveries
                    WHERE event = $1 AND ordinal = $2 AND dead <> 0 AND attempts < $3 FOR UPDATE";
-        // As many attempts as the other engine has keys for.
-        let most = i32::try_from(DELIVERIES_MAX).unwrap_or(i32::MAX);
+        let most = number_of(ATTEMPTS_MAX);
         let Some(row) = self.moment.row(sql, &[&event, &ordinal, &most]).await? else {
             return Ok(false);
         };
@@ -134,10 +136,7 @@ impl Batch<'_> {
             let id = &event.as_bytes()[..];
             let Some(row) = self.moment.row(sql, &[&id]).await? else { continue };
             let had = self.deliveries_of(*event).await?;
-            if had + routes.len() > DELIVERIES_MAX {
-                let reason = format!("an event can have {DELIVERIES_MAX} deliveries at most");
-                return Err(Fault::Operation(reason));
-            }
+            deliveries_fit(had + routes.len()).map_err(Fault::Operation)?;
             if had == 0 && !routes.is_empty() {
                 self.counted.totals.unrouted -= 1;
             }

@@ -2,14 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use hookweir_event::{Attempt, EventId, Hops, Outcome, Timestamp};
+use hookweir_event::{EventId, Hops, Timestamp};
 use tokio_postgres::Row;
 
 use super::{Fault, batch::Batch, settle::AttemptRow};
-use crate::Route;
-
-/// The most deliveries an event can have, and the most attempts a delivery can have: as with the other engine.
-pub(super) const DELIVERIES_MAX: usize = 1023;
+use crate::{Route, bounds::too_far};
 
 /// The id in a column.
 pub(super) fn id_of(row: &Row, at: usize) -> Result<EventId, Fault> {
@@ -297,15 +294,13 @@ impl Batch<'_> {
         if delivery.buried {
             self.counted.of(plugin).dead += 1;
             self.counted.totals.dead += 1;
-            let attempt =
-                nothing_ran(Outcome::HopLimit, "the event passed through too many plugins");
             self.rows.attempts.push(AttemptRow {
                 event: delivery.event,
                 ordinal: delivery.ordinal,
                 number: 1,
                 lease: (self.boot, 0),
                 started_at: self.now,
-                attempt,
+                attempt: too_far(),
                 exchanges: None,
                 buries: true,
             });
@@ -367,16 +362,4 @@ pub(super) const BLOCKS: i16 = 2;
 
 fn bytes_of(event: &NewRow) -> i64 {
     i64::try_from(event.envelope.len() + event.body.len()).unwrap_or(i64::MAX)
-}
-
-/// The record of an attempt in which no plugin ran to an end.
-pub(super) fn nothing_ran(outcome: Outcome, message: &str) -> Attempt {
-    Attempt {
-        outcome,
-        message: Some(message.to_owned()),
-        version: None,
-        wall: std::time::Duration::ZERO,
-        cpu: std::time::Duration::ZERO,
-        logs: Vec::new(),
-    }
 }

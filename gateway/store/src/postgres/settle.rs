@@ -13,12 +13,15 @@ use hookweir_event::{Attempt, EventId, Exchanges, Fate, PluginName, StateChange,
 
 use super::{
     Fault,
-    append::refusal,
     batch::Batch,
-    rows::{DELIVERIES_MAX, Line, id_of},
+    rows::{Line, id_of},
     state::Touched,
 };
-use crate::{LeaseKey, Output, Settled, Settlement, StoreError, Written, codec, exchanges};
+use crate::{
+    LeaseKey, Output, Settled, Settlement, StoreError, Written,
+    bounds::{ATTEMPTS_MAX, bytes_fit, deliveries_fit},
+    codec, exchanges,
+};
 
 /// A delivery: its event, and which of that one's it is.
 pub(super) type Name = (EventId, i16);
@@ -85,7 +88,7 @@ impl Batch<'_> {
         let mut state = self.touch(&held, settlements, writes).await?;
         let (mut answers, mut lost) = (Vec::with_capacity(settlements.len()), Vec::new());
         for (at, settlement) in settlements {
-            if let Some(reason) = settlement.outputs.iter().find_map(why_not) {
+            if let Err(reason) = settlement.outputs.iter().try_for_each(fits) {
                 answers.push((*at, Err(StoreError::Failed(reason))));
                 continue;
             }
@@ -177,10 +180,7 @@ impl Batch<'_> {
     pub(super) fn settle(&mut self, settlement: &Settlement, lease: Held) {
         let key = &settlement.key;
         let fate = match settlement.fate {
-            // As many attempts as the other engine has keys for; no limit on attempts comes near.
-            Fate::Due { .. } if key.attempt as usize >= DELIVERIES_MAX => {
-                Fate::Dead { blocks: true }
-            }
+            Fate::Due { .. } if key.attempt >= ATTEMPTS_MAX => Fate::Dead { blocks: true },
             fate => fate,
         };
         let name = name_of(key);
@@ -409,9 +409,9 @@ impl Batch<'_> {
     }
 }
 
-/// Why an output can't be kept, whenever it is tried.
-fn why_not(output: &Output) -> Option<String> {
-    refusal(output.routes.len(), output.event.body.len())
+/// Whether an output can be kept; if not, why not, whenever it is tried.
+fn fits(output: &Output) -> Result<(), String> {
+    deliveries_fit(output.routes.len()).and_then(|()| bytes_fit(output.event.body.len()))
 }
 
 fn fate_is_over(fate: Fate) -> bool {
