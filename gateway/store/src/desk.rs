@@ -4,7 +4,9 @@
 //! answer, never the event.
 
 use std::{
+    io,
     sync::{Arc, atomic::Ordering},
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -20,6 +22,53 @@ use crate::{
     figures::Counting,
     verbs::{Append, Done, Notice, Op, Signals, Terms, Verb},
 };
+
+/// An engine's thread. Dropped, it waits until that has ended, which it does when the desk is gone.
+pub(crate) struct Engine {
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Starts a thread that serves a desk. If it ends and did not say that it finished, the handles are told that the
+    /// store is poisoned.
+    pub(crate) fn start(
+        name: &str,
+        signals: &Signals,
+        serve: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Self> {
+        let farewell = Farewell(signals.clone());
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let _farewell = farewell;
+            serve();
+        })?;
+        Ok(Self { thread: Some(thread) })
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Why an engine answers nothing any more that did not finish.
+pub(crate) const ENDED_EARLY: &str = "the store's thread ended early";
+
+/// Tells the handles when the engine ended, and when it did so before its time.
+struct Farewell(Signals);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        let in_time = self.0.finished.borrow().is_some();
+        if !in_time {
+            let reason = ENDED_EARLY.to_owned();
+            self.0.health.send_replace(Health::Poisoned(reason.clone()));
+            self.0.finished.send_replace(Some(Err(StoreError::Poisoned(reason))));
+        }
+    }
+}
 
 /// The queue of an engine, and what the engine tells. Dropped, it tells the engine to finish what is queued.
 pub(crate) struct Desk {

@@ -8,6 +8,7 @@
 //! answered is on disk; what failed left nothing behind. A [`Reader`] looks on without being in the way.
 #![forbid(unsafe_code)]
 
+mod bounds;
 mod codec;
 mod contract;
 mod copy;
@@ -26,6 +27,7 @@ mod steady;
 mod store;
 mod survey;
 mod term;
+mod totals;
 mod verbs;
 
 pub use contract::{

@@ -11,7 +11,11 @@ use tokio::sync::watch;
 use crate::{
     DeliveryId, Figures, Health, LeaseKey, Leased, Location, Mend, NewEvent, NewNotice, OpenError,
     Options, Pausable, Pause, Reader, Receipt, Replay, Settled, Settlement, StoreError, Want,
-    Written, desk::Desk, postgres, reader::Window, sqlite,
+    Written,
+    desk::{Desk, Engine},
+    postgres,
+    reader::Window,
+    sqlite,
 };
 
 /// The store. Cheap to clone; dropping the last handle finishes what was asked, and waits for that.
@@ -31,13 +35,6 @@ struct Shared {
     reader: Reader,
 }
 
-/// What keeps the promises.
-#[expect(dead_code, reason = "they are kept for their drop")]
-enum Engine {
-    Sqlite(sqlite::Engine),
-    Postgres(postgres::Engine),
-}
-
 impl Store {
     /// Opens the store, and makes it if there is none. When this returns, all that was ever
     /// acknowledged is on disk, and the leases of other boots are free.
@@ -47,12 +44,12 @@ impl Store {
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         let (desk, engine, reader) = match options.location.clone() {
             Location::Sqlite(file) => {
-                let (desk, engine, window) = sqlite::Engine::open(file, options).await?;
-                (desk, Engine::Sqlite(engine), Reader::new(Window::Sqlite(window)))
+                let (desk, engine, window) = sqlite::open(file, options).await?;
+                (desk, engine, Reader::new(Window::Sqlite(window)))
             }
             Location::Postgres(database) => {
-                let (desk, engine, window) = postgres::Engine::open(database, options).await?;
-                (desk, Engine::Postgres(engine), Reader::new(Window::Postgres(window)))
+                let (desk, engine, window) = postgres::open(database, options).await?;
+                (desk, engine, Reader::new(Window::Postgres(window)))
             }
         };
         Ok(Self { shared: Arc::new(Shared { desk, _engine: engine, reader }) })

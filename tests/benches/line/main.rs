@@ -13,7 +13,6 @@ mod beside;
 mod calls;
 mod compile;
 mod cost;
-mod figures;
 mod forged;
 mod languages;
 mod load;
@@ -31,6 +30,7 @@ mod wrk;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use hookweir_ground::figures;
 use serde_json::json;
 
 use self::{figures::Section, load::Plan};

@@ -1,5 +1,5 @@
-//! What tests of every crate stand on, those of the store among them: free ports, servers of PostgreSQL's, and a
-//! network that fails when told.
+//! What tests of every crate stand on, those of the store among them: free ports, servers of PostgreSQL's, a
+//! network that fails when told, and figures of what was measured.
 //!
 //! It knows none of the other crates, so that the store's tests don't build the whole gateway.
 #![forbid(unsafe_code)]
@@ -9,6 +9,7 @@
     reason = "a test that can't go on has failed, and says why"
 )]
 
+pub mod figures;
 mod ports;
 pub mod postgres;
 pub mod relay;

@@ -1,26 +1,17 @@
 //! Who has the store open, and what becomes of the leases of those who don't say any more that they live.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
-use hookweir_event::{EventId, Outcome, Timestamp};
+use hookweir_event::{EventId, Timestamp};
 
-use super::{
-    Fault, Moment,
-    batch::Batch,
-    rows::{id_of, nothing_ran},
-    settle::AttemptRow,
-};
+use super::{Fault, Moment, batch::Batch, rows::id_of, settle::AttemptRow};
+use crate::bounds::{self, dies_of_loss};
 
 /// How often a boot says that it lives.
 pub(super) const BEAT: Duration = Duration::from_secs(5);
 /// Who has not for so long is gone: its leases are free. Long enough that a slow database or a failover is no death,
 /// short enough that what a dead gateway had under way is not late by much.
 pub(super) const LAPSE: Duration = Duration::from_secs(30);
-/// A delivery whose process died this often is dead: it may be the event that kills it.
-const LOST_LEASES_MAX: i32 = 3;
-
-/// As many attempts as the other engine has keys for; no limit on attempts comes near.
-const ATTEMPTS_MAX: i32 = 1023;
 
 /// The database's time.
 pub(super) async fn server_time(moment: &Moment<'_>) -> Result<Timestamp, Fault> {
@@ -123,6 +114,7 @@ impl Batch<'_> {
             self.lose(lease).await?;
         }
         self.write_attempts().await?;
+        self.count_attempts().await?;
         self.moment.run("DELETE FROM beats WHERE boot = ANY($1)", &[&gone]).await?;
         self.moment.run("DELETE FROM boots WHERE key = ANY($1)", &[&gone]).await?;
         Ok(lost.len())
@@ -130,7 +122,7 @@ impl Batch<'_> {
 
     async fn lose(&mut self, lost: &Lost) -> Result<(), Fault> {
         let (number, lost_leases) = (lost.attempts + 1, lost.lost_leases + 1);
-        let dead = lost_leases >= LOST_LEASES_MAX || number >= ATTEMPTS_MAX;
+        let dead = dies_of_loss(lost_leases.unsigned_abs(), number.unsigned_abs());
         let sql =
             "UPDATE deliveries SET boot = NULL, leased_at = NULL, attempts = $3, lost_leases = $4,
                        settled_at = $5, dead = $6::smallint,
@@ -147,7 +139,7 @@ impl Batch<'_> {
             number,
             lease: lost.lease,
             started_at: lost.leased_at,
-            attempt: nothing_ran(Outcome::Lost, "the process ended during the attempt"),
+            attempt: Cow::Owned(bounds::lost()),
             exchanges: None,
             buries: dead,
         });

@@ -7,12 +7,11 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicI64},
     },
-    thread::JoinHandle,
     time::Duration,
 };
 
 use tokio::{
-    sync::{Notify, mpsc, oneshot},
+    sync::{Notify, Semaphore, mpsc, oneshot},
     task::JoinSet,
     time::Instant,
 };
@@ -27,8 +26,8 @@ use super::{
     worker::{self, Shared},
 };
 use crate::{
-    Health, OpenError, Options, PostgresDatabase, StoreError,
-    desk::Desk,
+    OpenError, Options, PostgresDatabase, StoreError,
+    desk::{Desk, ENDED_EARLY, Engine},
     steady::Steady,
     verbs::{Op, Signals},
 };
@@ -36,61 +35,25 @@ use crate::{
 /// So many steps of retention are done in a row, while there is more to forget.
 const STEPS_IN_A_ROW: u32 = 8;
 
-/// The engine's thread. Dropped, it waits until that has ended, which it does when the desk is gone.
-pub(crate) struct Engine {
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Tells the handles when the engine ended, and when it did so before its time.
-struct Farewell(Signals);
-
-impl Drop for Farewell {
-    fn drop(&mut self) {
-        let in_time = self.0.finished.borrow().is_some();
-        if !in_time {
-            let reason = "the store's thread ended early".to_owned();
-            self.0.health.send_replace(Health::Poisoned(reason.clone()));
-            self.0.finished.send_replace(Some(Err(StoreError::Poisoned(reason))));
-        }
-    }
-}
-
-impl Engine {
-    /// Opens the database. What is asked at the desk is done until the desk is gone, or closed.
-    pub(crate) async fn open(
-        database: PostgresDatabase,
-        options: Options,
-    ) -> Result<(Desk, Self, Window), OpenError> {
-        let window = Window::at(database.clone())?;
-        let (queue, operations) = mpsc::channel(options.queue.max(1));
-        let signals = Signals::default();
-        let (opened, ready) = oneshot::channel();
-        let (told, seen) = (signals.clone(), window.clone());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| server(error.to_string()))?;
-        let thread = std::thread::Builder::new()
-            .name("store-postgres".into())
-            .spawn(move || {
-                let _farewell = Farewell(told.clone());
-                runtime.block_on(run((&database, seen), &options, operations, &told, opened));
-            })
-            .map_err(|error| server(error.to_string()))?;
-        let engine = Self { thread: Some(thread) };
-        match ready.await {
-            Ok(opened) => opened?,
-            Err(_) => return Err(server("the store's thread ended early".to_owned())),
-        }
-        // Other engines write down what events are searched by; here that is what indexes are for.
-        Ok((Desk::new(queue, signals, |_, _, _| Vec::new()), engine, window))
-    }
+/// Opens the database. What is asked at the desk is done until the desk is gone, or closed.
+pub(crate) async fn open(
+    database: PostgresDatabase,
+    options: Options,
+) -> Result<(Desk, Engine, Window), OpenError> {
+    let window = Window::at(database.clone())?;
+    let (queue, operations) = mpsc::channel(options.queue.max(1));
+    let signals = Signals::default();
+    let (opened, ready) = oneshot::channel();
+    let (told, seen) = (signals.clone(), window.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| server(error.to_string()))?;
+    let engine = Engine::start("store-postgres", &signals, move || {
+        runtime.block_on(run((&database, seen), &options, operations, &told, opened));
+    });
+    let engine = engine.map_err(|error| server(error.to_string()))?;
+    ready.await.unwrap_or_else(|_| Err(server(ENDED_EARLY.to_owned())))?;
+    // Other engines write down what events are searched by; here that is what indexes are for.
+    Ok((Desk::new(queue, signals, |_, _, _| Vec::new()), engine, window))
 }
 
 fn server(reason: String) -> OpenError {
@@ -105,7 +68,7 @@ async fn run(
     signals: &Signals,
     opened: oneshot::Sender<Result<(), OpenError>>,
 ) {
-    let shared = match open(database, options, signals).await {
+    let shared = match begin(database, options, signals).await {
         Ok(shared) => Arc::new(shared),
         Err(error) => {
             let _ = opened.send(Err(error));
@@ -143,13 +106,13 @@ async fn run(
 }
 
 /// Brings the tables up to date, sees that what is acknowledged is durable, and makes us known.
-async fn open(
+async fn begin(
     database: &PostgresDatabase,
     options: &Options,
     signals: &Signals,
 ) -> Result<Shared, OpenError> {
     // One more for the upkeep, and one for the days.
-    let link = Link::new(database, database.in_flight.max(1) + 2)?;
+    let link = Link::of_engine(database, database.in_flight.max(1) + 2)?;
     let refused = |fault: Fault| server(fault.reason());
     let mut connection = link.connect().await.map_err(refused)?;
     let moment = Moment::write(&mut connection).await.map_err(refused)?;
@@ -183,6 +146,7 @@ async fn open(
         signals: signals.clone(),
         others: AtomicBool::new(false),
         announce: Notify::new(),
+        turn: Semaphore::new(1),
         ticks: Instant::now(),
     };
     let now = shared.now(&moment).await.map_err(refused)?;

@@ -3,20 +3,25 @@
 //!
 //! Each is the same however often it is asked for: what is not dead any more is passed over.
 
+use std::borrow::Cow;
+
 use hookweir_event::{EventId, PluginName};
 
 use super::{
     Fault,
     batch::Batch,
-    rows::{BEHIND, BLOCKS, DELIVERIES_MAX, Delivery, FIRST, id_of},
-    settle::Name,
+    rows::{BEHIND, BLOCKS, Delivery, FIRST, id_of},
+    settle::{Name, number_of},
 };
-use crate::{DeliveryId, Mend, Replay};
+use crate::{
+    DeliveryId, Mend, Replay,
+    bounds::{ATTEMPTS_MAX, deliveries_fit},
+};
 
 /// What the column `dead` says of one that was put aside; 1 of the others.
 const DISCARDED: i16 = 2;
 
-impl Batch<'_> {
+impl<'m> Batch<'m> {
     /// Mends dead letters. Returns how many of those named were dead, or in the way of others.
     pub(super) async fn mend(&mut self, which: &[DeliveryId], how: Mend) -> Result<u64, Fault> {
         let mut mended = 0;
@@ -38,8 +43,7 @@ impl Batch<'_> {
         let (event, ordinal) = (&name.0.as_bytes()[..], name.1);
         let sql = "SELECT plugin, dead, order_key, standing FROM deliveries
                    WHERE event = $1 AND ordinal = $2 AND dead <> 0 AND attempts < $3 FOR UPDATE";
-        // As many attempts as the other engine has keys for.
-        let most = i32::try_from(DELIVERIES_MAX).unwrap_or(i32::MAX);
+        let most = number_of(ATTEMPTS_MAX);
         let Some(row) = self.moment.row(sql, &[&event, &ordinal, &most]).await? else {
             return Ok(false);
         };
@@ -125,7 +129,7 @@ impl Batch<'_> {
     }
 
     /// Makes further deliveries of events. Returns how many.
-    pub(super) async fn replay(&mut self, replays: &[Replay]) -> Result<u64, Fault> {
+    pub(super) async fn replay(&mut self, replays: &'m [Replay]) -> Result<u64, Fault> {
         let mut made = 0;
         self.touch_days(replays.iter().map(|replay| &replay.event)).await?;
         for Replay { event, routes } in replays {
@@ -134,10 +138,7 @@ impl Batch<'_> {
             let id = &event.as_bytes()[..];
             let Some(row) = self.moment.row(sql, &[&id]).await? else { continue };
             let had = self.deliveries_of(*event).await?;
-            if had + routes.len() > DELIVERIES_MAX {
-                let reason = format!("an event can have {DELIVERIES_MAX} deliveries at most");
-                return Err(Fault::Operation(reason));
-            }
+            deliveries_fit(had + routes.len()).map_err(Fault::Operation)?;
             if had == 0 && !routes.is_empty() {
                 self.counted.totals.unrouted -= 1;
             }
@@ -146,8 +147,8 @@ impl Batch<'_> {
                     event: *event,
                     ordinal: i16::try_from(ordinal).unwrap_or(i16::MAX),
                     seq: row.get(0),
-                    origin: row.get(1),
-                    route: route.clone(),
+                    origin: Cow::Owned(row.get(1)),
+                    route,
                     replayed: true,
                     buried: false,
                 });

@@ -1,6 +1,6 @@
 //! Appending: an event with its claims and deliveries, or a duplicate counted.
 
-use hookweir_event::{Attempt, EventId, Hops, Outcome, Timestamp};
+use hookweir_event::{EventId, Hops, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
@@ -15,9 +15,13 @@ use super::{
     memory::Memory,
     order::Standing,
     parcels::{self, Entry, Parcels, Place},
-    schema::{ORDINAL_MAX, child_key, child_keys},
+    schema::{child_key, child_keys},
 };
-use crate::{Output, Receipt, Replay, Route, term::terms};
+use crate::{
+    Output, Receipt, Replay, Route,
+    bounds::{bytes_fit, deliveries_fit, too_far},
+    term::terms,
+};
 
 /// One transaction in the making. All its operations happen at one time.
 pub(super) struct Batch<'a> {
@@ -156,7 +160,7 @@ impl<'a> Batch<'a> {
     }
 
     fn insert(&mut self, entry: Entry, envelope: &[u8], body: &[u8]) -> Result<(), Fault> {
-        check_size(envelope.len() + body.len())?;
+        bytes_fit(envelope.len() + body.len()).map_err(Fault::Operation)?;
         let totals = &mut self.memory.totals;
         totals.next_event += 1;
         totals.events += 1;
@@ -167,7 +171,7 @@ impl<'a> Batch<'a> {
 
     /// Makes the deliveries of an event, due now or behind others with their order key.
     fn route(&mut self, event: i64, routes: &[Route]) -> Result<(), Fault> {
-        check_fan_out(routes.len())?;
+        deliveries_fit(routes.len()).map_err(Fault::Operation)?;
         if routes.is_empty() {
             self.memory.totals.unrouted += 1;
         }
@@ -229,7 +233,7 @@ impl<'a> Batch<'a> {
             let newest = self.newest_delivery(key)?;
             let (event, first) = (key, child_key(key, 0));
             let had = newest.map_or(0, |newest| usize::try_from(newest - first + 1).unwrap_or(0));
-            check_fan_out(had + routes.len())?;
+            deliveries_fit(had + routes.len()).map_err(Fault::Operation)?;
             if had == 0 && !routes.is_empty() {
                 self.memory.totals.unrouted -= 1;
             }
@@ -260,7 +264,7 @@ impl<'a> Batch<'a> {
 
     /// Makes the deliveries of an event that went too far: dead from the start, with the reason.
     fn bury(&mut self, event: i64, routes: &[Route]) -> Result<(), Fault> {
-        check_fan_out(routes.len())?;
+        deliveries_fit(routes.len()).map_err(Fault::Operation)?;
         if routes.is_empty() {
             self.memory.totals.unrouted += 1;
         }
@@ -275,44 +279,9 @@ impl<'a> Batch<'a> {
                 plugin,
                 self.now.as_millis()
             ])?;
-            let attempt =
-                nothing_ran(Outcome::HopLimit, "the event passed through too many plugins");
-            self.record(key, 1, self.now, &attempt)?;
+            self.record(key, 1, self.now, &too_far())?;
             self.count_dead(plugin, key)?;
         }
         Ok(())
-    }
-}
-
-fn check_fan_out(deliveries: usize) -> Result<(), Fault> {
-    if deliveries > ORDINAL_MAX as usize {
-        return Err(Fault::Operation(format!(
-            "an event can have {ORDINAL_MAX} deliveries at most"
-        )));
-    }
-    Ok(())
-}
-
-/// The most bytes of one event: with others in its parcel it still fits into a row of SQLite's.
-const EVENT_MAX: usize = 512 << 20;
-
-fn check_size(len: usize) -> Result<(), Fault> {
-    match len {
-        ..=EVENT_MAX => Ok(()),
-        _ => {
-            Err(Fault::Operation(format!("an event of {len} bytes; at most {EVENT_MAX} are kept")))
-        }
-    }
-}
-
-/// The record of an attempt in which no plugin ran to an end.
-pub(super) fn nothing_ran(outcome: Outcome, message: &str) -> Attempt {
-    Attempt {
-        outcome,
-        message: Some(message.to_owned()),
-        version: None,
-        wall: std::time::Duration::ZERO,
-        cpu: std::time::Duration::ZERO,
-        logs: Vec::new(),
     }
 }

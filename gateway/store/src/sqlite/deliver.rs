@@ -2,21 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hookweir_event::{Attempt, Fate, OrderKey, Outcome, PluginName, Timestamp};
+use hookweir_event::{Attempt, Fate, OrderKey, PluginName, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
 
 use super::{
-    append::{Batch, nothing_ran},
+    append::Batch,
     codec, exchanges,
     fault::Fault,
     fresh::Held,
     hold::ASIDE_MAX,
-    schema::{ORDINAL_MAX, child_key, parent_key},
+    schema::{child_key, parent_key},
 };
-use crate::{Lease, LeaseKey, Leased, Settled, Settlement, Want};
-
-/// A delivery whose process died this often is dead: it may be the event that kills it.
-const LOST_LEASES_MAX: u32 = 3;
+use crate::{
+    Lease, LeaseKey, Leased, Settled, Settlement, Want,
+    bounds::{self, ATTEMPTS_MAX, dies_of_loss},
+};
 
 /// A column's text as what it stands for.
 pub(super) fn parsed<T: std::str::FromStr>(row: &Row<'_>, at: usize) -> rusqlite::Result<T> {
@@ -242,7 +242,7 @@ impl Batch<'_> {
         let key = &settlement.key;
         let fate = match settlement.fate {
             // The key space ends here; no limit on attempts comes near.
-            Fate::Due { .. } if key.attempt >= ORDINAL_MAX => Fate::Dead { blocks: true },
+            Fate::Due { .. } if key.attempt >= ATTEMPTS_MAX => Fate::Dead { blocks: true },
             fate => fate,
         };
         if !settlement.state.is_empty() {
@@ -464,9 +464,8 @@ impl Batch<'_> {
     fn lose(&mut self, lost: &Lost) -> Result<(), Fault> {
         let number = lost.attempts + 1;
         let lost_leases = lost.lost_leases + 1;
-        let dead = lost_leases >= LOST_LEASES_MAX || number >= ORDINAL_MAX;
-        let attempt = nothing_ran(Outcome::Lost, "the process ended during the attempt");
-        self.record(lost.delivery, number, lost.leased_at, &attempt)?;
+        let dead = dies_of_loss(lost_leases, number);
+        self.record(lost.delivery, number, lost.leased_at, &bounds::lost())?;
         let sql = "UPDATE deliveries SET boot = NULL, leased_at = NULL, attempts = ?2,
                    lost_leases = ?3, settled_at = ?4, dead = ?5 WHERE key = ?1";
         self.connection.prepare_cached(sql)?.execute(params![

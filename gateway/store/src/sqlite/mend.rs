@@ -6,14 +6,8 @@
 use hookweir_event::PluginName;
 use rusqlite::{OptionalExtension, params};
 
-use super::{
-    append::Batch,
-    fault::Fault,
-    order::Standing,
-    parcels,
-    schema::{ORDINAL_MAX, child_key},
-};
-use crate::{DeliveryId, Mend};
+use super::{append::Batch, fault::Fault, order::Standing, parcels, schema::child_key};
+use crate::{DeliveryId, Mend, bounds::ATTEMPTS_MAX};
 
 /// What the column `dead` says of one that was put aside; 1 of the others.
 pub(super) const DISCARDED: i64 = 2;
@@ -45,7 +39,7 @@ impl Batch<'_> {
             .optional()?;
         drop(statement);
         // Beyond it there is no key for another attempt.
-        let dead = dead.filter(|(_, attempts, _)| *attempts < ORDINAL_MAX);
+        let dead = dead.filter(|(_, attempts, _)| *attempts < ATTEMPTS_MAX);
         let Some((plugin, _, dead)) = dead else {
             return Ok(false);
         };

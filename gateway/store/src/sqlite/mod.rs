@@ -61,7 +61,7 @@ pub(crate) mod window;
 mod writer;
 
 use self::open::{folder_of, lock, recognise};
-pub(crate) use self::{engine::Engine, outgoing::Outgoing};
+pub(crate) use self::{engine::open, outgoing::Outgoing};
 use crate::{
     codec, steady,
     verbs::{Append, Done, Op, Reply, Signals, Verb},

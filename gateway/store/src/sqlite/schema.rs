@@ -14,6 +14,7 @@ use super::{
     fault::Fault,
     parcels::{Entry, Parcels, Place},
 };
+use crate::bounds::{ATTEMPTS_MAX, DELIVERIES_MAX};
 
 /// `HKWR`, so that `file` and other programs can tell whose the database is.
 pub(super) const APPLICATION_ID: i64 = 0x484b_5752;
@@ -26,8 +27,10 @@ pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;
 
 /// Bits of a key for the ordinal below its parent.
 pub(super) const ORDINAL_BITS: u32 = 10;
-/// The most deliveries an event can have, and the most attempts a delivery can have.
+/// The last of them.
 pub(super) const ORDINAL_MAX: u32 = (1 << ORDINAL_BITS) - 1;
+// There is a key for each delivery of an event, and for each attempt of a delivery.
+const _: () = assert!(ORDINAL_MAX as usize == DELIVERIES_MAX && ORDINAL_MAX == ATTEMPTS_MAX);
 
 /// The key of a parent's n-th child.
 pub(super) fn child_key(parent: i64, ordinal: u32) -> i64 {

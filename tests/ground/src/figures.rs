@@ -6,15 +6,16 @@ use serde_json::{Value, json};
 
 /// One figure of every round.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Rounds(Vec<f64>);
+pub struct Rounds(Vec<f64>);
 
 impl Rounds {
-    pub(crate) fn push(&mut self, figure: f64) {
+    /// Adds the figure of the next round.
+    pub fn push(&mut self, figure: f64) {
         self.0.push(figure);
     }
 
     /// Round by round, this over that.
-    pub(crate) fn over(&self, that: &Self) -> Self {
+    pub fn over(&self, that: &Self) -> Self {
         Self(self.0.iter().zip(&that.0).map(|(this, that)| this / that).collect())
     }
 
@@ -24,7 +25,8 @@ impl Rounds {
         sorted
     }
 
-    pub(crate) fn median(&self) -> f64 {
+    /// The one in the middle; no number if there was no round.
+    pub fn median(&self) -> f64 {
         let sorted = self.sorted();
         let middle = sorted.len() / 2;
         match sorted.len() {
@@ -65,7 +67,7 @@ fn short(figure: f64) -> String {
 
 /// One comparison: the ratio first, then the figures of each subject.
 #[derive(Debug)]
-pub(crate) struct Section {
+pub struct Section {
     name: &'static str,
     about: String,
     ratios: Vec<(&'static str, Rounds, Option<f64>)>,
@@ -74,21 +76,23 @@ pub(crate) struct Section {
 }
 
 impl Section {
-    pub(crate) fn new(name: &'static str, about: String, columns: &'static [&'static str]) -> Self {
+    /// One without figures yet: its name, what was measured, and what the columns are.
+    pub fn new(name: &'static str, about: String, columns: &'static [&'static str]) -> Self {
         Self { name, about, ratios: Vec::new(), columns, rows: Vec::new() }
     }
 
     /// A ratio, and what it should be at least.
-    pub(crate) fn ratio(&mut self, name: &'static str, ratio: Rounds, target: Option<f64>) {
+    pub fn ratio(&mut self, name: &'static str, ratio: Rounds, target: Option<f64>) {
         self.ratios.push((name, ratio, target));
     }
 
     /// A subject with a figure for each column.
-    pub(crate) fn row(&mut self, subject: &'static str, figures: Vec<Rounds>) {
+    pub fn row(&mut self, subject: &'static str, figures: Vec<Rounds>) {
         self.rows.push((subject, figures));
     }
 
-    pub(crate) fn json(&self) -> Value {
+    /// Ratios and rows with all their rounds.
+    pub fn json(&self) -> Value {
         let ratios: Vec<_> = self
             .ratios
             .iter()

@@ -1,4 +1,4 @@
-//! The store measured by itself, beside the floor: `cargo bench -p hookweir-tests --bench store`
+//! The store measured by itself, beside the floor: `cargo bench -p hookweir-store --bench store`
 //! (`-- --help` for its flags).
 //!
 //! Each round of each subject is a process of its own, so that memory and bytes written are its own, and
@@ -7,8 +7,6 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 #![allow(clippy::cast_precision_loss, reason = "no figure here needs more than three digits")]
 
-#[path = "../line/figures.rs"]
-mod figures;
 mod held;
 mod log;
 mod payload;
@@ -20,17 +18,17 @@ mod subject;
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
+use hookweir_ground::figures::{Rounds, Section};
 use serde_json::{Value, json};
 
 use self::{
-    figures::{Rounds, Section},
     process::{child, killed_child},
     subject::Subject,
 };
 
 /// Measures the store: ratios first, then what they were made of, as median [least-most] of the rounds.
 #[derive(Debug, Parser)]
-#[command(name = "cargo bench -p hookweir-tests --bench store --", max_term_width = 100)]
+#[command(name = "cargo bench -p hookweir-store --bench store --", max_term_width = 100)]
 struct Flags {
     /// What to measure; everything, if nothing is named
     parts: Vec<Part>,
@@ -112,7 +110,7 @@ fn main() {
         let behind = tempfile::tempdir().unwrap();
         let filled = child(Subject::Fill, behind.path(), &flags);
         if !flags.json {
-            let rate = Rounds::of(&filled, "rate");
+            let rate = one(&filled, "rate");
             println!("\nfilled with {} deliveries that wait, {rate}/s", flags.backlog);
         }
         if flags.measures(Part::Lifecycles) {
@@ -136,13 +134,11 @@ fn main() {
     }
 }
 
-impl Rounds {
-    /// One figure of one round.
-    fn of(round: &Value, name: &str) -> Self {
-        let mut rounds = Self::default();
-        rounds.push(round[name].as_f64().unwrap());
-        rounds
-    }
+/// One figure of one round.
+fn one(round: &Value, name: &str) -> Rounds {
+    let mut rounds = Rounds::default();
+    rounds.push(round[name].as_f64().unwrap());
+    rounds
 }
 
 /// The columns of a subject, by their names in what a round prints.
@@ -227,7 +223,7 @@ fn start(flags: &Flags, behind: &std::path::Path) -> Section {
 fn search_times(flags: &Flags) -> Section {
     let folder = tempfile::tempdir().unwrap();
     let round = child(Subject::Search, folder.path(), flags);
-    let (filled, size) = (Rounds::of(&round, "filled"), Rounds::of(&round, "GiB"));
+    let (filled, size) = (one(&round, "filled"), one(&round, "GiB"));
     let about = format!(
         "pages of 50, in {} events ({} GiB, filled in {} s)",
         flags.events,
@@ -255,9 +251,9 @@ fn held_figures(flags: &Flags) -> Section {
     let about = format!(
         "{} deliveries of a source: set aside at {}/s, the hold lifted in {} ms, let go, leased and settled at {}/s",
         flags.backlog,
-        Rounds::of(&round, "set_aside"),
-        Rounds::of(&round, "lifted"),
-        Rounds::of(&round, "let_go"),
+        one(&round, "set_aside"),
+        one(&round, "lifted"),
+        one(&round, "let_go"),
     );
     let mut section = Section::new("held", about, &["p50 ms", "p99 ms"]);
     for (name, times) in [

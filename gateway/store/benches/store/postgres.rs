@@ -4,13 +4,12 @@
 
 use std::sync::Arc;
 
-use hookweir_ground::postgres::Postgres;
+use hookweir_ground::{figures::Section, postgres::Postgres};
 use hookweir_store::NewEvent;
 use tokio_postgres::{Client, NoTls, Statement, types::ToSql};
 
 use crate::{
     Flags, NAMES, Table,
-    figures::Section,
     process::{child, child_at},
     subject::Subject,
 };
