@@ -1,11 +1,18 @@
 //! Connections: made when they are needed, kept, and made anew when they broke.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
-    Timeouts, Transaction,
+    Timeouts, Transaction, TransactionBuilder,
 };
+use tokio::time::timeout;
 use tokio_postgres::{
     Client, Config, Connection, IsolationLevel, Row, Socket, config::TargetSessionAttrs,
     tls::MakeTlsConnect, types::ToSql,
@@ -20,6 +27,13 @@ use crate::{OpenError, PostgresDatabase};
 const CONNECT: Duration = Duration::from_secs(4);
 /// So long a statement may take, a commit among them, before it counts as failed.
 const STATEMENT: Duration = Duration::from_secs(6);
+/// So long whoever looks on waits for what a statement answers. A server that is there says within [`STATEMENT`] that one
+/// takes too long, so nobody is kept from a long search, which is many; and an attempt that reads its plugin's state has 10 s,
+/// unless its plugin says otherwise, in which to find that it is not to blame.
+const SILENCE: Duration = Duration::from_secs(8);
+
+/// What is said of a server that says nothing.
+const NO_ANSWER: &str = "the database did not answer in time";
 
 /// Parameters of a statement.
 pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -56,7 +70,11 @@ impl Link {
                      WHERE name IN ('jit', 'enable_seqscan')",
                     limit = STATEMENT.as_millis(),
                 );
-                client.batch_execute(&sql).await.map_err(HookError::Backend)
+                // The pool bounds how long a connection is made, and not this.
+                match timeout(CONNECT, client.batch_execute(&sql)).await {
+                    Ok(done) => done.map_err(HookError::Backend),
+                    Err(_) => Err(HookError::message(NO_ANSWER)),
+                }
             })
         });
         let timeouts =
@@ -72,7 +90,7 @@ impl Link {
         self.pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) => error.into(),
             PoolError::PostCreateHook(HookError::Backend(error)) => error.into(),
-            PoolError::Timeout(_) => Fault::Lost("the database did not answer in time".to_owned()),
+            PoolError::Timeout(_) => Fault::Lost(NO_ANSWER.to_owned()),
             error => Fault::Lost(said(&error)),
         })
     }
@@ -106,9 +124,9 @@ pub(super) async fn apart(
 /// Waits for something that the database is asked, as long as it may take and a bit: a server that stands still says
 /// nothing, not even that it took too long.
 pub(super) async fn in_time<T>(asked: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    match tokio::time::timeout(STATEMENT + CONNECT, asked).await {
+    match timeout(STATEMENT + CONNECT, asked).await {
         Ok(answer) => answer,
-        Err(_) => Err(Fault::Lost("the database did not answer in time".to_owned())),
+        Err(_) => Err(Fault::Lost(NO_ANSWER.to_owned())),
     }
 }
 
@@ -122,22 +140,91 @@ pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// A connection to look through, on which no answer is waited for longer than [`SILENCE`]. Let go of before there is one, it
+/// is given up: whoever got it next would wait for that too.
+pub(super) struct Sight {
+    connection: Option<Object>,
+    waits: AtomicBool,
+}
+
+impl Sight {
+    pub(super) fn through(connection: Object) -> Self {
+        Self { connection: Some(connection), waits: AtomicBool::new(false) }
+    }
+
+    /// All rows of an answer.
+    pub(super) async fn ask(
+        &self,
+        sql: &'static str,
+        params: Params<'_>,
+    ) -> Result<Vec<Row>, Fault> {
+        let connection = self.connection.as_ref().expect("invariant: only drop takes it");
+        let statement = heard(&self.waits, connection.prepare_cached(sql)).await?;
+        heard(&self.waits, connection.query(&statement, params)).await
+    }
+
+    /// A transaction that looks on, as [`Moment::look`].
+    pub(super) async fn moment(&mut self) -> Result<Moment<'_>, Fault> {
+        let connection = self.connection.as_mut().expect("invariant: only drop takes it");
+        let transaction = heard(&self.waits, looking(connection).start()).await?;
+        Ok(Moment { transaction, waits: Some(&self.waits) })
+    }
+}
+
+impl Drop for Sight {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take()
+            && self.waits.load(Ordering::Relaxed)
+        {
+            give_up(connection);
+        }
+    }
+}
+
+/// What is answered, if that is soon. `waits` says meanwhile that there is no answer.
+async fn heard<T>(
+    waits: &AtomicBool,
+    asked: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Fault> {
+    waits.store(true, Ordering::Relaxed);
+    let answer = timeout(SILENCE, asked).await.map_err(|_| Fault::Lost(NO_ANSWER.to_owned()))?;
+    waits.store(false, Ordering::Relaxed);
+    Ok(answer?)
+}
+
+/// What all statements see as it is at the first.
+fn looking(connection: &mut Object) -> TransactionBuilder<'_> {
+    let builder = connection.build_transaction().read_only(true);
+    builder.isolation_level(IsolationLevel::RepeatableRead)
+}
+
 /// A transaction, whose statements are prepared once for each connection. Dropped, it is rolled back.
 pub(super) struct Moment<'c> {
     transaction: Transaction<'c>,
+    /// Of a [`Sight`]; the others are bounded by whoever has them do something ([`in_time`]).
+    waits: Option<&'c AtomicBool>,
 }
 
 impl<'c> Moment<'c> {
     /// One that changes things: each statement sees what was committed before it.
     pub(super) async fn write(connection: &'c mut Object) -> Result<Self, Fault> {
-        Ok(Self { transaction: connection.transaction().await? })
+        Ok(Self { transaction: connection.transaction().await?, waits: None })
     }
 
     /// One that looks on: all its statements see the database as it is at the first.
     pub(super) async fn look(connection: &'c mut Object) -> Result<Self, Fault> {
-        let builder = connection.build_transaction().read_only(true);
-        let builder = builder.isolation_level(IsolationLevel::RepeatableRead);
-        Ok(Self { transaction: builder.start().await? })
+        Ok(Self { transaction: looking(connection).start().await?, waits: None })
+    }
+
+    /// What the database answers.
+    async fn answer<T>(
+        &self,
+        asked: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Fault> {
+        match self.waits {
+            Some(waits) => heard(waits, asked).await,
+            None => Ok(asked.await?),
+        }
     }
 
     /// All rows of an answer.
@@ -146,8 +233,8 @@ impl<'c> Moment<'c> {
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Vec<Row>, Fault> {
-        let statement = self.transaction.prepare_cached(sql).await?;
-        Ok(self.transaction.query(&statement, params).await?)
+        let statement = self.answer(self.transaction.prepare_cached(sql)).await?;
+        self.answer(self.transaction.query(&statement, params)).await
     }
 
     /// The row of an answer that has at most one.
@@ -156,8 +243,8 @@ impl<'c> Moment<'c> {
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Option<Row>, Fault> {
-        let statement = self.transaction.prepare_cached(sql).await?;
-        Ok(self.transaction.query_opt(&statement, params).await?)
+        let statement = self.answer(self.transaction.prepare_cached(sql)).await?;
+        self.answer(self.transaction.query_opt(&statement, params)).await
     }
 
     /// The row of an answer that always has one.
@@ -166,24 +253,24 @@ impl<'c> Moment<'c> {
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Row, Fault> {
-        let statement = self.transaction.prepare_cached(sql).await?;
-        Ok(self.transaction.query_one(&statement, params).await?)
+        let statement = self.answer(self.transaction.prepare_cached(sql)).await?;
+        self.answer(self.transaction.query_one(&statement, params)).await
     }
 
     /// How many rows a change changed.
     pub(super) async fn run(&self, sql: &'static str, params: Params<'_>) -> Result<u64, Fault> {
-        let statement = self.transaction.prepare_cached(sql).await?;
-        Ok(self.transaction.execute(&statement, params).await?)
+        let statement = self.answer(self.transaction.prepare_cached(sql)).await?;
+        self.answer(self.transaction.execute(&statement, params)).await
     }
 
     /// The same of a statement that is made for the occasion.
     pub(super) async fn rows_of(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, Fault> {
-        Ok(self.transaction.query(sql, params).await?)
+        self.answer(self.transaction.query(sql, params)).await
     }
 
     /// Several statements without parameters.
     pub(super) async fn script(&self, sql: &str) -> Result<(), Fault> {
-        Ok(self.transaction.batch_execute(sql).await?)
+        self.answer(self.transaction.batch_execute(sql)).await
     }
 
     pub(super) async fn commit(self) -> Result<(), Fault> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Fault, Moment,
+    Fault,
     columns::Columns,
     look::PAGE_MAX,
     search::{Order, Search},
@@ -75,7 +75,7 @@ impl Window {
         };
         let filter = Filter { claim: None, duplicated: false, ..filter.clone() };
         let mut connection = self.connect().await?;
-        let moment = Moment::look(&mut connection).await?;
+        let moment = connection.moment().await?;
         let search = Search::new(&moment, &filter, limit.clamp(1, PAGE_MAX));
         let mut found = search.run(TOLD, Order::AsCommitted { before: horizon }, from).await?;
         let shown = found.shown(&moment).await?;

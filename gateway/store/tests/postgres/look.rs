@@ -1,14 +1,23 @@
 //! What looking on has to see to where many write at once: events that commit in another order than they got their
 //! numbers in, and databases without a store.
 
+use std::time::{Duration, Instant};
+
 use hookweir_event::{Digest, EventId};
-use hookweir_ground::{free_port, postgres::Postgres};
+use hookweir_ground::{
+    free_port,
+    postgres::Postgres,
+    relay::{Network, Relay},
+};
 use hookweir_store::{Cursor, Filter, OpenError, PostgresDatabase, ReadError, Reader};
 
 use crate::{
     alone::Alone,
     conformance::support::{Bed, Verbs, WINDOW, claim, event, new},
 };
+
+/// How long a question may take whose database is not there.
+const ANSWER_MAX: Duration = Duration::from_secs(25);
 
 /// What is new, and where to go on.
 async fn told(reader: &Reader, after: Cursor) -> (Vec<EventId>, Cursor) {
@@ -104,4 +113,69 @@ async fn a_server_that_is_not_there_is_no_damage() {
     assert!(matches!(error, ReadError::Unreachable(_)), "{error}");
     let error = Reader::of(&PostgresDatabase::new("nowhere").into()).unwrap_err();
     assert!(matches!(error, OpenError::Address { .. }), "{error}");
+}
+
+/// Asks all kinds of things at once, more than there are connections.
+async fn ask_all(reader: &Reader, id: EventId) -> Vec<Result<(), ReadError>> {
+    let (all, plugin) = (Filter::default(), "a".parse().unwrap());
+    let answers = tokio::join!(
+        async { reader.counts().await.map(drop) },
+        async { reader.survey().await.map(drop) },
+        async { reader.show(id).await.map(drop) },
+        async { reader.event(id).await.map(drop) },
+        async { reader.search(&all, None, 9).await.map(drop) },
+        async { reader.deliveries(&all, None, 9).await.map(drop) },
+        async { reader.news(&all, None, 9).await.map(drop) },
+        async { reader.state(&plugin, "key").await.map(drop) },
+    );
+    let (a, b, c, d, e, f, g, h) = answers;
+    vec![a, b, c, d, e, f, g, h]
+}
+
+/// Nothing comes through, and no connection is broken: nobody but who waits can tell.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
+    let alone = Alone::new();
+    let store = alone.open().await;
+    let id = store.keep(new(event("push"), &[], &["a"])).await;
+    let relay = Relay::to(alone.server.address());
+    let database = PostgresDatabase::new(Postgres::url_at(&[relay.address()]));
+    let reader = Reader::of(&database.into()).unwrap();
+    for answer in ask_all(&reader, id).await {
+        answer.unwrap();
+    }
+    assert!(relay.open() > 0, "it has connections");
+    relay.set(Network::Silent);
+    // At first on connections that were there, and then on those that are to be made.
+    for _ in 0..2 {
+        let begun = Instant::now();
+        for answer in ask_all(&reader, id).await {
+            let error = answer.expect_err("nothing came through");
+            assert!(matches!(error, ReadError::Unreachable(_)), "{error}");
+        }
+        let took = begun.elapsed();
+        assert!(took > Duration::from_secs(4), "nobody waited: {took:?}");
+        assert!(took < ANSWER_MAX, "{took:?}");
+    }
+    relay.set(Network::Well);
+    for answer in ask_all(&reader, id).await {
+        answer.unwrap();
+    }
+}
+
+/// Each answer comes within its time, all of them together do not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_slow_is_waited_for() {
+    let alone = Alone::new();
+    let store = alone.open().await;
+    let id = store.keep(new(event("push"), &[], &["a"])).await;
+    let relay = Relay::to(alone.server.address());
+    let database = PostgresDatabase::new(Postgres::url_at(&[relay.address()]));
+    let reader = Reader::of(&database.into()).unwrap();
+    reader.counts().await.unwrap();
+    relay.set(Network::Slow(Duration::from_millis(700)));
+    let begun = Instant::now();
+    let found = reader.search(&Filter::default(), None, 9).await.unwrap().found;
+    assert_eq!(found[0].event.id, id);
+    assert!(begun.elapsed() > Duration::from_secs(10), "{:?}", begun.elapsed());
 }
