@@ -150,7 +150,8 @@ impl Batch<'_> {
         let bodies: Vec<&[u8]> = events.iter().map(|event| &event.body[..]).collect();
         let sql = "INSERT INTO events (id, seq, tx, origin, type, received_at, committed_at, hops, parent, root,
                        claims, bytes, body_len, envelope, body)
-                   SELECT id, nextval('event_seq'), pg_current_xact_id()::text::bigint, origin, type, received_at,
+                   SELECT id, nextval('event_seq'),
+                       pg_current_xact_id()::text::bigint + (SELECT tx_offset FROM meta), origin, type, received_at,
                        $11, hops, parent, root, claims, length(envelope) + length(body), length(body), envelope, body
                    FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bigint[], $5::smallint[], $6::bytea[],
                                $7::bytea[], $8::bytea[], $9::bytea[], $10::bytea[])

@@ -60,6 +60,39 @@ async fn what_commits_late_is_told_though_a_later_one_was_there_before() {
     elsewhere.rollback().await.unwrap();
 }
 
+/// A dump has the numbers of the cluster that it was taken from, which may have seen far more than the one that it is
+/// restored into.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dump_brought_is_told_in_order_and_before_what_comes() {
+    let alone = Alone::new();
+    let store = alone.open().await;
+    let reader = store.reader();
+    let start = reader.news(&Filter::default(), None, 9).await.unwrap().next;
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        kept.push(store.keep(new(event("push"), &[], &[])).await);
+    }
+    store.close().await.unwrap();
+    alone.ask("UPDATE events SET tx = tx + 1000000");
+    let begun = Instant::now();
+    assert!(told(&reader, start).await.0.is_empty(), "they are of transactions that never end");
+    assert!(begun.elapsed() >= Duration::from_secs(2), "nobody waited for those");
+
+    let store = alone.open().await;
+    let begun = Instant::now();
+    let (found, next) = told(&reader, start).await;
+    assert_eq!(found, kept);
+    let new_one = store.keep(new(event("push"), &[], &[])).await;
+    let (found, next) = told(&reader, next).await;
+    assert_eq!(found, [new_one]);
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    store.close().await.unwrap();
+    let offset = alone.ask("SELECT tx_offset FROM meta");
+    drop(alone.open().await);
+    assert_eq!(alone.ask("SELECT tx_offset FROM meta"), offset, "it is found once");
+    assert!(told(&reader, next).await.0.is_empty());
+}
+
 #[tokio::test]
 async fn what_had_a_claim_before_it_expired_is_found_behind_what_has_it_now() {
     let mut bed = Bed::new();
@@ -97,12 +130,29 @@ async fn where_no_store_is_that_is_known_here_that_is_said() {
     for (schema, newer) in [(99, true), (0, false)] {
         alone.server.ask(&format!("UPDATE hookweir.meta SET schema = {schema}"));
         let said = match reader().counts().await.unwrap_err() {
-            ReadError::NewerSchema { found, known: 1 } => (found, true),
-            ReadError::OlderSchema { found, known: 1 } => (found, false),
+            ReadError::NewerSchema { found, known: 2 } => (found, true),
+            ReadError::OlderSchema { found, known: 2 } => (found, false),
             error => panic!("{error}"),
         };
         assert_eq!(said, (schema, newer));
     }
+}
+
+/// As a gateway of before left it.
+#[tokio::test]
+async fn a_database_of_schema_1_is_brought_up_to_date_by_whoever_opens_it() {
+    let alone = Alone::new();
+    let tables = include_str!("../../src/postgres/schema-1.sql");
+    alone.server.ask(&format!(
+        "CREATE SCHEMA hookweir; SET search_path TO hookweir; {tables};
+         INSERT INTO meta VALUES (1, 1, decode(repeat('01', 16), 'hex'), 0)"
+    ));
+    let reader = Reader::of(&alone.database().into()).unwrap();
+    let error = reader.counts().await.unwrap_err();
+    assert!(matches!(error, ReadError::OlderSchema { found: 1, known: 2 }), "{error}");
+    let store = alone.open().await;
+    let id = store.keep(new(event("push"), &[], &[])).await;
+    assert_eq!(reader.show(id).await.unwrap().unwrap().event.id, id);
 }
 
 #[tokio::test]

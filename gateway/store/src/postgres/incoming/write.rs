@@ -62,8 +62,8 @@ async fn events(moment: &Moment<'_>, rows: &[EventRow]) -> Result<(), Fault> {
     let from = |nth: usize| each(rows, move |row| row.from.as_ref().map(|ids| &ids[nth][..]));
     let sql = "INSERT INTO events (id, seq, tx, origin, type, received_at, committed_at, hops, parent, root, claims,
                    bytes, body_len, envelope, body)
-               SELECT id, seq, pg_current_xact_id()::text::bigint, origin, type, received_at, committed_at, hops,
-                   parent, root, claims, length(envelope) + length(body), length(body), envelope, body
+               SELECT id, seq, pg_current_xact_id()::text::bigint + (SELECT tx_offset FROM meta), origin, type,
+                   received_at, committed_at, hops, parent, root, claims, length(envelope) + length(body), length(body), envelope, body
                FROM unnest($1::bytea[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::bigint[],
                            $7::bigint[], $8::bytea[], $9::bytea[], $10::bytea[], $11::bytea[], $12::bytea[])
                    AS e(id, seq, origin, type, received_at, committed_at, hops, parent, root, claims, envelope, body)";
