@@ -305,10 +305,15 @@ rate = "off"
 
     /// What the admin API answers at this place below `/v1/`.
     pub async fn admin(&self, place: &str) -> serde_json::Value {
+        self.ask_admin(place).await.json().await.unwrap()
+    }
+
+    /// The same with its status and headers.
+    pub async fn ask_admin(&self, place: &str) -> reqwest::Response {
         let token = fs::read_to_string(self.dir.path().join("data/admin-token")).unwrap();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let asking = client.get(format!("http://{}/v1/{place}", self.admin)).bearer_auth(token);
-        asking.send().await.unwrap().json().await.unwrap()
+        asking.send().await.unwrap()
     }
 
     /// Has the admin API do something at this place below `/v1/`. Answers what it says.

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use hookweir_event::EventId;
+use hookweir_store::ReadError;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -85,7 +86,8 @@ pub(super) async fn show(
     match reader.event(id).await {
         Ok(whole) => event = event.with_content(whole.ok_or_else(missing)?),
         // It has rotted: the rest is shown all the same.
-        Err(error) => event.unreadable = Some(error.to_string()),
+        Err(error @ ReadError::Failed(_)) => event.unreadable = Some(error.to_string()),
+        Err(error) => return Err(error.into()),
     }
     Ok(Json(event))
 }

@@ -14,6 +14,9 @@ use utoipa::ToSchema;
 use super::reply;
 use crate::{config::Scope, reload::Refusal, serve::HEADERS_MAX};
 
+/// After this long a store that could not be reached is asked again: what senders are told too.
+const UNREACHABLE: Duration = Duration::from_secs(5);
+
 /// Why a request is not answered with what it asks for.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -154,7 +157,14 @@ impl From<io::Error> for Fault {
 
 impl From<ReadError> for Fault {
     fn from(error: ReadError) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store", error)
+        match error {
+            // Nothing is wrong with what is kept, and the same may be asked again.
+            ReadError::Unreachable(_) => {
+                let fault = Self::new(StatusCode::SERVICE_UNAVAILABLE, "store", error);
+                Self { retry_after: Some(UNREACHABLE), ..fault }
+            }
+            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store", error),
+        }
     }
 }
 

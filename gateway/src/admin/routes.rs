@@ -265,7 +265,9 @@ fn describe(operation: &mut Operation, method: &Method, scope: Scope) {
         refusals.push(("413", "The body is too large."));
     }
     if *method != Method::GET && scope != Scope::Read {
-        refusals.push(("503", "The audit log can't be written."));
+        refusals.push(("503", "The audit log can't be written, or the store can't be reached."));
+    } else if operation.responses.responses.contains_key("500") {
+        refusals.push(("503", "The store can't be reached."));
     }
     for (status, description) in refusals {
         let refusal = || RefOr::T(refusal(status, description));
@@ -285,7 +287,7 @@ fn refusal(status: &str, description: &str) -> utoipa::openapi::Response {
     };
     match status {
         "401" => response.header("WWW-Authenticate", header(Type::String, "`Bearer`.")).build(),
-        "429" => response.header("Retry-After", header(Type::Integer, "Seconds.")).build(),
+        "429" | "503" => response.header("Retry-After", header(Type::Integer, "Seconds.")).build(),
         _ => response.build(),
     }
 }

@@ -232,6 +232,38 @@ async fn a_database_that_goes_away_is_503_and_comes_back_by_itself() {
     assert!(!house.log().contains(PASSWORD), "{}", house.log());
 }
 
+/// Operators are told that it will pass, and not that what is kept can't be read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_are_told_to_ask_again_while_the_database_is_away() {
+    let server = Postgres::durable();
+    let relay = Relay::to(server.address());
+    let house = house(Postgres::url_at(&[relay.address()]), "");
+    let gateway = house.start().await;
+    let id = send(&house.sender("github"), "1").await.id().unwrap();
+    let show = format!("events/{id}");
+    for network in [Network::Down, Network::Silent] {
+        relay.set(network);
+        for place in ["events", show.as_str(), "queues"] {
+            let started = Instant::now();
+            let reply = house.ask_admin(place).await;
+            let (status, wait) = (reply.status(), reply.headers().get("retry-after").cloned());
+            let body: serde_json::Value = reply.json().await.unwrap();
+            let told =
+                (status.as_u16(), body["code"].as_str(), wait.as_ref().map(|it| it.as_bytes()));
+            assert_eq!(told, (503, Some("store"), Some(&b"5"[..])), "{place}, {network:?}: {body}");
+            assert!(
+                started.elapsed() < ANSWER_MAX,
+                "{place}, {network:?}: {:?}",
+                started.elapsed()
+            );
+        }
+        relay.set(Network::Well);
+        until_probed(&house, "readyz", 200).await;
+        assert_eq!(house.admin(&show).await["id"], id.to_string());
+    }
+    assert!(gateway.stop().await.success());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_whose_certificate_is_nobodys_is_not_told_the_password() {
     let server = Postgres::durable();

@@ -131,7 +131,7 @@ impl Window {
     pub(crate) async fn survey(&self) -> Result<Survey, ReadError> {
         let (database_bytes, standbys) = (self.size().await?, self.standbys().await);
         let mut connection = self.connect().await?;
-        let moment = Moment::look(&mut connection).await?;
+        let moment = connection.moment().await?;
         let counts = counts(&moment.the_row(COUNTS, &[]).await?)?;
         let (depths, first_due) =
             (all(&moment).await?, first_due(&moment, Timestamp::from_millis(i64::MAX)).await?);

@@ -19,7 +19,7 @@ use tokio::{
 use super::{
     Fault, Link, Moment,
     batch::Known,
-    boots, days, incoming, listen,
+    boots, days, incoming, listen, news,
     retain::{Rest, Retain},
     schema, standby,
     window::Window,
@@ -130,6 +130,7 @@ async fn begin(
     if incoming::is_unfinished(&moment).await.map_err(refused)? {
         return Err(OpenError::Unfinished { place: format!("schema {}", database.schema) });
     }
+    news::renumber(&moment).await.map_err(refused)?;
     let clock = moment.rows_of("SELECT clock FROM meta", &[]).await.map_err(refused)?;
     let least = clock.first().map_or(0, |row| row.get(0));
     let least = hookweir_event::Timestamp::from_millis(least);

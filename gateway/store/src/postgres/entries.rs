@@ -4,7 +4,7 @@ use hookweir_event::{PluginName, StateEntry, StateKey};
 use tokio_postgres::Row;
 
 use super::{
-    Fault, Moment,
+    Fault,
     columns::{Columns, count},
     look::limit_of,
     window::Window,
@@ -96,7 +96,7 @@ impl Window {
         max: u64,
     ) -> Result<Option<Vec<StateEntry>>, ReadError> {
         let mut connection = self.connect().await?;
-        let moment = Moment::look(&mut connection).await?;
+        let moment = connection.moment().await?;
         let plugin = plugin.as_str();
         let row = moment.row(BYTES, &[&plugin]).await?;
         if count(row.map_or(Ok(0), |row| row.value("state_bytes"))?) > max {

@@ -14,6 +14,7 @@ use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
     Timeouts,
 };
+use tokio::time::timeout;
 use tokio_postgres::{
     Client, Config, Connection, Row, Socket, config::TargetSessionAttrs, tls::MakeTlsConnect,
     types::ToSql,
@@ -28,6 +29,16 @@ use crate::{OpenError, PostgresDatabase};
 const CONNECT: Duration = Duration::from_secs(4);
 /// So long a statement may take, a commit among them, before it counts as failed.
 const STATEMENT: Duration = Duration::from_secs(6);
+/// So long whoever looks on waits for what a statement answers. A server that is there says within [`STATEMENT`] that one
+/// takes too long, so nobody is kept from a long search, which is many; and an attempt that reads its plugin's state has 10 s,
+/// unless its plugin says otherwise, in which to find that it is not to blame.
+const SILENCE: Duration = Duration::from_secs(8);
+
+/// Begins what sees the database as it is at its first statement.
+const LOOK: &str = "START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+
+/// What is said of a server that says nothing.
+const NO_ANSWER: &str = "the database did not answer in time";
 
 /// Parameters of a statement.
 pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -81,7 +92,11 @@ impl Link {
                      FROM pg_settings WHERE name IN ({settings})",
                     limit = STATEMENT.as_millis(),
                 );
-                client.batch_execute(&sql).await.map_err(HookError::Backend)
+                // The pool bounds how long a connection is made, and not this.
+                match timeout(CONNECT, client.batch_execute(&sql)).await {
+                    Ok(done) => done.map_err(HookError::Backend),
+                    Err(_) => Err(HookError::message(NO_ANSWER)),
+                }
             })
         });
         let timeouts =
@@ -97,7 +112,7 @@ impl Link {
         self.pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) => error.into(),
             PoolError::PostCreateHook(HookError::Backend(error)) => error.into(),
-            PoolError::Timeout(_) => Fault::Lost("the database did not answer in time".to_owned()),
+            PoolError::Timeout(_) => Fault::Lost(NO_ANSWER.to_owned()),
             error => Fault::Lost(said(&error)),
         })
     }
@@ -131,9 +146,9 @@ pub(super) async fn apart(
 /// Waits for something that the database is asked, as long as it may take and a bit: a server that stands still says
 /// nothing, not even that it took too long.
 pub(super) async fn in_time<T>(asked: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    match tokio::time::timeout(STATEMENT + CONNECT, asked).await {
+    match timeout(STATEMENT + CONNECT, asked).await {
         Ok(answer) => answer,
-        Err(_) => Err(Fault::Lost("the database did not answer in time".to_owned())),
+        Err(_) => Err(Fault::Lost(NO_ANSWER.to_owned())),
     }
 }
 
@@ -147,6 +162,59 @@ pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// A connection to look through, on which no answer is waited for longer than [`SILENCE`]. Let go of before there is one, it
+/// is given up: whoever got it next would wait for that too.
+pub(super) struct Sight {
+    connection: Option<Object>,
+    waits: AtomicBool,
+}
+
+impl Sight {
+    pub(super) fn through(connection: Object) -> Self {
+        Self { connection: Some(connection), waits: AtomicBool::new(false) }
+    }
+
+    /// All rows of an answer.
+    pub(super) async fn ask(
+        &self,
+        sql: &'static str,
+        params: Params<'_>,
+    ) -> Result<Vec<Row>, Fault> {
+        let connection = self.connection.as_ref().expect("invariant: only drop takes it");
+        let statement = heard(&self.waits, connection.prepare_cached(sql)).await?;
+        heard(&self.waits, connection.query(&statement, params)).await
+    }
+
+    /// A transaction that looks on, as [`Moment::look`].
+    pub(super) async fn moment(&mut self) -> Result<Moment<'_>, Fault> {
+        let connection = self.connection.as_mut().expect("invariant: only drop takes it");
+        let moment = Moment { connection, open: AtomicBool::new(false), waits: Some(&self.waits) };
+        moment.begin_with(LOOK).await?;
+        Ok(moment)
+    }
+}
+
+impl Drop for Sight {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take()
+            && self.waits.load(Ordering::Relaxed)
+        {
+            give_up(connection);
+        }
+    }
+}
+
+/// What is answered, if that is soon. `waits` says meanwhile that there is no answer.
+async fn heard<T>(
+    waits: &AtomicBool,
+    asked: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Fault> {
+    waits.store(true, Ordering::Relaxed);
+    let answer = timeout(SILENCE, asked).await.map_err(|_| Fault::Lost(NO_ANSWER.to_owned()))?;
+    waits.store(false, Ordering::Relaxed);
+    Ok(answer?)
+}
+
 /// A transaction, whose statements are prepared once for each connection. Dropped, it is rolled back.
 ///
 /// Statements that are asked before one of them is answered travel together, in the order they were asked: those of a
@@ -155,6 +223,8 @@ pub(super) struct Moment<'c> {
     connection: &'c Object,
     /// Whether there is anything to roll back.
     open: AtomicBool,
+    /// Of a [`Sight`]; the others are bounded by whoever has them do something ([`in_time`]).
+    waits: Option<&'c AtomicBool>,
 }
 
 impl Drop for Moment<'_> {
@@ -178,13 +248,13 @@ impl<'c> Moment<'c> {
     /// One that looks on: all its statements see the database as it is at the first.
     pub(super) async fn look(connection: &'c mut Object) -> Result<Self, Fault> {
         let moment = Self::on(connection);
-        moment.begin_with("START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
+        moment.begin_with(LOOK).await?;
         Ok(moment)
     }
 
     /// One that is not begun yet.
     pub(super) fn on(connection: &'c mut Object) -> Self {
-        Self { connection, open: AtomicBool::new(false) }
+        Self { connection, open: AtomicBool::new(false), waits: None }
     }
 
     /// Begins one that changes things.
@@ -200,9 +270,20 @@ impl<'c> Moment<'c> {
     /// Prepares statements that are to travel together.
     pub(super) async fn prepare(&self, all: &[&'static str]) -> Result<(), Fault> {
         for sql in all {
-            self.connection.prepare_cached(sql).await?;
+            self.answer(self.connection.prepare_cached(sql)).await?;
         }
         Ok(())
+    }
+
+    /// What the database answers.
+    async fn answer<T>(
+        &self,
+        asked: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Fault> {
+        match self.waits {
+            Some(waits) => heard(waits, asked).await,
+            None => Ok(asked.await?),
+        }
     }
 
     /// All rows of an answer.
@@ -211,8 +292,8 @@ impl<'c> Moment<'c> {
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Vec<Row>, Fault> {
-        let statement = self.connection.prepare_cached(sql).await?;
-        Ok(self.connection.query(&statement, params).await?)
+        let statement = self.answer(self.connection.prepare_cached(sql)).await?;
+        self.answer(self.connection.query(&statement, params)).await
     }
 
     /// The row of an answer that has at most one.
@@ -221,8 +302,8 @@ impl<'c> Moment<'c> {
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Option<Row>, Fault> {
-        let statement = self.connection.prepare_cached(sql).await?;
-        Ok(self.connection.query_opt(&statement, params).await?)
+        let statement = self.answer(self.connection.prepare_cached(sql)).await?;
+        self.answer(self.connection.query_opt(&statement, params)).await
     }
 
     /// The row of an answer that always has one.
@@ -231,24 +312,24 @@ impl<'c> Moment<'c> {
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Row, Fault> {
-        let statement = self.connection.prepare_cached(sql).await?;
-        Ok(self.connection.query_one(&statement, params).await?)
+        let statement = self.answer(self.connection.prepare_cached(sql)).await?;
+        self.answer(self.connection.query_one(&statement, params)).await
     }
 
     /// How many rows a change changed.
     pub(super) async fn run(&self, sql: &'static str, params: Params<'_>) -> Result<u64, Fault> {
-        let statement = self.connection.prepare_cached(sql).await?;
-        Ok(self.connection.execute(&statement, params).await?)
+        let statement = self.answer(self.connection.prepare_cached(sql)).await?;
+        self.answer(self.connection.execute(&statement, params)).await
     }
 
     /// The same of a statement that is made for the occasion.
     pub(super) async fn rows_of(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, Fault> {
-        Ok(self.connection.query(sql, params).await?)
+        self.answer(self.connection.query(sql, params)).await
     }
 
     /// Several statements without parameters.
     pub(super) async fn script(&self, sql: &str) -> Result<(), Fault> {
-        Ok(self.connection.batch_execute(sql).await?)
+        self.answer(self.connection.batch_execute(sql)).await
     }
 
     pub(super) async fn commit(self) -> Result<(), Fault> {

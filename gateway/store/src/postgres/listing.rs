@@ -1,7 +1,6 @@
 //! What searches show beside events: their deliveries one by one, and all that is kept of events.
 
 use super::{
-    Moment,
     look::PAGE_MAX,
     search::{find, within_a_page},
     shown::{self, Entry},
@@ -21,7 +20,7 @@ impl Window {
     ) -> Result<Page<Listed>, ReadError> {
         let limit = limit.clamp(1, PAGE_MAX);
         let mut connection = self.connect().await?;
-        let moment = Moment::look(&mut connection).await?;
+        let moment = connection.moment().await?;
         let mut found = find(&moment, filter, from, limit).await?;
         let logged = shown::logged(&moment, &found.entries).await?;
         let of = |entry: &Entry| logged.get(&entry.summary.id).copied().unwrap_or(0);
@@ -53,7 +52,7 @@ impl Window {
     ) -> Result<Page<DeliveryId>, ReadError> {
         let limit = limit.clamp(1, PAGE_MAX);
         let mut connection = self.connect().await?;
-        let moment = Moment::look(&mut connection).await?;
+        let moment = connection.moment().await?;
         let mut found = find(&moment, filter, from, limit).await?;
         let mut deliveries = shown::deliveries(&moment, &found.entries).await?;
         let (mut ids, mut ends) = (Vec::new(), Vec::new());
@@ -76,7 +75,7 @@ impl Window {
         limit: usize,
     ) -> Result<Page<Exported>, ReadError> {
         let mut connection = self.connect().await?;
-        let moment = Moment::look(&mut connection).await?;
+        let moment = connection.moment().await?;
         let mut found = find(&moment, filter, from, limit.clamp(1, PAGE_MAX)).await?;
         let body = |entry: &Entry| usize::try_from(entry.summary.body_len).unwrap_or(usize::MAX);
         // First what is fetched, then what is shown, which is a little more.

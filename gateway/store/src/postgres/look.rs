@@ -4,7 +4,7 @@ use hookweir_event::{Digest, Event, EventId, Exchanges, OrderKey, PluginName};
 use tokio_postgres::Row;
 
 use super::{
-    Fault, Moment,
+    Fault,
     columns::{Columns, count},
     shown::{self, Entry, columns, ordinal},
     window::Window,
@@ -32,7 +32,7 @@ impl Window {
         limit: usize,
     ) -> Result<Vec<Shown>, ReadError> {
         let mut connection = self.connect().await?;
-        let moment = Moment::look(&mut connection).await?;
+        let moment = connection.moment().await?;
         let after: i64 = match after {
             None => 0,
             Some(id) => match moment.row(WITH_ID, &[&&id.as_bytes()[..]]).await? {
@@ -53,7 +53,7 @@ impl Window {
     /// An event with its content.
     pub(crate) async fn event(&self, id: EventId) -> Result<Option<Event>, ReadError> {
         let mut connection = self.connect().await?;
-        let moment = Moment::look(&mut connection).await?;
+        let moment = connection.moment().await?;
         let Some(row) = moment.row(WITH_ID, &[&&id.as_bytes()[..]]).await? else { return Ok(None) };
         let entry = Entry::of(&row)?;
         let content = shown::contents(&moment, std::slice::from_ref(&entry)).await?.remove(&id);
@@ -64,7 +64,7 @@ impl Window {
     /// An event with its deliveries.
     pub(crate) async fn show(&self, id: EventId) -> Result<Option<Shown>, ReadError> {
         let mut connection = self.connect().await?;
-        let moment = Moment::look(&mut connection).await?;
+        let moment = connection.moment().await?;
         let Some(row) = moment.row(WITH_ID, &[&&id.as_bytes()[..]]).await? else { return Ok(None) };
         Ok(shown::shown(&moment, &[Entry::of(&row)?]).await?.pop())
     }

@@ -23,7 +23,7 @@ use crate::{Cursor, Filter, News, ReadError, Shown};
 
 /// The number of the first transaction that may not be over and may write events: those before it are over for whoever
 /// looks from now on, or have nothing to do with the store. Such numbers are in `events.tx`, written as
-/// `pg_current_xact_id()::text::bigint`. A distributed SQL engine has another word for this, and nothing else but
+/// `pg_current_xact_id()::text::bigint + (SELECT tx_offset FROM meta)` ([`renumber`]). A distributed SQL engine has another word for this, and nothing else but
 /// `days` depends on transactions being numbered.
 ///
 /// Who has a number has locked what it writes to; so one of which no such lock is seen, but that for its number, writes
@@ -31,6 +31,7 @@ use crate::{Cursor, Filter, News, ReadError, Shown};
 macro_rules! horizon {
     () => {
         "(SELECT coalesce(min(x.tx), pg_snapshot_xmax(pg_current_snapshot())::text::bigint)
+                 + (SELECT tx_offset FROM meta)
           FROM (SELECT xip::text::bigint AS tx FROM pg_snapshot_xip(pg_current_snapshot()) AS xip) AS x
           WHERE NOT EXISTS (
               SELECT 1 FROM pg_locks AS t
@@ -44,6 +45,25 @@ macro_rules! horizon {
 }
 
 pub(super) use horizon;
+
+/// Sees to it that what is there is of transactions that are over, whichever cluster's those were: a dump that was restored
+/// brings numbers that this cluster gives only later, if ever. New ones are above them from now on. To be done under the lock of
+/// [`schema::migrate`](super::schema::migrate), so that nobody adds twice.
+pub(super) async fn renumber(moment: &Moment<'_>) -> Result<(), Fault> {
+    // What a snapshot shows is of transactions before its end, unless they are another cluster's.
+    let sql = "UPDATE meta SET tx_offset = tx_offset + e.last + 1 - e.next
+               FROM (SELECT max(tx) AS last,
+                            pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+                                + (SELECT tx_offset FROM meta) AS next
+                     FROM events) AS e
+               WHERE e.last >= e.next";
+    if moment.run(sql, &[]).await? > 0 {
+        tracing::info!(
+            "events are of another cluster's transactions: new ones are numbered above those"
+        );
+    }
+    Ok(())
+}
 
 /// Events of transactions before one, from behind a place on, in the order of those.
 const TOLD: &str = concat!(
@@ -75,7 +95,7 @@ impl Window {
         };
         let filter = Filter { claim: None, duplicated: false, ..filter.clone() };
         let mut connection = self.connect().await?;
-        let moment = Moment::look(&mut connection).await?;
+        let moment = connection.moment().await?;
         let search = Search::new(&moment, &filter, limit.clamp(1, PAGE_MAX));
         let mut found = search.run(TOLD, Order::AsCommitted { before: horizon }, from).await?;
         let shown = found.shown(&moment).await?;

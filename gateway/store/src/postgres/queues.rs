@@ -7,7 +7,7 @@ use hookweir_event::{PluginName, Timestamp};
 use tokio_postgres::Row;
 
 use super::{
-    Fault, Moment,
+    Fault,
     columns::{Columns, count},
     depths::{self, Depth},
     stand::open,
@@ -35,7 +35,7 @@ impl Window {
     /// by the database's time, or where that is `now`, by that.
     pub(crate) async fn queues(&self, now: Timestamp) -> Result<Vec<Queue>, ReadError> {
         let mut connection = self.connect().await?;
-        let moment = Moment::look(&mut connection).await?;
+        let moment = connection.moment().await?;
         let now = match self.database().time {
             Time::Given => Some(now.as_millis()),
             Time::Server => None,

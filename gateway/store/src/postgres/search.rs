@@ -43,7 +43,7 @@ impl Window {
         limit: usize,
     ) -> Result<Page<Shown>, ReadError> {
         let mut connection = self.connect().await?;
-        let moment = Moment::look(&mut connection).await?;
+        let moment = connection.moment().await?;
         let mut found = find(&moment, filter, from, limit.clamp(1, PAGE_MAX)).await?;
         let shown = found.shown(&moment).await?;
         Ok(Page { found: shown, next: found.next() })
@@ -57,7 +57,7 @@ impl Window {
         limit: usize,
     ) -> Result<Page<EventId>, ReadError> {
         let mut connection = self.connect().await?;
-        let moment = Moment::look(&mut connection).await?;
+        let moment = connection.moment().await?;
         let found = find(&moment, filter, from, limit.clamp(1, PAGE_MAX)).await?;
         let ids = found.entries.iter().map(|entry| entry.summary.id).collect();
         Ok(Page { found: ids, next: found.next() })
@@ -68,7 +68,7 @@ impl Window {
         let (mut count, mut from) = (0, None);
         loop {
             let mut connection = self.connect().await?;
-            let moment = Moment::look(&mut connection).await?;
+            let moment = connection.moment().await?;
             let found = find(&moment, filter, from, LOOK_MAX).await?;
             count += found.entries.len() as u64;
             from = found.next();

@@ -15,8 +15,8 @@ macro_rules! insert_events {
     () => {
         "INSERT INTO events (id, seq, tx, origin, type, received_at, committed_at, hops, parent, root, claims, bytes,
              body_len, envelope, body)
-         SELECT id, seq, (SELECT pg_current_xact_id()::text::bigint), origin, type, received_at, committed_at, hops,
-             parent, root, claims, length(envelope) + length(body), length(body), envelope, body
+         SELECT id, seq, (SELECT pg_current_xact_id()::text::bigint + tx_offset FROM meta), origin, type, received_at,
+             committed_at, hops, parent, root, claims, length(envelope) + length(body), length(body), envelope, body
          FROM (SELECT unnest($1::bytea[]) AS id, unnest($2::bigint[]) AS seq, unnest($3::text[]) AS origin,
                    unnest($4::text[]) AS type, unnest($5::bigint[]) AS received_at,
                    unnest($6::bigint[]) AS committed_at, unnest($7::bigint[]) AS hops, unnest($8::bytea[]) AS parent,

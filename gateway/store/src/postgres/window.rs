@@ -1,7 +1,7 @@
 //! Looks at the store without being in the way of its verbs, through connections of its own. Works where no
 //! gateway runs, too.
 //!
-//! Each question is answered from one moment: by one statement, or by several in one transaction ([`Moment::look`]).
+//! Each question is answered from one moment: by one statement, or by several in one transaction ([`Sight::moment`]).
 //! The questions themselves are in the modules beside this one: `look`, `entries`, `search`, `listing`, `news`,
 //! `depths`, `queues`, `standby`, `told`.
 
@@ -13,10 +13,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deadpool_postgres::Object;
 use tokio_postgres::Row;
 
-use super::{Fault, Link, Moment, columns::Columns, link::Params, schema};
+use super::{
+    Link,
+    columns::Columns,
+    link::{Params, Sight},
+    schema,
+};
 use crate::{OpenError, PostgresDatabase, ReadError, Standbys};
 
 /// So many questions are answered at a time; the others wait for one of these.
@@ -65,8 +69,8 @@ impl Window {
     }
 
     /// A connection, to ask several questions of one moment.
-    pub(super) async fn connect(&self) -> Result<Object, ReadError> {
-        let mut connection = self.link.connect().await?;
+    pub(super) async fn connect(&self) -> Result<Sight, ReadError> {
+        let mut connection = Sight::through(self.link.connect().await?);
         if !self.seen.is_known.load(Ordering::Relaxed) {
             self.recognise(&mut connection).await?;
             self.seen.is_known.store(true, Ordering::Relaxed);
@@ -80,9 +84,7 @@ impl Window {
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Vec<Row>, ReadError> {
-        let connection = self.connect().await?;
-        let statement = connection.prepare_cached(sql).await.map_err(Fault::from)?;
-        Ok(connection.query(&statement, params).await.map_err(Fault::from)?)
+        Ok(self.connect().await?.ask(sql, params).await?)
     }
 
     /// The same where there is one row, or none.
@@ -94,9 +96,9 @@ impl Window {
         Ok(self.ask(sql, params).await?.into_iter().next())
     }
 
-    async fn recognise(&self, connection: &mut Object) -> Result<(), ReadError> {
+    async fn recognise(&self, connection: &mut Sight) -> Result<(), ReadError> {
         let (name, known) = (&self.database.schema, schema::NEWEST);
-        let moment = Moment::look(connection).await?;
+        let moment = connection.moment().await?;
         match schema::found(&moment, name).await? {
             None => Err(ReadError::Missing(format!("{}, schema {name}", self.database))),
             Some(found) if found > known => Err(ReadError::NewerSchema { found, known }),
