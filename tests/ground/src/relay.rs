@@ -33,8 +33,8 @@ struct State {
     made: u64,
     /// How what passes is treated.
     network: Network,
-    /// What a client says that is cut off, at which moment.
-    trap: Option<(Vec<u8>, Moment)>,
+    /// What a client says that is cut off, at which moment, and how the network is from then on.
+    trap: Option<(Vec<u8>, Moment, Network)>,
     /// How often that happened.
     sprung: u64,
     over: bool,
@@ -100,10 +100,15 @@ impl Relay {
 
     /// Cuts the first connection on which a client says this, at that moment of it.
     pub fn cut_at(&self, said: &[u8], moment: Moment) {
-        self.shared.lock().trap = Some((said.to_vec(), moment));
+        self.shared.lock().trap = Some((said.to_vec(), moment, Network::Well));
     }
 
-    /// How often [`cut_at`](Self::cut_at) cut one.
+    /// The same, and the network is down from that moment on.
+    pub fn down_at(&self, said: &[u8], moment: Moment) {
+        self.shared.lock().trap = Some((said.to_vec(), moment, Network::Down));
+    }
+
+    /// How often [`cut_at`](Self::cut_at) or [`down_at`](Self::down_at) cut one.
     pub fn cuts(&self) -> u64 {
         self.shared.lock().sprung
     }
@@ -190,7 +195,7 @@ impl Shared {
         };
         let there = Pass { shared: Arc::clone(self), number, asks: true };
         let back = Pass { shared: Arc::clone(self), number, asks: false };
-        let trapped = Arc::new(Mutex::new(false));
+        let trapped = Arc::new(Mutex::new(None));
         let (from, to, seen) = (client.try_clone()?, server.try_clone()?, Arc::clone(&trapped));
         thread::spawn(move || there.all(from, to, &seen));
         thread::spawn(move || back.all(server, client, &trapped));
@@ -207,8 +212,8 @@ struct Pass {
 }
 
 impl Pass {
-    /// Passes on until one end is closed. `trapped`: the next answer is not to come through.
-    fn all(&self, mut from: TcpStream, mut to: TcpStream, trapped: &Mutex<bool>) {
+    /// Passes on until one end is closed. `trapped`: the next answer is not to come through, and how it goes on then.
+    fn all(&self, mut from: TcpStream, mut to: TcpStream, trapped: &Mutex<Option<Network>>) {
         let mut bytes = vec![0; 64 << 10];
         while let Ok(read @ 1..) = from.read(&mut bytes) {
             if !self.may_pass(&bytes[..read], trapped) || to.write_all(&bytes[..read]).is_err() {
@@ -220,7 +225,7 @@ impl Pass {
     }
 
     /// Waits as the network is, and tells whether the connection goes on.
-    fn may_pass(&self, bytes: &[u8], trapped: &Mutex<bool>) -> bool {
+    fn may_pass(&self, bytes: &[u8], trapped: &Mutex<Option<Network>>) -> bool {
         let mut state = self.shared.lock();
         while state.network == Network::Silent && !state.over {
             let waited = self.shared.changed.wait(state);
@@ -232,26 +237,30 @@ impl Pass {
             state = self.shared.lock();
         }
         let mut trapped = trapped.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = |trap: &(Vec<u8>, Moment)| {
+        let at = |trap: &(Vec<u8>, Moment, Network)| {
             self.asks && bytes.windows(trap.0.len()).any(|window| window == trap.0)
         };
-        match state.trap.take_if(|trap| at(trap)) {
-            Some((_, Moment::Answered)) => *trapped = true,
-            Some((_, Moment::Asked)) => {
-                self.sprung(&mut state);
+        match (state.trap.take_if(|trap| at(trap)), *trapped) {
+            (Some((_, Moment::Answered, then)), _) => *trapped = Some(then),
+            (Some((_, Moment::Asked, then)), _) => {
+                self.sprung(&mut state, then);
                 return false;
             }
-            None if *trapped && !self.asks => {
-                self.sprung(&mut state);
+            (None, Some(then)) if !self.asks => {
+                self.sprung(&mut state, then);
                 return false;
             }
-            None => {}
+            (None, _) => {}
         }
         state.network != Network::Down
     }
 
-    fn sprung(&self, state: &mut State) {
+    fn sprung(&self, state: &mut State, then: Network) {
         state.sprung += 1;
+        if then == Network::Down {
+            state.network = then;
+            state.cut_all();
+        }
         self.shared.changed.notify_all();
     }
 }

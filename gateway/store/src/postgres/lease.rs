@@ -227,10 +227,11 @@ impl Batch<'_> {
                    WHERE d.event = k.event AND d.ordinal = k.ordinal AND e.id = k.event
                    RETURNING d.event, d.ordinal, d.plugin, d.due_at, d.turn, d.attempts, d.lost_leases, d.excused,
                        d.order_key, d.replayed_at, d.let_go_at, e.origin, e.type, e.received_at, e.committed_at, e.hops,
-                       e.root, e.envelope, e.body, d.standing";
+                       e.root, e.envelope, e.body, d.standing, pg_current_xact_id()::text::bigint";
         let now = self.now.as_millis();
         let rows =
             self.moment.rows(sql, &[&events, &ordinals, &self.boot, &self.number, &now]).await?;
+        self.leased_in = rows.first().map(|row| row.get(20)).or(self.leased_in);
         let mut found = HashMap::with_capacity(rows.len());
         for row in &rows {
             found.insert((id_of(row, 0)?, row.get::<_, i16>(1)), row);
@@ -295,7 +296,8 @@ impl Batch<'_> {
         let plugin: String = row.get(2);
         let line = row.get::<_, Option<i16>>(19).and(row.get::<_, Option<Vec<u8>>>(8));
         let line = line.map(|key| (plugin.clone(), key));
-        self.settle(&settlement, Held { plugin, line });
+        let lease = (settlement.key.boot, settlement.key.turn);
+        self.settle(&settlement, Held { lease, plugin, line });
         self.close().await?;
         self.write_attempts().await
     }

@@ -18,6 +18,7 @@
 //!   (`totals`).
 
 mod address;
+mod alive;
 mod append;
 mod batch;
 mod boots;
@@ -29,6 +30,7 @@ mod entries;
 mod fault;
 mod fronts;
 mod hold;
+mod hosts;
 mod incoming;
 mod lease;
 mod link;
