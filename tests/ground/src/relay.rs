@@ -33,8 +33,10 @@ struct State {
     made: u64,
     /// How what passes is treated.
     network: Network,
-    /// What a client says that is cut off, at which moment, and how the network is from then on.
-    trap: Option<(Vec<u8>, Moment, Network)>,
+    /// What a client says that is cut off, at which moment.
+    trap: Option<(Vec<u8>, Moment)>,
+    /// Whether the network is down from then on.
+    then_down: bool,
     /// How often that happened.
     sprung: u64,
     over: bool,
@@ -59,7 +61,7 @@ pub enum Network {
 pub enum Moment {
     /// Before the server hears of it.
     Asked,
-    /// When the server has done it, before the client hears of that.
+    /// When the server has done it, before the client hears of that: an answer names what was done in the same word.
     Answered,
 }
 
@@ -100,12 +102,12 @@ impl Relay {
 
     /// Cuts the first connection on which a client says this, at that moment of it.
     pub fn cut_at(&self, said: &[u8], moment: Moment) {
-        self.shared.lock().trap = Some((said.to_vec(), moment, Network::Well));
+        self.shared.lock().set_trap(said, moment, false);
     }
 
     /// The same, and the network is down from that moment on.
     pub fn down_at(&self, said: &[u8], moment: Moment) {
-        self.shared.lock().trap = Some((said.to_vec(), moment, Network::Down));
+        self.shared.lock().set_trap(said, moment, true);
     }
 
     /// How often [`cut_at`](Self::cut_at) or [`down_at`](Self::down_at) cut one.
@@ -147,6 +149,10 @@ impl Drop for Relay {
 }
 
 impl State {
+    fn set_trap(&mut self, said: &[u8], moment: Moment, then_down: bool) {
+        (self.trap, self.then_down) = (Some((said.to_vec(), moment)), then_down);
+    }
+
     fn cut_all(&mut self) {
         for (_, ends) in self.open.drain(..) {
             shut(&ends);
@@ -212,8 +218,8 @@ struct Pass {
 }
 
 impl Pass {
-    /// Passes on until one end is closed. `trapped`: the next answer is not to come through, and how it goes on then.
-    fn all(&self, mut from: TcpStream, mut to: TcpStream, trapped: &Mutex<Option<Network>>) {
+    /// Passes on until one end is closed. `trapped`: the answer that says this is not to come through.
+    fn all(&self, mut from: TcpStream, mut to: TcpStream, trapped: &Mutex<Option<Vec<u8>>>) {
         let mut bytes = vec![0; 64 << 10];
         while let Ok(read @ 1..) = from.read(&mut bytes) {
             if !self.may_pass(&bytes[..read], trapped) || to.write_all(&bytes[..read]).is_err() {
@@ -225,7 +231,7 @@ impl Pass {
     }
 
     /// Waits as the network is, and tells whether the connection goes on.
-    fn may_pass(&self, bytes: &[u8], trapped: &Mutex<Option<Network>>) -> bool {
+    fn may_pass(&self, bytes: &[u8], trapped: &Mutex<Option<Vec<u8>>>) -> bool {
         let mut state = self.shared.lock();
         while state.network == Network::Silent && !state.over {
             let waited = self.shared.changed.wait(state);
@@ -237,28 +243,26 @@ impl Pass {
             state = self.shared.lock();
         }
         let mut trapped = trapped.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = |trap: &(Vec<u8>, Moment, Network)| {
-            self.asks && bytes.windows(trap.0.len()).any(|window| window == trap.0)
-        };
-        match (state.trap.take_if(|trap| at(trap)), *trapped) {
-            (Some((_, Moment::Answered, then)), _) => *trapped = Some(then),
-            (Some((_, Moment::Asked, then)), _) => {
-                self.sprung(&mut state, then);
+        let says = |said: &[u8]| bytes.windows(said.len()).any(|window| window == said);
+        match state.trap.take_if(|(said, _)| self.asks && says(said)) {
+            Some((said, Moment::Answered)) => *trapped = Some(said),
+            Some((_, Moment::Asked)) => {
+                self.sprung(&mut state);
                 return false;
             }
-            (None, Some(then)) if !self.asks => {
-                self.sprung(&mut state, then);
+            None if !self.asks && trapped.as_deref().is_some_and(says) => {
+                self.sprung(&mut state);
                 return false;
             }
-            (None, _) => {}
+            None => {}
         }
         state.network != Network::Down
     }
 
-    fn sprung(&self, state: &mut State, then: Network) {
+    fn sprung(&self, state: &mut State) {
         state.sprung += 1;
-        if then == Network::Down {
-            state.network = then;
+        if state.then_down {
+            state.network = Network::Down;
             state.cut_all();
         }
         self.shared.changed.notify_all();

@@ -5,6 +5,10 @@
 //! which nobody who did not wait for an answer can tell from another: first what is appended and what is settled, then
 //! what operators ask for, then the rows that came of it, and what is leased last, so that it may be something that
 //! was appended just now.
+//!
+//! What can be asked without an answer to something else is asked at once: what has to be known first (`found`), the
+//! rows (`rows`), what is due, and the counts with the commit. Usually all that is made is new, and is written as if it
+//! were; where it turns out that some of it is there, all is done again with care, which costs each row a second look.
 
 use std::{collections::BTreeSet, sync::Mutex};
 
@@ -12,9 +16,12 @@ use hookweir_event::Timestamp;
 
 use super::{
     Fault, Moment,
+    append::Claims,
+    found::Found,
     fronts::Fronts,
     rows::Rows,
     settle::{Closing, Unheard},
+    state::Touched,
     totals::Counted,
 };
 use crate::{
@@ -67,10 +74,16 @@ pub(super) struct Batch<'m> {
     pub(super) leased_in: Option<i64>,
     /// Whether it was done before, and nobody knows whether it was committed.
     pub(super) again: bool,
+    /// Whether some of what it makes may be there already.
+    pub(super) careful: bool,
     pub(super) known: &'m Known,
     /// Plugins that have a row from this transaction on.
     pub(super) new_plugins: BTreeSet<String>,
-    pub(super) rows: Rows,
+    /// For the events that it makes.
+    pub(super) numbers: std::vec::IntoIter<i64>,
+    pub(super) claims: Claims,
+    pub(super) rows: Rows<'m>,
+    pub(super) touched: Touched,
     pub(super) closings: Vec<Closing>,
     pub(super) counted: Counted,
     /// Whether it makes work due, or changes when the next work is.
@@ -94,9 +107,13 @@ impl<'m> Batch<'m> {
             number,
             leased_in: None,
             again: false,
+            careful: false,
             known,
             new_plugins: BTreeSet::new(),
+            numbers: Vec::new().into_iter(),
+            claims: Claims::default(),
             rows: Rows::default(),
+            touched: Touched::default(),
             closings: Vec::new(),
             counted: Counted::default(),
             work_due: false,
@@ -104,7 +121,11 @@ impl<'m> Batch<'m> {
     }
 
     /// Does all of them, and answers each. What fails alone is answered so; any other failure is the batch's.
-    pub(super) async fn apply(&mut self, verbs: &[Verb]) -> Result<Vec<Answer>, Fault> {
+    pub(super) async fn apply(
+        &mut self,
+        verbs: &'m [Verb],
+        found: Found,
+    ) -> Result<Vec<Answer>, Fault> {
         let mut answers: Vec<Option<Answer>> = verbs.iter().map(|_| None).collect();
         let answer = |answers: &mut Vec<Option<Answer>>, at: usize, done| answers[at] = Some(done);
 
@@ -112,7 +133,8 @@ impl<'m> Batch<'m> {
             Verb::Append(append) => Some(append),
             _ => None,
         });
-        for (at, receipt) in self.append_all(&appends).await? {
+        self.numbers = found.numbers.into_iter();
+        for (at, receipt) in self.append_all(&appends, found.holders) {
             answer(&mut answers, at, receipt.map(Done::Append));
         }
 
@@ -124,7 +146,7 @@ impl<'m> Batch<'m> {
             Verb::WriteState(plugin, changes) => Some((plugin, changes)),
             _ => None,
         });
-        let (settled, written) = self.settle_all(&settlements, &writes).await?;
+        let (settled, written) = self.settle_all(&settlements, &writes, found.held).await?;
         for (at, settled) in settled {
             answer(&mut answers, at, settled.map(Done::Settle));
         }
@@ -153,7 +175,7 @@ impl<'m> Batch<'m> {
     }
 
     /// Does what is asked for seldom; none if it is something else.
-    async fn apply_alone(&mut self, verb: &Verb) -> Result<Option<Answer>, Fault> {
+    async fn apply_alone(&mut self, verb: &'m Verb) -> Result<Option<Answer>, Fault> {
         Ok(Some(Ok(match verb {
             Verb::Append(_) | Verb::Settle(_) | Verb::WriteState(..) | Verb::Lease(_) => {
                 return Ok(None);

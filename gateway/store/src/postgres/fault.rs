@@ -12,6 +12,8 @@ pub(super) enum Fault {
     Lost(String),
     /// It was in another's way; done again, it may well succeed. Nothing of it is there.
     InTheWay(String),
+    /// There is something already that it was to make. Done again, with care, it may well succeed. Nothing of it is there.
+    Taken(String),
     /// The database has no room. Nothing of it is there.
     Full(String),
     /// The statement itself can't be done, and so not by trying again. Nothing of it is there.
@@ -29,7 +31,9 @@ impl Fault {
         match self {
             Self::Full(_) => StoreError::Full,
             Self::InTheWay(_) => StoreError::Busy,
-            Self::Lost(reason) | Self::Operation(reason) => StoreError::Failed(reason),
+            Self::Lost(reason) | Self::Taken(reason) | Self::Operation(reason) => {
+                StoreError::Failed(reason)
+            }
         }
     }
 
@@ -43,6 +47,7 @@ impl Fault {
         match self {
             Self::Lost(reason)
             | Self::InTheWay(reason)
+            | Self::Taken(reason)
             | Self::Full(reason)
             | Self::Operation(reason) => reason,
         }
@@ -84,6 +89,7 @@ fn of_code(code: &SqlState, reason: String) -> Fault {
         (_, "08" | "57" | "53" | "58") => Fault::Lost(reason),
         // It does not take writes: the server that took over from it does.
         (&SqlState::READ_ONLY_SQL_TRANSACTION, _) => Fault::Lost(reason),
+        (&SqlState::UNIQUE_VIOLATION, _) => Fault::Taken(reason),
         _ => Fault::Operation(reason),
     }
 }
