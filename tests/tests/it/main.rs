@@ -19,6 +19,7 @@ mod door;
 mod egress;
 mod ending;
 mod examples;
+mod failover;
 mod features;
 mod forged;
 mod full_disk;
