@@ -115,7 +115,12 @@ async fn take_away(
     moment.script(&format!("LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")).await?;
     let sql = "SELECT touched FROM days WHERE name = $1 FOR UPDATE";
     let Some(row) = moment.row(sql, &[&day.name]).await? else { return Ok(()) };
-    let late = format!("SELECT 1 FROM events_{} WHERE tx >= $1 LIMIT 1", day.name);
+    // Later than all there are now are the numbers of another server, from which this one was restored.
+    let late = format!(
+        "SELECT 1 FROM events_{}
+         WHERE tx >= $1 AND tx < pg_snapshot_xmax(pg_current_snapshot())::text::bigint LIMIT 1",
+        day.name
+    );
     if row.get::<_, i64>(0) != count.touched
         || !moment.rows_of(&late, &[&count.horizon]).await?.is_empty()
     {
