@@ -115,7 +115,7 @@ impl Store {
     /// blocked, any more. Returns how many those were.
     ///
     /// # Errors
-    /// As the commit failed; nothing goes on then.
+    /// As a commit failed: those go on of the commits before it, and the others do not.
     pub async fn unblock(&self, plugin: PluginName) -> Result<u64, StoreError> {
         self.shared.desk.unblock(plugin).await
     }

@@ -25,6 +25,7 @@ pub(crate) enum Verb {
     Settle(Settlement),
     GiveBack(Vec<LeaseKey>, Duration),
     Mend(Vec<DeliveryId>, Mend),
+    /// Some of those that are blocked, if there are any.
     Unblock(PluginName),
     Replay(Vec<Replay>),
     WriteState(PluginName, Vec<StateChange>),

@@ -425,7 +425,8 @@ impl Batch<'_> {
         let entries = self.expire_state(SWEEP).await?;
         // Of a hold that was over before the last of its deliveries was set aside.
         let sql = "INSERT INTO holds (origin, lifted_at)
-                   SELECT DISTINCT held, $1::bigint FROM deliveries WHERE held IS NOT NULL
+                   SELECT origin, $1::bigint FROM depths WHERE origin <> ''
+                   GROUP BY origin HAVING sum(held) > 0
                    ON CONFLICT DO NOTHING";
         self.moment.run(sql, &[&now]).await?;
         let more = [claims, lines, entries].into_iter().any(|count| count >= most);
