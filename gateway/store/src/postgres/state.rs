@@ -181,7 +181,7 @@ impl Batch<'_> {
         // The plugins first, as whoever changes state does.
         let sql = "SELECT name FROM plugins WHERE name IN
                        (SELECT DISTINCT plugin FROM state WHERE expires_at <= $1)
-                   ORDER BY name FOR UPDATE";
+                   ORDER BY name FOR UPDATE SKIP LOCKED";
         let now = self.now.as_millis();
         let locked = self.moment.rows(sql, &[&now]).await?;
         if locked.is_empty() {

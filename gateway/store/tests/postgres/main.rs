@@ -11,5 +11,6 @@ mod days;
 mod faults;
 mod ground;
 mod look;
+mod retain;
 mod standby;
 mod vacuum;

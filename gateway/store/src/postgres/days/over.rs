@@ -187,7 +187,7 @@ impl Walk {
     }
 
     async fn next(&mut self, moment: &Moment<'_>, limit: i64) -> Result<Vec<Old>, Fault> {
-        let sql = "SELECT id, seq, received_at, bytes, parent IS NOT NULL FROM events
+        let sql = "SELECT id, seq, committed_at, bytes, parent IS NOT NULL FROM events
                    WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3";
         let rows = moment.rows(sql, &[&self.after, &self.until, &limit]).await?;
         let old = rows.iter().map(Old::of).collect::<Result<Vec<_>, _>>()?;
