@@ -20,7 +20,7 @@ use crate::{
     DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, NewNotice, Pausable, Pause, Receipt,
     Replay, Settled, Settlement, StoreError, Want, Written,
     figures::Counting,
-    verbs::{Append, Done, Notice, Op, Signals, Terms, Verb},
+    verbs::{Append, Done, Given, Notice, Op, Signals, Terms, Verb},
 };
 
 /// An engine's thread. Dropped, it waits until that has ended, which it does when the desk is gone.
@@ -165,7 +165,7 @@ impl Desk {
         plugin: PluginName,
         changes: Vec<StateChange>,
     ) -> Result<Written, StoreError> {
-        match self.ask_now(Verb::WriteState(plugin, changes)).await? {
+        match self.ask_now(Verb::WriteState(plugin, changes, Given::default())).await? {
             Done::WroteState(written) => Ok(written),
             _ => unreachable!("invariant: each verb is answered by its own variant"),
         }

@@ -318,6 +318,15 @@ impl Reader {
         ask!(self.queues(now))
     }
 
+    /// The store's time, by which it says when something was replayed: the database's, or in a file `now`, unless
+    /// it has seen a later one.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn time(&self, now: Timestamp) -> Result<Timestamp, ReadError> {
+        ask!(self.time(now))
+    }
+
     /// All that is paused.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::PoisonError,
     time::Duration,
 };
 
@@ -13,7 +14,7 @@ use hookweir_event::{Attempt, EventId, Exchanges, Fate, PluginName, StateChange,
 
 use super::{
     Fault,
-    batch::Batch,
+    batch::{Batch, UNKNOWN},
     rows::{Line, id_of},
     state::Touched,
 };
@@ -21,6 +22,7 @@ use crate::{
     LeaseKey, Output, Settled, Settlement, StoreError, Written,
     bounds::{ATTEMPTS_MAX, bytes_fit, deliveries_fit},
     codec, exchanges,
+    verbs::Given,
 };
 
 /// A delivery: its event, and which of that one's it is.
@@ -71,7 +73,9 @@ pub(super) fn name_of(key: &LeaseKey) -> Name {
 }
 
 type Settlements<'a> = &'a [(usize, &'a Settlement)];
-type Writes<'a> = &'a [(usize, (&'a PluginName, &'a Vec<StateChange>))];
+type Writes<'a> = &'a [(usize, (&'a PluginName, &'a Vec<StateChange>, &'a Given))];
+/// What came of each, with its place.
+type Answers<T> = Vec<(usize, Result<T, StoreError>)>;
 
 impl Batch<'_> {
     /// Settles all of them, and writes state that is written alone.
@@ -79,7 +83,7 @@ impl Batch<'_> {
         &mut self,
         settlements: Settlements<'_>,
         writes: Writes<'_>,
-    ) -> Result<(Vec<(usize, Result<Settled, StoreError>)>, Vec<(usize, Written)>), Fault> {
+    ) -> Result<(Answers<Settled>, Answers<Written>), Fault> {
         if settlements.is_empty() && writes.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
@@ -113,16 +117,37 @@ impl Batch<'_> {
                 }),
             ));
         }
-        let write = |(at, (plugin, changes)): &(usize, (&PluginName, &Vec<StateChange>))| {
-            let holds = state.change(plugin.as_str(), changes, self.now);
-            (*at, if holds { Written::Committed } else { Written::Conflict })
-        };
-        let written = writes.iter().map(write).collect();
+        let mut written = Vec::with_capacity(writes.len());
+        for &(at, (plugin, changes, given)) in writes {
+            written.push((at, self.write_alone(&mut state, (plugin, changes), given)));
+        }
         self.write_state(state).await?;
         for (at, settled) in self.settled_before(&lost).await? {
             answers.push((at, Ok(settled)));
         }
         Ok((answers, written))
+    }
+
+    /// Changes state that is written alone, unless that was committed already.
+    fn write_alone(
+        &self,
+        state: &mut Touched,
+        (plugin, changes): (&PluginName, &Vec<StateChange>),
+        given: &Given,
+    ) -> Result<Written, StoreError> {
+        let mut given = given.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.again && state.versions(plugin, changes).any(|version| given.contains(&version)) {
+            return Ok(Written::Committed);
+        }
+        if state.change(plugin.as_str(), changes, self.now) {
+            given.extend(state.versions(plugin, changes));
+            return Ok(Written::Committed);
+        }
+        match self.again {
+            // It may be what it wrote itself that others have changed since.
+            true => Err(StoreError::Failed(UNKNOWN.to_owned())),
+            false => Ok(Written::Conflict),
+        }
     }
 
     /// Those of the leases that are held, with their rows locked.
@@ -403,8 +428,9 @@ impl Batch<'_> {
                 touches.push((lease.plugin.clone(), &settlement.state));
             }
         }
-        touches
-            .extend(writes.iter().map(|(_, (plugin, changes))| (plugin.to_string(), &changes[..])));
+        touches.extend(
+            writes.iter().map(|(_, (plugin, changes, _))| (plugin.to_string(), &changes[..])),
+        );
         self.state_of(&touches).await
     }
 }

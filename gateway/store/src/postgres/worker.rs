@@ -146,8 +146,10 @@ impl Shared {
         let (mut tries, mut again) = (0, false);
         loop {
             tries += 1;
-            let made = self.transact(nth, verbs, again).await;
-            again |= matches!(made, Err(Fault::Lost(_)));
+            let asked = AtomicBool::new(false);
+            let made = self.transact(nth, verbs, (again, &asked)).await;
+            // Nothing is there whose commit was not asked for.
+            again |= matches!(made, Err(Fault::Lost(_))) && asked.load(Ordering::Relaxed);
             match made {
                 Err(Fault::InTheWay(reason)) if tries < TRIES_MAX => {
                     tracing::debug!(reason, tries, "a transaction was in another's way");
@@ -166,7 +168,14 @@ impl Shared {
     }
 
     /// One transaction, on a connection that is not used again if anything is wrong with it.
-    async fn transact(&self, nth: usize, verbs: &[Verb], again: bool) -> Result<Made, Fault> {
+    /// `again`: whether one was before, of which nobody knows whether it was committed. `asked` is set when the commit of
+    /// this one is asked for.
+    async fn transact(
+        &self,
+        nth: usize,
+        verbs: &[Verb],
+        (again, asked): (bool, &AtomicBool),
+    ) -> Result<Made, Fault> {
         let mut connection = self.link.connect().await?;
         let walk = self.may_tend().await;
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
@@ -174,7 +183,7 @@ impl Shared {
         let unclaimed = if leases { self.unclaimed() } else { Vec::new() };
         let made = async {
             let moment = Moment::write(&mut connection).await?;
-            self.within(moment, (nth, number), (verbs, again), &unclaimed, walk).await
+            self.within(moment, (nth, number), (verbs, again, asked), &unclaimed, walk).await
         };
         let made = link::in_time(made).await;
         if made.is_err() {
@@ -194,7 +203,7 @@ impl Shared {
         &self,
         moment: Moment<'_>,
         (nth, number): (usize, i64),
-        (verbs, again): (&[Verb], bool),
+        (verbs, again, asked): (&[Verb], bool, &AtomicBool),
         unclaimed: &[i64],
         mut walk: Walk<'_>,
     ) -> Result<Made, Fault> {
@@ -215,6 +224,7 @@ impl Shared {
         let wrote = batch.counted.write(&moment, shard).await?;
         let Batch { new_plugins, work_due, .. } = batch;
         let begun = self.ticks.elapsed();
+        asked.store(true, Ordering::Relaxed);
         moment.commit().await?;
         walk.keep();
         if wrote {

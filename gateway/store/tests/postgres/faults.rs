@@ -7,16 +7,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hookweir_event::{Clock, Event, EventId, Fate, Outcome, Timestamp};
+use hookweir_event::{
+    Basis, Change, Clock, Event, EventId, Fate, Lasts, Outcome, StateChange, Timestamp,
+};
 use hookweir_ground::{
     postgres::Postgres,
     relay::{Moment, Network, Relay},
 };
 use hookweir_store::{
-    DeliveryState, Health, Options, Output, PostgresDatabase, Settled, Store, StoreError,
+    DeliveryState, Health, NewNotice, Options, Output, PostgresDatabase, Replay, Settled, Store,
+    StoreError, Written,
 };
 
-use crate::conformance::support::{Verbs, event, new, output, recount};
+use crate::conformance::support::{Verbs, event, new, output, plugin, recount, routes};
 
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -130,6 +133,59 @@ async fn commits_that_are_cut_off_take_place_once() {
     assert_eq!(relay.cuts(), 3 * ROUNDS);
     audit(&store, &kept).await;
     store.close().await.unwrap();
+}
+
+/// A replay has no name by which it could be found: that it is not known whether it took place is said, and no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_that_is_cut_off_takes_place_once_and_is_not_known_of() {
+    let server = Postgres::durable();
+    let relay = Relay::to(server.address());
+    let store = open(Postgres::url_at(&[relay.address()]), 1).await;
+    let id = keep(&store, "1").await;
+    let mut unknown = 0;
+    for round in 1..=10 {
+        until_ready(&store, true).await;
+        relay.cut_at(b"COMMIT", Moment::Answered);
+        let replay = Replay { event: id, routes: routes(&["a"]) };
+        match store.replay(vec![replay]).await {
+            // It was somebody else's commit that was cut, or is.
+            Ok(made) => assert_eq!(made, 1),
+            Err(StoreError::Failed(_)) => unknown += 1,
+            Err(error) => panic!("{error}"),
+        }
+        relay.until_cut(round);
+        let made = u64::try_from(store.shown(id).await.deliveries.len()).unwrap() - 1;
+        assert_eq!(made, round);
+    }
+    assert!(unknown > 0, "none was cut");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn state_that_is_cut_off_is_written_once_and_what_is_noticed_is_news() {
+    let server = Postgres::durable();
+    let relay = Relay::to(server.address());
+    let store = open(Postgres::url_at(&[relay.address()]), 1).await;
+    for round in 1..=10 {
+        until_ready(&store, true).await;
+        let before = store.reader().state(&plugin("a"), "n").await.unwrap();
+        let based_on = before.map_or(Basis::Nothing, |entry| Basis::Version(entry.version));
+        let change = Change::Set { value: round.to_string().into_bytes(), lasts: Lasts::ForEver };
+        let set = StateChange { key: "n".to_owned(), based_on, change };
+        relay.cut_at(b"COMMIT", Moment::Answered);
+        let written = store.write_state(plugin("a"), vec![set]).await.unwrap();
+        assert_eq!(written, Written::Committed, "whoever hears of a conflict does it again");
+        relay.until_cut(2 * round - 1);
+        let entry = store.reader().state(&plugin("a"), "n").await.unwrap().unwrap();
+        assert_eq!(entry.value, round.to_string().into_bytes());
+
+        until_ready(&store, true).await;
+        relay.cut_at(b"COMMIT", Moment::Answered);
+        let (name, raised) = ("full".to_owned(), round % 2 == 1);
+        let notice = NewNotice { name, raised, event: of_now(event("push")), routes: vec![] };
+        assert!(store.notice(notice).await.unwrap());
+        relay.until_cut(2 * round);
+    }
+    assert_eq!(store.reader().counts().await.unwrap().events, 10);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
