@@ -150,7 +150,8 @@ impl Reader {
         ask!(self.blocked(plugin, limit))
     }
 
-    /// An entry of a plugin's state, expired or not.
+    /// An entry of a plugin's state, expired or not. When it does is by the clock that the store was opened with,
+    /// whatever the database's says; for a reader of no open store, by the database's. So it is in all listings of entries.
     ///
     /// # Errors
     /// If the store can't be read.

@@ -367,3 +367,34 @@ async fn what_gateways_clocks_say_does_not_matter() {
         }
     }
 }
+
+/// Each gateway is told when an entry is over by its own clock, and all are told the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_state_expires_the_database_says_and_gateways_clocks_do_not_matter() {
+    let server = Postgres::durable();
+    let stores = [
+        (open_at(server.url(), 1, wrong_by(-1)).await, wrong_by(-1)),
+        (open_at(server.url(), 2, wrong_by(1)).await, wrong_by(1)),
+    ];
+    for (key, ttl) in [("long", Duration::from_secs(600)), ("short", Duration::from_millis(1))] {
+        let change = Change::Set { value: b"1".to_vec(), lasts: Lasts::For(ttl) };
+        let set = StateChange { key: key.to_owned(), based_on: Basis::Nothing, change };
+        let written = stores[0].0.write_state(plugin("a"), vec![set]).await.unwrap();
+        assert_eq!(written, Written::Committed);
+    }
+    for (store, clock) in &stores {
+        let entry = store.reader().state(&plugin("a"), "long").await.unwrap().unwrap();
+        let keys = store.reader().state_keys(&plugin("a"), "long", None, 9).await.unwrap();
+        for expires_at in [entry.expires_at, keys[0].expires_at] {
+            let left = expires_at.unwrap().since(clock.now()).as_secs();
+            assert!((540..=600).contains(&left), "{left} s are left of ten minutes");
+        }
+        // Until it is deleted.
+        let short = store.reader().state(&plugin("a"), "short").await.unwrap();
+        assert!(short.is_none_or(|entry| entry.expires_at.unwrap() <= clock.now()));
+    }
+    // So it is with what an attempt says of how long it took.
+    let (late, _) = &stores[1];
+    keep(late, "1").await;
+    assert!(late.lease_one("a").await.age() < PATIENCE);
+}
