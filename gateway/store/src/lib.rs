@@ -27,6 +27,7 @@ mod steady;
 mod store;
 mod survey;
 mod term;
+mod totals;
 mod verbs;
 
 pub use contract::{

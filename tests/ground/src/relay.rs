@@ -59,7 +59,7 @@ pub enum Network {
 pub enum Moment {
     /// Before the server hears of it.
     Asked,
-    /// When the server has done it, before the client hears of that.
+    /// When the server has done it, before the client hears of that: an answer names what was done in the same word.
     Answered,
 }
 
@@ -190,7 +190,7 @@ impl Shared {
         };
         let there = Pass { shared: Arc::clone(self), number, asks: true };
         let back = Pass { shared: Arc::clone(self), number, asks: false };
-        let trapped = Arc::new(Mutex::new(false));
+        let trapped = Arc::new(Mutex::new(None));
         let (from, to, seen) = (client.try_clone()?, server.try_clone()?, Arc::clone(&trapped));
         thread::spawn(move || there.all(from, to, &seen));
         thread::spawn(move || back.all(server, client, &trapped));
@@ -207,8 +207,8 @@ struct Pass {
 }
 
 impl Pass {
-    /// Passes on until one end is closed. `trapped`: the next answer is not to come through.
-    fn all(&self, mut from: TcpStream, mut to: TcpStream, trapped: &Mutex<bool>) {
+    /// Passes on until one end is closed. `trapped`: the answer that says this is not to come through.
+    fn all(&self, mut from: TcpStream, mut to: TcpStream, trapped: &Mutex<Option<Vec<u8>>>) {
         let mut bytes = vec![0; 64 << 10];
         while let Ok(read @ 1..) = from.read(&mut bytes) {
             if !self.may_pass(&bytes[..read], trapped) || to.write_all(&bytes[..read]).is_err() {
@@ -220,7 +220,7 @@ impl Pass {
     }
 
     /// Waits as the network is, and tells whether the connection goes on.
-    fn may_pass(&self, bytes: &[u8], trapped: &Mutex<bool>) -> bool {
+    fn may_pass(&self, bytes: &[u8], trapped: &Mutex<Option<Vec<u8>>>) -> bool {
         let mut state = self.shared.lock();
         while state.network == Network::Silent && !state.over {
             let waited = self.shared.changed.wait(state);
@@ -232,16 +232,14 @@ impl Pass {
             state = self.shared.lock();
         }
         let mut trapped = trapped.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = |trap: &(Vec<u8>, Moment)| {
-            self.asks && bytes.windows(trap.0.len()).any(|window| window == trap.0)
-        };
-        match state.trap.take_if(|trap| at(trap)) {
-            Some((_, Moment::Answered)) => *trapped = true,
+        let says = |said: &[u8]| bytes.windows(said.len()).any(|window| window == said);
+        match state.trap.take_if(|(said, _)| self.asks && says(said)) {
+            Some((said, Moment::Answered)) => *trapped = Some(said),
             Some((_, Moment::Asked)) => {
                 self.sprung(&mut state);
                 return false;
             }
-            None if *trapped && !self.asks => {
+            None if !self.asks && trapped.as_deref().is_some_and(says) => {
                 self.sprung(&mut state);
                 return false;
             }

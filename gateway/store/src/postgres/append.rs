@@ -4,41 +4,48 @@
 //! for the other, and then finds that the claim is held. An event that holds its claims already was appended by a commit
 //! whose outcome nobody knew, and is acknowledged as what it is: the first.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{borrow::Cow, collections::BTreeMap};
 
-use hookweir_event::{Digest, EventId, Hops, Timestamp};
+use hookweir_event::{Digest, EventId, Hops, Origin, Timestamp};
 
 use super::{
     Fault,
     batch::Batch,
+    found::{Claim, Holders},
     rows::{NewRow, id_of},
+    tables,
 };
 use crate::{
-    Receipt, StoreError,
+    LeaseKey, Output, Receipt, StoreError,
     bounds::{bytes_fit, deliveries_fit},
+    codec,
     verbs::Append,
 };
-
-/// The part of a dedupe key that is kept: as much as a UUID.
-pub(super) type Claim = [u8; 16];
 
 pub(super) fn claim_of(digest: &Digest) -> Claim {
     digest.as_bytes().first_chunk().copied().unwrap_or_default()
 }
 
-impl Batch<'_> {
+/// What a transaction writes of claims.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    /// Those it takes, in one order, so that two who want the same ones don't wait for each other.
+    taken: BTreeMap<Claim, (EventId, Timestamp)>,
+    /// How often events were sent again.
+    again: BTreeMap<EventId, i64>,
+    /// Whether any of them may have a row that is over.
+    over: bool,
+}
+
+impl<'m> Batch<'m> {
     /// Keeps those that are new, and answers each.
-    pub(super) async fn append_all(
+    pub(super) fn append_all(
         &mut self,
-        appends: &[(usize, &Append)],
-    ) -> Result<Vec<(usize, Result<Receipt, StoreError>)>, Fault> {
-        if appends.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut held = self.holders(appends).await?;
-        let mut taken: BTreeMap<Claim, (EventId, Timestamp)> = BTreeMap::new();
-        let mut again: HashMap<EventId, i64> = HashMap::new();
+        appends: &[(usize, &'m Append)],
+        mut holders: Holders,
+    ) -> Vec<(usize, Result<Receipt, StoreError>)> {
         let mut answers = Vec::with_capacity(appends.len());
+        self.claims.over = holders.any_over(self.now);
         for (at, new) in appends {
             let bytes = new.envelope.len() + new.body.len();
             if let Err(reason) = deliveries_fit(new.routes.len()).and_then(|()| bytes_fit(bytes)) {
@@ -46,21 +53,21 @@ impl Batch<'_> {
                 continue;
             }
             let claims: Vec<Claim> = new.claims.iter().map(claim_of).collect();
-            match claims.iter().find_map(|claim| held.get(claim)) {
+            match claims.iter().find_map(|claim| holders.of(claim, self.now)) {
                 // By a commit whose outcome nobody knew.
-                Some(first) if *first == new.id => {}
+                Some(first) if first == new.id => {}
                 Some(first) => {
-                    *again.entry(*first).or_default() += 1;
-                    answers.push((*at, Ok(Receipt::new(*first, true))));
+                    *self.claims.again.entry(first).or_default() += 1;
+                    answers.push((*at, Ok(Receipt::new(first, true))));
                     continue;
                 }
                 None => {
                     let until = self.now + new.dedupe_window;
                     for claim in &claims {
-                        taken.insert(*claim, (new.id, until));
+                        self.claims.taken.insert(*claim, (new.id, until));
                         // One that is over at once holds nobody up.
                         if until > self.now {
-                            held.insert(*claim, new.id);
+                            holders.insert(*claim, new.id, until);
                         }
                     }
                     self.keep(new, &claims);
@@ -68,75 +75,61 @@ impl Batch<'_> {
             }
             answers.push((*at, Ok(Receipt::new(new.id, false))));
         }
-        self.take(&taken).await?;
-        self.count_again(&again).await?;
-        Ok(answers)
+        answers
     }
 
     /// Keeps an event whose claims are taken, and the deliveries it is owed.
-    pub(super) fn keep(&mut self, new: &Append, claims: &[Claim]) {
+    pub(super) fn keep(&mut self, new: &'m Append, claims: &[Claim]) {
         self.rows.add(NewRow {
             id: new.id,
-            origin: new.origin.to_string(),
-            event_type: new.event_type.as_str().to_owned(),
+            origin: text_of(&new.origin),
+            event_type: new.event_type.as_str(),
             received_at: new.received_at,
             hops: new.hops,
             from: None,
             claims: claims.concat(),
-            envelope: new.envelope.clone(),
-            body: new.body.clone(),
-            routes: new.routes.clone(),
+            envelope: Cow::Borrowed(&new.envelope),
+            body: &new.body,
+            routes: &new.routes,
             buried: false,
         });
     }
 
     /// Keeps an output of the event that the lease is of.
-    pub(super) fn keep_output(&mut self, output: &crate::Output, parent: &crate::LeaseKey) {
+    pub(super) fn keep_output(&mut self, output: &'m Output, parent: &LeaseKey) {
         let hops = Hops(parent.hops).next();
         let event = &output.event;
         let mut envelope = Vec::with_capacity(256);
-        crate::codec::write_envelope(event, &mut envelope);
+        codec::write_envelope(event, &mut envelope);
         self.rows.add(NewRow {
             id: event.id,
-            origin: event.origin.to_string(),
-            event_type: event.event_type.as_str().to_owned(),
+            origin: text_of(&event.origin),
+            event_type: event.event_type.as_str(),
             received_at: event.received_at,
             hops,
             from: Some(parent.ids),
             claims: Vec::new(),
-            envelope,
-            body: event.body.clone(),
-            routes: output.routes.clone(),
+            envelope: Cow::Owned(envelope),
+            body: &event.body,
+            routes: &output.routes,
             buried: hops.beyond_limit(),
         });
     }
 
-    /// Which events hold any of the claims.
-    async fn holders(
-        &self,
-        appends: &[(usize, &Append)],
-    ) -> Result<HashMap<Claim, EventId>, Fault> {
-        let claims: Vec<&[u8]> = appends
-            .iter()
-            .flat_map(|(_, new)| &new.claims)
-            .map(|claim| &claim.as_bytes()[..size_of::<Claim>()])
-            .collect();
-        if claims.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let sql = "SELECT claim, event FROM claims WHERE claim = ANY($1) AND expires_at > $2";
-        let rows = self.moment.rows(sql, &[&claims, &self.now.as_millis()]).await?;
-        let read = |row: &tokio_postgres::Row| {
-            let claim = row.get::<_, &[u8]>(0).try_into();
-            Ok((claim.map_err(|_| Fault::unreadable("a claim"))?, id_of(row, 1)?))
-        };
-        rows.iter().map(read).collect()
-    }
-
-    /// Takes the claims, in one order, so that two who want the same ones don't wait for each other.
-    async fn take(&self, taken: &BTreeMap<Claim, (EventId, Timestamp)>) -> Result<(), Fault> {
+    /// Takes the claims.
+    pub(super) async fn take(&self) -> Result<(), Fault> {
+        let Claims { taken, over, .. } = &self.claims;
         if taken.is_empty() {
             return Ok(());
+        }
+        if !over && !self.careful {
+            // None has a row, as far as we know; to look whether one has takes half as long again.
+            let rows = taken.iter().map(|(claim, (event, until))| tables::Claim {
+                claim,
+                event: event.as_bytes(),
+                expires_at: until.as_millis(),
+            });
+            return tables::Claim::insert(self.moment, &rows.collect::<Vec<_>>()).await;
         }
         let claims: Vec<&[u8]> = taken.keys().map(|claim| &claim[..]).collect();
         let events: Vec<&[u8]> = taken.values().map(|(event, _)| &event.as_bytes()[..]).collect();
@@ -155,17 +148,16 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Counts that events were sent again, those of them that are still there.
-    async fn count_again(&mut self, again: &HashMap<EventId, i64>) -> Result<(), Fault> {
+    /// Counts that events were sent again, those of them that are still there; answers how often they were.
+    pub(super) async fn count_again(&self) -> Result<i64, Fault> {
+        let again = &self.claims.again;
         if again.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
-        let mut sorted: Vec<_> = again.iter().collect();
-        sorted.sort_unstable();
-        let events: Vec<&[u8]> = sorted.iter().map(|(event, _)| &event.as_bytes()[..]).collect();
-        let counts: Vec<i64> = sorted.iter().map(|(_, count)| **count).collect();
-        // Those of this transaction are not there yet, and are counted all the same.
-        let new: Vec<bool> = sorted.iter().map(|(event, _)| self.rows.has(event)).collect();
+        let events: Vec<&[u8]> = again.keys().map(|event| &event.as_bytes()[..]).collect();
+        let counts: Vec<i64> = again.values().copied().collect();
+        // Those of this transaction may not be there yet, and are counted all the same.
+        let new: Vec<bool> = again.keys().map(|event| self.rows.has(event)).collect();
         let sql = "INSERT INTO duplicates AS d
                    SELECT a.event, a.count, $4 FROM unnest($1::bytea[], $2::bigint[], $3::boolean[])
                        AS a(event, count, new)
@@ -174,10 +166,18 @@ impl Batch<'_> {
                    SET count = d.count + excluded.count, last_at = excluded.last_at
                    RETURNING event";
         let now = self.now.as_millis();
+        let mut counted = 0;
         for row in self.moment.rows(sql, &[&events, &counts, &new, &now]).await? {
-            let event = id_of(&row, 0)?;
-            self.counted.totals.duplicates += again.get(&event).copied().unwrap_or(0);
+            counted += again.get(&id_of(&row, 0)?).copied().unwrap_or(0);
         }
-        Ok(())
+        Ok(counted)
+    }
+}
+
+/// An origin as it is written.
+fn text_of(origin: &Origin) -> Cow<'_, str> {
+    match origin {
+        Origin::Source(name) => Cow::Borrowed(name.as_str()),
+        origin => Cow::Owned(origin.to_string()),
     }
 }

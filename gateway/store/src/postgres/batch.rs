@@ -5,12 +5,19 @@
 //! which nobody who did not wait for an answer can tell from another: first what is appended and what is settled, then
 //! what operators ask for, then the rows that came of it, and what is leased last, so that it may be something that
 //! was appended just now.
+//!
+//! What can be asked without an answer to something else is asked at once: what has to be known first (`found`), the
+//! rows (`rows`), what is due, and the counts with the commit. Usually all that is made is new, and is written as if it
+//! were; where it turns out that some of it is there, all is done again with care, which costs each row a second look.
 
 use std::{collections::BTreeSet, sync::Mutex};
 
 use hookweir_event::Timestamp;
 
-use super::{Fault, Moment, fronts::Fronts, rows::Rows, settle::Closing, totals::Counted};
+use super::{
+    Fault, Moment, append::Claims, found::Found, fronts::Fronts, rows::Rows, settle::Closing,
+    state::Touched, totals::Counted,
+};
 use crate::{
     Settlement, StoreError,
     verbs::{Append, Done, Verb},
@@ -50,10 +57,16 @@ pub(super) struct Batch<'m> {
     pub(super) number: i64,
     /// Whether it was done before, and nobody knows whether it was committed.
     pub(super) again: bool,
+    /// Whether some of what it makes may be there already.
+    pub(super) careful: bool,
     pub(super) known: &'m Known,
     /// Plugins that have a row from this transaction on.
     pub(super) new_plugins: BTreeSet<String>,
-    pub(super) rows: Rows,
+    /// For the events that it makes.
+    pub(super) numbers: std::vec::IntoIter<i64>,
+    pub(super) claims: Claims,
+    pub(super) rows: Rows<'m>,
+    pub(super) touched: Touched,
     pub(super) closings: Vec<Closing>,
     pub(super) counted: Counted,
     /// Whether it makes work due, or changes when the next work is.
@@ -80,9 +93,13 @@ impl<'m> Batch<'m> {
             boot,
             number,
             again: false,
+            careful: false,
             known,
             new_plugins: BTreeSet::new(),
+            numbers: Vec::new().into_iter(),
+            claims: Claims::default(),
             rows: Rows::default(),
+            touched: Touched::default(),
             closings: Vec::new(),
             counted: Counted::default(),
             work_due: false,
@@ -90,7 +107,11 @@ impl<'m> Batch<'m> {
     }
 
     /// Does all of them, and answers each. What fails alone is answered so; any other failure is the batch's.
-    pub(super) async fn apply(&mut self, verbs: &[Verb]) -> Result<Vec<Answer>, Fault> {
+    pub(super) async fn apply(
+        &mut self,
+        verbs: &'m [Verb],
+        found: Found,
+    ) -> Result<Vec<Answer>, Fault> {
         let mut answers: Vec<Option<Answer>> = verbs.iter().map(|_| None).collect();
         let answer = |answers: &mut Vec<Option<Answer>>, at: usize, done| answers[at] = Some(done);
 
@@ -98,7 +119,8 @@ impl<'m> Batch<'m> {
             Verb::Append(append) => Some(append),
             _ => None,
         });
-        for (at, receipt) in self.append_all(&appends).await? {
+        self.numbers = found.numbers.into_iter();
+        for (at, receipt) in self.append_all(&appends, found.holders) {
             answer(&mut answers, at, receipt.map(Done::Append));
         }
 
@@ -110,7 +132,7 @@ impl<'m> Batch<'m> {
             Verb::WriteState(plugin, changes, given) => Some((plugin, changes, given)),
             _ => None,
         });
-        let (settled, written) = self.settle_all(&settlements, &writes).await?;
+        let (settled, written) = self.settle_all(&settlements, &writes, found.held).await?;
         for (at, settled) in settled {
             answer(&mut answers, at, settled.map(Done::Settle));
         }
@@ -138,7 +160,7 @@ impl<'m> Batch<'m> {
     }
 
     /// Does what is asked for seldom; none if it is something else.
-    async fn apply_alone(&mut self, verb: &Verb) -> Result<Option<Answer>, Fault> {
+    async fn apply_alone(&mut self, verb: &'m Verb) -> Result<Option<Answer>, Fault> {
         if self.again && matches!(verb, Verb::Replay(_)) {
             // It has no name by which it would be found: done twice, all of it would be there twice.
             return Ok(Some(Err(StoreError::Failed(UNKNOWN.to_owned()))));

@@ -1,6 +1,6 @@
 //! Who has the store open, and what becomes of the leases of those who don't say any more that they live.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use hookweir_event::{EventId, Timestamp};
 
@@ -114,6 +114,7 @@ impl Batch<'_> {
             self.lose(lease).await?;
         }
         self.write_attempts().await?;
+        self.count_attempts().await?;
         self.moment.run("DELETE FROM beats WHERE boot = ANY($1)", &[&gone]).await?;
         self.moment.run("DELETE FROM boots WHERE key = ANY($1)", &[&gone]).await?;
         Ok(lost.len())
@@ -138,7 +139,7 @@ impl Batch<'_> {
             number,
             lease: lost.lease,
             started_at: lost.leased_at,
-            attempt: bounds::lost(),
+            attempt: Cow::Owned(bounds::lost()),
             exchanges: None,
             buries: dead,
         });

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, mpsc, oneshot},
+    sync::{Notify, Semaphore, mpsc, oneshot},
     task::JoinSet,
     time::Instant,
 };
@@ -116,7 +116,7 @@ async fn begin(
     signals: &Signals,
 ) -> Result<Shared, OpenError> {
     // One more for the upkeep, and one for the days.
-    let link = Link::new(database, database.in_flight.max(1) + 2)?;
+    let link = Link::of_engine(database, database.in_flight.max(1) + 2)?;
     let refused = |fault: Fault| server(fault.reason());
     let mut connection = link.connect().await.map_err(refused)?;
     let moment = Moment::write(&mut connection).await.map_err(refused)?;
@@ -150,6 +150,7 @@ async fn begin(
         signals: signals.clone(),
         others: AtomicBool::new(false),
         announce: Notify::new(),
+        turn: Semaphore::new(1),
         ticks: Instant::now(),
     };
     let now = shared.now(&moment).await.map_err(refused)?;

@@ -12,6 +12,8 @@ pub(super) enum Fault {
     Lost(String),
     /// It was in another's way; done again, it may well succeed. Nothing of it is there.
     InTheWay(String),
+    /// There is something already that it was to make. Done again, with care, it may well succeed. Nothing of it is there.
+    Taken(String),
     /// The database has no room. Nothing of it is there.
     Full(String),
     /// The statement itself can't be done, and so not by trying again. Nothing of it is there.
@@ -29,7 +31,9 @@ impl Fault {
         match self {
             Self::Full(_) => StoreError::Full,
             Self::InTheWay(_) => StoreError::Busy,
-            Self::Lost(reason) | Self::Operation(reason) => StoreError::Failed(reason),
+            Self::Lost(reason) | Self::Taken(reason) | Self::Operation(reason) => {
+                StoreError::Failed(reason)
+            }
         }
     }
 
@@ -38,6 +42,7 @@ impl Fault {
         match self {
             Self::Lost(reason)
             | Self::InTheWay(reason)
+            | Self::Taken(reason)
             | Self::Full(reason)
             | Self::Operation(reason) => reason,
         }
@@ -68,6 +73,7 @@ impl From<Error> for Fault {
             (_, "08" | "57" | "53" | "58") => Self::Lost(reason),
             // It does not take writes: the server that took over from it does.
             (&SqlState::READ_ONLY_SQL_TRANSACTION, _) => Self::Lost(reason),
+            (&SqlState::UNIQUE_VIOLATION, _) => Self::Taken(reason),
             _ => Self::Operation(reason),
         }
     }

@@ -6,6 +6,7 @@
 //! may hand out, in the order their events were committed.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
@@ -20,7 +21,7 @@ use super::{
     rows::{id_of, parsed, text_of},
     settle::{Held, Name},
 };
-use crate::{Lease, LeaseKey, Leased, Settlement, Want, bounds, codec};
+use crate::{Lease, LeaseKey, Leased, Want, bounds, codec};
 
 /// So many deliveries of a plugin one lease sets aside.
 const ASIDE_MAX: usize = 256;
@@ -61,8 +62,21 @@ impl Batch<'_> {
                 entry.by.push((*at, want.max));
             }
         }
-        let in_force = self.holds(&wanted).await?;
-        let candidates = self.candidates(&wanted, &in_force).await?;
+        let none = BTreeSet::new();
+        let (holds, mut candidates, next) = tokio::try_join!(
+            biased;
+            self.holds(),
+            self.candidates(&wanted, &none),
+            self.next_due(&wanted),
+        )?;
+        let in_force = match holds.is_empty() {
+            true => none,
+            false => {
+                let in_force = self.keep_holds(holds, &wanted).await?;
+                candidates = self.candidates(&wanted, &in_force).await?;
+                in_force
+            }
+        };
         let (mut taken, mut owners) = (Vec::new(), HashMap::new());
         self.share(&wanted, candidates, &in_force, &mut taken, &mut owners).await?;
         let mut answers: BTreeMap<usize, Leased> =
@@ -73,7 +87,6 @@ impl Batch<'_> {
                 leased.leases.push(lease);
             }
         }
-        let next = self.next_due(&wanted).await?;
         for (at, wants) in asked {
             let soonest = wants.iter().filter_map(|want| next.get(want.plugin.as_str())).min();
             if let (Some(leased), Some(due_at)) = (answers.get_mut(at), soonest) {
@@ -83,22 +96,24 @@ impl Batch<'_> {
         Ok(answers.into_iter().collect())
     }
 
-    /// The sources that are held. What is aside for others is taken back first.
-    async fn holds(&mut self, wanted: &BTreeMap<&str, Wanted>) -> Result<BTreeSet<String>, Fault> {
-        let sql = "SELECT origin, lifted_at FROM holds";
+    /// The sources that are held, and those that were, each with whether it was lifted.
+    async fn holds(&self) -> Result<Vec<(String, bool)>, Fault> {
+        let sql = "SELECT origin, lifted_at IS NOT NULL FROM holds";
         let rows = self.moment.rows(sql, &[]).await?;
-        let mut in_force = BTreeSet::new();
-        let mut lifted = false;
-        for row in &rows {
-            match row.get::<_, Option<i64>>(1) {
-                None => _ = in_force.insert(row.get(0)),
-                Some(_) => lifted = true,
-            }
-        }
-        if lifted {
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+
+    /// The sources that are held. What is aside for others is taken back first.
+    async fn keep_holds(
+        &mut self,
+        holds: Vec<(String, bool)>,
+        wanted: &BTreeMap<&str, Wanted>,
+    ) -> Result<BTreeSet<String>, Fault> {
+        if holds.iter().any(|(_, lifted)| *lifted) {
             self.take_back_aside(wanted).await?;
         }
-        Ok(in_force)
+        let in_force = holds.into_iter().filter(|(_, lifted)| !lifted);
+        Ok(in_force.map(|(origin, _)| origin).collect())
     }
 
     /// Takes back as many of each plugin's deliveries as may be handed out, of sources that are not held any more.
@@ -301,15 +316,16 @@ impl Batch<'_> {
 
     /// Its event can't be read any more: it is a dead letter.
     async fn bury_unreadable(&mut self, key: LeaseKey, row: &Row) -> Result<(), Fault> {
-        let (attempt, fate) = (bounds::unreadable(), Fate::Dead { blocks: true });
-        let (outputs, state) = (Vec::new(), Vec::new());
-        let settlement = Settlement { key, attempt, fate, outputs, state, exchanges: None };
+        let attempt = Cow::Owned(bounds::unreadable());
+        let fate = Fate::Dead { blocks: true };
         let plugin: String = row.get(2);
         let line = row.get::<_, Option<i16>>(19).and(row.get::<_, Option<Vec<u8>>>(8));
         let line = line.map(|key| (plugin.clone(), key));
-        self.settle(&settlement, Held { plugin, line });
+        self.conclude(&key, fate, Held { plugin, line }, attempt, None);
         self.close().await?;
-        self.write_attempts().await
+        self.closings.clear();
+        self.write_attempts().await?;
+        self.count_attempts().await
     }
 
     /// When the next delivery of each plugin is due that is not due yet.

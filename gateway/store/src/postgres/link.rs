@@ -1,14 +1,22 @@
 //! Connections: made when they are needed, kept, and made anew when they broke.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Waker},
+    time::Duration,
+};
 
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
-    Timeouts, Transaction,
+    Timeouts,
 };
 use tokio_postgres::{
-    Client, Config, Connection, IsolationLevel, Row, Socket, config::TargetSessionAttrs,
-    tls::MakeTlsConnect, types::ToSql,
+    Client, Config, Connection, Row, Socket, config::TargetSessionAttrs, tls::MakeTlsConnect,
+    types::ToSql,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -37,11 +45,28 @@ impl std::fmt::Debug for Link {
 }
 
 impl Link {
-    /// Up to `connections` of them; none is made yet.
+    /// Up to `connections` of them, to look on; none is made yet.
     pub(super) fn new(database: &PostgresDatabase, connections: usize) -> Result<Self, OpenError> {
+        Self::with(database, connections, "'jit', 'enable_seqscan'")
+    }
+
+    /// The same for the engine. It asks the same statements again and again, of which the database would plan many anew
+    /// each time, by what it happens to be asked for: to plan a lease takes longer than to do it.
+    pub(super) fn of_engine(
+        database: &PostgresDatabase,
+        connections: usize,
+    ) -> Result<Self, OpenError> {
+        Self::with(database, connections, "'jit', 'enable_seqscan', 'plan_cache_mode'")
+    }
+
+    fn with(
+        database: &PostgresDatabase,
+        connections: usize,
+        settings: &'static str,
+    ) -> Result<Self, OpenError> {
         let (config, tls) = how(database)?;
-        let settings = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(config, tls, settings);
+        let recycled = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(config, tls, recycled);
         let schema = Arc::new(quoted(&database.schema));
         let set_up = Hook::async_fn(move |client, _| {
             let schema = Arc::clone(&schema);
@@ -52,8 +77,8 @@ impl Link {
                 let sql = format!(
                     "SET search_path TO {schema}; SET statement_timeout = {limit};
                      SET idle_in_transaction_session_timeout = {limit}; SET TIME ZONE 'UTC';
-                     SELECT set_config(name, 'off', false) FROM pg_settings
-                     WHERE name IN ('jit', 'enable_seqscan')",
+                     SELECT set_config(name, CASE vartype WHEN 'bool' THEN 'off' ELSE 'force_generic_plan' END, false)
+                     FROM pg_settings WHERE name IN ({settings})",
                     limit = STATEMENT.as_millis(),
                 );
                 client.batch_execute(&sql).await.map_err(HookError::Backend)
@@ -123,21 +148,61 @@ pub(super) fn quoted(name: &str) -> String {
 }
 
 /// A transaction, whose statements are prepared once for each connection. Dropped, it is rolled back.
+///
+/// Statements that are asked before one of them is answered travel together, in the order they were asked: those of a
+/// `try_join!`, which are prepared already (others are asked when they are).
 pub(super) struct Moment<'c> {
-    transaction: Transaction<'c>,
+    connection: &'c Object,
+    /// Whether there is anything to roll back.
+    open: AtomicBool,
+}
+
+impl Drop for Moment<'_> {
+    fn drop(&mut self) {
+        if self.open.load(Ordering::Relaxed) {
+            // It is asked when it is looked at first. Nobody waits for it: the next on this connection is behind it.
+            let asked = pin!(self.connection.batch_execute("ROLLBACK"));
+            let _ = asked.poll(&mut Context::from_waker(Waker::noop()));
+        }
+    }
 }
 
 impl<'c> Moment<'c> {
     /// One that changes things: each statement sees what was committed before it.
     pub(super) async fn write(connection: &'c mut Object) -> Result<Self, Fault> {
-        Ok(Self { transaction: connection.transaction().await? })
+        let moment = Self::on(connection);
+        moment.begin().await?;
+        Ok(moment)
     }
 
     /// One that looks on: all its statements see the database as it is at the first.
     pub(super) async fn look(connection: &'c mut Object) -> Result<Self, Fault> {
-        let builder = connection.build_transaction().read_only(true);
-        let builder = builder.isolation_level(IsolationLevel::RepeatableRead);
-        Ok(Self { transaction: builder.start().await? })
+        let moment = Self::on(connection);
+        moment.begin_with("START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
+        Ok(moment)
+    }
+
+    /// One that is not begun yet.
+    pub(super) fn on(connection: &'c mut Object) -> Self {
+        Self { connection, open: AtomicBool::new(false) }
+    }
+
+    /// Begins one that changes things.
+    pub(super) async fn begin(&self) -> Result<(), Fault> {
+        self.begin_with("BEGIN").await
+    }
+
+    async fn begin_with(&self, sql: &str) -> Result<(), Fault> {
+        self.open.store(true, Ordering::Relaxed);
+        self.script(sql).await
+    }
+
+    /// Prepares statements that are to travel together.
+    pub(super) async fn prepare(&self, all: &[&'static str]) -> Result<(), Fault> {
+        for sql in all {
+            self.connection.prepare_cached(sql).await?;
+        }
+        Ok(())
     }
 
     /// All rows of an answer.
@@ -146,8 +211,8 @@ impl<'c> Moment<'c> {
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Vec<Row>, Fault> {
-        let statement = self.transaction.prepare_cached(sql).await?;
-        Ok(self.transaction.query(&statement, params).await?)
+        let statement = self.connection.prepare_cached(sql).await?;
+        Ok(self.connection.query(&statement, params).await?)
     }
 
     /// The row of an answer that has at most one.
@@ -156,8 +221,8 @@ impl<'c> Moment<'c> {
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Option<Row>, Fault> {
-        let statement = self.transaction.prepare_cached(sql).await?;
-        Ok(self.transaction.query_opt(&statement, params).await?)
+        let statement = self.connection.prepare_cached(sql).await?;
+        Ok(self.connection.query_opt(&statement, params).await?)
     }
 
     /// The row of an answer that always has one.
@@ -166,27 +231,33 @@ impl<'c> Moment<'c> {
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Row, Fault> {
-        let statement = self.transaction.prepare_cached(sql).await?;
-        Ok(self.transaction.query_one(&statement, params).await?)
+        let statement = self.connection.prepare_cached(sql).await?;
+        Ok(self.connection.query_one(&statement, params).await?)
     }
 
     /// How many rows a change changed.
     pub(super) async fn run(&self, sql: &'static str, params: Params<'_>) -> Result<u64, Fault> {
-        let statement = self.transaction.prepare_cached(sql).await?;
-        Ok(self.transaction.execute(&statement, params).await?)
+        let statement = self.connection.prepare_cached(sql).await?;
+        Ok(self.connection.execute(&statement, params).await?)
     }
 
     /// The same of a statement that is made for the occasion.
     pub(super) async fn rows_of(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, Fault> {
-        Ok(self.transaction.query(sql, params).await?)
+        Ok(self.connection.query(sql, params).await?)
     }
 
     /// Several statements without parameters.
     pub(super) async fn script(&self, sql: &str) -> Result<(), Fault> {
-        Ok(self.transaction.batch_execute(sql).await?)
+        Ok(self.connection.batch_execute(sql).await?)
     }
 
     pub(super) async fn commit(self) -> Result<(), Fault> {
-        Ok(self.transaction.commit().await?)
+        self.commit_behind().await
+    }
+
+    /// Commits behind what is on its way. Where one of those statements fails, which says so, nothing is there.
+    pub(super) async fn commit_behind(&self) -> Result<(), Fault> {
+        self.open.store(false, Ordering::Relaxed);
+        self.script("COMMIT").await
     }
 }

@@ -3,7 +3,10 @@
 //!
 //! Each is the same however often it is asked for: what is not dead any more is passed over.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+};
 
 use hookweir_event::{EventId, PluginName};
 use tokio_postgres::Row;
@@ -25,7 +28,7 @@ const DISCARDED: i16 = 2;
 /// So many lines one commit lets go on.
 const UNBLOCK: i64 = 1000;
 
-impl Batch<'_> {
+impl<'m> Batch<'m> {
     /// Mends dead letters. Returns how many of those named were dead, or in the way of others.
     pub(super) async fn mend(&mut self, which: &[DeliveryId], how: Mend) -> Result<u64, Fault> {
         self.touch_days(which.iter().map(|id| &id.event)).await?;
@@ -181,7 +184,7 @@ impl Batch<'_> {
     }
 
     /// Makes further deliveries of events. Returns how many.
-    pub(super) async fn replay(&mut self, replays: &[Replay]) -> Result<u64, Fault> {
+    pub(super) async fn replay(&mut self, replays: &'m [Replay]) -> Result<u64, Fault> {
         let mut made = 0;
         self.touch_days(replays.iter().map(|replay| &replay.event)).await?;
         for Replay { event, routes } in replays {
@@ -199,8 +202,8 @@ impl Batch<'_> {
                     event: *event,
                     ordinal: i16::try_from(ordinal).unwrap_or(i16::MAX),
                     seq: row.get(0),
-                    origin: row.get(1),
-                    route: route.clone(),
+                    origin: Cow::Owned(row.get(1)),
+                    route,
                     replayed: true,
                     buried: false,
                 });

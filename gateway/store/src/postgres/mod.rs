@@ -10,7 +10,7 @@
 //! - A lease is a row's `boot` and `turn`. It ends when it is settled or given back, or when its boot's row in `boots`
 //!   is gone: whoever does not say for a while that it lives has its row deleted (`boots`). No clock but the database's
 //!   has a part in it.
-//! - Locks are taken in one order: the boot, claims, deliveries, plugins, lines; rows of one kind in the order of their
+//! - Locks are taken in one order: the boot, deliveries, plugins, lines, claims; rows of one kind in the order of their
 //!   keys. Where that does not do, the database ends one of those that wait for each other, and it is done again.
 //! - What is over goes by whole days, whose partitions are dropped (`days`); what outlives its day goes row by row
 //!   (`retain`).
@@ -27,6 +27,7 @@ mod depths;
 mod engine;
 mod entries;
 mod fault;
+mod found;
 mod fronts;
 mod hold;
 mod incoming;
@@ -48,6 +49,7 @@ mod shown;
 mod stand;
 mod standby;
 mod state;
+mod tables;
 mod tls;
 mod told;
 mod totals;

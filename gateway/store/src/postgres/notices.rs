@@ -6,9 +6,9 @@ use crate::verbs::Notice;
 /// So many that are over are kept, the last ones.
 const OVER_MAX: i64 = 100;
 
-impl Batch<'_> {
+impl<'m> Batch<'m> {
     /// Keeps what was noticed if it is news, and says whether it was.
-    pub(super) async fn notice(&mut self, notice: &Notice) -> Result<bool, Fault> {
+    pub(super) async fn notice(&mut self, notice: &'m Notice) -> Result<bool, Fault> {
         let Notice { name, raised, append } = notice;
         let name = name.as_bytes();
         // As the event says, so that there is one time for it.

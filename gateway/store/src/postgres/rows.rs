@@ -1,11 +1,19 @@
 //! The rows of what a transaction makes: events, their deliveries, and those deliveries' places in their lines.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+};
 
 use hookweir_event::{EventId, Hops, Timestamp};
 use tokio_postgres::Row;
 
-use super::{Fault, batch::Batch, settle::AttemptRow};
+use super::{
+    Fault,
+    batch::Batch,
+    settle::AttemptRow,
+    tables::{self, each},
+};
 use crate::{Route, bounds::too_far};
 
 /// The id in a column.
@@ -28,32 +36,32 @@ pub(super) fn text_of(row: &Row, at: usize) -> Result<Option<String>, Fault> {
 
 /// An event to keep.
 #[derive(Debug)]
-pub(super) struct NewRow {
+pub(super) struct NewRow<'m> {
     pub(super) id: EventId,
-    pub(super) origin: String,
-    pub(super) event_type: String,
+    pub(super) origin: Cow<'m, str>,
+    pub(super) event_type: &'m str,
     pub(super) received_at: Timestamp,
     pub(super) hops: Hops,
     /// For outputs: the event whose delivery made it, and the first of the chain.
     pub(super) from: Option<[EventId; 2]>,
     pub(super) claims: Vec<u8>,
-    pub(super) envelope: Vec<u8>,
-    pub(super) body: Vec<u8>,
-    pub(super) routes: Vec<Route>,
+    pub(super) envelope: Cow<'m, [u8]>,
+    pub(super) body: &'m [u8],
+    pub(super) routes: &'m [Route],
     /// Whether it went too far: its deliveries are dead from the start.
     pub(super) buried: bool,
 }
 
 /// A delivery to make.
 #[derive(Debug)]
-pub(super) struct Delivery {
+pub(super) struct Delivery<'m> {
     pub(super) event: EventId,
     pub(super) ordinal: i16,
     /// Of its event.
     pub(super) seq: i64,
     /// Of its event.
-    pub(super) origin: String,
-    pub(super) route: Route,
+    pub(super) origin: Cow<'m, str>,
+    pub(super) route: &'m Route,
     pub(super) replayed: bool,
     pub(super) buried: bool,
 }
@@ -72,18 +80,18 @@ pub(super) struct Moved {
 
 /// What a transaction makes.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
-    events: Vec<NewRow>,
+pub(super) struct Rows<'m> {
+    events: Vec<NewRow<'m>>,
     ids: HashSet<EventId>,
     /// Further deliveries of events that are there.
-    pub(super) deliveries: Vec<Delivery>,
-    pub(super) attempts: Vec<AttemptRow>,
+    pub(super) deliveries: Vec<Delivery<'m>>,
+    pub(super) attempts: Vec<AttemptRow<'m>>,
     /// In one order, so that two who lock the same ones don't wait for each other.
     pub(super) lines: BTreeMap<Line, Moved>,
 }
 
-impl Rows {
-    pub(super) fn add(&mut self, new: NewRow) {
+impl<'m> Rows<'m> {
+    pub(super) fn add(&mut self, new: NewRow<'m>) {
         self.ids.insert(new.id);
         self.events.push(new);
     }
@@ -94,19 +102,22 @@ impl Rows {
     }
 }
 
-impl Batch<'_> {
+/// An event with its number.
+type Numbered<'m> = (NewRow<'m>, i64);
+
+/// The place of a delivery in its line, and how it stands there; none if it is in no line.
+type Stand = Option<(i64, i16)>;
+
+impl<'m> Batch<'m> {
     /// Writes all rows, closes what was settled, and moves the lines on.
     pub(super) async fn write_rows(&mut self) -> Result<(), Fault> {
-        let made = self.write_events().await?;
+        let events = self.number_events().await?;
+        self.count_events(&events);
         let mut deliveries = std::mem::take(&mut self.rows.deliveries);
-        for (event, seq) in made {
-            let buried = event.buried;
-            if event.routes.is_empty() {
-                self.counted.totals.unrouted += 1;
-            }
+        for (event, seq) in &events {
             for (ordinal, route) in (0..).zip(event.routes) {
-                let (origin, replayed) = (event.origin.clone(), false);
-                let event = event.id;
+                let (origin, buried) = (event.origin.clone(), event.buried);
+                let (event, seq, replayed) = (event.id, *seq, false);
                 deliveries.push(Delivery { event, ordinal, seq, origin, route, replayed, buried });
             }
         }
@@ -118,81 +129,96 @@ impl Batch<'_> {
         }
         self.note_plugins(&deliveries).await?;
         let mut places = self.lock_lines().await?;
-        self.write_deliveries(&deliveries, &mut places).await?;
-        self.close().await?;
-        self.write_attempts().await?;
+        let mut stands = Vec::with_capacity(deliveries.len());
+        for delivery in &deliveries {
+            stands.push(self.stand(delivery, &mut places));
+        }
+        // What was looked at with care is written already.
+        let unwritten = if self.careful { &[] } else { &events[..] };
+        let (.., again) = tokio::try_join!(
+            biased;
+            self.take(),
+            self.write_events(unwritten),
+            self.write_deliveries(&deliveries, &stands),
+            self.close(),
+            self.write_attempts(),
+            self.write_exchanges(),
+            self.write_state(),
+            self.count_again(),
+        )?;
+        self.closings.clear();
+        self.counted.totals.duplicates += again;
+        self.count_attempts().await?;
         self.advance().await
     }
 
-    /// Writes the events, and answers those that were not there already, with the numbers they got.
-    async fn write_events(&mut self) -> Result<Vec<(NewRow, i64)>, Fault> {
+    /// Gives the events numbers. Where care is taken they are written, and those are left out that were there already.
+    async fn number_events(&mut self) -> Result<Vec<Numbered<'m>>, Fault> {
         let events = std::mem::take(&mut self.rows.events);
-        if events.is_empty() {
-            return Ok(Vec::new());
+        let mut numbered = Vec::with_capacity(events.len());
+        for event in events {
+            let number = self.numbers.next();
+            let number = number.ok_or_else(|| Fault::Operation("too few numbers".to_owned()))?;
+            numbered.push((event, number));
         }
-        let ids: Vec<&[u8]> = events.iter().map(|event| &event.id.as_bytes()[..]).collect();
-        let origins: Vec<&str> = events.iter().map(|event| event.origin.as_str()).collect();
-        let types: Vec<&str> = events.iter().map(|event| event.event_type.as_str()).collect();
-        let received: Vec<i64> = events.iter().map(|e| e.received_at.as_millis()).collect();
-        let hops: Vec<i16> = events.iter().map(|event| i16::from(event.hops.0)).collect();
-        let from = |nth: usize| -> Vec<Option<&[u8]>> {
-            events
-                .iter()
-                .map(|event| event.from.as_ref().map(|ids| &ids[nth].as_bytes()[..]))
-                .collect()
-        };
-        let (parents, roots) = (from(0), from(1));
-        let claims: Vec<&[u8]> = events.iter().map(|event| &event.claims[..]).collect();
-        let envelopes: Vec<&[u8]> = events.iter().map(|event| &event.envelope[..]).collect();
-        let bodies: Vec<&[u8]> = events.iter().map(|event| &event.body[..]).collect();
-        let sql = "INSERT INTO events (id, seq, tx, origin, type, received_at, committed_at, hops, parent, root,
-                       claims, bytes, body_len, envelope, body)
-                   SELECT id, nextval('event_seq'), pg_current_xact_id()::text::bigint, origin, type, received_at,
-                       $11, hops, parent, root, claims, length(envelope) + length(body), length(body), envelope, body
-                   FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bigint[], $5::smallint[], $6::bytea[],
-                               $7::bytea[], $8::bytea[], $9::bytea[], $10::bytea[])
-                       AS e(id, origin, type, received_at, hops, parent, root, claims, envelope, body)
-                   ON CONFLICT (id) DO NOTHING RETURNING id, seq";
-        let now = self.now.as_millis();
-        let rows = self
-            .moment
-            .rows(
-                sql,
-                &[
-                    &ids, &origins, &types, &received, &hops, &parents, &roots, &claims,
-                    &envelopes, &bodies, &now,
-                ],
-            )
-            .await?;
-        let mut seqs = HashMap::with_capacity(rows.len());
-        for row in &rows {
-            seqs.insert(id_of(row, 0)?, row.get::<_, i64>(1));
+        if self.careful && !numbered.is_empty() {
+            let mut new = self.write_new_events(&numbered).await?;
+            // Of those that are asked for twice the first was written.
+            numbered.retain(|(event, _)| new.remove(&event.id));
         }
-        // One that has no number now had one before: its commit's outcome was not known.
-        let made = events.into_iter().filter_map(|event| {
-            let seq = seqs.remove(&event.id)?;
-            Some((event, seq))
-        });
-        let made: Vec<_> = made.collect();
+        Ok(numbered)
+    }
+
+    fn count_events(&mut self, events: &[Numbered<'m>]) {
         let totals = &mut self.counted.totals;
-        for (event, _) in &made {
+        for (event, _) in events {
             totals.events += 1;
             totals.outputs += i64::from(event.from.is_some());
+            totals.unrouted += i64::from(event.routes.is_empty());
             totals.bytes += bytes_of(event);
         }
-        Ok(made)
+    }
+
+    /// Writes events of which none is there.
+    async fn write_events(&self, events: &[Numbered<'m>]) -> Result<(), Fault> {
+        tables::Event::insert(self.moment, &each(events, |new| self.row_of(new))).await
+    }
+
+    /// Writes those of the events that are not there, and answers which those were.
+    async fn write_new_events(&self, events: &[Numbered<'m>]) -> Result<HashSet<EventId>, Fault> {
+        let rows = each(events, |new| self.row_of(new));
+        let new = tables::Event::insert_new(self.moment, &rows).await?;
+        new.iter().map(|row| id_of(row, 0)).collect()
+    }
+
+    fn row_of<'a>(&self, (event, seq): &'a Numbered<'m>) -> tables::Event<'a> {
+        let from = |nth: usize| event.from.as_ref().map(|ids| &ids[nth].as_bytes()[..]);
+        tables::Event {
+            id: event.id.as_bytes(),
+            seq: *seq,
+            origin: &event.origin,
+            event_type: event.event_type,
+            received_at: event.received_at.as_millis(),
+            committed_at: self.now.as_millis(),
+            hops: event.hops.0.into(),
+            from: [from(0), from(1)],
+            claims: &event.claims,
+            envelope: &event.envelope,
+            body: event.body,
+        }
     }
 
     /// Gives each plugin a row that may have none.
-    async fn note_plugins(&mut self, deliveries: &[Delivery]) -> Result<(), Fault> {
-        let names = deliveries.iter().map(|delivery| delivery.route.plugin.as_str());
-        let names = names.map(str::to_owned).collect();
+    async fn note_plugins(&mut self, deliveries: &[Delivery<'m>]) -> Result<(), Fault> {
+        let names: BTreeSet<&str> =
+            deliveries.iter().map(|delivery| delivery.route.plugin.as_str()).collect();
+        let names = names.into_iter().map(str::to_owned).collect();
         self.note_plugin_names(names).await
     }
 
     pub(super) async fn note_plugin_names(
         &mut self,
-        mut names: std::collections::BTreeSet<String>,
+        mut names: BTreeSet<String>,
     ) -> Result<(), Fault> {
         names.retain(|name| !self.known.has_plugin(name) && !self.new_plugins.contains(name));
         if !names.is_empty() {
@@ -237,21 +263,17 @@ impl Batch<'_> {
 
     /// Writes deliveries, due now or behind others with their order key.
     async fn write_deliveries(
-        &mut self,
-        deliveries: &[Delivery],
-        places: &mut HashMap<Line, (i64, bool)>,
+        &self,
+        deliveries: &[Delivery<'m>],
+        stands: &[Stand],
     ) -> Result<(), Fault> {
         if deliveries.is_empty() {
             return Ok(());
         }
-        let mut stands = Vec::with_capacity(deliveries.len());
-        for delivery in deliveries {
-            stands.push(self.stand(delivery, places));
-        }
         let events: Vec<&[u8]> = deliveries.iter().map(|d| &d.event.as_bytes()[..]).collect();
         let ordinals: Vec<i16> = deliveries.iter().map(|delivery| delivery.ordinal).collect();
         let seqs: Vec<i64> = deliveries.iter().map(|delivery| delivery.seq).collect();
-        let origins: Vec<&str> = deliveries.iter().map(|d| d.origin.as_str()).collect();
+        let origins: Vec<&str> = deliveries.iter().map(|d| &*d.origin).collect();
         let plugins: Vec<&str> = deliveries.iter().map(|d| d.route.plugin.as_str()).collect();
         let keys: Vec<Option<&[u8]>> = deliveries
             .iter()
@@ -268,9 +290,11 @@ impl Batch<'_> {
                        replayed_at, attempts, settled_at, dead)
                    SELECT event, ordinal, seq, origin, plugin, order_key, place, standing, $11::bigint,
                        CASE WHEN replayed THEN $11 END, buried::int, CASE WHEN buried THEN $11 END, buried::int
-                   FROM unnest($1::bytea[], $2::smallint[], $3::bigint[], $4::text[], $5::text[], $6::bytea[],
-                               $7::bigint[], $8::smallint[], $9::boolean[], $10::boolean[])
-                       AS d(event, ordinal, seq, origin, plugin, order_key, place, standing, replayed, buried)";
+                   FROM (SELECT unnest($1::bytea[]) AS event, unnest($2::smallint[]) AS ordinal,
+                             unnest($3::bigint[]) AS seq, unnest($4::text[]) AS origin, unnest($5::text[]) AS plugin,
+                             unnest($6::bytea[]) AS order_key, unnest($7::bigint[]) AS place,
+                             unnest($8::smallint[]) AS standing, unnest($9::boolean[]) AS replayed,
+                             unnest($10::boolean[]) AS buried) AS d";
         let now = self.now.as_millis();
         self.moment
             .run(
@@ -285,11 +309,7 @@ impl Batch<'_> {
     }
 
     /// Counts a delivery that is made, and answers its place in its line and how it stands there.
-    fn stand(
-        &mut self,
-        delivery: &Delivery,
-        places: &mut HashMap<Line, (i64, bool)>,
-    ) -> Option<(i64, i16)> {
+    fn stand(&mut self, delivery: &Delivery<'m>, places: &mut HashMap<Line, (i64, bool)>) -> Stand {
         let plugin = delivery.route.plugin.as_str();
         if delivery.buried {
             self.counted.of(plugin).dead += 1;
@@ -300,7 +320,7 @@ impl Batch<'_> {
                 number: 1,
                 lease: (self.boot, 0),
                 started_at: self.now,
-                attempt: too_far(),
+                attempt: Cow::Owned(too_far()),
                 exchanges: None,
                 buries: true,
             });
@@ -360,6 +380,6 @@ pub(super) const BEHIND: i16 = 1;
 /// or it is dead, and those behind it wait for an operator.
 pub(super) const BLOCKS: i16 = 2;
 
-fn bytes_of(event: &NewRow) -> i64 {
+fn bytes_of(event: &NewRow<'_>) -> i64 {
     i64::try_from(event.envelope.len() + event.body.len()).unwrap_or(i64::MAX)
 }

@@ -5,6 +5,7 @@
 //! its own lease was made by a commit whose outcome nobody knew: it is done, once.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     sync::PoisonError,
     time::Duration,
@@ -13,10 +14,11 @@ use std::{
 use hookweir_event::{Attempt, EventId, Exchanges, Fate, PluginName, StateChange, Timestamp};
 
 use super::{
-    Fault,
+    Fault, Moment,
     batch::{Batch, UNKNOWN},
     rows::{Line, id_of},
     state::Touched,
+    tables,
 };
 use crate::{
     LeaseKey, Output, Settled, Settlement, StoreError, Written,
@@ -46,20 +48,55 @@ pub(super) struct Closing {
 
 /// The record of an attempt.
 #[derive(Debug)]
-pub(super) struct AttemptRow {
+pub(super) struct AttemptRow<'m> {
     pub(super) event: EventId,
     pub(super) ordinal: i16,
     pub(super) number: i32,
     /// The boot and the turn of the lease that it was made under.
     pub(super) lease: (i64, i64),
     pub(super) started_at: Timestamp,
-    pub(super) attempt: Attempt,
+    pub(super) attempt: Cow<'m, Attempt>,
     pub(super) exchanges: Option<(u32, u32, Vec<u8>)>,
     /// Whether the delivery died of it.
     pub(super) buries: bool,
 }
 
+impl AttemptRow<'_> {
+    /// The record, of an attempt that ended now.
+    fn written(&self, now: Timestamp) -> tables::Attempt<'_> {
+        let attempt = &*self.attempt;
+        tables::Attempt {
+            event: self.event.as_bytes(),
+            ordinal: self.ordinal.into(),
+            number: self.number.into(),
+            lease: self.lease,
+            started_at: self.started_at.as_millis(),
+            ended_at: now.as_millis(),
+            outcome: attempt.outcome.as_str(),
+            message: attempt.message.as_deref().map(str::as_bytes),
+            version: attempt.version.as_ref().map(|version| &version.as_bytes()[..]),
+            wall_us: micros(attempt.wall),
+            cpu_us: micros(attempt.cpu),
+            logs: codec::write_logs(&attempt.logs).map(Cow::Owned),
+        }
+    }
+
+    /// What it sent, if that is kept.
+    fn sent(&self) -> Option<tables::Exchanges<'_>> {
+        let (kept, left_out, content) = self.exchanges.as_ref()?;
+        Some(tables::Exchanges {
+            event: self.event.as_bytes(),
+            ordinal: self.ordinal.into(),
+            number: self.number.into(),
+            kept: (*kept).into(),
+            left_out: (*left_out).into(),
+            content,
+        })
+    }
+}
+
 /// A delivery whose lease is held.
+#[derive(Debug)]
 pub(super) struct Held {
     pub(super) plugin: String,
     /// The line it stands in.
@@ -72,23 +109,50 @@ pub(super) fn name_of(key: &LeaseKey) -> Name {
     (key.ids[0], i16::try_from(key.delivery).unwrap_or(i16::MAX))
 }
 
-type Settlements<'a> = &'a [(usize, &'a Settlement)];
-type Writes<'a> = &'a [(usize, (&'a PluginName, &'a Vec<StateChange>, &'a Given))];
+type Settlements<'s, 'm> = &'s [(usize, &'m Settlement)];
+type Writes<'s, 'm> = &'s [(usize, (&'m PluginName, &'m Vec<StateChange>, &'m Given))];
 /// What came of each, with its place.
 type Answers<T> = Vec<(usize, Result<T, StoreError>)>;
 
-impl Batch<'_> {
-    /// Settles all of them, and writes state that is written alone.
+/// Those of the leases that are held, with their rows locked.
+pub(super) async fn held(
+    moment: &Moment<'_>,
+    keys: &[&LeaseKey],
+) -> Result<HashMap<Name, Held>, Fault> {
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let events: Vec<&[u8]> = keys.iter().map(|key| &key.ids[0].as_bytes()[..]).collect();
+    let ordinals: Vec<i16> = keys.iter().map(|key| name_of(key).1).collect();
+    let boots: Vec<i64> = keys.iter().map(|key| key.boot).collect();
+    let turns: Vec<i64> = keys.iter().map(|key| key.turn).collect();
+    let sql = "SELECT d.event, d.ordinal, d.plugin, d.order_key, d.standing FROM deliveries AS d
+               JOIN unnest($1::bytea[], $2::smallint[], $3::bigint[], $4::bigint[])
+                   AS k(event, ordinal, boot, turn) ON d.event = k.event AND d.ordinal = k.ordinal
+               WHERE d.boot = k.boot AND d.turn = k.turn
+               ORDER BY d.event, d.ordinal FOR UPDATE OF d";
+    let mut held = HashMap::with_capacity(keys.len());
+    for row in moment.rows(sql, &[&events, &ordinals, &boots, &turns]).await? {
+        let plugin: String = row.get(2);
+        let stands = row.get::<_, Option<i16>>(4).is_some();
+        let key = row.get::<_, Option<Vec<u8>>>(3).filter(|_| stands);
+        let line = key.map(|key| (plugin.clone(), key));
+        held.insert((id_of(&row, 0)?, row.get(1)), Held { plugin, line });
+    }
+    Ok(held)
+}
+
+impl<'m> Batch<'m> {
+    /// Settles those whose leases are held, and changes state that is written alone.
     pub(super) async fn settle_all(
         &mut self,
-        settlements: Settlements<'_>,
-        writes: Writes<'_>,
+        settlements: Settlements<'_, 'm>,
+        writes: Writes<'_, 'm>,
+        mut held: HashMap<Name, Held>,
     ) -> Result<(Answers<Settled>, Answers<Written>), Fault> {
         if settlements.is_empty() && writes.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
-        let keys: Vec<_> = settlements.iter().map(|(_, settlement)| &settlement.key).collect();
-        let mut held = self.held(&keys).await?;
         let mut state = self.touch(&held, settlements, writes).await?;
         let (mut answers, mut lost) = (Vec::with_capacity(settlements.len()), Vec::new());
         for (at, settlement) in settlements {
@@ -121,7 +185,7 @@ impl Batch<'_> {
         for &(at, (plugin, changes, given)) in writes {
             written.push((at, self.write_alone(&mut state, (plugin, changes), given)));
         }
-        self.write_state(state).await?;
+        self.touched = state;
         for (at, settled) in self.settled_before(&lost).await? {
             answers.push((at, Ok(settled)));
         }
@@ -150,34 +214,6 @@ impl Batch<'_> {
         }
     }
 
-    /// Those of the leases that are held, with their rows locked.
-    pub(super) async fn held(&self, keys: &[&LeaseKey]) -> Result<HashMap<Name, Held>, Fault> {
-        if keys.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let events: Vec<&[u8]> = keys.iter().map(|key| &key.ids[0].as_bytes()[..]).collect();
-        let ordinals: Vec<i16> = keys.iter().map(|key| name_of(key).1).collect();
-        let boots: Vec<i64> = keys.iter().map(|key| key.boot).collect();
-        let turns: Vec<i64> = keys.iter().map(|key| key.turn).collect();
-        let sql = "SELECT d.event, d.ordinal, d.plugin, d.order_key, d.standing FROM deliveries AS d
-                   JOIN unnest($1::bytea[], $2::smallint[], $3::bigint[], $4::bigint[])
-                       AS k(event, ordinal, boot, turn) ON d.event = k.event AND d.ordinal = k.ordinal
-                   WHERE d.boot = k.boot AND d.turn = k.turn
-                   ORDER BY d.event, d.ordinal FOR UPDATE OF d";
-        let mut held = HashMap::with_capacity(keys.len());
-        for row in self.moment.rows(sql, &[&events, &ordinals, &boots, &turns]).await? {
-            let plugin: String = row.get(2);
-            let stands = row.get::<_, Option<i16>>(4).is_some();
-            let key = row.get::<_, Option<Vec<u8>>>(3).filter(|_| stands);
-            let line = key.map(|key| (plugin.clone(), key));
-            held.insert((id_of(&row, 0)?, row.get(1)), Held { plugin, line });
-        }
-        // Two may end the same lease in one batch: the first does.
-        let closing: HashSet<_> = self.closings.iter().map(|closing| closing.name).collect();
-        held.retain(|name, _| !closing.contains(name));
-        Ok(held)
-    }
-
     /// Of leases that are not held: which were settled by themselves, in a commit whose outcome was not known.
     async fn settled_before(
         &self,
@@ -202,9 +238,24 @@ impl Batch<'_> {
     }
 
     /// Settles a lease that is held, and whose state is as it has to be.
-    pub(super) fn settle(&mut self, settlement: &Settlement, lease: Held) {
-        let key = &settlement.key;
-        let fate = match settlement.fate {
+    fn settle(&mut self, settlement: &'m Settlement, lease: Held) {
+        let (key, attempt) = (&settlement.key, Cow::Borrowed(&settlement.attempt));
+        self.conclude(key, settlement.fate, lease, attempt, settlement.exchanges.as_ref());
+        for output in &settlement.outputs {
+            self.keep_output(output, key);
+        }
+    }
+
+    /// Ends a lease that is held: the record of the attempt, and what becomes of the delivery.
+    pub(super) fn conclude(
+        &mut self,
+        key: &LeaseKey,
+        fate: Fate,
+        lease: Held,
+        attempt: Cow<'m, Attempt>,
+        exchanges: Option<&Exchanges>,
+    ) {
+        let fate = match fate {
             Fate::Due { .. } if key.attempt >= ATTEMPTS_MAX => Fate::Dead { blocks: true },
             fate => fate,
         };
@@ -235,13 +286,10 @@ impl Batch<'_> {
             number: number_of(key.attempt),
             lease: (key.boot, key.turn),
             started_at: key.leased_at,
-            attempt: settlement.attempt.clone(),
-            exchanges: settlement.exchanges.as_ref().map(written),
+            attempt,
+            exchanges: exchanges.map(written),
             buries: dead,
         });
-        for output in &settlement.outputs {
-            self.keep_output(output, key);
-        }
         self.count_settled(&lease.plugin, fate);
     }
 
@@ -270,7 +318,10 @@ impl Batch<'_> {
         after: Duration,
     ) -> Result<(), Fault> {
         let keys: Vec<_> = leases.iter().collect();
-        let mut held = self.held(&keys).await?;
+        let mut held = held(self.moment, &keys).await?;
+        // Two may end the same lease in one batch: the first does.
+        let closing: HashSet<_> = self.closings.iter().map(|closing| closing.name).collect();
+        held.retain(|name, _| !closing.contains(name));
         for key in leases {
             if let Some(lease) = held.remove(&name_of(key)) {
                 self.take_back(key, &lease.plugin, Some(self.now + after));
@@ -299,15 +350,13 @@ impl Batch<'_> {
     }
 
     /// Writes what becomes of the deliveries whose leases end.
-    pub(super) async fn close(&mut self) -> Result<(), Fault> {
-        let closings = std::mem::take(&mut self.closings);
+    pub(super) async fn close(&self) -> Result<(), Fault> {
+        let closings = &self.closings;
         if closings.is_empty() {
             return Ok(());
         }
-        let of = |closing: &Closing| closing.name;
-        let events: Vec<Vec<u8>> =
-            closings.iter().map(|closing| of(closing).0.as_bytes().to_vec()).collect();
-        let ordinals: Vec<i16> = closings.iter().map(|closing| of(closing).1).collect();
+        let events: Vec<&[u8]> = closings.iter().map(|it| &it.name.0.as_bytes()[..]).collect();
+        let ordinals: Vec<i16> = closings.iter().map(|closing| closing.name.1).collect();
         let attempts: Vec<i32> = closings.iter().map(|closing| closing.attempts).collect();
         let millis = |at: Option<Timestamp>| at.map(Timestamp::as_millis);
         let due: Vec<Option<i64>> = closings.iter().map(|closing| millis(closing.due_at)).collect();
@@ -330,73 +379,26 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Writes the records of attempts, and what they sent.
-    pub(super) async fn write_attempts(&mut self) -> Result<(), Fault> {
+    /// Writes the records of attempts.
+    pub(super) async fn write_attempts(&self) -> Result<(), Fault> {
+        let rows: Vec<_> = self.rows.attempts.iter().map(|row| row.written(self.now)).collect();
+        tables::Attempt::insert(self.moment, &rows).await
+    }
+
+    /// Writes what attempts sent.
+    pub(super) async fn write_exchanges(&self) -> Result<(), Fault> {
+        let rows: Vec<_> = self.rows.attempts.iter().filter_map(AttemptRow::sent).collect();
+        tables::Exchanges::insert(self.moment, &rows).await
+    }
+
+    /// Counts what attempts sent that are written, and what dead letters keep: their events, and what was sent for them.
+    pub(super) async fn count_attempts(&mut self) -> Result<(), Fault> {
         let rows = std::mem::take(&mut self.rows.attempts);
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let events: Vec<&[u8]> = rows.iter().map(|row| &row.event.as_bytes()[..]).collect();
-        let ordinals: Vec<i16> = rows.iter().map(|row| row.ordinal).collect();
-        let numbers: Vec<i32> = rows.iter().map(|row| row.number).collect();
-        let boots: Vec<i64> = rows.iter().map(|row| row.lease.0).collect();
-        let turns: Vec<i64> = rows.iter().map(|row| row.lease.1).collect();
-        let started: Vec<i64> = rows.iter().map(|row| row.started_at.as_millis()).collect();
-        let outcomes: Vec<&str> = rows.iter().map(|row| row.attempt.outcome.as_str()).collect();
-        let messages: Vec<Option<&[u8]>> =
-            rows.iter().map(|row| row.attempt.message.as_deref().map(str::as_bytes)).collect();
-        let versions: Vec<Option<&[u8]>> = rows
-            .iter()
-            .map(|row| row.attempt.version.as_ref().map(|version| &version.as_bytes()[..]))
-            .collect();
-        let wall: Vec<i64> = rows.iter().map(|row| micros(row.attempt.wall)).collect();
-        let cpu: Vec<i64> = rows.iter().map(|row| micros(row.attempt.cpu)).collect();
-        let logs: Vec<Option<Vec<u8>>> =
-            rows.iter().map(|row| codec::write_logs(&row.attempt.logs)).collect();
-        let sql = "INSERT INTO attempts (event, ordinal, number, boot, turn, started_at, outcome, message, version,
-                       wall_us, cpu_us, logs, ended_at)
-                   SELECT a.*, $13 FROM unnest($1::bytea[], $2::smallint[], $3::int[], $4::bigint[], $5::bigint[],
-                       $6::bigint[], $7::text[], $8::bytea[], $9::bytea[], $10::bigint[], $11::bigint[],
-                       $12::bytea[]) AS a";
-        let now = self.now.as_millis();
-        self.moment
-            .run(
-                sql,
-                &[
-                    &events, &ordinals, &numbers, &boots, &turns, &started, &outcomes, &messages,
-                    &versions, &wall, &cpu, &logs, &now,
-                ],
-            )
-            .await?;
-        self.write_exchanges(&rows).await?;
-        self.count_dead_bytes(&rows).await
-    }
-
-    async fn write_exchanges(&mut self, rows: &[AttemptRow]) -> Result<(), Fault> {
-        let with: Vec<_> =
-            rows.iter().filter_map(|row| Some((row, row.exchanges.as_ref()?))).collect();
-        if with.is_empty() {
-            return Ok(());
-        }
-        let events: Vec<&[u8]> = with.iter().map(|(row, _)| &row.event.as_bytes()[..]).collect();
-        let ordinals: Vec<i16> = with.iter().map(|(row, _)| row.ordinal).collect();
-        let numbers: Vec<i32> = with.iter().map(|(row, _)| row.number).collect();
-        let kept: Vec<i32> = with.iter().map(|(_, sent)| number_of(sent.0)).collect();
-        let left_out: Vec<i64> = with.iter().map(|(_, sent)| i64::from(sent.1)).collect();
-        let contents: Vec<&[u8]> = with.iter().map(|(_, sent)| &sent.2[..]).collect();
-        let sql = "INSERT INTO exchanges (event, ordinal, number, kept, left_out, content)
-                   SELECT * FROM unnest($1::bytea[], $2::smallint[], $3::int[], $4::int[], $5::bigint[], $6::bytea[])";
-        self.moment.run(sql, &[&events, &ordinals, &numbers, &kept, &left_out, &contents]).await?;
-        let bytes = contents.iter().map(|content| i64::try_from(content.len()).unwrap_or(0));
+        let sent = rows.iter().filter_map(|row| row.exchanges.as_ref());
+        let bytes = sent.map(|(.., content)| i64::try_from(content.len()).unwrap_or(0));
         self.counted.totals.bytes += bytes.sum::<i64>();
-        Ok(())
-    }
-
-    /// What dead letters keep: their events, and what their attempts sent.
-    async fn count_dead_bytes(&mut self, rows: &[AttemptRow]) -> Result<(), Fault> {
-        let died: Vec<Name> =
-            rows.iter().filter(|row| row.buries).map(|row| (row.event, row.ordinal)).collect();
-        self.counted.totals.dead_bytes += self.bytes_of(&died).await?;
+        let died = rows.iter().filter(|row| row.buries).map(|row| (row.event, row.ordinal));
+        self.counted.totals.dead_bytes += self.bytes_of(&died.collect::<Vec<Name>>()).await?;
         Ok(())
     }
 
@@ -417,10 +419,10 @@ impl Batch<'_> {
 
     /// Looks up what settlements and writes touch of their plugins' state.
     async fn touch<'a>(
-        &self,
+        &mut self,
         held: &HashMap<Name, Held>,
-        settlements: Settlements<'a>,
-        writes: Writes<'a>,
+        settlements: Settlements<'_, 'a>,
+        writes: Writes<'_, 'a>,
     ) -> Result<Touched, Fault> {
         let mut touches: Vec<(String, &'a [StateChange])> = Vec::new();
         for (_, settlement) in settlements.iter().filter(|(_, it)| !it.state.is_empty()) {

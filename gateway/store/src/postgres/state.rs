@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hookweir_event::{Basis, Change, Lasts, PluginName, StateChange, Timestamp};
 
-use super::{Fault, batch::Batch};
+use super::{Fault, batch::Batch, link::Params};
 
 /// An entry as it is, or is about to be.
 #[derive(Debug, Clone, Default)]
@@ -62,6 +62,10 @@ impl Touched {
         sets.filter_map(move |it| self.entries.get(&key(it))?.version)
     }
 
+    fn changed(&self) -> impl Iterator<Item = (&(String, Vec<u8>), &Entry)> {
+        self.entries.iter().filter(|(_, entry)| entry.changed)
+    }
+
     fn entry(&mut self, plugin: &str, key: &str) -> &mut Entry {
         self.entries.entry((plugin.to_owned(), key.as_bytes().to_vec())).or_default()
     }
@@ -98,10 +102,20 @@ impl Touched {
     }
 }
 
+/// Locks plugins.
+const LOCK: &str = "SELECT 1 FROM plugins WHERE name = ANY($1) ORDER BY name FOR UPDATE";
+
+/// Entries by plugins and names.
+const ENTRIES: &str = "SELECT DISTINCT s.plugin, s.name, s.version, length(s.name) + length(s.value), s.expires_at
+    FROM state AS s JOIN unnest($1::text[], $2::bytea[]) AS k(plugin, name) ON s.plugin = k.plugin AND s.name = k.name";
+
+/// So many versions that nobody has.
+const VERSIONS: &str = "SELECT nextval('state_version') FROM generate_series(1, $1::bigint)";
+
 impl Batch<'_> {
     /// What is there of all entries that are touched, with their plugins locked.
     pub(super) async fn state_of(
-        &self,
+        &mut self,
         touches: &[(String, &[StateChange])],
     ) -> Result<Touched, Fault> {
         let mut touched = Touched::default();
@@ -111,12 +125,7 @@ impl Batch<'_> {
         let names: BTreeSet<&str> = touches.iter().map(|(plugin, _)| plugin.as_str()).collect();
         let names: Vec<&str> = names.into_iter().collect();
         // Nothing may ever have been routed to one of them.
-        let sql =
-            "INSERT INTO plugins (name) SELECT * FROM unnest($1::text[]) ON CONFLICT DO NOTHING";
-        self.moment.run(sql, &[&names]).await?;
-        let sql = "SELECT 1 FROM plugins WHERE name = ANY($1) ORDER BY name FOR UPDATE";
-        self.moment.rows(sql, &[&names]).await?;
-
+        self.note_plugin_names(names.iter().map(|name| (*name).to_owned()).collect()).await?;
         let (mut plugins, mut keys, mut sets) = (Vec::new(), Vec::new(), 0_i64);
         for (plugin, changes) in touches {
             for change in *changes {
@@ -125,10 +134,17 @@ impl Batch<'_> {
                 sets += i64::from(matches!(change.change, Change::Set { .. }));
             }
         }
-        let sql = "SELECT DISTINCT s.plugin, s.name, s.version, length(s.name) + length(s.value), s.expires_at
-                   FROM state AS s JOIN unnest($1::text[], $2::bytea[]) AS k(plugin, name)
-                       ON s.plugin = k.plugin AND s.name = k.name";
-        for row in self.moment.rows(sql, &[&plugins, &keys]).await? {
+        // What is there is looked at when the plugins are locked.
+        self.moment.prepare(&[LOCK, ENTRIES, VERSIONS]).await?;
+        let (names, keys, sets): (Params<'_>, Params<'_>, Params<'_>) =
+            (&[&names], &[&plugins, &keys], &[&sets]);
+        let (_, entries, versions) = tokio::try_join!(
+            biased;
+            self.moment.rows(LOCK, names),
+            self.moment.rows(ENTRIES, keys),
+            self.moment.rows(VERSIONS, sets),
+        )?;
+        for row in entries {
             let entry = Entry {
                 version: Some(row.get(2)),
                 bytes: i64::from(row.get::<_, i32>(3)),
@@ -138,18 +154,23 @@ impl Batch<'_> {
             };
             touched.entries.insert((row.get(0), row.get(1)), entry);
         }
-        if sets > 0 {
-            let sql = "SELECT nextval('state_version') FROM generate_series(1, $1::bigint)";
-            let rows = self.moment.rows(sql, &[&sets]).await?;
-            touched.versions = rows.iter().rev().map(|row| row.get(0)).collect();
-        }
+        touched.versions = versions.iter().rev().map(|row| row.get(0)).collect();
         Ok(touched)
     }
 
     /// Writes what changed.
-    pub(super) async fn write_state(&mut self, touched: Touched) -> Result<(), Fault> {
-        let changed = || touched.entries.iter().filter(|(_, entry)| entry.changed);
-        let gone = || changed().filter(|(_, entry)| entry.version.is_none());
+    pub(super) async fn write_state(&self) -> Result<(), Fault> {
+        tokio::try_join!(
+            biased;
+            self.delete_entries(),
+            self.set_entries(),
+            self.grow(&self.touched.grown),
+        )
+        .map(|_| ())
+    }
+
+    async fn delete_entries(&self) -> Result<(), Fault> {
+        let gone = || self.touched.changed().filter(|(_, entry)| entry.version.is_none());
         let plugins: Vec<&str> = gone().map(|((plugin, _), _)| plugin.as_str()).collect();
         let keys: Vec<&[u8]> = gone().map(|((_, key), _)| &key[..]).collect();
         if !plugins.is_empty() {
@@ -158,7 +179,11 @@ impl Batch<'_> {
                        WHERE s.plugin = k.plugin AND s.name = k.name";
             self.moment.run(sql, &[&plugins, &keys]).await?;
         }
-        let set = || changed().filter_map(|(name, it)| Some((name, it.version?, it)));
+        Ok(())
+    }
+
+    async fn set_entries(&self) -> Result<(), Fault> {
+        let set = || self.touched.changed().filter_map(|(name, it)| Some((name, it.version?, it)));
         let plugins: Vec<&str> = set().map(|((plugin, _), ..)| plugin.as_str()).collect();
         let keys: Vec<&[u8]> = set().map(|((_, key), ..)| &key[..]).collect();
         let versions: Vec<i64> = set().map(|(_, version, _)| version).collect();
@@ -172,7 +197,7 @@ impl Batch<'_> {
                            value = excluded.value, expires_at = excluded.expires_at";
             self.moment.run(sql, &[&plugins, &keys, &versions, &values, &expire]).await?;
         }
-        self.grow(&touched.grown).await
+        Ok(())
     }
 
     /// Bytes of keys and values more, or less, in plugins' state.

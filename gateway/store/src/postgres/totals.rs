@@ -6,25 +6,10 @@
 use std::collections::BTreeMap;
 
 use super::{Fault, Moment};
+pub(super) use crate::totals::Totals;
 
 /// So many writers have rows of their own; more of them share some.
 pub(super) const SHARDS: i64 = 256;
-
-/// By how much the totals change.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Totals {
-    pub(super) events: i64,
-    pub(super) outputs: i64,
-    pub(super) unrouted: i64,
-    pub(super) due: i64,
-    pub(super) leased: i64,
-    pub(super) done: i64,
-    pub(super) dead: i64,
-    pub(super) discarded: i64,
-    pub(super) duplicates: i64,
-    pub(super) bytes: i64,
-    pub(super) dead_bytes: i64,
-}
 
 /// By how much the deliveries of a plugin change that are not done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,7 +27,7 @@ pub(super) struct Depth {
 pub(super) struct Counted {
     pub(super) totals: Totals,
     /// By plugin, and by the origin that they are aside for; empty for the others.
-    depths: BTreeMap<(String, String), Depth>,
+    depths: BTreeMap<String, BTreeMap<String, Depth>>,
 }
 
 impl Counted {
@@ -53,7 +38,15 @@ impl Counted {
 
     /// Of those that are aside for the hold of an origin.
     pub(super) fn aside(&mut self, plugin: &str, origin: &str) -> &mut Depth {
-        self.depths.entry((plugin.to_owned(), origin.to_owned())).or_default()
+        entry(entry(&mut self.depths, plugin), origin)
+    }
+
+    /// The depths that change, by plugin and origin.
+    fn changed(&self) -> impl Iterator<Item = (&str, &str, &Depth)> {
+        let all = self.depths.iter().flat_map(|(plugin, depths)| {
+            depths.iter().map(|(origin, depth)| (plugin.as_str(), origin.as_str(), depth))
+        });
+        all.filter(|(.., depth)| **depth != Depth::default())
     }
 
     /// Whether what all have written down of plugins' deliveries is this.
@@ -62,77 +55,102 @@ impl Counted {
             "SELECT plugin, origin, sum(due)::bigint, sum(behind)::bigint, sum(leased)::bigint,
                        sum(dead)::bigint, sum(held)::bigint
                    FROM depths GROUP BY plugin, origin";
-        let mut written = BTreeMap::new();
+        let mut written = Self::default();
         for row in moment.rows(sql, &[]).await? {
             let [due, behind, leased, dead, held] = [2, 3, 4, 5, 6].map(|at| row.get(at));
-            written.insert((row.get(0), row.get(1)), Depth { due, behind, leased, dead, held });
+            *written.aside(row.get(0), row.get(1)) = Depth { due, behind, leased, dead, held };
         }
-        let mut counted = self.depths.clone();
-        for depths in [&mut written, &mut counted] {
-            depths.retain(|_, depth| *depth != Depth::default());
-        }
-        Ok(written == counted)
+        Ok(written.changed().eq(self.changed()))
     }
 
     /// Writes them down, and answers whether there was anything to write.
     pub(super) async fn write(&self, moment: &Moment<'_>, shard: i32) -> Result<bool, Fault> {
-        let mut wrote = false;
-        let Totals { events, outputs, unrouted, due, leased, done, .. } = self.totals;
-        let Totals { dead, discarded, duplicates, bytes, dead_bytes, .. } = self.totals;
-        if self.totals != Totals::default() {
-            let sql = "INSERT INTO totals AS t VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-                       ON CONFLICT (shard) DO UPDATE SET
-                           events = t.events + excluded.events, outputs = t.outputs + excluded.outputs,
-                           unrouted = t.unrouted + excluded.unrouted, due = t.due + excluded.due,
-                           leased = t.leased + excluded.leased, done = t.done + excluded.done,
-                           dead = t.dead + excluded.dead, discarded = t.discarded + excluded.discarded,
-                           duplicates = t.duplicates + excluded.duplicates,
-                           bytes = t.bytes + excluded.bytes, dead_bytes = t.dead_bytes + excluded.dead_bytes";
-            moment
-                .run(
-                    sql,
-                    &[
-                        &shard,
-                        &events,
-                        &outputs,
-                        &unrouted,
-                        &due,
-                        &leased,
-                        &done,
-                        &dead,
-                        &discarded,
-                        &duplicates,
-                        &bytes,
-                        &dead_bytes,
-                    ],
-                )
-                .await?;
-            wrote = true;
-        }
-        let changed = || self.depths.iter().filter(|(_, depth)| **depth != Depth::default());
-        if changed().next().is_some() {
-            let plugins: Vec<_> = changed().map(|((plugin, _), _)| plugin.as_str()).collect();
-            let origins: Vec<_> = changed().map(|((_, origin), _)| origin.as_str()).collect();
-            let numbers = |of: fn(&Depth) -> i64| changed().map(|(_, depth)| of(depth)).collect();
-            let [due, behind, leased, dead, held]: [Vec<i64>; 5] = [
-                numbers(|depth| depth.due),
-                numbers(|depth| depth.behind),
-                numbers(|depth| depth.leased),
-                numbers(|depth| depth.dead),
-                numbers(|depth| depth.held),
-            ];
-            let sql = "INSERT INTO depths AS d
-                       SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[],
-                                                $6::bigint[], $7::bigint[], $8::bigint[])
-                       ON CONFLICT (shard, plugin, origin) DO UPDATE SET
-                           due = d.due + excluded.due, behind = d.behind + excluded.behind,
-                           leased = d.leased + excluded.leased, dead = d.dead + excluded.dead,
-                           held = d.held + excluded.held";
-            moment
-                .run(sql, &[&shard, &plugins, &origins, &due, &behind, &leased, &dead, &held])
-                .await?;
-            wrote = true;
-        }
+        tokio::try_join!(
+            biased;
+            self.write_totals(moment, shard),
+            self.write_depths(moment, shard),
+        )
+        .map(|(totals, depths)| totals || depths)
+    }
+
+    /// The same, and commits.
+    pub(super) async fn commit(&self, moment: &Moment<'_>, shard: i32) -> Result<bool, Fault> {
+        // Nothing is to be on its way behind the commit.
+        moment.prepare(&[TOTALS, DEPTHS]).await?;
+        let (wrote, ()) =
+            tokio::try_join!(biased; self.write(moment, shard), moment.commit_behind())?;
         Ok(wrote)
     }
+
+    async fn write_totals(&self, moment: &Moment<'_>, shard: i32) -> Result<bool, Fault> {
+        if self.totals == Totals::default() {
+            return Ok(false);
+        }
+        let Totals { events, outputs, unrouted, due, leased, done, .. } = self.totals;
+        let Totals { dead, discarded, duplicates, bytes, dead_bytes, .. } = self.totals;
+        moment
+            .run(
+                TOTALS,
+                &[
+                    &shard,
+                    &events,
+                    &outputs,
+                    &unrouted,
+                    &due,
+                    &leased,
+                    &done,
+                    &dead,
+                    &discarded,
+                    &duplicates,
+                    &bytes,
+                    &dead_bytes,
+                ],
+            )
+            .await?;
+        Ok(true)
+    }
+
+    async fn write_depths(&self, moment: &Moment<'_>, shard: i32) -> Result<bool, Fault> {
+        let (mut plugins, mut origins, mut numbers) =
+            (Vec::new(), Vec::new(), [(); 5].map(|()| Vec::new()));
+        for (plugin, origin, depth) in self.changed() {
+            plugins.push(plugin);
+            origins.push(origin);
+            let Depth { due, behind, leased, dead, held } = *depth;
+            for (all, number) in numbers.iter_mut().zip([due, behind, leased, dead, held]) {
+                all.push(number);
+            }
+        }
+        if plugins.is_empty() {
+            return Ok(false);
+        }
+        let [due, behind, leased, dead, held] = &numbers;
+        moment.run(DEPTHS, &[&shard, &plugins, &origins, due, behind, leased, dead, held]).await?;
+        Ok(true)
+    }
 }
+
+/// What a map has of a name, which is nothing at first.
+fn entry<'m, V: Default>(map: &'m mut BTreeMap<String, V>, name: &str) -> &'m mut V {
+    if !map.contains_key(name) {
+        map.insert(name.to_owned(), V::default());
+    }
+    map.get_mut(name).expect("invariant: it is there by now")
+}
+
+const TOTALS: &str =
+    "INSERT INTO totals AS t VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+    ON CONFLICT (shard) DO UPDATE SET
+        events = t.events + excluded.events, outputs = t.outputs + excluded.outputs,
+        unrouted = t.unrouted + excluded.unrouted, due = t.due + excluded.due,
+        leased = t.leased + excluded.leased, done = t.done + excluded.done,
+        dead = t.dead + excluded.dead, discarded = t.discarded + excluded.discarded,
+        duplicates = t.duplicates + excluded.duplicates,
+        bytes = t.bytes + excluded.bytes, dead_bytes = t.dead_bytes + excluded.dead_bytes";
+
+const DEPTHS: &str = "INSERT INTO depths AS d
+    SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+                             $8::bigint[])
+    ON CONFLICT (shard, plugin, origin) DO UPDATE SET
+        due = d.due + excluded.due, behind = d.behind + excluded.behind, leased = d.leased + excluded.leased,
+        dead = d.dead + excluded.dead, held = d.held + excluded.held";

@@ -14,14 +14,16 @@ use std::{
 use deadpool_postgres::Object;
 use hookweir_event::Timestamp;
 use tokio::{
-    sync::{MutexGuard, Notify, mpsc},
+    sync::{MutexGuard, Notify, Semaphore, SemaphorePermit, mpsc},
     time::Instant,
 };
 
 use super::{
     Fault, Link, Moment,
     batch::{Answer, Batch, Known},
-    boots, link,
+    boots,
+    found::Found,
+    link,
     retain::{Rest, Retain},
     totals::SHARDS,
 };
@@ -33,6 +35,11 @@ use crate::{
 
 /// The most operations in one transaction.
 const BATCH_MAX: usize = 1024;
+/// So many are worth a transaction beside another one that asks its statements still.
+const BATCH_BESIDE: usize = 256;
+/// Fewer wait until that one commits, for more to come, since a transaction costs as much by itself as some twenty events;
+/// but not for longer: where the database is slow each waits long enough for its own.
+const LINGER: Duration = Duration::from_millis(2);
 /// The most bytes of bodies in one transaction, give or take the last event.
 const BATCH_BYTES: usize = 8 << 20;
 /// For so long a transaction is done again whose outcome is not known, or for which there is no connection: a
@@ -65,6 +72,8 @@ pub(super) struct Shared {
     pub(super) others: AtomicBool,
     /// Others are to be told that there is work.
     pub(super) announce: Notify,
+    /// Had by the transaction that asks its statements; it lets it go when it commits.
+    pub(super) turn: Semaphore,
     pub(super) ticks: Instant,
 }
 
@@ -80,6 +89,11 @@ impl Shared {
         let Some(given) = &self.given else {
             return boots::server_time(moment).await;
         };
+        Self::given_now(given, moment).await
+    }
+
+    /// The time that was given. Others go on from there.
+    async fn given_now(given: &Mutex<Steady>, moment: &Moment<'_>) -> Result<Timestamp, Fault> {
         let now = given.lock().map_or_else(|broken| broken.into_inner().now(), |mut it| it.now());
         let sql = "UPDATE meta SET clock = $1 WHERE clock < $1";
         moment.run(sql, &[&now.as_millis()]).await?;
@@ -104,17 +118,18 @@ impl Shared {
         queue: Arc<tokio::sync::Mutex<mpsc::Receiver<Op>>>,
     ) {
         loop {
-            let work = Work::take(&mut *queue.lock().await).await;
-            let Some(work) = work else { return };
+            let mut queue = queue.lock().await;
+            let Some((work, turn)) = Work::take(&mut queue, &self.turn).await else { return };
+            drop(queue);
             if !work.verbs.is_empty() {
-                self.work(nth, work).await;
+                self.work(nth, work, turn).await;
             }
         }
     }
 
-    async fn work(&self, nth: usize, work: Work) {
-        let Work { verbs, replies } = work;
-        let answers = match self.commit(nth, &verbs).await {
+    async fn work(&self, nth: usize, work: Work, turn: Option<Turn<'_>>) {
+        let Work { verbs, replies, .. } = work;
+        let answers = match self.commit(nth, &verbs, turn).await {
             Err(Fault::Operation(reason)) if verbs.len() > 1 => {
                 tracing::debug!(reason, "an operation fails its batch; each is done alone");
                 self.each_alone(nth, &verbs).await
@@ -132,7 +147,7 @@ impl Shared {
     async fn each_alone(&self, nth: usize, verbs: &[Verb]) -> Vec<Answer> {
         let mut answers = Vec::with_capacity(verbs.len());
         for verb in verbs {
-            answers.extend(match self.commit(nth, std::slice::from_ref(verb)).await {
+            answers.extend(match self.commit(nth, std::slice::from_ref(verb), None).await {
                 Ok(made) => self.told(made),
                 Err(fault) => self.failed(&fault, 1),
             });
@@ -141,16 +156,26 @@ impl Shared {
     }
 
     /// Commits, again if that may help.
-    async fn commit(&self, nth: usize, verbs: &[Verb]) -> Result<Made, Fault> {
+    async fn commit(
+        &self,
+        nth: usize,
+        verbs: &[Verb],
+        mut turn: Option<Turn<'_>>,
+    ) -> Result<Made, Fault> {
         let begun = Instant::now();
         let (mut tries, mut again) = (0, false);
         loop {
             tries += 1;
             let asked = AtomicBool::new(false);
-            let made = self.transact(nth, verbs, (again, &asked)).await;
+            let how = Try { again, asked: &asked, careful: tries > 1 };
+            let made = self.transact(nth, (verbs, how), turn.take()).await;
             // Nothing is there whose commit was not asked for.
             again |= matches!(made, Err(Fault::Lost(_))) && asked.load(Ordering::Relaxed);
             match made {
+                Err(Fault::Taken(reason)) if !how.careful => {
+                    tracing::debug!(reason, "some of it is there already; it is done with care");
+                }
+                Err(Fault::Taken(reason)) => return Err(Fault::Operation(reason)),
                 Err(Fault::InTheWay(reason)) if tries < TRIES_MAX => {
                     tracing::debug!(reason, tries, "a transaction was in another's way");
                     tokio::time::sleep(Duration::from_millis(u64::from(tries) * 2)).await;
@@ -168,13 +193,11 @@ impl Shared {
     }
 
     /// One transaction, on a connection that is not used again if anything is wrong with it.
-    /// `again`: whether one was before, of which nobody knows whether it was committed. `asked` is set when the commit of
-    /// this one is asked for.
     async fn transact(
         &self,
         nth: usize,
-        verbs: &[Verb],
-        (again, asked): (bool, &AtomicBool),
+        (verbs, how): (&[Verb], Try<'_>),
+        turn: Option<Turn<'_>>,
     ) -> Result<Made, Fault> {
         let mut connection = self.link.connect().await?;
         let walk = self.may_tend().await;
@@ -182,8 +205,8 @@ impl Shared {
         let leases = verbs.iter().any(|verb| matches!(verb, Verb::Lease(_)));
         let unclaimed = if leases { self.unclaimed() } else { Vec::new() };
         let made = async {
-            let moment = Moment::write(&mut connection).await?;
-            self.within(moment, (nth, number), (verbs, again, asked), &unclaimed, walk).await
+            let moment = Moment::on(&mut connection);
+            self.within(moment, (nth, number), (verbs, how), &unclaimed, (walk, turn)).await
         };
         let made = link::in_time(made).await;
         if made.is_err() {
@@ -203,29 +226,32 @@ impl Shared {
         &self,
         moment: Moment<'_>,
         (nth, number): (usize, i64),
-        (verbs, again, asked): (&[Verb], bool, &AtomicBool),
+        (verbs, how): (&[Verb], Try<'_>),
         unclaimed: &[i64],
-        mut walk: Walk<'_>,
+        (mut walk, turn): (Walk<'_>, Option<Turn<'_>>),
     ) -> Result<Made, Fault> {
-        let now = self.now(&moment).await?;
-        let leases = verbs.iter().any(|verb| matches!(verb, Verb::Lease(_)));
-        let boot = match leases {
-            true => self.boot_that_may_lease(&moment, now).await?,
-            false => self.boot(),
+        let found = Found::by(&moment, verbs, self.boot()).await?;
+        let now = match &self.given {
+            Some(given) => Self::given_now(given, &moment).await?,
+            None => found.now,
+        };
+        let boot = match found.may_lease {
+            true => self.boot(),
+            false => self.boot_anew(&moment, now).await?,
         };
         let mut batch = Batch::new(&moment, now, (boot, number), &self.known);
-        batch.again = again;
+        (batch.again, batch.careful) = (how.again, how.careful);
         walk.only_if_due(now);
         batch.return_unclaimed(unclaimed).await?;
-        let answers = batch.apply(verbs).await?;
+        let answers = batch.apply(verbs, found).await?;
         self.tend(&mut batch, &mut walk, STEP_BESIDE).await?;
         let shard = i64::try_from(nth).unwrap_or(0) + boot * 16;
         let shard = i32::try_from(shard.rem_euclid(SHARDS)).unwrap_or(0);
-        let wrote = batch.counted.write(&moment, shard).await?;
-        let Batch { new_plugins, work_due, .. } = batch;
+        drop(turn);
         let begun = self.ticks.elapsed();
-        asked.store(true, Ordering::Relaxed);
-        moment.commit().await?;
+        how.asked.store(true, Ordering::Relaxed);
+        let wrote = batch.counted.commit(&moment, shard).await?;
+        let Batch { new_plugins, work_due, .. } = batch;
         walk.keep();
         if wrote {
             self.signals.figures.committed(verbs.len(), self.ticks.elapsed().saturating_sub(begun));
@@ -234,12 +260,9 @@ impl Shared {
         Ok(Made { answers, work_due })
     }
 
-    /// Our boot, or another if others took us for gone.
-    async fn boot_that_may_lease(&self, moment: &Moment<'_>, now: Timestamp) -> Result<i64, Fault> {
+    /// Another boot, since others took us for gone.
+    async fn boot_anew(&self, moment: &Moment<'_>, now: Timestamp) -> Result<i64, Fault> {
         let boot = self.boot();
-        if boots::may_lease(moment, boot).await? {
-            return Ok(boot);
-        }
         let new = boots::register(moment, &self.owner, now).await?;
         tracing::warn!(
             boot,
@@ -438,34 +461,73 @@ impl Drop for Walk<'_> {
     }
 }
 
+/// How a transaction is tried.
+#[derive(Debug, Clone, Copy)]
+struct Try<'t> {
+    /// It was tried before, and nobody knows whether that was committed.
+    again: bool,
+    /// Set when the commit of this one is asked for.
+    asked: &'t AtomicBool,
+    /// Some of what it makes may be there.
+    careful: bool,
+}
+
+/// Whose statements are asked now.
+type Turn<'s> = SemaphorePermit<'s>;
+
 /// What goes into one transaction.
 #[derive(Default)]
 struct Work {
     verbs: Vec<Verb>,
     /// One for each verb.
     replies: Vec<Reply>,
+    bytes: usize,
 }
 
 impl Work {
-    /// Takes what waits, up to the limits, and waits for the first; none if nobody can ask any more.
-    async fn take(queue: &mut mpsc::Receiver<Op>) -> Option<Self> {
+    /// Takes what waits, up to the limits, and waits for the first; none if nobody can ask any more. While another
+    /// transaction asks its statements it waits a little for more, unless there is enough.
+    async fn take<'s>(
+        queue: &mut mpsc::Receiver<Op>,
+        turns: &'s Semaphore,
+    ) -> Option<(Self, Option<Turn<'s>>)> {
         let mut work = Self::default();
-        let mut bytes = 0;
-        let mut next = queue.recv().await;
-        next.as_ref()?;
-        while let Some(op) = next {
-            match op {
-                Op::Do(verb, reply) => {
-                    bytes += verb.bytes();
-                    work.verbs.push(verb);
-                    work.replies.push(reply);
+        work.add(queue.recv().await?, queue);
+        let mut turn = turns.try_acquire().ok();
+        if turn.is_none() {
+            let waited = async {
+                while work.verbs.len() < BATCH_BESIDE && work.bytes < BATCH_BYTES {
+                    tokio::select! {
+                        biased;
+                        turn = turns.acquire() => return turn.ok(),
+                        op = queue.recv() => match op {
+                            Some(op) => work.add(op, queue),
+                            None => return None,
+                        },
+                    }
                 }
-                Op::Tick => {}
-                Op::Close => queue.close(),
-            }
-            let full = work.verbs.len() >= BATCH_MAX || bytes >= BATCH_BYTES;
-            next = if full { None } else { queue.try_recv().ok() };
+                None
+            };
+            turn = tokio::time::timeout(LINGER, waited).await.ok().flatten();
         }
-        Some(work)
+        while work.verbs.len() < BATCH_MAX
+            && work.bytes < BATCH_BYTES
+            && let Ok(op) = queue.try_recv()
+        {
+            work.add(op, queue);
+        }
+        Some((work, turn))
+    }
+
+    fn add(&mut self, op: Op, queue: &mut mpsc::Receiver<Op>) {
+        match op {
+            Op::Do(verb, reply) => {
+                self.bytes += verb.bytes();
+                self.verbs.push(verb);
+                self.replies.push(reply);
+            }
+            Op::Tick => {}
+            Op::Close => queue.close(),
+        }
     }
 }

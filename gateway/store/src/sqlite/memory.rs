@@ -1,34 +1,42 @@
 //! What the writer remembers so as not to ask the database: totals, the keys of names, and where each
 //! plugin's due deliveries begin. All of it can be read again, and is after a rollback.
 
-use std::{borrow::Borrow, collections::HashMap, hash::Hash};
+use std::{
+    borrow::Borrow,
+    collections::HashMap,
+    hash::Hash,
+    ops::{Deref, DerefMut},
+};
 
 use hookweir_event::{Digest, Origin, PluginName, Timestamp};
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use super::{deliver::parsed, depths::Depths, fresh::Fresh, hold::Holds, parcels};
+use crate::totals;
 
 /// The one row of `totals`. Kept by the writer: each commit that changes them writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Totals {
     pub(super) next_event: i64,
-    pub(super) events: i64,
-    pub(super) outputs: i64,
-    pub(super) unrouted: i64,
-    pub(super) due: i64,
-    pub(super) leased: i64,
-    pub(super) done: i64,
-    pub(super) dead: i64,
-    pub(super) discarded: i64,
-    pub(super) duplicates: i64,
     /// The next version of an entry of a plugin's state.
     pub(super) next_version: i64,
     /// The store's time at the last commit, in milliseconds.
     pub(super) clock: i64,
-    /// What envelopes and bodies take.
-    pub(super) bytes: i64,
-    /// The same of the events of dead letters, once for each.
-    pub(super) dead_bytes: i64,
+    counted: totals::Totals,
+}
+
+impl Deref for Totals {
+    type Target = totals::Totals;
+
+    fn deref(&self) -> &totals::Totals {
+        &self.counted
+    }
+}
+
+impl DerefMut for Totals {
+    fn deref_mut(&mut self) -> &mut totals::Totals {
+        &mut self.counted
+    }
 }
 
 impl Totals {
@@ -37,8 +45,7 @@ impl Totals {
             "SELECT next_event, events, outputs, unrouted, due, leased, done, dead, duplicates,
                     next_version, clock, bytes, dead_bytes, discarded FROM totals";
         connection.prepare_cached(sql)?.query_row([], |row| {
-            Ok(Self {
-                next_event: row.get(0)?,
+            let counted = totals::Totals {
                 events: row.get(1)?,
                 outputs: row.get(2)?,
                 unrouted: row.get(3)?,
@@ -47,12 +54,12 @@ impl Totals {
                 done: row.get(6)?,
                 dead: row.get(7)?,
                 duplicates: row.get(8)?,
-                next_version: row.get(9)?,
-                clock: row.get(10)?,
                 bytes: row.get(11)?,
                 dead_bytes: row.get(12)?,
                 discarded: row.get(13)?,
-            })
+            };
+            let (next_event, next_version, clock) = (row.get(0)?, row.get(9)?, row.get(10)?);
+            Ok(Self { next_event, next_version, clock, counted })
         })
     }
 

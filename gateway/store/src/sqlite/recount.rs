@@ -12,7 +12,7 @@ use super::{
     schema::child_keys,
     stand::{self, Stood},
 };
-use crate::DeliveryState;
+use crate::{DeliveryState, totals::Totals};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -30,16 +30,7 @@ pub(super) struct Counted {
 
 #[derive(Debug, Default)]
 struct Sums {
-    events: i64,
-    outputs: i64,
-    unrouted: i64,
-    due: i64,
-    leased: i64,
-    done: i64,
-    dead: i64,
-    discarded: i64,
-    bytes: i64,
-    dead_bytes: i64,
+    totals: Totals,
     /// The first event that owes a plugin a fresh delivery.
     fresh: BTreeMap<i64, i64>,
 }
@@ -64,11 +55,11 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Counted> {
                 counted.attempts_alone -= below(connection, "attempts", stood.key)?;
             }
             sums.add(entry, &stood);
-            sums.bytes += exchanges::bytes_of_event(connection, entry.key)?;
+            sums.totals.bytes += exchanges::bytes_of_event(connection, entry.key)?;
             for died in stood.iter().filter(|stood| {
                 matches!(stood.state, DeliveryState::Dead | DeliveryState::Discarded)
             }) {
-                sums.dead_bytes += exchanges::bytes_of_delivery(connection, died.key)?;
+                sums.totals.dead_bytes += exchanges::bytes_of_delivery(connection, died.key)?;
             }
         }
         Ok(Walk::On)
@@ -90,25 +81,26 @@ fn below(connection: &Connection, table: &str, key: i64) -> rusqlite::Result<i64
 
 impl Sums {
     fn add(&mut self, entry: &Entry, stood: &[Stood]) {
-        self.events += 1;
-        self.outputs += i64::from(entry.from.is_some());
-        self.unrouted += i64::from(stood.is_empty());
-        self.bytes += entry.bytes();
+        let Self { totals, fresh } = self;
+        totals.events += 1;
+        totals.outputs += i64::from(entry.from.is_some());
+        totals.unrouted += i64::from(stood.is_empty());
+        totals.bytes += entry.bytes();
         for stood in stood {
             if stood.state == DeliveryState::Due && stood.due_at.is_none() {
-                self.fresh.entry(stood.plugin).or_insert(entry.key);
+                fresh.entry(stood.plugin).or_insert(entry.key);
             }
             match stood.state {
-                DeliveryState::Due | DeliveryState::Behind | DeliveryState::Held => self.due += 1,
-                DeliveryState::Leased => self.leased += 1,
-                DeliveryState::Done => self.done += 1,
+                DeliveryState::Due | DeliveryState::Behind | DeliveryState::Held => totals.due += 1,
+                DeliveryState::Leased => totals.leased += 1,
+                DeliveryState::Done => totals.done += 1,
                 DeliveryState::Dead => {
-                    self.dead += 1;
-                    self.dead_bytes += entry.bytes();
+                    totals.dead += 1;
+                    totals.dead_bytes += entry.bytes();
                 }
                 DeliveryState::Discarded => {
-                    self.discarded += 1;
-                    self.dead_bytes += entry.bytes();
+                    totals.discarded += 1;
+                    totals.dead_bytes += entry.bytes();
                 }
             }
         }
@@ -116,16 +108,16 @@ impl Sums {
 
     fn differing(&self, connection: &Connection) -> rusqlite::Result<Vec<(&'static str, i64)>> {
         let sums = [
-            ("events", "events", self.events),
-            ("outputs", "outputs", self.outputs),
-            ("unrouted events", "unrouted", self.unrouted),
-            ("due deliveries", "due", self.due),
-            ("leased deliveries", "leased", self.leased),
-            ("done deliveries", "done", self.done),
-            ("dead letters", "dead", self.dead),
-            ("discarded dead letters", "discarded", self.discarded),
-            ("bytes of events", "bytes", self.bytes),
-            ("bytes of dead letters", "dead_bytes", self.dead_bytes),
+            ("events", "events", self.totals.events),
+            ("outputs", "outputs", self.totals.outputs),
+            ("unrouted events", "unrouted", self.totals.unrouted),
+            ("due deliveries", "due", self.totals.due),
+            ("leased deliveries", "leased", self.totals.leased),
+            ("done deliveries", "done", self.totals.done),
+            ("dead letters", "dead", self.totals.dead),
+            ("discarded dead letters", "discarded", self.totals.discarded),
+            ("bytes of events", "bytes", self.totals.bytes),
+            ("bytes of dead letters", "dead_bytes", self.totals.dead_bytes),
         ];
         let mut differing = Vec::new();
         for (what, column, sum) in sums {

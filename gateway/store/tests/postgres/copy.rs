@@ -208,9 +208,12 @@ async fn same(one: &Reader, other: &Reader, bed: &Bed) {
             }
         }
     }
-    let filter = Filter::default();
-    let whole = one.whole(&filter, None, 1000).await.unwrap().found;
-    assert_eq!(whole, other.whole(&filter, None, 1000).await.unwrap().found);
+    // But for its numbers, which each engine gives as it likes.
+    let whole = async |reader: &Reader| {
+        let found = reader.whole(&Filter::default(), None, 1000).await.unwrap().found;
+        found.into_iter().map(|it| (it.shown, it.event)).collect::<Vec<_>>()
+    };
+    assert_eq!(whole(one).await, whole(other).await);
     assert_eq!(one.counts().await.unwrap(), other.counts().await.unwrap());
     assert_eq!(depths(one).await, depths(other).await);
     let now = bed.time.now();

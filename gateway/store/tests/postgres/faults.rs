@@ -310,6 +310,36 @@ async fn several_gateways_may_open_an_empty_database_at_once() {
     audit(&stores[0], &kept).await;
 }
 
+/// All that is asked at once is written as if it were new, and with care where some of it is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_there_already_is_acknowledged_and_harms_nothing_beside_it() {
+    let server = Postgres::durable();
+    let [store, other] = [open(server.url(), 1).await, open(server.url(), 2).await];
+    let there = of_now(event("push"));
+    let mut kept = vec![store.keep(new(there.clone(), &[], &["a"])).await];
+    let mut appends = tokio::task::JoinSet::new();
+    for nth in 0..100 {
+        let (store, other, there) = (store.clone(), other.clone(), there.clone());
+        appends.spawn(async move {
+            let claim = nth.to_string();
+            // Nothing claims it, so that only its row says that it is there.
+            let again = store.append(new(there, &[], &["a"])).await.unwrap();
+            let (here, there) = tokio::join!(keep(&store, &claim), keep(&other, &claim));
+            assert_eq!(here, there, "both got it, at once");
+            (again.id(), here)
+        });
+    }
+    while let Some(appended) = appends.join_next().await {
+        let (again, fresh) = appended.unwrap();
+        assert_eq!(again, kept[0]);
+        kept.push(fresh);
+    }
+    let counts = store.reader().counts().await.unwrap();
+    assert_eq!((counts.events, counts.due), (101, 101));
+    settle_all(&store).await;
+    audit(&store, &kept).await;
+}
+
 /// It takes half a minute until a gateway that says nothing is taken for gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_is_cut_off_loses_its_leases_and_settles_none_of_them() {

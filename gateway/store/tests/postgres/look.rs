@@ -32,12 +32,13 @@ async fn what_commits_late_is_told_though_a_later_one_was_there_before() {
     let start = reader.news(&Filter::default(), None, 9).await.unwrap().next;
     let mut other = alone.other().await;
     let held = other.transaction().await.unwrap();
-    held.execute("SELECT 1 FROM hookweir.lines FOR UPDATE", &[]).await.unwrap();
+    let (claimed, sql) = (claim("0"), "INSERT INTO hookweir.claims VALUES ($1, '', 0)");
+    held.execute(sql, &[&&claimed.as_bytes()[..16]]).await.unwrap();
     let late = tokio::spawn({
         let store = store.clone();
-        async move { store.keep(new(event("push"), &[], &["a:k"])).await }
+        async move { store.keep(new(event("push"), &["0"], &[])).await }
     });
-    // It has its number, and waits for its line.
+    // It has its number, and waits for whoever claims the same.
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
     alone.server.until("the append", waits, "1");
     let early = store.keep(new(event("push"), &[], &[])).await;

@@ -1,6 +1,9 @@
 //! Writes a page: a statement for each kind of row, and what is counted of them.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use super::{Fault, Marks, Moment, Page};
 use crate::{
@@ -10,6 +13,7 @@ use crate::{
     },
     postgres::{
         rows::BEHIND,
+        tables::{self, each},
         totals::{Counted, Totals},
     },
 };
@@ -50,43 +54,25 @@ pub(super) async fn end(moment: &Moment<'_>, marks: &Marks) -> Result<(), Fault>
     moment.script("ANALYZE events, deliveries, attempts, exchanges, claims, state, lines").await
 }
 
-/// A column: of each row that which is said.
-fn each<'a, R, T>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {
-    rows.iter().map(of).collect()
+async fn events(moment: &Moment<'_>, rows: &[EventRow]) -> Result<(), Fault> {
+    tables::Event::insert(moment, &each(rows, event)).await
 }
 
-async fn events(moment: &Moment<'_>, rows: &[EventRow]) -> Result<(), Fault> {
-    if rows.is_empty() {
-        return Ok(());
+fn event(row: &EventRow) -> tables::Event<'_> {
+    let from = |nth: usize| row.from.as_ref().map(|ids| &ids[nth][..]);
+    tables::Event {
+        id: &row.id,
+        seq: row.seq,
+        origin: &row.origin,
+        event_type: &row.event_type,
+        received_at: row.received_at,
+        committed_at: row.committed_at,
+        hops: row.hops,
+        from: [from(0), from(1)],
+        claims: &row.claims,
+        envelope: &row.envelope,
+        body: &row.body,
     }
-    let from = |nth: usize| each(rows, move |row| row.from.as_ref().map(|ids| &ids[nth][..]));
-    let sql = "INSERT INTO events (id, seq, tx, origin, type, received_at, committed_at, hops, parent, root, claims,
-                   bytes, body_len, envelope, body)
-               SELECT id, seq, pg_current_xact_id()::text::bigint, origin, type, received_at, committed_at, hops,
-                   parent, root, claims, length(envelope) + length(body), length(body), envelope, body
-               FROM unnest($1::bytea[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::bigint[],
-                           $7::bigint[], $8::bytea[], $9::bytea[], $10::bytea[], $11::bytea[], $12::bytea[])
-                   AS e(id, seq, origin, type, received_at, committed_at, hops, parent, root, claims, envelope, body)";
-    moment
-        .run(
-            sql,
-            &[
-                &each(rows, |row| &row.id[..]),
-                &each(rows, |row| row.seq),
-                &each(rows, |row| row.origin.as_str()),
-                &each(rows, |row| row.event_type.as_str()),
-                &each(rows, |row| row.received_at),
-                &each(rows, |row| row.committed_at),
-                &each(rows, |row| row.hops),
-                &from(0),
-                &from(1),
-                &each(rows, |row| &row.claims[..]),
-                &each(rows, |row| &row.envelope[..]),
-                &each(rows, |row| &row.body[..]),
-            ],
-        )
-        .await?;
-    Ok(())
 }
 
 async fn deliveries(moment: &Moment<'_>, rows: &[DeliveryRow], boot: i64) -> Result<(), Fault> {
@@ -138,58 +124,38 @@ async fn deliveries(moment: &Moment<'_>, rows: &[DeliveryRow], boot: i64) -> Res
     Ok(())
 }
 
-/// Under which lease they were made nobody will ask: that boot is not of this database.
 async fn attempts(moment: &Moment<'_>, rows: &[AttemptRow]) -> Result<(), Fault> {
-    if rows.is_empty() {
-        return Ok(());
+    tables::Attempt::insert(moment, &each(rows, attempt)).await
+}
+
+/// Under which lease it was made nobody will ask: that boot is not of this database.
+fn attempt(row: &AttemptRow) -> tables::Attempt<'_> {
+    tables::Attempt {
+        event: &row.event,
+        ordinal: row.ordinal,
+        number: row.number,
+        lease: (0, 0),
+        started_at: row.started_at,
+        ended_at: row.ended_at,
+        outcome: &row.outcome,
+        message: row.message.as_deref(),
+        version: row.version.as_deref(),
+        wall_us: row.wall_us,
+        cpu_us: row.cpu_us,
+        logs: row.logs.as_deref().map(Cow::Borrowed),
     }
-    let sql = "INSERT INTO attempts (event, ordinal, number, boot, turn, started_at, ended_at, outcome, message, version,
-                   wall_us, cpu_us, logs)
-               SELECT event, ordinal, number, 0, 0, started_at, ended_at, outcome, message, version, wall_us, cpu_us, logs
-               FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[],
-                           $7::bytea[], $8::bytea[], $9::bigint[], $10::bigint[], $11::bytea[])
-                   AS a(event, ordinal, number, started_at, ended_at, outcome, message, version, wall_us, cpu_us, logs)";
-    moment
-        .run(
-            sql,
-            &[
-                &each(rows, |row| &row.event[..]),
-                &each(rows, |row| row.ordinal),
-                &each(rows, |row| row.number),
-                &each(rows, |row| row.started_at),
-                &each(rows, |row| row.ended_at),
-                &each(rows, |row| row.outcome.as_str()),
-                &each(rows, |row| row.message.as_deref()),
-                &each(rows, |row| row.version.as_deref()),
-                &each(rows, |row| row.wall_us),
-                &each(rows, |row| row.cpu_us),
-                &each(rows, |row| row.logs.as_deref()),
-            ],
-        )
-        .await?;
-    Ok(())
 }
 
 async fn exchanges(moment: &Moment<'_>, rows: &[ExchangesRow]) -> Result<(), Fault> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let sql = "INSERT INTO exchanges (event, ordinal, number, kept, left_out, content)
-               SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[])";
-    moment
-        .run(
-            sql,
-            &[
-                &each(rows, |row| &row.event[..]),
-                &each(rows, |row| row.ordinal),
-                &each(rows, |row| row.number),
-                &each(rows, |row| row.kept),
-                &each(rows, |row| row.left_out),
-                &each(rows, |row| &row.content[..]),
-            ],
-        )
-        .await?;
-    Ok(())
+    let sent = each(rows, |row| tables::Exchanges {
+        event: &row.event,
+        ordinal: row.ordinal,
+        number: row.number,
+        kept: row.kept,
+        left_out: row.left_out,
+        content: &row.content,
+    });
+    tables::Exchanges::insert(moment, &sent).await
 }
 
 async fn duplicates(moment: &Moment<'_>, rows: &[DuplicatesRow]) -> Result<(), Fault> {
@@ -205,15 +171,12 @@ async fn duplicates(moment: &Moment<'_>, rows: &[DuplicatesRow]) -> Result<(), F
 }
 
 async fn claims(moment: &Moment<'_>, rows: &[ClaimRow]) -> Result<(), Fault> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let sql = "INSERT INTO claims (claim, event, expires_at)
-               SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bigint[])";
-    let claims = each(rows, |row| &row.claim[..]);
-    let (events, until) = (each(rows, |row| &row.event[..]), each(rows, |row| row.expires_at));
-    moment.run(sql, &[&claims, &events, &until]).await?;
-    Ok(())
+    let claims = each(rows, |row| tables::Claim {
+        claim: &row.claim,
+        event: &row.event,
+        expires_at: row.expires_at,
+    });
+    tables::Claim::insert(moment, &claims).await
 }
 
 async fn entries(moment: &Moment<'_>, rows: &[EntryRow]) -> Result<(), Fault> {
