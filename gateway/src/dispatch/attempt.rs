@@ -48,6 +48,7 @@ pub(super) struct Run {
 
 /// Runs a lease to its end, whatever that is. The place is free after that.
 pub(super) async fn run(bench: Bench, mut lease: Lease, run: Run, mut place: Place) {
+    let begun = bench.clock.now();
     for attribute in told(lease.order_key.as_ref(), lease.replayed_at) {
         // Nobody else has the event, so that nothing is copied.
         Arc::make_mut(&mut lease.event).attributes.push(attribute);
@@ -75,7 +76,7 @@ pub(super) async fn run(bench: Bench, mut lease: Lease, run: Run, mut place: Pla
                 span.fail(|| outcome.to_string());
             }
             let _settling = span.child("settle");
-            bench.settle(lease, &run, ran).await;
+            bench.settle((lease, begun), &run, ran).await;
         }
         Err(fault) => {
             span.fail(|| fault.to_string());
@@ -124,7 +125,7 @@ impl Bench {
         span
     }
 
-    async fn settle(&self, lease: Lease, run: &Run, ran: Ran) {
+    async fn settle(&self, (lease, begun): (Lease, Timestamp), run: &Run, ran: Ran) {
         let Run { version, policy, figures } = run;
         let Ran { result, state, wall, cpu, logs, exchanges, .. } = ran;
         let chance = self.chance.number();
@@ -148,8 +149,7 @@ impl Bench {
         let committed = self.commit(&lease, settlement).await;
         // One that an operator had retried took as long as the operator did.
         if committed && !matches!(fate, Fate::Due { .. }) && lease.excused == 0 {
-            let since = lease.replayed_at.unwrap_or(lease.committed_at);
-            figures.handled(self.clock.now().since(since));
+            figures.handled(lease.age() + self.clock.now().since(begun));
         }
     }
 

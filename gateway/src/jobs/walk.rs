@@ -215,6 +215,7 @@ impl Walk {
         to: Option<&PluginName>,
         unless_since: Option<Timestamp>,
     ) -> Result<(), Ended> {
+        let started_at = self.reader.time(self.job.started_at).await?;
         let (mut events, mut from) = (Vec::new(), None);
         loop {
             let page = self.reader.search_ids(&self.job.order.filter, from, PAGE).await?;
@@ -237,7 +238,7 @@ impl Walk {
             let part = Part::Replay(replays);
             match (self.ask(&part).await?, part) {
                 (Ok(made), _) => self.count_replayed(events, made),
-                (Err(_), Part::Replay(replays)) => self.replay_each(replays).await?,
+                (Err(_), Part::Replay(replays)) => self.replay_each(replays, started_at).await?,
                 (Err(reason), Part::Mend(..)) => return Err(Ended::Failed(reason)),
             }
         }
@@ -245,11 +246,11 @@ impl Walk {
     }
 
     /// Each has its own chance. The commit may have survived that was said to have failed: what it made is
-    /// not made once more.
-    async fn replay_each(&self, replays: Vec<Replay>) -> Result<(), Ended> {
+    /// not made once more. `since` is when the job began, by the store's time.
+    async fn replay_each(&self, replays: Vec<Replay>, since: Timestamp) -> Result<(), Ended> {
         for replay in replays {
             let event = replay.event;
-            let replay = self.without_done(replay, self.job.started_at).await?;
+            let replay = self.without_done(replay, since).await?;
             match self.ask(&Part::Replay(vec![replay])).await? {
                 Ok(made) => self.count_replayed(1, made),
                 Err(reason) => self.fails(format!("{event}: {reason}")),

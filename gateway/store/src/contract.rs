@@ -326,6 +326,13 @@ pub struct Lease {
     pub waited: Duration,
 }
 
+impl Lease {
+    /// How long ago its event was committed, or replayed, when it was leased. By the store's time: a gateway's may be another.
+    pub fn age(&self) -> Duration {
+        self.key.leased_at.since(self.replayed_at.unwrap_or(self.committed_at))
+    }
+}
+
 /// The answer to [`lease`](crate::Store::lease).
 #[derive(Debug, Clone, Default)]
 pub struct Leased {

@@ -20,7 +20,7 @@ use crate::{
     DeliveryId, Health, LeaseKey, Leased, Mend, NewEvent, NewNotice, Pausable, Pause, Receipt,
     Replay, Settled, Settlement, StoreError, Want, Written,
     figures::Counting,
-    verbs::{Append, Done, Notice, Op, Signals, Terms, Verb},
+    verbs::{Append, Done, Given, Notice, Op, Signals, Terms, Verb},
 };
 
 /// An engine's thread. Dropped, it waits until that has ended, which it does when the desk is gone.
@@ -129,10 +129,15 @@ impl Desk {
         }
     }
 
+    /// Asks until nothing is left: an engine lets so many go on at once as are quickly done.
     pub(crate) async fn unblock(&self, plugin: PluginName) -> Result<u64, StoreError> {
-        match self.ask(Verb::Unblock(plugin)).await? {
-            Done::Mended(count) => Ok(count),
-            _ => unreachable!("invariant: each verb is answered by its own variant"),
+        let mut all = 0;
+        loop {
+            match self.ask(Verb::Unblock(plugin.clone())).await? {
+                Done::Mended(0) => return Ok(all),
+                Done::Mended(count) => all += count,
+                _ => unreachable!("invariant: each verb is answered by its own variant"),
+            }
         }
     }
 
@@ -160,7 +165,7 @@ impl Desk {
         plugin: PluginName,
         changes: Vec<StateChange>,
     ) -> Result<Written, StoreError> {
-        match self.ask_now(Verb::WriteState(plugin, changes)).await? {
+        match self.ask_now(Verb::WriteState(plugin, changes, Given::default())).await? {
             Done::WroteState(written) => Ok(written),
             _ => unreachable!("invariant: each verb is answered by its own variant"),
         }

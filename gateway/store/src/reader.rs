@@ -150,7 +150,8 @@ impl Reader {
         ask!(self.blocked(plugin, limit))
     }
 
-    /// An entry of a plugin's state, expired or not.
+    /// An entry of a plugin's state, expired or not. When it does is by the clock that the store was opened with,
+    /// whatever the database's says; for a reader of no open store, by the database's. So it is in all listings of entries.
     ///
     /// # Errors
     /// If the store can't be read.
@@ -316,6 +317,15 @@ impl Reader {
     /// If the store can't be read.
     pub async fn queues(&self, now: Timestamp) -> Result<Vec<Queue>, ReadError> {
         ask!(self.queues(now))
+    }
+
+    /// The store's time, by which it says when something was replayed: the database's, or in a file `now`, unless
+    /// it has seen a later one.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn time(&self, now: Timestamp) -> Result<Timestamp, ReadError> {
+        ask!(self.time(now))
     }
 
     /// All that is paused.

@@ -93,7 +93,8 @@ impl Store {
     }
 
     /// Has dead letters retried, skipped or discarded. Returns how many of those named were dead, or in the
-    /// way of others; the rest is passed over, so that to ask twice does no more than to ask once.
+    /// way of others; the rest is passed over, so that to ask twice does no more than to ask once. The store does ask
+    /// twice where a connection broke: those that it had mended by then it does not count.
     ///
     /// # Errors
     /// As the commit failed; nothing is mended then.
@@ -106,7 +107,7 @@ impl Store {
     ///
     /// # Errors
     /// As the commit failed, or if an event would have more deliveries than it can; nothing is replayed
-    /// then.
+    /// then. Where the connection broke in the middle of the commit it may have been, and the reason says so.
     pub async fn replay(&self, replays: Vec<Replay>) -> Result<u64, StoreError> {
         self.shared.desk.replay(replays).await
     }
@@ -115,7 +116,7 @@ impl Store {
     /// blocked, any more. Returns how many those were.
     ///
     /// # Errors
-    /// As the commit failed; nothing goes on then.
+    /// As a commit failed: those go on of the commits before it, and the others do not.
     pub async fn unblock(&self, plugin: PluginName) -> Result<u64, StoreError> {
         self.shared.desk.unblock(plugin).await
     }
@@ -150,7 +151,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Overloaded`] at once if the queue is full, [`StoreError::Full`] if there is no room for
-    /// events either; otherwise as the commit failed. Nothing is changed then.
+    /// events either; otherwise as the commit failed. Nothing is changed then. Where the connection broke in the
+    /// middle of the commit it may have been, and the reason says so.
     pub async fn write_state(
         &self,
         plugin: PluginName,

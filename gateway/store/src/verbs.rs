@@ -1,7 +1,7 @@
 //! What travels between the handles and an engine.
 
 use std::{
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -25,9 +25,10 @@ pub(crate) enum Verb {
     Settle(Settlement),
     GiveBack(Vec<LeaseKey>, Duration),
     Mend(Vec<DeliveryId>, Mend),
+    /// Some of those that are blocked, if there are any.
     Unblock(PluginName),
     Replay(Vec<Replay>),
-    WriteState(PluginName, Vec<StateChange>),
+    WriteState(PluginName, Vec<StateChange>, Given),
     Notice(Notice),
     /// By whom, and why.
     Pause(Pausable, String, Option<String>),
@@ -68,7 +69,7 @@ impl Verb {
                 let sent = settlement.exchanges.as_ref().map_or(0, Exchanges::bytes);
                 outputs.sum::<usize>() + written(&settlement.state) + sent
             }
-            Self::WriteState(_, changes) => written(changes),
+            Self::WriteState(_, changes, _) => written(changes),
             Self::Lease(_)
             | Self::GiveBack(..)
             | Self::Mend(..)
@@ -80,6 +81,10 @@ impl Verb {
         }
     }
 }
+
+/// The versions that entries were given each time that a write was done: they tell whether one was committed of which
+/// nobody heard. Nobody else is ever given them.
+pub(crate) type Given = Mutex<Vec<i64>>;
 
 fn written(changes: &[StateChange]) -> usize {
     let bytes = changes.iter().map(|change| match &change.change {

@@ -25,7 +25,7 @@ use super::{
     totals::Counted,
 };
 use crate::{
-    Settlement, StoreError, Written,
+    Settlement, StoreError,
     verbs::{Append, Done, Verb},
 };
 
@@ -90,6 +90,10 @@ pub(super) struct Batch<'m> {
     pub(super) work_due: bool,
 }
 
+/// Why an operation is not done again whose outcome is not known.
+pub(super) const UNKNOWN: &str =
+    "the connection broke while it was committed; whether it was is not known";
+
 /// An operation's own result.
 pub(super) type Answer = Result<Done, StoreError>;
 
@@ -143,7 +147,7 @@ impl<'m> Batch<'m> {
             _ => None,
         });
         let writes: Vec<_> = of(verbs, |verb| match verb {
-            Verb::WriteState(plugin, changes) => Some((plugin, changes)),
+            Verb::WriteState(plugin, changes, given) => Some((plugin, changes, given)),
             _ => None,
         });
         let (settled, written) = self.settle_all(&settlements, &writes, found.held).await?;
@@ -151,8 +155,7 @@ impl<'m> Batch<'m> {
             answer(&mut answers, at, settled.map(Done::Settle));
         }
         for (at, written) in written {
-            let written: Written = written;
-            answer(&mut answers, at, Ok(Done::WroteState(written)));
+            answer(&mut answers, at, written.map(Done::WroteState));
         }
 
         for (at, verb) in verbs.iter().enumerate() {
@@ -176,6 +179,10 @@ impl<'m> Batch<'m> {
 
     /// Does what is asked for seldom; none if it is something else.
     async fn apply_alone(&mut self, verb: &'m Verb) -> Result<Option<Answer>, Fault> {
+        if self.again && matches!(verb, Verb::Replay(_)) {
+            // It has no name by which it would be found: done twice, all of it would be there twice.
+            return Ok(Some(Err(StoreError::Failed(UNKNOWN.to_owned()))));
+        }
         Ok(Some(Ok(match verb {
             Verb::Append(_) | Verb::Settle(_) | Verb::WriteState(..) | Verb::Lease(_) => {
                 return Ok(None);

@@ -28,7 +28,7 @@ use super::{
     worker::{self, PATIENCE, Shared},
 };
 use crate::{
-    Health, OpenError, Options, PostgresDatabase, StoreError,
+    Health, OpenError, Options, PostgresDatabase, StoreError, Time,
     desk::{Desk, ENDED_EARLY, Engine},
     steady::Steady,
     verbs::{Op, Signals},
@@ -46,6 +46,10 @@ pub(crate) async fn open(
     options: Options,
 ) -> Result<(Desk, Engine, Window), OpenError> {
     let window = Window::at(database.clone())?;
+    let window = match database.time {
+        Time::Server => window.by(options.clock.clone()),
+        Time::Given => window,
+    };
     let (queue, operations) = mpsc::channel(options.queue.max(1));
     let signals = Signals::default();
     let (opened, ready) = oneshot::channel();

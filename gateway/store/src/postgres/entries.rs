@@ -1,6 +1,9 @@
 //! What is asked of plugins' state.
+//!
+//! When an entry expires the database's clock decides; a gateway compares with its own. So it is told what is left by the
+//! one as a time by the other.
 
-use hookweir_event::{PluginName, StateEntry, StateKey};
+use hookweir_event::{PluginName, StateEntry, StateKey, Timestamp};
 use tokio_postgres::Row;
 
 use super::{
@@ -11,12 +14,21 @@ use super::{
 };
 use crate::{ReadError, ShownEntry};
 
+/// How many milliseconds an entry lasts still.
+macro_rules! lasts {
+    () => {
+        "expires_at - floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS lasts"
+    };
+}
+
 /// Entries under a prefix, behind another, in the order of their keys' bytes.
 macro_rules! under {
     ($columns:literal) => {
         concat!(
             "SELECT ",
             $columns,
+            ", expires_at, ",
+            lasts!(),
             " FROM state WHERE plugin = $1 AND name >= $2",
             " AND ($3::bytea IS NULL OR name < $3) AND ($4::bytea IS NULL OR name > $4)",
             " ORDER BY name LIMIT $5"
@@ -31,10 +43,13 @@ impl Window {
         plugin: &PluginName,
         key: &str,
     ) -> Result<Option<StateEntry>, ReadError> {
-        let sql =
-            "SELECT name, version, value, expires_at FROM state WHERE plugin = $1 AND name = $2";
+        let sql = concat!(
+            "SELECT name, version, value, expires_at, ",
+            lasts!(),
+            " FROM state WHERE plugin = $1 AND name = $2"
+        );
         let row = self.ask_one(sql, &[&plugin.as_str(), &key.as_bytes()]).await?;
-        Ok(row.as_ref().map(entry).transpose()?)
+        Ok(row.as_ref().map(|row| self.entry(row)).transpose()?)
     }
 
     /// Entries under a prefix.
@@ -45,8 +60,8 @@ impl Window {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<StateEntry>, ReadError> {
-        let sql = under!("name, version, value, expires_at");
-        self.under(sql, (plugin, prefix, after, limit), entry).await
+        let sql = under!("name, version, value");
+        self.under(sql, (plugin, prefix, after, limit), |row| self.entry(row)).await
     }
 
     /// Keys in the same way as entries, without their values.
@@ -57,10 +72,9 @@ impl Window {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<StateKey>, ReadError> {
-        let key = |row: &Row| {
-            Ok(StateKey { key: row.text("name")?, expires_at: row.time_if_any("expires_at")? })
-        };
-        self.under(under!("name, expires_at"), (plugin, prefix, after, limit), key).await
+        let key =
+            |row: &Row| Ok(StateKey { key: row.text("name")?, expires_at: self.expires_at(row)? });
+        self.under(under!("name"), (plugin, prefix, after, limit), key).await
     }
 
     /// The same with what listings show of them.
@@ -71,13 +85,13 @@ impl Window {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<ShownEntry>, ReadError> {
-        let sql = under!("name, version, octet_length(value)::bigint AS bytes, expires_at");
+        let sql = under!("name, version, octet_length(value)::bigint AS bytes");
         let shown = |row: &Row| {
             Ok(ShownEntry {
                 key: row.text("name")?,
                 version: row.number("version")?,
                 bytes: row.number("bytes")?,
-                expires_at: row.time_if_any("expires_at")?,
+                expires_at: self.expires_at(row)?,
             })
         };
         self.under(sql, (plugin, prefix, after, limit), shown).await
@@ -102,10 +116,30 @@ impl Window {
         if count(row.map_or(Ok(0), |row| row.value("state_bytes"))?) > max {
             return Ok(None);
         }
-        let sql =
-            "SELECT name, version, value, expires_at FROM state WHERE plugin = $1 ORDER BY name";
+        let sql = concat!(
+            "SELECT name, version, value, expires_at, ",
+            lasts!(),
+            " FROM state WHERE plugin = $1 ORDER BY name"
+        );
         let rows = moment.rows(sql, &[&plugin]).await?;
-        Ok(Some(rows.iter().map(entry).collect::<Result<_, _>>()?))
+        Ok(Some(rows.iter().map(|row| self.entry(row)).collect::<Result<_, _>>()?))
+    }
+
+    fn entry(&self, row: &Row) -> Result<StateEntry, Fault> {
+        Ok(StateEntry {
+            key: row.text("name")?,
+            version: row.number("version")?,
+            value: row.value("value")?,
+            expires_at: self.expires_at(row)?,
+        })
+    }
+
+    /// When an entry expires, by the clock of whoever looks.
+    fn expires_at(&self, row: &Row) -> Result<Option<Timestamp>, Fault> {
+        let Some(clock) = self.clock() else { return row.time_if_any("expires_at") };
+        let now = clock.now().as_millis();
+        let lasts: Option<i64> = row.value("lasts")?;
+        Ok(lasts.map(|lasts| Timestamp::from_millis(now.saturating_add(lasts))))
     }
 
     async fn under<T>(
@@ -128,13 +162,4 @@ fn behind(prefix: &str) -> Option<Vec<u8>> {
     let mut behind = prefix.as_bytes().to_vec();
     *behind.last_mut()? += 1;
     Some(behind)
-}
-
-fn entry(row: &Row) -> Result<StateEntry, Fault> {
-    Ok(StateEntry {
-        key: row.text("name")?,
-        version: row.number("version")?,
-        value: row.value("value")?,
-        expires_at: row.time_if_any("expires_at")?,
-    })
 }

@@ -25,6 +25,9 @@ use crate::{Lease, LeaseKey, Leased, Want, bounds, codec};
 
 /// So many deliveries of a plugin one lease sets aside.
 const ASIDE_MAX: usize = 256;
+/// So many bytes of events one transaction hands out, give or take the last of each plugin: they are read in one answer,
+/// for which there is little time.
+const BYTES_MAX: i64 = 32 << 20;
 
 /// A delivery that may be leased.
 struct Candidate {
@@ -32,6 +35,8 @@ struct Candidate {
     plugin: String,
     origin: String,
     due_at: Timestamp,
+    /// Of its event.
+    bytes: i64,
 }
 
 /// What is asked for of one plugin, by all in a batch, in the order they asked.
@@ -148,7 +153,8 @@ impl Batch<'_> {
             plugins.iter().map(|plugin| self.known.fronts.of(plugin, began)).collect();
         let since: Vec<i64> =
             fronts.iter().map(|front| front.map_or(i64::MIN, Timestamp::as_millis)).collect();
-        let sql = "SELECT c.event, c.ordinal, w.plugin, c.origin, c.due_at
+        let sql = "SELECT c.event, c.ordinal, w.plugin, c.origin, c.due_at,
+                       (SELECT bytes FROM events WHERE id = c.event)
                    FROM unnest($1::text[], $2::bigint[], $4::bigint[]) AS w(plugin, max, since)
                    CROSS JOIN LATERAL (
                        SELECT event, ordinal, origin, due_at, seq FROM deliveries
@@ -162,7 +168,8 @@ impl Batch<'_> {
         let read = |row: &Row| {
             let name = (id_of(row, 0)?, row.get(1));
             let due_at = Timestamp::from_millis(row.get(4));
-            Ok(Candidate { name, plugin: row.get(2), origin: row.get(3), due_at })
+            let bytes = row.get::<_, Option<i64>>(5).unwrap_or(0);
+            Ok(Candidate { name, plugin: row.get(2), origin: row.get(3), due_at, bytes })
         };
         let candidates = rows.iter().map(read).collect::<Result<Vec<_>, Fault>>()?;
         for (plugin, _) in plugins.iter().zip(fronts).filter(|(_, front)| front.is_none()) {
@@ -182,14 +189,14 @@ impl Batch<'_> {
         taken: &mut Vec<Name>,
         owners: &mut HashMap<Name, usize>,
     ) -> Result<(), Fault> {
-        let mut aside: Vec<Candidate> = Vec::new();
+        let (mut aside, mut bytes) = (Vec::new(), 0);
         let mut of_plugin: BTreeMap<String, Vec<Candidate>> = BTreeMap::new();
         for candidate in candidates {
             of_plugin.entry(candidate.plugin.clone()).or_default().push(candidate);
         }
         for (plugin, candidates) in of_plugin {
             let mut candidates = candidates.into_iter();
-            let mut set_aside = 0;
+            let (mut set_aside, mut is_first) = (0, true);
             'asked: for (at, max) in wanted.get(plugin.as_str()).map_or(&[][..], |it| &it.by) {
                 let mut handed = 0;
                 while handed < *max {
@@ -204,7 +211,12 @@ impl Batch<'_> {
                         aside.push(candidate);
                         continue;
                     }
-                    handed += 1;
+                    if !is_first && bytes >= BYTES_MAX {
+                        self.work_due = true;
+                        break 'asked;
+                    }
+                    (handed, is_first) = (handed + 1, false);
+                    bytes += candidate.bytes;
                     owners.insert(candidate.name, *at);
                     taken.push(candidate.name);
                 }

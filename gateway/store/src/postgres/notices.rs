@@ -26,7 +26,9 @@ impl<'m> Batch<'m> {
             }
         };
         if self.moment.run(sql, &[&name, &at, &event, &append.body]).await? == 0 {
-            return Ok(false);
+            // It was news if it was told by a commit whose outcome was not known.
+            let sql = "SELECT 1 FROM notices WHERE name = $1 AND event = $2";
+            return Ok(self.again && self.moment.row(sql, &[&name, &event]).await?.is_some());
         }
         let sql = "DELETE FROM notices WHERE name IN
                        (SELECT name FROM notices WHERE cleared_at IS NOT NULL

@@ -36,6 +36,21 @@ impl Window {
     pub(crate) async fn queues(&self, now: Timestamp) -> Result<Vec<Queue>, ReadError> {
         let mut connection = self.connect().await?;
         let moment = connection.moment().await?;
+        let now = self.now(&moment, now).await?;
+        let (depths, first_due) =
+            (depths::all(&moment).await?, depths::first_due(&moment, now).await?);
+        let rows = moment.rows(WAITING, &[&now.as_millis()]).await?;
+        Ok(rows.iter().map(|row| queue(row, &depths, &first_due)).collect::<Result<_, _>>()?)
+    }
+
+    /// The database's time, or where that is `now`, that one.
+    pub(crate) async fn time(&self, now: Timestamp) -> Result<Timestamp, ReadError> {
+        let mut connection = self.connect().await?;
+        let moment = connection.moment().await?;
+        Ok(self.now(&moment, now).await?)
+    }
+
+    async fn now(&self, moment: &Moment<'_>, now: Timestamp) -> Result<Timestamp, Fault> {
         let now = match self.database().time {
             Time::Given => Some(now.as_millis()),
             Time::Server => None,
@@ -43,11 +58,7 @@ impl Window {
         // Some gateway may have seen a later time.
         let sql = "SELECT greatest(clock, coalesce($1::bigint,
                        floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + ahead)) AS now FROM meta";
-        let now = moment.the_row(sql, &[&now]).await?.time("now")?;
-        let (depths, first_due) =
-            (depths::all(&moment).await?, depths::first_due(&moment, now).await?);
-        let rows = moment.rows(WAITING, &[&now.as_millis()]).await?;
-        Ok(rows.iter().map(|row| queue(row, &depths, &first_due)).collect::<Result<_, _>>()?)
+        moment.the_row(sql, &[&now]).await?.time("now")
     }
 }
 

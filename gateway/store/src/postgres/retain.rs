@@ -28,7 +28,7 @@ const LATE: Duration = Duration::from_secs(10);
 const SWEEP: i64 = 1024;
 
 /// Where the walk is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Retain {
     rule: Rule,
     /// Whether days go as a whole.
@@ -40,6 +40,8 @@ pub(super) struct Retain {
     /// When the walk last started anew.
     walked: Option<Timestamp>,
     next_sweep: Timestamp,
+    /// Nothing is done before this.
+    waits_until: Timestamp,
     /// Claims that expired before are gone, as far as is known. Those that went are in the way until a vacuum.
     swept: Timestamp,
 }
@@ -48,7 +50,7 @@ pub(super) struct Retain {
 type Sent = (i64, HashMap<i16, i64>);
 
 /// What may go.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Rule {
     retention: Retention,
     /// Bytes of what is done or open, and of what dead letters keep, where there is a limit on that.
@@ -68,18 +70,19 @@ pub(super) enum Rest {
 pub(super) struct Old {
     pub(super) id: EventId,
     seq: i64,
-    received_at: Timestamp,
+    /// When it came, by the database's time: those of gateways differ.
+    committed_at: Timestamp,
     bytes: i64,
     output: bool,
 }
 
 impl Old {
-    /// A row of `id, seq, received_at, bytes, parent IS NOT NULL`.
+    /// A row of `id, seq, committed_at, bytes, parent IS NOT NULL`.
     pub(super) fn of(row: &Row) -> Result<Self, Fault> {
         Ok(Self {
             id: id_of(row, 0)?,
             seq: row.get(1),
-            received_at: Timestamp::from_millis(row.get(2)),
+            committed_at: Timestamp::from_millis(row.get(2)),
             bytes: row.get(3),
             output: row.get(4),
         })
@@ -130,7 +133,7 @@ impl Rule {
         let [full_of_done, full_of_dead] = self.full();
         let over = |at: Timestamp, keep: &Keep, full| full || at + keep.age <= now;
         // Without a delivery it was over when it came.
-        let done_at = done_at.or(dead_at.is_none().then_some(event.received_at));
+        let done_at = done_at.or(dead_at.is_none().then_some(event.committed_at));
         open == 0
             && done_at.is_none_or(|at| over(at, &self.retention.done, full_of_done))
             && dead_at.is_none_or(|at| over(at, &self.retention.dead, full_of_dead))
@@ -150,12 +153,13 @@ impl Retain {
     pub(super) fn new(retention: Retention, by_days: bool) -> Self {
         let (rule, cursor) = (Rule::of(retention), 0);
         let (next_look, walked) = (Timestamp::default(), None);
-        Self { rule, by_days, cursor, next_look, walked, next_sweep: next_look, swept: next_look }
+        let [next_sweep, waits_until, swept] = [next_look; 3];
+        Self { rule, by_days, cursor, next_look, walked, next_sweep, waits_until, swept }
     }
 
     /// Whether a step would find something to do.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
-        now >= self.next_sweep || self.walk_is_due(now)
+        now >= self.waits_until && (now >= self.next_sweep || self.walk_is_due(now))
     }
 
     fn walk_is_due(&self, now: Timestamp) -> bool {
@@ -173,6 +177,11 @@ impl Retain {
     pub(super) fn rolled_back(&mut self) {
         (self.cursor, self.next_look, self.walked) = (0, Timestamp::default(), None);
         (self.next_sweep, self.swept) = (Timestamp::default(), Timestamp::default());
+    }
+
+    /// Something was in the way of the step that it is at: it is done in a second.
+    pub(super) fn wait(&mut self, now: Timestamp) {
+        self.waits_until = now + SWEEP_EVERY;
     }
 
     /// Something is wrong with what it walks over: it begins anew in a while.
@@ -227,11 +236,11 @@ impl Batch<'_> {
         }
         let sql = match retain.by_days && !retain.rule.is_full() {
             true => {
-                "SELECT id, seq, received_at, bytes, parent IS NOT NULL FROM events_other
+                "SELECT id, seq, committed_at, bytes, parent IS NOT NULL FROM events_other
                  WHERE seq > $1 ORDER BY seq LIMIT $2"
             }
             false => {
-                "SELECT id, seq, received_at, bytes, parent IS NOT NULL FROM events
+                "SELECT id, seq, committed_at, bytes, parent IS NOT NULL FROM events
                  WHERE seq > $1 ORDER BY seq LIMIT $2"
             }
         };
@@ -240,7 +249,7 @@ impl Batch<'_> {
         let (mut young, mut old) = (None, Vec::new());
         for row in &rows {
             let event = Old::of(row)?;
-            let due = event.received_at + retain.rule.shortest();
+            let due = event.committed_at + retain.rule.shortest();
             if due > self.now && !retain.rule.is_full() {
                 young = Some(due);
                 break;
@@ -425,7 +434,8 @@ impl Batch<'_> {
         let entries = self.expire_state(SWEEP).await?;
         // Of a hold that was over before the last of its deliveries was set aside.
         let sql = "INSERT INTO holds (origin, lifted_at)
-                   SELECT DISTINCT held, $1::bigint FROM deliveries WHERE held IS NOT NULL
+                   SELECT origin, $1::bigint FROM depths WHERE origin <> ''
+                   GROUP BY origin HAVING sum(held) > 0
                    ON CONFLICT DO NOTHING";
         self.moment.run(sql, &[&now]).await?;
         let more = [claims, lines, entries].into_iter().any(|count| count >= most);

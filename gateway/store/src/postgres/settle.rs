@@ -7,7 +7,7 @@
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use hookweir_event::{Attempt, EventId, Exchanges, Fate, PluginName, StateChange,
 
 use super::{
     Fault, Moment,
-    batch::Batch,
+    batch::{Batch, UNKNOWN},
     rows::{Line, id_of},
     state::Touched,
     tables,
@@ -24,6 +24,7 @@ use crate::{
     LeaseKey, Output, Settled, Settlement, StoreError, Written,
     bounds::{ATTEMPTS_MAX, bytes_fit, deliveries_fit},
     codec, exchanges,
+    verbs::Given,
 };
 
 /// A delivery: its event, and which of that one's it is.
@@ -159,7 +160,9 @@ fn lease_of(key: &LeaseKey) -> (Name, i64, i64) {
 }
 
 type Settlements<'s, 'm> = &'s [(usize, &'m Settlement)];
-type Writes<'s, 'm> = &'s [(usize, (&'m PluginName, &'m Vec<StateChange>))];
+type Writes<'s, 'm> = &'s [(usize, (&'m PluginName, &'m Vec<StateChange>, &'m Given))];
+/// What came of each, with its place.
+type Answers<T> = Vec<(usize, Result<T, StoreError>)>;
 
 /// Those of the leases that are held, with their rows locked.
 pub(super) async fn held(
@@ -197,7 +200,7 @@ impl<'m> Batch<'m> {
         settlements: Settlements<'_, 'm>,
         writes: Writes<'_, 'm>,
         mut held: HashMap<Name, Held>,
-    ) -> Result<(Vec<(usize, Result<Settled, StoreError>)>, Vec<(usize, Written)>), Fault> {
+    ) -> Result<(Answers<Settled>, Answers<Written>), Fault> {
         if settlements.is_empty() && writes.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
@@ -229,16 +232,37 @@ impl<'m> Batch<'m> {
                 }),
             ));
         }
-        let write = |(at, (plugin, changes)): &(usize, (&PluginName, &Vec<StateChange>))| {
-            let holds = state.change(plugin.as_str(), changes, self.now);
-            (*at, if holds { Written::Committed } else { Written::Conflict })
-        };
-        let written = writes.iter().map(write).collect();
+        let mut written = Vec::with_capacity(writes.len());
+        for &(at, (plugin, changes, given)) in writes {
+            written.push((at, self.write_alone(&mut state, (plugin, changes), given)));
+        }
         self.touched = state;
         for (at, settled) in self.settled_before(&lost).await? {
             answers.push((at, Ok(settled)));
         }
         Ok((answers, written))
+    }
+
+    /// Changes state that is written alone, unless that was committed already.
+    fn write_alone(
+        &self,
+        state: &mut Touched,
+        (plugin, changes): (&PluginName, &Vec<StateChange>),
+        given: &Given,
+    ) -> Result<Written, StoreError> {
+        let mut given = given.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.again && state.versions(plugin, changes).any(|version| given.contains(&version)) {
+            return Ok(Written::Committed);
+        }
+        if state.change(plugin.as_str(), changes, self.now) {
+            given.extend(state.versions(plugin, changes));
+            return Ok(Written::Committed);
+        }
+        match self.again {
+            // It may be what it wrote itself that others have changed since.
+            true => Err(StoreError::Failed(UNKNOWN.to_owned())),
+            false => Ok(Written::Conflict),
+        }
     }
 
     /// Of leases that are not held: which were settled by themselves, in a commit whose outcome was not known.
@@ -458,8 +482,9 @@ impl<'m> Batch<'m> {
                 touches.push((lease.plugin.clone(), &settlement.state));
             }
         }
-        touches
-            .extend(writes.iter().map(|(_, (plugin, changes))| (plugin.to_string(), &changes[..])));
+        touches.extend(
+            writes.iter().map(|(_, (plugin, changes, _))| (plugin.to_string(), &changes[..])),
+        );
         self.state_of(&touches).await
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hookweir_event::{Basis, Change, Lasts, StateChange, Timestamp};
+use hookweir_event::{Basis, Change, Lasts, PluginName, StateChange, Timestamp};
 
 use super::{Fault, batch::Batch, link::Params};
 
@@ -49,6 +49,17 @@ impl Touched {
             }
         }
         holds
+    }
+
+    /// The versions of those entries that are set by changes.
+    pub(super) fn versions(
+        &self,
+        plugin: &PluginName,
+        changes: &[StateChange],
+    ) -> impl Iterator<Item = i64> {
+        let sets = changes.iter().filter(|it| matches!(it.change, Change::Set { .. }));
+        let key = |it: &StateChange| (plugin.to_string(), it.key.as_bytes().to_vec());
+        sets.filter_map(move |it| self.entries.get(&key(it))?.version)
     }
 
     fn changed(&self) -> impl Iterator<Item = (&(String, Vec<u8>), &Entry)> {
@@ -203,10 +214,10 @@ impl Batch<'_> {
 
     /// Deletes some of the entries whose time is over.
     pub(super) async fn expire_state(&self, limit: i64) -> Result<u64, Fault> {
-        // The plugins first, as whoever changes state does.
+        // The plugins first, as whoever changes state does. Whoever has one now may wait for what we have.
         let sql = "SELECT name FROM plugins WHERE name IN
                        (SELECT DISTINCT plugin FROM state WHERE expires_at <= $1)
-                   ORDER BY name FOR UPDATE";
+                   ORDER BY name FOR UPDATE SKIP LOCKED";
         let now = self.now.as_millis();
         let locked = self.moment.rows(sql, &[&now]).await?;
         if locked.is_empty() {

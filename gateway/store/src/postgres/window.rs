@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hookweir_event::Clock;
 use tokio_postgres::Row;
 
 use super::{
@@ -33,6 +34,8 @@ const SIZE_HOLDS: Duration = Duration::from_secs(10);
 pub(crate) struct Window {
     database: Arc<PostgresDatabase>,
     link: Link,
+    /// That of whoever looks, if times are to be by that one and not by the database's.
+    clock: Option<Clock>,
     seen: Arc<Seen>,
 }
 
@@ -51,7 +54,12 @@ impl Window {
     /// A window on a database. Whether there is a store in it is seen when it is first looked at.
     pub(crate) fn at(database: PostgresDatabase) -> Result<Self, OpenError> {
         let link = Link::new(&database, CONNECTIONS)?;
-        Ok(Self { database: Arc::new(database), link, seen: Arc::default() })
+        Ok(Self { database: Arc::new(database), link, clock: None, seen: Arc::default() })
+    }
+
+    /// The same for a gateway with this clock, which it compares with what the entries of a plugin's state say.
+    pub(super) fn by(self, clock: Clock) -> Self {
+        Self { clock: Some(clock), ..self }
     }
 
     /// The same with other connections. If they can't be set up, which they could before, it shares those of this.
@@ -62,6 +70,10 @@ impl Window {
 
     pub(super) fn database(&self) -> &PostgresDatabase {
         &self.database
+    }
+
+    pub(super) fn clock(&self) -> Option<&Clock> {
+        self.clock.as_ref()
     }
 
     pub(super) fn seen(&self) -> &Seen {

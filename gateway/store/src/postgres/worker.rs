@@ -51,6 +51,8 @@ const TRIES_MAX: u32 = 16;
 /// How many events retention looks at beside other work, and how many alone.
 const STEP_BESIDE: i64 = 64;
 pub(super) const STEP_ALONE: i64 = 256;
+/// So many milliseconds retention waits for a lock. Others wait for its transaction.
+const TEND_WAIT: u32 = 200;
 
 /// What all workers of a store share.
 pub(super) struct Shared {
@@ -310,22 +312,34 @@ impl Shared {
         limit: i64,
     ) -> Result<Rest, Fault> {
         let Some(retain) = &mut walk.0 else { return Ok(Rest::Nothing) };
-        let before = batch.counted.clone();
-        batch.moment.script("SAVEPOINT tend").await?;
-        match batch.tend(retain, limit).await {
+        let (counted, was) = (batch.counted.clone(), retain.clone());
+        batch
+            .moment
+            .script(&format!("SAVEPOINT tend; SET LOCAL lock_timeout = {TEND_WAIT}"))
+            .await?;
+        let fault = match batch.tend(retain, limit).await {
             Ok(rest) => {
-                batch.moment.script("RELEASE SAVEPOINT tend").await?;
-                Ok(rest)
+                let sql = "RELEASE SAVEPOINT tend; SET LOCAL lock_timeout TO DEFAULT";
+                batch.moment.script(sql).await?;
+                return Ok(rest);
             }
-            Err(Fault::Lost(reason)) => Err(Fault::Lost(reason)),
-            Err(fault) => {
+            Err(Fault::Lost(reason)) => return Err(Fault::Lost(reason)),
+            Err(fault) => fault,
+        };
+        batch.moment.script("ROLLBACK TO SAVEPOINT tend").await?;
+        batch.counted = counted;
+        match fault {
+            Fault::InTheWay(reason) => {
+                tracing::debug!(reason, "something was in retention's way");
+                **retain = was;
+                retain.wait(batch.now);
+            }
+            fault => {
                 tracing::error!(?fault, "retention failed; it will be tried again");
-                batch.moment.script("ROLLBACK TO SAVEPOINT tend").await?;
-                batch.counted = before;
                 retain.pause(batch.now);
-                Ok(Rest::Nothing)
             }
         }
+        Ok(Rest::Nothing)
     }
 
     /// What is done each second though nobody asks: it is seen whether the database is there, and what is over is

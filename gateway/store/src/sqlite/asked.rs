@@ -193,6 +193,10 @@ impl Window {
         self.look(move |connection| queues::all(connection, now)).await
     }
 
+    pub(crate) async fn time(&self, now: Timestamp) -> Result<Timestamp, ReadError> {
+        self.look(move |connection| queues::time(connection, now)).await
+    }
+
     pub(crate) async fn pauses(&self) -> Result<Vec<Pause>, ReadError> {
         self.look(pauses::all).await
     }

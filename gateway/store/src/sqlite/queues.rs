@@ -25,11 +25,16 @@ struct Rows {
     next_due_at: Option<Timestamp>,
 }
 
+/// The store's time: `now`, unless it has seen a later one.
+pub(crate) fn time(connection: &Connection, now: Timestamp) -> rusqlite::Result<Timestamp> {
+    let clock: i64 = connection.query_row("SELECT clock FROM totals", [], |row| row.get(0))?;
+    Ok(now.max(Timestamp::from_millis(clock)))
+}
+
 /// The queues of all plugins that anything was ever routed to, in the order of their names. `now` decides
 /// what is due, unless the store's own time is later.
 pub(crate) fn all(connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Queue>> {
-    let clock: i64 = connection.query_row("SELECT clock FROM totals", [], |row| row.get(0))?;
-    let now = now.as_millis().max(clock);
+    let now = time(connection, now)?.as_millis();
     let (depths, holds) = (Depths::read(connection)?, Holds::read(connection)?);
     let fronts: BTreeMap<i64, i64> =
         fresh::fronts(connection)?.into_iter().map(|front| (front.plugin, front.event)).collect();

@@ -393,7 +393,7 @@ impl Batch<'_> {
             Verb::Replay(replays) => self.replay(replays).map(Done::Replayed),
             Verb::Unblock(plugin) => self.unblock(plugin).map(Done::Mended),
             Verb::Notice(notice) => self.notice(notice).map(Done::Noticed),
-            Verb::WriteState(plugin, changes) => {
+            Verb::WriteState(plugin, changes, _) => {
                 self.write_state(plugin, changes).map(Done::WroteState)
             }
             Verb::Pause(what, by, why) => self.pause(what, by, why.as_deref()).map(Done::Paused),

@@ -8,6 +8,7 @@
 //! - `location()`: what a store is opened with.
 //! - `crash()`: what is on disk now is what the next store finds; one that runs goes on, unseen.
 //! - `IN_ORDER`: whether verbs that nobody waited between are done in the order in which they were asked.
+//! - `AGED_BY_GATEWAYS`: whether an event's age is counted from when its gateway says that it came, or from its commit.
 //! - `count()`: how much is left of what listings don't show ([`Hidden`]), to see that it goes.
 
 mod deliver;

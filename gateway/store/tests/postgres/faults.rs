@@ -7,16 +7,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hookweir_event::{Clock, Event, EventId, Fate, Outcome, Timestamp};
+use hookweir_event::{
+    Basis, Change, Clock, Event, EventId, Fate, Lasts, Outcome, StateChange, Timestamp,
+};
 use hookweir_ground::{
     postgres::Postgres,
     relay::{Moment, Network, Relay},
 };
 use hookweir_store::{
-    DeliveryState, Health, Lease, Options, Output, PostgresDatabase, Settled, Store, StoreError,
+    DeliveryState, Health, Lease, NewNotice, Options, Output, PostgresDatabase, Replay, Settled,
+    Store, StoreError, Written,
 };
 
-use crate::conformance::support::{Verbs, event, new, output, recount};
+use crate::conformance::support::{Verbs, event, new, output, plugin, recount, routes};
 
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -145,6 +148,59 @@ async fn commits_that_are_cut_off_take_place_once() {
     assert_eq!(relay.cuts(), 3 * ROUNDS);
     audit(&store, &kept).await;
     store.close().await.unwrap();
+}
+
+/// A replay has no name by which it could be found: that it is not known whether it took place is said, and no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_that_is_cut_off_takes_place_once_and_is_not_known_of() {
+    let server = Postgres::durable();
+    let relay = Relay::to(server.address());
+    let store = open(Postgres::url_at(&[relay.address()]), 1).await;
+    let id = keep(&store, "1").await;
+    let mut unknown = 0;
+    for round in 1..=10 {
+        until_ready(&store, true).await;
+        relay.cut_at(b"COMMIT", Moment::Answered);
+        let replay = Replay { event: id, routes: routes(&["a"]) };
+        match store.replay(vec![replay]).await {
+            // It was somebody else's commit that was cut, or is.
+            Ok(made) => assert_eq!(made, 1),
+            Err(StoreError::Failed(_)) => unknown += 1,
+            Err(error) => panic!("{error}"),
+        }
+        relay.until_cut(round);
+        let made = u64::try_from(store.shown(id).await.deliveries.len()).unwrap() - 1;
+        assert_eq!(made, round);
+    }
+    assert!(unknown > 0, "none was cut");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn state_that_is_cut_off_is_written_once_and_what_is_noticed_is_news() {
+    let server = Postgres::durable();
+    let relay = Relay::to(server.address());
+    let store = open(Postgres::url_at(&[relay.address()]), 1).await;
+    for round in 1..=10 {
+        until_ready(&store, true).await;
+        let before = store.reader().state(&plugin("a"), "n").await.unwrap();
+        let based_on = before.map_or(Basis::Nothing, |entry| Basis::Version(entry.version));
+        let change = Change::Set { value: round.to_string().into_bytes(), lasts: Lasts::ForEver };
+        let set = StateChange { key: "n".to_owned(), based_on, change };
+        relay.cut_at(b"COMMIT", Moment::Answered);
+        let written = store.write_state(plugin("a"), vec![set]).await.unwrap();
+        assert_eq!(written, Written::Committed, "whoever hears of a conflict does it again");
+        relay.until_cut(2 * round - 1);
+        let entry = store.reader().state(&plugin("a"), "n").await.unwrap().unwrap();
+        assert_eq!(entry.value, round.to_string().into_bytes());
+
+        until_ready(&store, true).await;
+        relay.cut_at(b"COMMIT", Moment::Answered);
+        let (name, raised) = ("full".to_owned(), round % 2 == 1);
+        let notice = NewNotice { name, raised, event: of_now(event("push")), routes: vec![] };
+        assert!(store.notice(notice).await.unwrap());
+        relay.until_cut(2 * round);
+    }
+    assert_eq!(store.reader().counts().await.unwrap().events, 10);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -355,4 +411,35 @@ async fn what_gateways_clocks_say_does_not_matter() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+}
+
+/// Each gateway is told when an entry is over by its own clock, and all are told the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_state_expires_the_database_says_and_gateways_clocks_do_not_matter() {
+    let server = Postgres::durable();
+    let stores = [
+        (open_at(server.url(), 1, wrong_by(-1)).await, wrong_by(-1)),
+        (open_at(server.url(), 2, wrong_by(1)).await, wrong_by(1)),
+    ];
+    for (key, ttl) in [("long", Duration::from_secs(600)), ("short", Duration::from_millis(1))] {
+        let change = Change::Set { value: b"1".to_vec(), lasts: Lasts::For(ttl) };
+        let set = StateChange { key: key.to_owned(), based_on: Basis::Nothing, change };
+        let written = stores[0].0.write_state(plugin("a"), vec![set]).await.unwrap();
+        assert_eq!(written, Written::Committed);
+    }
+    for (store, clock) in &stores {
+        let entry = store.reader().state(&plugin("a"), "long").await.unwrap().unwrap();
+        let keys = store.reader().state_keys(&plugin("a"), "long", None, 9).await.unwrap();
+        for expires_at in [entry.expires_at, keys[0].expires_at] {
+            let left = expires_at.unwrap().since(clock.now()).as_secs();
+            assert!((540..=600).contains(&left), "{left} s are left of ten minutes");
+        }
+        // Until it is deleted.
+        let short = store.reader().state(&plugin("a"), "short").await.unwrap();
+        assert!(short.is_none_or(|entry| entry.expires_at.unwrap() <= clock.now()));
+    }
+    // So it is with what an attempt says of how long it took.
+    let (late, _) = &stores[1];
+    keep(late, "1").await;
+    assert!(late.lease_one("a").await.age() < PATIENCE);
 }

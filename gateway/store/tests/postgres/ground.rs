@@ -40,6 +40,8 @@ pub(crate) struct Ground {
 impl Ground {
     /// Several commits are under way at once.
     pub(crate) const IN_ORDER: bool = false;
+    /// The gateways' clocks may differ, so that events are as old as the database says.
+    pub(crate) const AGED_BY_GATEWAYS: bool = false;
 
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);

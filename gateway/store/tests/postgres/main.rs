@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod alone;
+mod bounds;
 #[path = "../conformance/mod.rs"]
 mod conformance;
 mod copy;
@@ -12,5 +13,6 @@ mod ground;
 mod lapses;
 mod look;
 mod outages;
+mod retain;
 mod standby;
 mod vacuum;

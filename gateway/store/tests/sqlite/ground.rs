@@ -19,6 +19,8 @@ pub(crate) struct Ground {
 impl Ground {
     /// There is one writer.
     pub(crate) const IN_ORDER: bool = true;
+    /// There is no clock but that one.
+    pub(crate) const AGED_BY_GATEWAYS: bool = true;
 
     pub(crate) fn new() -> Self {
         Self { folder: TempDir::new().unwrap() }

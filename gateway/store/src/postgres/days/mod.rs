@@ -2,7 +2,7 @@
 //! [`TABLES`], so that a whole day is dropped when it is over, instead of being deleted row by row.
 //!
 //! A day's partitions are made before it begins ([`ahead`]); a day of which there is something in the default partitions
-//! already stays there. When a day is over, and so is the age of what is done, its rows are counted, some at a time; then
+//! already stays there, and so does one that begins soon while there is much in them. When a day is over, and so is the age of what is done, its rows are counted, some at a time; then
 //! what has to stay is moved to the default partitions and the day's are dropped, in one short transaction ([`over`]). In
 //! the default partitions retention goes row by row (`retain`).
 //!
@@ -42,8 +42,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 const CLAIM: Duration = Duration::from_secs(120);
 /// So long each lock is waited for that keeps everybody out: meanwhile everybody waits for us.
 const LOCK_WAIT: Duration = Duration::from_millis(200);
-/// So long each statement may take under such a lock. They take milliseconds, but where there is very much in the default
-/// partitions: each that is made is looked for in those.
+/// So long each statement may take under such a lock. They take milliseconds.
 const STATEMENT: Duration = Duration::from_secs(2);
 
 /// A day that has partitions, or several.
@@ -121,9 +120,9 @@ async fn take_turn_on(
     turn: Turn,
 ) -> Result<(), Fault> {
     let Some(now) = link::in_time(claim(shared, connection)).await? else { return Ok(()) };
-    let mut clear = true;
-    if suit(retention) {
-        clear = is_clear(ahead::make(connection, now, width(retention)).await)?;
+    let mut clear = is_clear(link::in_time(ahead::take_proofs_away(connection)).await)?;
+    if clear && suit(retention) {
+        clear = is_clear(ahead::make(connection, now, width(retention), turn).await)?;
     }
     if turn == Turn::First {
         // The rest is done beside other work.

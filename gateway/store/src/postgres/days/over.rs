@@ -115,7 +115,12 @@ async fn take_away(
     moment.script(&format!("LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")).await?;
     let sql = "SELECT touched FROM days WHERE name = $1 FOR UPDATE";
     let Some(row) = moment.row(sql, &[&day.name]).await? else { return Ok(()) };
-    let late = format!("SELECT 1 FROM events_{} WHERE tx >= $1 LIMIT 1", day.name);
+    // Later than all there are now are the numbers of another server, from which this one was restored.
+    let late = format!(
+        "SELECT 1 FROM events_{}
+         WHERE tx >= $1 AND tx < pg_snapshot_xmax(pg_current_snapshot())::text::bigint LIMIT 1",
+        day.name
+    );
     if row.get::<_, i64>(0) != count.touched
         || !moment.rows_of(&late, &[&count.horizon]).await?.is_empty()
     {
@@ -182,7 +187,7 @@ impl Walk {
     }
 
     async fn next(&mut self, moment: &Moment<'_>, limit: i64) -> Result<Vec<Old>, Fault> {
-        let sql = "SELECT id, seq, received_at, bytes, parent IS NOT NULL FROM events
+        let sql = "SELECT id, seq, committed_at, bytes, parent IS NOT NULL FROM events
                    WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3";
         let rows = moment.rows(sql, &[&self.after, &self.until, &limit]).await?;
         let old = rows.iter().map(Old::of).collect::<Result<Vec<_>, _>>()?;
