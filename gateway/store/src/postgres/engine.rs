@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    Fault, Link, Moment,
+    Fault, Link, Moment, Publishing,
     batch::Known,
     boots, days, incoming, listen,
     retain::{Rest, Retain},
@@ -68,8 +68,10 @@ impl Engine {
     pub(crate) async fn open(
         database: PostgresDatabase,
         options: Options,
-    ) -> Result<(Desk, Self, Window), OpenError> {
+    ) -> Result<(Desk, Self, Window, Publishing), OpenError> {
         let window = Window::at(database.clone())?;
+        let boot = Arc::<AtomicI64>::default();
+        let publishing = Publishing::at(&database, Arc::clone(&boot))?;
         let (queue, operations) = mpsc::channel(options.queue.max(1));
         let signals = Signals::default();
         let (opened, ready) = oneshot::channel();
@@ -80,7 +82,8 @@ impl Engine {
             .name("store-postgres".into())
             .spawn(move || {
                 let _farewell = Farewell(told.clone());
-                runtime.block_on(run((&database, seen), &options, operations, &told, opened));
+                let database = (&database, seen, boot);
+                runtime.block_on(run(database, &options, operations, &told, opened));
             })
             .map_err(|error| server(error.to_string()))?;
         let engine = Self { thread: Some(thread) };
@@ -89,7 +92,8 @@ impl Engine {
             Err(_) => return Err(server("the store's thread ended early".to_owned())),
         }
         // Other engines write down what events are searched by; here that is what indexes are for.
-        Ok((Desk::new(queue, signals, |_, _, _| Vec::new()), engine, window))
+        let desk = Desk::new(queue, signals, |_, _, _| Vec::new());
+        Ok((desk, engine, window, publishing))
     }
 }
 
@@ -99,13 +103,13 @@ fn server(reason: String) -> OpenError {
 
 /// The engine from its start to its end.
 async fn run(
-    (database, window): (&PostgresDatabase, Window),
+    (database, window, boot): (&PostgresDatabase, Window, Arc<AtomicI64>),
     options: &Options,
     operations: mpsc::Receiver<Op>,
     signals: &Signals,
     opened: oneshot::Sender<Result<(), OpenError>>,
 ) {
-    let shared = match open(database, options, signals).await {
+    let shared = match open(database, options, signals, boot).await {
         Ok(shared) => Arc::new(shared),
         Err(error) => {
             let _ = opened.send(Err(error));
@@ -147,6 +151,7 @@ async fn open(
     database: &PostgresDatabase,
     options: &Options,
     signals: &Signals,
+    boot: Arc<AtomicI64>,
 ) -> Result<Shared, OpenError> {
     // One more for the upkeep, and one for the days.
     let link = Link::new(database, database.in_flight.max(1) + 2)?;
@@ -174,7 +179,7 @@ async fn open(
     let shared = Shared {
         link: link.clone(),
         owner: options.owner,
-        boot: AtomicI64::new(0),
+        boot,
         numbers: AtomicI64::new(1),
         known: Known::default(),
         given: worker::given(database.time, || Steady::new(options.clock.clone(), least)),
