@@ -10,5 +10,6 @@ mod days;
 mod faults;
 mod ground;
 mod look;
+mod published;
 mod standby;
 mod vacuum;
