@@ -105,6 +105,8 @@ pub struct Plugin {
 pub struct Live {
     /// The config that it was made of.
     pub config: Arc<Config>,
+    /// The gateways that share plugins' versions, if that is how it is, by what they call themselves.
+    pub gateways: Option<Vec<String>>,
     sources: HashMap<String, Arc<Source>>,
     plugins: BTreeMap<PluginName, Plugin>,
     routes: Routes,
@@ -134,7 +136,7 @@ impl Live {
     ) -> Self {
         let sources = sources.into_iter().map(|s| (s.config.path.clone(), s)).collect();
         let routes = Routes::new(&plugins);
-        Self { config, sources, plugins, routes }
+        Self { config, gateways: None, sources, plugins, routes }
     }
 
     /// The source whose path this is.

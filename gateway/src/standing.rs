@@ -19,6 +19,56 @@ pub struct Standing {
     pub earlier: Vec<Served>,
     /// Versions that do not go live, the last first.
     pub turned_away: Vec<TurnedAway>,
+    /// How it stands on all gateways, if they share versions.
+    pub shared: Option<Shared>,
+}
+
+/// How a plugin stands on all gateways that share versions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shared {
+    /// What each of them runs.
+    pub gateways: Vec<RunsOn>,
+    /// What one of them proposes, or proposed last, if it was refused.
+    pub proposal: Option<Proposal>,
+}
+
+/// What a gateway runs of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunsOn {
+    /// What it calls itself.
+    pub gateway: String,
+    /// The version that serves there.
+    pub version: Option<Digest>,
+    /// How it stands there, in a word, or why it is not what is live for all.
+    pub standing: String,
+}
+
+/// A version that is to be live on all gateways.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    /// None: the plugin is to be removed.
+    pub version: Option<Digest>,
+    /// The gateway that proposes it.
+    pub by: String,
+    /// When it did.
+    pub at: Timestamp,
+    /// When its time is up.
+    pub until: Timestamp,
+    /// Why it is over, in a sentence; none if it is under way.
+    pub refused: Option<String>,
+    /// What each gateway says of it.
+    pub words: Vec<Word>,
+}
+
+/// What a gateway says of a proposal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// What it calls itself.
+    pub gateway: String,
+    /// `ready`, `refused`, `needs-approval`, or `awaited`.
+    pub word: &'static str,
+    /// Why it is not ready, in a sentence.
+    pub reason: Option<String>,
 }
 
 /// A file that is not live.
@@ -47,6 +97,12 @@ pub enum NotLive {
     TurnedAway,
     /// Another version is pinned.
     Pinned,
+    /// It is proposed to all gateways, or can't be yet.
+    Proposed,
+    /// A gateway refused it.
+    Refused,
+    /// It was live on all gateways before, and is no news.
+    Passed,
 }
 
 /// A version that was live.
@@ -94,6 +150,9 @@ impl NotLive {
             Self::NeedsApproval => "needs-approval",
             Self::TurnedAway => "turned-away",
             Self::Pinned => "pinned",
+            Self::Proposed => "proposed",
+            Self::Refused => "refused",
+            Self::Passed => "passed",
         }
     }
 }

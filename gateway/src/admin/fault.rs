@@ -187,6 +187,7 @@ impl From<Refusal> for Fault {
             | Refusal::NotLive
             | Refusal::Pinned(_)
             | Refusal::NotPinned
+            | Refusal::NotAgreed(_)
             | Refusal::NotKept { .. }
             | Refusal::CanNotServe { .. } => (StatusCode::CONFLICT, "not_possible"),
             Refusal::NotWritten(_) | Refusal::Busy | Refusal::ShuttingDown => {

@@ -36,6 +36,9 @@ pub(super) struct Status {
     sources: Vec<String>,
     /// The plugins, in the order of their names.
     plugins: Vec<PluginStatus>,
+    /// The gateways that share plugins' versions, this one among them, by the machine's name and the port on which
+    /// operators reach it. Null: each follows its own folder.
+    gateways: Option<Vec<String>>,
     /// What operators hold up.
     paused: Vec<PausedThing>,
     /// Alerts that are raised.
@@ -183,6 +186,7 @@ pub(super) async fn status(
         reason,
         sources,
         plugins: plugins.collect(),
+        gateways: live.gateways.clone(),
         paused: desk.pauses.all().into_iter().map(PausedThing::from).collect(),
         alerts: alerts::raised(&desk.store.reader()).await?,
         counts: survey.counts.into(),

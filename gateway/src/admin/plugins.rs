@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, str::FromStr as _};
 
 use axum::extract::State;
-use hookweir_event::PluginName;
+use hookweir_event::{Digest, PluginName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -47,6 +47,8 @@ pub(super) struct Plugin {
     running: usize,
     /// If an operator holds it up.
     paused: Option<Paused>,
+    /// How it stands on all gateways. Null: each follows its own folder.
+    shared: Option<Shared>,
     /// How many attempts ended since the start, by the outcome's word.
     outcomes: BTreeMap<&'static str, u64>,
     /// What was done, in a sentence: in answers to what was asked for.
@@ -87,7 +89,9 @@ struct Breaker {
 struct File {
     /// The SHA-256 of its bytes, in hex. Null: it can't be read.
     version: Option<String>,
-    /// Why it is not live: `unreadable`, `failed`, `needs-approval`, `turned-away` or `pinned`.
+    /// Why it is not live: `unreadable`, `failed`, `needs-approval`, `turned-away` or `pinned`; where gateways share
+    /// versions also `proposed` (all have to be ready first), `refused` (by one of them) or `passed` (another was
+    /// published since).
     why: &'static str,
     /// Why, in a sentence.
     reason: String,
@@ -117,6 +121,54 @@ struct TurnedAway {
     reason: String,
     /// When.
     at: Time,
+}
+
+/// How a plugin stands on all gateways that share versions.
+#[derive(Debug, Serialize, ToSchema)]
+struct Shared {
+    /// What each of them runs, in the order of their names.
+    gateways: Vec<RunsOn>,
+    /// What one of them proposes, or proposed last, if it was refused.
+    proposal: Option<Proposal>,
+}
+
+/// What a gateway runs of a plugin.
+#[derive(Debug, Serialize, ToSchema)]
+struct RunsOn {
+    /// The machine's name, and the port on which operators reach the gateway.
+    gateway: String,
+    /// The version that serves there. Null: its events wait.
+    version: Option<String>,
+    /// `live`, `probation`, `waits`, `unknown`, or why it is not what is live for all, in a sentence.
+    standing: String,
+}
+
+/// A version that is to be live on all gateways.
+#[derive(Debug, Serialize, ToSchema)]
+struct Proposal {
+    /// Which. Null: the plugin is to be removed.
+    version: Option<String>,
+    /// The gateway that proposes it.
+    by: String,
+    /// When it did.
+    at: Time,
+    /// Until when it waits for all gateways.
+    until: Time,
+    /// By whom it was refused and why, in a sentence. Null: it is under way.
+    refused: Option<String>,
+    /// What each gateway says of it.
+    words: Vec<Word>,
+}
+
+/// What a gateway says of a proposal.
+#[derive(Debug, Serialize, ToSchema)]
+struct Word {
+    /// Which.
+    gateway: String,
+    /// `ready`, `refused`, `needs-approval`, or `awaited`: it has said nothing yet.
+    word: &'static str,
+    /// Why it is not ready, in a sentence.
+    reason: Option<String>,
 }
 
 /// Which version is meant.
@@ -254,6 +306,7 @@ impl Desk {
             turned_away: standing.turned_away.iter().map(TurnedAway::from).collect(),
             running,
             paused: self.pauses.plugin(name).map(Paused::from),
+            shared: standing.shared.as_ref().map(Shared::from),
             outcomes: self.health.outcomes(name),
             said: None,
         }
@@ -292,6 +345,31 @@ impl From<&standing::FileStanding> for File {
             reason: file.reason.clone(),
             add: file.add.clone(),
         }
+    }
+}
+
+impl From<&standing::Shared> for Shared {
+    fn from(shared: &standing::Shared) -> Self {
+        let text = |version: Option<Digest>| version.map(|version| version.to_string());
+        let gateways = shared.gateways.iter().map(|runs| RunsOn {
+            gateway: runs.gateway.clone(),
+            version: text(runs.version),
+            standing: runs.standing.clone(),
+        });
+        let word = |said: &standing::Word| Word {
+            gateway: said.gateway.clone(),
+            word: said.word,
+            reason: said.reason.clone(),
+        };
+        let proposal = shared.proposal.as_ref().map(|proposal| Proposal {
+            version: text(proposal.version),
+            by: proposal.by.clone(),
+            at: Time(proposal.at),
+            until: Time(proposal.until),
+            refused: proposal.refused.clone(),
+            words: proposal.words.iter().map(word).collect(),
+        });
+        Self { gateways: gateways.collect(), proposal }
     }
 }
 

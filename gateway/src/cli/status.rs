@@ -96,6 +96,10 @@ fn summary(status: &Value) -> Vec<String> {
         },
         format!("sources     {sources}"),
     ];
+    if !status["gateways"].is_null() {
+        let gateways = items(&status["gateways"]).map(text).collect::<Vec<_>>().join(", ");
+        lines.push(format!("gateways    {gateways}"));
+    }
     for alert in items(&status["alerts"]) {
         let (kind, about) = (text(&alert["alert"]), super::alerts::about(alert));
         lines.push(format!("alert       {kind} of {about}, since {}", text(&alert["raisedAt"])));

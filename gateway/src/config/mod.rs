@@ -44,6 +44,7 @@ pub use self::{
     seen::Seen,
     server::{
         AdminConfig, AuditConfig, HostConfig, NamedToken, ServerConfig, Subscriptions, Token,
+        Versions,
     },
     source::{Priority, Reply, SourceConfig},
     store::{DatabasePlace, FilePlace, Place, StoreConfig},
@@ -175,11 +176,12 @@ impl Config {
             let known = (&plugins, &alerts);
             let sources =
                 source::read_all(root.sub("sources").as_ref(), &secrets, known, &mut server);
+            let store = StoreConfig::read(root.sub("store"), &secrets);
             let config = Self {
                 server,
                 admin: AdminConfig::read(root.sub("admin"), &secrets),
-                store: StoreConfig::read(root.sub("store"), &secrets),
-                host: HostConfig::read(root.sub("host"), folder),
+                host: HostConfig::read(root.sub("host"), folder, store.file().is_some()),
+                store,
                 egress: EgressConfig::read(root.sub("egress"), &secrets),
                 traces: TracesConfig::read(root.sub("traces"), &secrets),
                 alerts,

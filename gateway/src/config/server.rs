@@ -346,6 +346,15 @@ pub enum Subscriptions {
     Granted,
 }
 
+/// Which versions of plugins serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Versions {
+    /// Those of this gateway's own folder.
+    Folder,
+    /// Those that all gateways at one store agree on: what one's folder shows is proposed to all.
+    Store,
+}
+
 /// How plugins are run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostConfig {
@@ -353,6 +362,8 @@ pub struct HostConfig {
     pub dir: PathBuf,
     /// Whose subscriptions are in force.
     pub subscriptions: Subscriptions,
+    /// Which versions of plugins serve.
+    pub versions: Versions,
     /// Attempts that may run at the same time, over all plugins.
     pub instances: u32,
     /// Memory that all running attempts together may be granted, in bytes.
@@ -378,12 +389,14 @@ const RESCAN_MIN: Duration = Duration::from_millis(100);
 const STACK: RangeInclusive<u64> = 64 << 10..=16 << 20;
 
 impl HostConfig {
-    pub(super) fn read(section: Option<Section<'_, '_>>, folder: &Path) -> Self {
+    /// `alone`: the store is no other gateway's.
+    pub(super) fn read(section: Option<Section<'_, '_>>, folder: &Path, alone: bool) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let host = Settings::default();
         let mut config = Self {
             dir: folder.join("plugins"),
             subscriptions: Subscriptions::Module,
+            versions: Versions::Folder,
             instances: host.instances,
             memory: 8 << 30,
             // One core is left for ingress and the store, where there is one to leave.
@@ -403,6 +416,7 @@ impl HostConfig {
             &mut config.subscriptions,
             section.get("subscriptions").and_then(|node| node.parsed(subscriptions)),
         );
+        set(&mut config.versions, section.get("versions").and_then(|node| versions(&node, alone)));
         let instances = section.get("instances").and_then(|node| node.number(1..10_001));
         set(&mut config.instances, instances.and_then(|n| u32::try_from(n).ok()));
         set(&mut config.memory, section.get("memory").and_then(|node| node.parsed(units::size)));
@@ -458,6 +472,18 @@ fn rescan(text: &str) -> Result<Duration, String> {
         short if short < RESCAN_MIN => Err("is at least \"100ms\"".to_owned()),
         rescan => Ok(rescan),
     }
+}
+
+fn versions(node: &Node<'_, '_>, alone: bool) -> Option<Versions> {
+    let read = |text: &str| match text {
+        "folder" => Ok(Versions::Folder),
+        "store" if alone => Err(
+            "a store in a file is one gateway's alone, which has nobody to share with: leave it out, or set store.url = \"postgres://..\"",
+        ),
+        "store" => Ok(Versions::Store),
+        _ => Err("expected \"folder\" or \"store\""),
+    };
+    node.parsed(read)
 }
 
 fn subscriptions(text: &str) -> Result<Subscriptions, &'static str> {

@@ -16,7 +16,7 @@ use super::{
     AddressFile, AddressList, Addresses, AdminConfig, AlertsConfig, ApiAccess, ApiConfig,
     AuditConfig, Config, DatabasePlace, EgressConfig, FilePlace, HostConfig, Place, PluginConfig,
     Policy, Rate, Reply, ServerConfig, SourceConfig, StoreConfig, Subscriptions, TracesConfig,
-    units::Size,
+    Versions, units::Size,
 };
 use crate::{
     order::OnDead,
@@ -172,6 +172,7 @@ fn of_host(host: &HostConfig) -> Value {
     let HostConfig {
         dir,
         subscriptions,
+        versions,
         instances,
         memory,
         threads,
@@ -186,6 +187,10 @@ fn of_host(host: &HostConfig) -> Value {
         "subscriptions": match subscriptions {
             Subscriptions::Module => "module",
             Subscriptions::Granted => "granted",
+        },
+        "versions": match versions {
+            Versions::Folder => "folder",
+            Versions::Store => "store",
         },
         "instances": instances,
         "memory": size(*memory),

@@ -1,10 +1,13 @@
 //! How the gateway is put together.
 
-use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::Path, pin::pin, sync::Arc};
+use std::{
+    fs::DirBuilder, net::SocketAddr, os::unix::fs::DirBuilderExt as _, path::Path, pin::pin,
+    sync::Arc,
+};
 
 use hookweir_event::{Clock, Timestamp};
 use hookweir_host::{Host, Settings};
-use hookweir_store::{Location, Options, SqliteFile, Store};
+use hookweir_store::{Location, Options, Publishing, SqliteFile, Store};
 use tokio::sync::Notify;
 
 use super::{Gateway, StartError, Surrounds, listen::Reserved, operators::Operators};
@@ -13,7 +16,7 @@ use crate::{
     alerts::Watch,
     budget::Budget,
     chance::Chance,
-    config::Config,
+    config::{Config, Versions},
     dispatch::{Capacity, Dispatch},
     egress::{Names, Post, Roads, Web},
     health::Health,
@@ -118,8 +121,7 @@ impl Begun {
         make_folder(&data)?;
         let drawn = (clock.clone(), chance);
         let (guard, audit) = admission(&config, &data, &drawn)?;
-        let (tracer, exporter) =
-            tracing_to(&config, drawn.clone(), &names).map_err(StartError::Roots)?;
+        let (tracer, exporter) = tracing_to(&config, drawn.clone(), &names)?;
         let (host, keys) = outward(&config, &store, (clock.clone(), names), &tracer)?;
         let guests = GuestRuntime::start(config.host.threads).map_err(StartError::Threads)?;
         let (changed, health) = (Arc::new(Notify::new()), Arc::new(Health::default()));
@@ -127,7 +129,8 @@ impl Begun {
         let capacity = capacity(&config);
         let windows = windows(&store, &config, clock.clone()).await;
         let told = (health.clone(), windows.clone());
-        let reload = Reload::start(seen, config, host.clone(), changed.clone(), told)
+        let serving = (host.clone(), publishing(&config, &store, operators.address()));
+        let reload = Reload::start(seen, config, serving, changed.clone(), told)
             .await
             .map_err(|source| StartError::Folder { path: data, source })?;
         drop(steps.plugins);
@@ -186,6 +189,17 @@ impl Begun {
     }
 }
 
+/// What plugins' versions are shared by, if they are. The gateway's name is that of its machine with the port on which
+/// operators reach it: the same after a restart, and another for each gateway on one machine.
+fn publishing(config: &Config, store: &Store, operators: SocketAddr) -> Option<Publishing> {
+    let publishing = store.publishing().filter(|_| config.host.versions == Versions::Store)?;
+    // proc(5); a system that does not have it says it in the environment, or not at all.
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let machine = machine.or_else(|| std::env::var("HOSTNAME").ok());
+    let machine = machine.unwrap_or_else(|| "localhost".to_owned());
+    Some(publishing.named(&format!("{}:{}", machine.trim(), operators.port())))
+}
+
 /// What runs plugins, and what fetches keys: both reach out to the world.
 fn outward(
     config: &Config,
@@ -208,11 +222,12 @@ fn tracing_to(
     config: &Config,
     (clock, chance): (Clock, Chance),
     names: &Names,
-) -> Result<(Tracer, Option<Exporter>), String> {
+) -> Result<(Tracer, Option<Exporter>), StartError> {
     let Some(traces) = &config.traces else { return Ok((Tracer::default(), None)) };
     let (url, headers, roots) =
         (traces.url.clone(), traces.headers.clone(), config.egress.roots.as_deref());
-    let post = Post::new(url, headers, traces.timeout, roots, names.clone())?;
+    let post = Post::new(url, headers, traces.timeout, roots, names.clone());
+    let post = post.map_err(StartError::Roots)?;
     let (tracer, exporter) = Exporter::new(traces, post, clock, chance);
     Ok((tracer, Some(exporter)))
 }

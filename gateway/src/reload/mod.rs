@@ -4,6 +4,9 @@
 //! put on the board in one atomic store; running attempts finish on what they started with. A bad
 //! file, plugin or config, is reported once and leaves the last good one in force. A version that fails
 //! where the one before did not is taken back, and operators have a say through [`Wishes`].
+//!
+//! Where gateways share versions, what the folder shows and operators ask for is proposed to all, and what all agree on
+//! is followed: looked for every second.
 
 mod approve;
 mod kept;
@@ -25,12 +28,13 @@ use std::{
 
 use hookweir_event::{Digest, PluginName, SourceName};
 use hookweir_host::{Host, Version};
+use hookweir_store::Publishing;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use self::verb::{ConfigLook, Looked, PluginLook, Refusal, Verb, Wishes};
 pub(crate) use self::{approve::approve, kept::kept};
 use self::{
-    shelf::{Moment, Shelf},
+    shelf::{Moment, Obeyed, Shelf},
     verb::{Asked, Wish},
     versions::Versions,
     watch::Watch,
@@ -49,6 +53,10 @@ const QUIET: Duration = Duration::from_millis(200);
 const RESTLESS: Duration = Duration::from_secs(2);
 /// How soon a look is repeated that could not decide about a file.
 const AGAIN: Duration = Duration::from_millis(250);
+/// How long an operator who asks for a look waits for other gateways.
+const AGREED: Duration = Duration::from_secs(10);
+/// How often it is looked for what gateways share.
+const EXCHANGE: Duration = Duration::from_secs(1);
 
 /// The driver that writes the board.
 pub struct Reload {
@@ -65,7 +73,21 @@ pub struct Reload {
     health: Arc<Health>,
     windows: Windows,
     wishes: (Wishes, mpsc::Receiver<Asked>),
+    /// Those that wait for all gateways.
+    waiting: Vec<Waiting>,
     watch: Watch,
+    /// When it is looked next for what gateways share.
+    exchange_at: Instant,
+}
+
+/// A wish that waits for all gateways.
+struct Waiting {
+    plugin: PluginName,
+    /// Of the proposal.
+    number: i64,
+    /// What was done, when it is live.
+    said: String,
+    answer: oneshot::Sender<Result<String, Refusal>>,
 }
 
 /// What made the driver wake.
@@ -74,6 +96,7 @@ enum Cause {
     Hint,
     Rest,
     News,
+    Exchange,
     Wish(Wish),
     Look(oneshot::Sender<Looked>),
 }
@@ -82,21 +105,24 @@ impl Reload {
     /// Loads what is there and puts it on a new board: first what was live before the last stop, then what
     /// the plugins folder has. `seen` is what `config` was read from: what was edited since is another
     /// config, however long the start took. `changed` is notified at each swap; `health` tells how versions do;
-    /// `windows` is told of each config.
+    /// `windows` is told of each config. With what gateways share, what is live for all is what serves.
     ///
     /// # Errors
     /// If the data folder can't be written. A plugin that can't be loaded is no error.
     pub async fn start(
         seen: Seen,
         config: Config,
-        host: Host,
+        (host, publishing): (Host, Option<Publishing>),
         changed: Arc<Notify>,
         (health, windows): (Arc<Health>, Windows),
     ) -> io::Result<Self> {
         let config = Arc::new(config);
         let versions = Versions::open(config.store.data_folder()).await?;
-        let mut shelf = Shelf::new(host, versions, health.clone());
-        shelf.serve_kept(&config, now()).await;
+        let mut shelf = Shelf::new(host, versions, health.clone()).sharing(publishing);
+        match shelf.shares() {
+            true => shelf.join(&config, now()).await,
+            false => shelf.serve_kept(&config, now()).await,
+        }
         let pending = first_look(&mut shelf, &config).await;
         let board = Arc::new(Board::from_pointee(live(&config, &shelf, None)));
         shelf.tell();
@@ -113,7 +139,9 @@ impl Reload {
             health,
             windows,
             wishes,
+            waiting: Vec::new(),
             watch,
+            exchange_at: Instant::now(),
         };
         reload.follow();
         Ok(reload)
@@ -141,6 +169,11 @@ impl Reload {
                     self.judge().await;
                     continue;
                 }
+                Cause::Exchange => {
+                    if !self.exchange().await {
+                        continue;
+                    }
+                }
                 Cause::Wish(wish) => {
                     self.grant(wish).await;
                     continue;
@@ -160,6 +193,7 @@ impl Reload {
         let rest = if self.pending { AGAIN } else { self.config.host.rescan };
         let trial = self.shelf.judges_in(Instant::now());
         let rest = trial.map_or(rest, |trial| rest.min(trial));
+        let (shares, exchange_at) = (self.shelf.shares(), self.exchange_at);
         tokio::select! {
             biased;
             () = stop.asked() => Cause::Stop,
@@ -169,6 +203,7 @@ impl Reload {
                 Asked::Look(answer) => Cause::Look(answer),
             },
             () = self.watch.hint() => Cause::Hint,
+            () = tokio::time::sleep_until(exchange_at.into()), if shares => Cause::Exchange,
             () = tokio::time::sleep(rest) => Cause::Rest,
         }
     }
@@ -178,16 +213,19 @@ impl Reload {
         let config = self.look_at_config().await;
         self.pending = self.look_at_plugins().await;
         self.judge().await;
+        // What was proposed may be live already.
+        self.pending |= self.exchange().await;
         config
     }
 
     /// The same with what it brings. A file that may be half copied is waited for a moment: whoever copied
-    /// it asks for a look right after.
+    /// it asks for a look right after. So is what others have to be ready for.
     async fn look_for_operator(&mut self) -> Looked {
         let before = versions(&self.board.load());
         let config = self.look().await;
         let mut waited = Duration::ZERO;
-        while self.pending && waited < RESTLESS {
+        while (self.pending && waited < RESTLESS) || (self.shelf.awaits_others() && waited < AGREED)
+        {
             tokio::time::sleep(AGAIN).await;
             waited += AGAIN;
             self.look().await;
@@ -211,6 +249,29 @@ impl Reload {
         }
     }
 
+    /// Looks at what gateways share, if they do, and answers who waited for it. Whether the folder is to be looked at.
+    async fn exchange(&mut self) -> bool {
+        if !self.shelf.shares() {
+            return false;
+        }
+        let Self { config, shelf, board, changed, .. } = self;
+        let put_up = |shelf: &mut Shelf| publish(board, config, shelf, changed);
+        let look = shelf.exchange(config, now(), put_up).await;
+        self.exchange_at = Instant::now() + EXCHANGE;
+        let waiting = std::mem::take(&mut self.waiting);
+        for wish in waiting.into_iter().filter(|wish| !wish.answer.is_closed()) {
+            match self.shelf.came_of(&wish.plugin, wish.number) {
+                None => self.waiting.push(wish),
+                Some(came) => {
+                    let answer = came.map(|()| wish.said).map_err(Refusal::NotAgreed);
+                    // Who asked may have gone.
+                    let _ = wish.answer.send(answer);
+                }
+            }
+        }
+        look
+    }
+
     async fn judge(&mut self) {
         if self.shelf.judge(&self.config, now()).await {
             self.publish();
@@ -225,14 +286,23 @@ impl Reload {
         if wish.is_forsaken() {
             return;
         }
-        let mut done = self.shelf.obey(&wish, &self.config, now()).await;
+        let done = self.shelf.obey(&wish, &self.config, now()).await;
         let Wish { plugin, verb, answer } = wish;
+        let mut done = match done {
+            Ok(Obeyed { said, number: Some(number) }) => {
+                self.waiting.push(Waiting { plugin, number, said, answer });
+                self.pending |= self.exchange().await;
+                return;
+            }
+            done => done.map(|obeyed| obeyed.said),
+        };
         let obeyed = done.is_ok();
         if obeyed {
             self.publish();
         }
         if let (Verb::Approve { .. }, Ok(said)) = (&verb, &mut done) {
             self.pending = self.look_at_plugins().await;
+            self.pending |= self.exchange().await;
             if let Some(reason) = self.shelf.still_held(&plugin) {
                 said.push_str("; it is not live: ");
                 said.push_str(&reason);
@@ -355,20 +425,27 @@ fn now() -> Moment {
 /// use up the time of the next one's file, whose events would have nowhere to go.
 async fn first_look(shelf: &mut Shelf, config: &Config) -> bool {
     let mut waited = Duration::ZERO;
-    loop {
-        let (pending, unserved) = match shelf.look(config, now(), &BTreeSet::new(), |_| {}).await {
+    let pending = loop {
+        let (mut pending, unserved) = match shelf
+            .look(config, now(), &BTreeSet::new(), |_| {})
+            .await
+        {
             Ok(looked) => (looked.pending, looked.unserved),
             Err(error) => {
                 tracing::warn!(folder = %config.host.dir.display(), %error, "failed to list the plugins folder");
                 (true, true)
             }
         };
+        // What nobody else has to agree on is live already.
+        pending |= shelf.exchange(config, now(), |_| {}).await;
         if !unserved || waited >= RESTLESS {
-            return pending;
+            break pending;
         }
         tokio::time::sleep(AGAIN).await;
         waited += AGAIN;
-    }
+    };
+    shelf.started();
+    pending
 }
 
 /// What is in force under `config`, after what was before.
@@ -389,5 +466,7 @@ fn live(config: &Arc<Config>, shelf: &Shelf, before: Option<&Live>) -> Live {
         let version = plugin.version.as_ref().map(Version::digest);
         plugin.figures = plugin.figures.serving(version);
     }
-    Live::new(config.clone(), sources, plugins)
+    let mut live = Live::new(config.clone(), sources, plugins);
+    live.gateways = shelf.gateways();
+    live
 }

@@ -47,9 +47,17 @@ impl FileKey {
     }
 }
 
+/// Which folder it is: another where one was put in its place, or a file system over it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct FolderKey {
+    device: u64,
+    inode: u64,
+}
+
 /// What a folder holds.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
+    pub(super) folder: FolderKey,
     /// The plugins, by name.
     pub(super) plugins: BTreeMap<PluginName, Found>,
     /// `.wasm` files whose stem is no plugin's name.
@@ -59,7 +67,9 @@ pub(super) struct Listing {
 /// Lists the `.wasm` files in `dir`. Links are followed; hidden files are not looked at, so a writer
 /// can prepare a file beside its place and rename it.
 pub(super) async fn list(dir: &Path, now: SystemTime) -> io::Result<Listing> {
-    let mut listing = Listing::default();
+    let metadata = fs::metadata(dir).await?;
+    let folder = FolderKey { device: metadata.dev(), inode: metadata.ino() };
+    let mut listing = Listing { folder, ..Listing::default() };
     let mut entries = fs::read_dir(dir).await?;
     while let Some(entry) = entries.next_entry().await? {
         let path = entry.path();

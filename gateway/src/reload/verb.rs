@@ -97,7 +97,10 @@ pub enum Refusal {
         /// Why.
         reason: String,
     },
-    /// The data folder.
+    /// Not all gateways agree.
+    #[error("{0}")]
+    NotAgreed(String),
+    /// The data folder, or the store that gateways share.
     #[error("it can't be written down: {0}")]
     NotWritten(String),
     /// Others ask as well, or the gateway compiles.

@@ -4,7 +4,8 @@
 //! is owed, [`lease`](Store::lease) hands deliveries out, [`settle`](Store::settle) records what came
 //! of one, outputs included, and [`give_back`](Store::give_back) returns one unused. What a plugin changes
 //! of its state without an event goes in by [`write_state`](Store::write_state), what the gateway itself has to
-//! tell by [`notice`](Store::notice). What a verb
+//! tell by [`notice`](Store::notice). Where gateways share a database, [`Publishing`] has the versions of
+//! plugins that are live on all of them. What a verb
 //! answered is on disk; what failed left nothing behind. A [`Reader`] looks on without being in the way.
 #![forbid(unsafe_code)]
 
@@ -18,6 +19,7 @@ mod exchanges;
 mod figures;
 mod pause;
 mod postgres;
+mod published;
 mod reader;
 mod room;
 mod search;
@@ -39,6 +41,11 @@ pub use copy::{Copied, CopyError, CopyOutcome, CopyProgress, CopyStage, Copying}
 pub use error::{OpenError, ReadError, StoreError};
 pub use figures::{Figures, StoreVerb};
 pub use pause::{Pausable, Pause};
+pub use published::{
+    Away, Decision, KnownVersion, PROPOSAL_TIME, Proposal, Proposed, Proposing, Published,
+    PublishedPlugin, PublishedVersion, Publishing, Refused, Runs, Said, SharingGateway, Word,
+    decide,
+};
 pub use reader::Reader;
 pub use room::Room;
 pub use search::{Cursor, Filter, News, Page, Standpoint};

@@ -10,8 +10,8 @@ use tokio::sync::watch;
 
 use crate::{
     DeliveryId, Figures, Health, LeaseKey, Leased, Location, Mend, NewEvent, NewNotice, OpenError,
-    Options, Pausable, Pause, Reader, Receipt, Replay, Settled, Settlement, StoreError, Want,
-    Written,
+    Options, Pausable, Pause, Publishing, Reader, Receipt, Replay, Settled, Settlement, StoreError,
+    Want, Written,
     desk::{Desk, Engine},
     postgres,
     reader::Window,
@@ -33,6 +33,7 @@ struct Shared {
     desk: Desk,
     _engine: Engine,
     reader: Reader,
+    publishing: Option<Publishing>,
 }
 
 impl Store {
@@ -42,17 +43,20 @@ impl Store {
     /// # Errors
     /// If another process writes to it, if it is not ours or too new, or if it can't be read.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
-        let (desk, engine, reader) = match options.location.clone() {
+        let shared = match options.location.clone() {
             Location::Sqlite(file) => {
-                let (desk, engine, window) = sqlite::open(file, options).await?;
-                (desk, engine, Reader::new(Window::Sqlite(window)))
+                let (desk, _engine, window) = sqlite::open(file, options).await?;
+                let reader = Reader::new(Window::Sqlite(window));
+                Shared { desk, _engine, reader, publishing: None }
             }
             Location::Postgres(database) => {
-                let (desk, engine, window) = postgres::open(database, options).await?;
-                (desk, engine, Reader::new(Window::Postgres(window)))
+                let (desk, _engine, window, publishing) = postgres::open(database, options).await?;
+                let reader = Reader::new(Window::Postgres(window));
+                let publishing = Some(Publishing::new(publishing));
+                Shared { desk, _engine, reader, publishing }
             }
         };
-        Ok(Self { shared: Arc::new(Shared { desk, _engine: engine, reader }) })
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Keeps an event with its claims and deliveries, or finds that it is a duplicate.
@@ -196,6 +200,11 @@ impl Store {
     /// Looks on without being in the verbs' way.
     pub fn reader(&self) -> Reader {
         self.shared.reader.clone()
+    }
+
+    /// What gateways share of plugins' versions; none if the store is one gateway's alone.
+    pub fn publishing(&self) -> Option<Publishing> {
+        self.shared.publishing.clone()
     }
 
     /// Finishes what was asked, and ends. What other handles ask later is answered

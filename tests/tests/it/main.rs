@@ -44,6 +44,7 @@ mod patterns;
 mod postgres;
 mod project;
 mod providers;
+mod published;
 mod readme;
 mod recorded;
 mod relay;

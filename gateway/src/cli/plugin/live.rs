@@ -118,6 +118,7 @@ fn notes(plugin: &Value) -> Vec<String> {
         let next = next.map_or("a probe runs".to_owned(), |next| format!("next probe at {next}"));
         notes.push(format!("{name}: breaker open since {since}: {why}; {next}"));
     }
+    notes.extend(shared(name, plugin));
     let shown = |away: &&Value| away["version"] != file["version"];
     if !plugin["paused"].is_null() {
         let since = plugin["paused"]["since"].as_str().unwrap_or_default();
@@ -130,6 +131,30 @@ fn notes(plugin: &Value) -> Vec<String> {
     }
     // A reason may be a plugin's own words, and what is to be added has lines.
     notes.iter().flat_map(|note| note.lines()).map(printable).collect()
+}
+
+/// How it stands on all gateways: what is proposed with each one's word, and what each runs.
+fn shared(name: &str, plugin: &Value) -> Vec<String> {
+    let mut notes = Vec::new();
+    let proposal = &plugin["shared"]["proposal"];
+    if let (Some(by), true) = (proposal["by"].as_str(), proposal["refused"].is_null()) {
+        let what = match proposal["version"].is_null() {
+            true => "its removal".to_owned(),
+            false => short(&proposal["version"]).to_owned(),
+        };
+        let words = items(&proposal["words"]).map(|said| {
+            let text = |key: &str| said[key].as_str().unwrap_or_default();
+            format!("{} {}", text("gateway"), text("word"))
+        });
+        notes.push(format!("{name}: {by} proposes {what}: {}", joined(words)));
+    }
+    for runs in items(&plugin["shared"]["gateways"]) {
+        let gateway = runs["gateway"].as_str().unwrap_or_default();
+        let (version, standing) = (short(&runs["version"]), runs["standing"].as_str());
+        let standing = standing.unwrap_or_default();
+        notes.push(format!("{name}: {gateway} runs {version}: {standing}"));
+    }
+    notes
 }
 
 #[cfg(test)]
@@ -172,6 +197,16 @@ mod tests {
         assert_eq!(notes[2], "ci: breaker open since S: 10 failures in a row; next probe at N");
         assert_eq!(notes[3], "ci: 010101010101 was turned away at A: rolled back");
         assert_eq!(stands(&json!({ "live": null })), "waits");
+        let shared = json!({ "shared": {
+            "gateways": [{ "gateway": "a:81", "version": version, "standing": "live" }],
+            "proposal": { "version": null, "by": "b:81", "refused": null,
+                          "words": [{ "gateway": "a:81", "word": "awaited" }] },
+        } });
+        let shared = super::shared("ci", &shared);
+        assert_eq!(
+            shared,
+            ["ci: b:81 proposes its removal: a:81 awaited", "ci: a:81 runs abababababab: live"]
+        );
         assert_eq!(stands(&json!({ "live": { "probation": false } })), "live");
     }
 }

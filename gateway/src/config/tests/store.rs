@@ -69,3 +69,16 @@ fn another_database_needs_a_restart() {
     assert_eq!(old.needs_restart(&new), ["store.keep", "store.url", "store.schema"]);
     assert_eq!(old.needs_restart(&parse("").expect("good")), ["store.url"]);
 }
+
+#[test]
+fn versions_are_shared_by_gateways_at_one_database_only() {
+    let shared = "[store]\nurl = \"postgres://h/d\"\n[host]\nversions = \"store\"\n";
+    let config = parse(shared).expect("good");
+    assert_eq!(config.host.versions, Versions::Store);
+    assert_eq!(config.shown()["host"]["versions"], "store");
+    let own = parse(&shared.replace("\"store\"", "\"folder\"")).expect("good");
+    assert_eq!(config.needs_restart(&own), ["host"]);
+    assert_eq!(parse("").expect("good").host.versions, Versions::Folder);
+    insta::assert_snapshot!(faults("[host]\nversions = \"store\"\n"), @r#"2:12: host.versions: a store in a file is one gateway's alone, which has nobody to share with: leave it out, or set store.url = "postgres://..""#);
+    insta::assert_snapshot!(faults("[host]\nversions = \"both\"\n"), @r#"2:12: host.versions: expected "folder" or "store""#);
+}

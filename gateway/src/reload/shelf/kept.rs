@@ -43,6 +43,11 @@ impl Shelf {
     /// plugin whose file is not in it goes as one whose file was removed.
     pub(in crate::reload) async fn serve_kept(&mut self, config: &Config, moment: Moment) {
         for (name, live) in self.versions.live() {
+            // Where another is live for all, that one will serve.
+            let shared = self.shared.as_ref().filter(|shared| shared.is_published(&name));
+            if shared.is_some_and(|shared| shared.live(&name) != Some(live.version)) {
+                continue;
+            }
             match self.made_of_kept(&name, live.version, config).await {
                 Ok(made) => self.go_live(&name, made, moment),
                 Err(reason) => tracing::warn!(
@@ -62,6 +67,11 @@ impl Shelf {
         config: &Config,
         moment: Moment,
     ) {
+        // What was removed for all does not come back by itself.
+        let shared = self.shared.as_ref().filter(|shared| shared.is_published(name));
+        if shared.is_some_and(|shared| shared.live(name).is_none()) {
+            return;
+        }
         let Some(record) = self.versions.record(name) else { return };
         let live = record.live.map(|live| live.version);
         let candidates = match record.pin {
@@ -90,8 +100,29 @@ impl Shelf {
         version: Digest,
         config: &Config,
     ) -> Result<Made, NotMade> {
-        let bytes = self.versions.read(version).await?;
+        let bytes = self.content(version).await?;
         Ok(self.prepare(name, &bytes, config).await?)
+    }
+
+    /// The content of a version: what is kept here, or else what gateways share.
+    pub(super) async fn content(&self, version: Digest) -> Result<Vec<u8>, NotMade> {
+        let fault = match self.versions.read(version).await {
+            Ok(bytes) => return Ok(bytes),
+            Err(fault) => fault,
+        };
+        let Some(shared) = &self.shared else { return Err(fault.into()) };
+        let passing = |reason: String| NotMade { reason, passing: true };
+        match shared.publishing.content(version).await {
+            Ok(Some(bytes)) if Digest::of(&bytes) == version => {
+                if let Err(error) = self.versions.keep(version, &bytes).await {
+                    tracing::warn!(version = version.short(), %error, "failed to keep a copy of what is published");
+                }
+                Ok(bytes)
+            }
+            Ok(Some(_)) => Err(passing("its content in the store is damaged".to_owned())),
+            Ok(None) => Err(fault.into()),
+            Err(error) => Err(passing(error.to_string())),
+        }
     }
 
     /// The shelf under another config: versions whose grant changed are made anew.
@@ -114,6 +145,9 @@ impl Shelf {
             let item = shelf.items.entry(name.clone()).or_default();
             // The file may be acceptable now, whatever it was before.
             (item.key, item.file) = (None, None);
+            if let Some(shared) = &mut shelf.shared {
+                shared.grant_changed(&name);
+            }
             let serving = item.version.is_some();
             let live = self.versions.record(&name).and_then(|record| record.live);
             let Some(live) = live else { continue };

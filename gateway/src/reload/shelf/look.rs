@@ -12,7 +12,7 @@ use std::{
 use hookweir_event::{Digest, PluginName};
 use hookweir_host::{ModuleLimits, Version};
 
-use super::{Made, Moment, News, Refused, Shelf};
+use super::{Made, Moment, News, Refused, Shelf, offer::Offer};
 use crate::{
     config::Config,
     reload::scan::{self, FileKey, Found},
@@ -61,7 +61,7 @@ fn is_passing(error: &io::Error) -> bool {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::reload) struct Looked {
     /// Something went live, or went away, or stands otherwise, and was not put up.
-    changed: bool,
+    pub(super) changed: bool,
     /// Something is not decided yet: look again soon.
     pub(in crate::reload) pending: bool,
     /// And nothing serves under its name meanwhile.
@@ -86,6 +86,7 @@ impl Shelf {
         for found in listing.plugins.values_mut() {
             found.complete = found.path.file_name().is_some_and(|name| complete.contains(name));
         }
+        self.note_folder(listing.folder);
         self.name_misnamed(listing.misnamed);
         let mut looked = Looked::default();
         for (name, found) in &listing.plugins {
@@ -120,7 +121,7 @@ impl Shelf {
     ) {
         let item = self.items.entry(name.clone()).or_default();
         item.missing_since = None;
-        if item.key == Some(found.key) && !item.unkept {
+        if item.key == Some(found.key) && !item.unkept && !item.insists {
             return;
         }
         if item.again.is_some_and(|again| again.holds(found.key, moment.now)) {
@@ -133,47 +134,97 @@ impl Shelf {
             looked.wait(item.version.as_ref());
             return;
         }
+        if let Some(bytes) = self.read(name, found, config, moment, looked).await {
+            self.consider(name, found, &bytes, config, moment, looked).await;
+        }
+    }
+
+    /// The content of a file. Of one that can't be read it is said why, or it is looked at again.
+    async fn read(
+        &mut self,
+        name: &PluginName,
+        found: &Found,
+        config: &Config,
+        moment: Moment,
+        looked: &mut Looked,
+    ) -> Option<Vec<u8>> {
         let own = config.plugins.get(name).map(|own| own.grant.limits.module.bytes);
         let max = own.unwrap_or_else(|| ModuleLimits::default().bytes);
-        let bytes = match scan::read_stable(found, max).await {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => {
-                looked.wait(item.version.as_ref());
-                return;
-            }
+        match scan::read_stable(found, max).await {
+            Ok(Some(bytes)) => return Some(bytes),
+            Ok(None) => looked.wait(self.version(name)),
             Err(error) => {
                 let reason = format!("failed to read the plugin's file: {error}");
                 let file =
                     FileStanding { version: None, why: NotLive::Unreadable, reason, add: None };
                 if is_passing(&error) {
-                    return self.put_off(name, found.key, file, config, moment, looked).await;
+                    self.put_off(name, found.key, file, config, moment, looked).await;
+                } else {
+                    self.set_aside(name, file, config, moment).await;
+                    self.decided(name, (found.key, None), looked);
                 }
-                self.set_aside(name, file, config, moment).await;
-                return self.decided(name, found.key, looked);
             }
-        };
-        let digest = Digest::of(&bytes);
-        if item.version.as_ref().map(Version::digest) == Some(digest) {
+        }
+        None
+    }
+
+    /// Decides about the content of a file.
+    async fn consider(
+        &mut self,
+        name: &PluginName,
+        found: &Found,
+        bytes: &[u8],
+        config: &Config,
+        moment: Moment,
+        looked: &mut Looked,
+    ) {
+        let item = self.items.entry(name.clone()).or_default();
+        let digest = Digest::of(bytes);
+        let shared = self.shared.as_ref().filter(|shared| shared.live(name) != Some(digest));
+        if item.version.as_ref().map(Version::digest) == Some(digest) && shared.is_none() {
             looked.changed |= item.file.take().is_some();
-            item.key = Some(found.key);
-            return self.keep(name, digest, &bytes).await;
+            (item.key, item.folder, item.insists) = (Some(found.key), Some(digest), false);
+            return self.keep(name, digest, bytes).await;
         }
         let same = item.file.as_ref().is_some_and(|file| file.version == Some(digest));
-        if same && item.again.is_none() {
-            item.key = Some(found.key);
+        // What others propose and refused is no news; that it is put here is.
+        let same = same && (self.shared.is_none() || item.folder == Some(digest));
+        if same && item.again.is_none() && !item.insists {
+            (item.key, item.folder) = (Some(found.key), Some(digest));
             return;
         }
         if let Some((why, reason)) = self.held_back(name, digest) {
             let file = FileStanding { version: Some(digest), why, reason, add: None };
             self.set_aside(name, file, config, moment).await;
-            return self.decided(name, found.key, looked);
+            return self.decided(name, (found.key, Some(digest)), looked);
         }
-        let made = match self.prepare(name, &bytes, config).await {
+        match self.offer(name, digest) {
+            Offer::Own | Offer::Propose => {}
+            Offer::Leave(file) => {
+                match file.why {
+                    NotLive::Proposed => {
+                        self.items.entry(name.clone()).or_default().file = Some(file)
+                    }
+                    _ => self.set_aside(name, file, config, moment).await,
+                }
+                return self.decided(name, (found.key, Some(digest)), looked);
+            }
+            Offer::Wait(file) => {
+                return self.put_off(name, found.key, file, config, moment, looked).await;
+            }
+        }
+        let made = match self.prepare(name, bytes, config).await {
             Ok(made) => self.rehearsed(name, made, config, moment).await,
             refused => refused,
         };
         match made {
-            Ok(made) => self.publish(name, &bytes, made, moment).await,
+            Ok(made) if self.shared.is_some() => match self.propose_file(name, bytes, made).await {
+                Ok(file) => self.items.entry(name.clone()).or_default().file = file,
+                Err(file) => {
+                    return self.put_off(name, found.key, file, config, moment, looked).await;
+                }
+            },
+            Ok(made) => self.publish(name, bytes, made, moment).await,
             Err(refused) if refused.is_passing() => {
                 let (why, reason) = (NotLive::Failed, refused.reason());
                 let file = FileStanding { version: Some(digest), why, reason, add: None };
@@ -185,13 +236,19 @@ impl Shelf {
             }
             Err(refused) => self.refuse(name, digest, refused, config, moment).await,
         }
-        self.decided(name, found.key, looked);
+        self.decided(name, (found.key, Some(digest)), looked);
     }
 
     /// This file needs no other look until it changes.
-    fn decided(&mut self, name: &PluginName, key: FileKey, looked: &mut Looked) {
+    fn decided(
+        &mut self,
+        name: &PluginName,
+        (key, digest): (FileKey, Option<Digest>),
+        looked: &mut Looked,
+    ) {
         let item = self.items.entry(name.clone()).or_default();
-        (item.key, item.again) = (Some(key), None);
+        (item.key, item.again, item.insists) = (Some(key), None, false);
+        item.folder = digest;
         looked.changed = true;
     }
 
@@ -289,7 +346,7 @@ impl Shelf {
     }
 
     /// Says why a file is not live, and what goes on serving: if nothing does, the last good version.
-    async fn set_aside(
+    pub(super) async fn set_aside(
         &mut self,
         name: &PluginName,
         file: FileStanding,
@@ -310,11 +367,18 @@ impl Shelf {
     }
 
     async fn missing(&mut self, name: &PluginName, moment: Moment, looked: &mut Looked) {
+        let was_here = self.items.get(name).is_some_and(|item| item.folder.is_some());
+        if !was_here && self.is_for_all(name) {
+            return self.missing_for_all(name, moment, looked).await;
+        }
         let item = self.items.entry(name.clone()).or_default();
         let since = *item.missing_since.get_or_insert(moment.now);
         if moment.now.saturating_duration_since(since) < REMOVED_AFTER {
             looked.wait(item.version.as_ref());
             return;
+        }
+        if self.is_for_all(name) {
+            return self.missing_for_all(name, moment, looked).await;
         }
         self.items.remove(name);
         self.versions.retire(name, moment.timestamp()).await;
@@ -331,7 +395,7 @@ impl Looked {
     }
 
     /// A file is not decided about; this serves meanwhile.
-    fn wait(&mut self, serving: Option<&Version>) {
+    pub(super) fn wait(&mut self, serving: Option<&Version>) {
         self.pending = true;
         self.unserved |= serving.is_none();
     }

@@ -2,11 +2,15 @@
 //! is wrong with the file that is there now.
 //!
 //! `look` follows the folder, `kept` serves what the data folder keeps, `verbs` does what operators ask
-//! for, `trial` takes a version back that fails on probation. All of them end in `go_live`.
+//! for, `trial` takes a version back that fails on probation. All of them end in `go_live`; where gateways share
+//! versions by way of what they agree on: `offer` proposes, `exchange` follows.
 
+mod exchange;
 mod kept;
 mod look;
 mod news;
+mod offer;
+mod shared;
 mod trial;
 mod verbs;
 
@@ -20,7 +24,8 @@ use std::{
 use hookweir_event::{Digest, Pattern, PluginName, Timestamp};
 use hookweir_host::{Exports, Host, LoadFault, Version, Wants, inspect};
 
-use self::{look::Again, news::News, trial::Trial};
+pub(super) use self::verbs::Obeyed;
+use self::{look::Again, news::News, shared::Shared, trial::Trial};
 use super::{
     approve::{Needs, approve},
     samples,
@@ -55,6 +60,10 @@ struct Item {
     /// The data folder did not take what is live.
     unkept: bool,
     missing_since: Option<Instant>,
+    /// What its file in the folder was that was decided about last.
+    folder: Option<Digest>,
+    /// The operator wants the file to be proposed, whatever became of it before.
+    insists: bool,
 }
 
 /// All names.
@@ -65,6 +74,8 @@ pub(super) struct Shelf {
     health: Arc<Health>,
     items: BTreeMap<PluginName, Item>,
     misnamed: BTreeSet<PathBuf>,
+    /// What gateways share, if they do.
+    shared: Option<Shared>,
     generations: u64,
     /// What the next swap brings, in the order it happened; nothing before the first.
     news: Option<Vec<News>>,
@@ -113,7 +124,7 @@ impl Refused {
 impl Shelf {
     pub(super) fn new(host: Host, versions: Versions, health: Arc<Health>) -> Self {
         let (items, misnamed) = (BTreeMap::new(), BTreeSet::new());
-        Self { host, versions, health, items, misnamed, generations: 0, news: None }
+        Self { host, versions, health, items, misnamed, shared: None, generations: 0, news: None }
     }
 
     /// The plugins as they go on the board. Names that only the config knows are among them: their
@@ -154,6 +165,7 @@ impl Shelf {
             file: item.file.clone(),
             earlier: record.earlier,
             turned_away: record.turned_away,
+            shared: self.shared_standing(name),
         }
     }
 
@@ -217,8 +229,8 @@ impl Shelf {
         let trial = self.trial(name, version.digest(), moment);
         self.generations += 1;
         let item = self.items.entry(name.clone()).or_default();
-        let (generation, version) = (self.generations, Some(version));
-        *item = Item { version, subscribe, generation, trial, ..Item::default() };
+        let (generation, version, folder) = (self.generations, Some(version), item.folder);
+        *item = Item { version, subscribe, generation, trial, folder, ..Item::default() };
     }
 
     /// The version that serves under this name.

@@ -4,8 +4,9 @@
 use std::time::{Duration, Instant};
 
 use hookweir_event::{Digest, PluginName};
+use hookweir_store::{Away, Proposing};
 
-use super::{Moment, News, Shelf};
+use super::{Moment, News, Shelf, exchange::new};
 use crate::{
     config::Config,
     health::Tally,
@@ -135,6 +136,9 @@ impl Shelf {
             "failed its probation: {} of {} attempts failed, and {} of {} on the version before it",
             tally.failures, tally.attempts, baseline.failures, baseline.attempts
         );
+        if self.shares() {
+            return self.take_back_for_all(name, (version, trial), &reason, config, moment).await;
+        }
         let made = match self.made_of_kept(name, before, config).await {
             Ok(made) => made,
             Err(fault) if fault.passing => {
@@ -171,5 +175,47 @@ impl Shelf {
         self.versions.note(name, restore).await;
         self.go_live(name, made, moment);
         true
+    }
+
+    /// The same where gateways share versions: what was live before is proposed to all. A version that fails goes on
+    /// until all are ready, and stays if one of them is not. Whether anything has changed.
+    async fn take_back_for_all(
+        &mut self,
+        name: &PluginName,
+        (version, trial): (Digest, Trial),
+        reason: &str,
+        config: &Config,
+        moment: Moment,
+    ) -> bool {
+        let before = trial.before;
+        let proposal =
+            self.shared.as_ref().and_then(|shared| shared.plugin(name)?.proposal.as_ref());
+        let refused = proposal.filter(|proposal| proposal.version == Some(before));
+        if let Some(refused) = refused.and_then(|proposal| proposal.refused.as_ref()) {
+            let (by, why) = (&refused.by, &refused.reason);
+            tracing::error!(
+                plugin = %name, version = version.short(), before = before.short(),
+                "{reason}; it stays live, for that one was refused by gateway {by}: {why}"
+            );
+            self.end_probation(name).await;
+            return true;
+        }
+        let (cause, at) = (Cause::Probation.as_str().to_owned(), moment.timestamp());
+        let away = Some(Away { version, cause, reason: reason.to_owned(), at });
+        let (before, instead_of) = (Some(before), Some(version));
+        let what =
+            Proposing { version: before, instead_of, trusted: true, away, ..new(name.clone()) };
+        match self.propose_kept(&what, config).await {
+            Ok(number) => {
+                tracing::warn!(plugin = %name, version = version.short(), number, "{reason}; the one before it is proposed to all gateways");
+            }
+            Err(refusal) => {
+                tracing::warn!(plugin = %name, version = version.short(), "{reason}; the one before it can't be proposed now, and is tried again: {refusal}");
+            }
+        }
+        let item = self.items.entry(name.clone()).or_default();
+        let again = Some(moment.now + AGAIN);
+        item.trial = item.trial.map(|trial| Trial { again, ..trial });
+        false
     }
 }

@@ -4,8 +4,9 @@
 //! down is refused and nothing has changed.
 
 use hookweir_event::{Digest, PluginName};
+use hookweir_store::{Away, Proposing};
 
-use super::{Item, Moment, Shelf};
+use super::{Item, Moment, Shelf, exchange::new};
 use crate::{
     config::{Config, near},
     reload::{
@@ -15,6 +16,21 @@ use crate::{
     standing::{Cause, NotLive, TurnedAway},
 };
 
+/// What was done.
+#[derive(Debug)]
+pub(in crate::reload) struct Obeyed {
+    /// In words.
+    pub(in crate::reload) said: String,
+    /// The proposal that has to go live before it is so.
+    pub(in crate::reload) number: Option<i64>,
+}
+
+impl From<String> for Obeyed {
+    fn from(said: String) -> Self {
+        Self { said, number: None }
+    }
+}
+
 impl Shelf {
     /// Does what is asked. Answers what was done; the folder has to be looked at after that.
     pub(in crate::reload) async fn obey(
@@ -22,22 +38,24 @@ impl Shelf {
         wish: &Wish,
         config: &Config,
         moment: Moment,
-    ) -> Result<String, Refusal> {
+    ) -> Result<Obeyed, Refusal> {
         let name = &wish.plugin;
-        if !self.items.contains_key(name) {
+        let is_shared = self.shared.as_ref().is_some_and(|shared| shared.is_published(name));
+        if !self.items.contains_key(name) && !is_shared {
             return Err(self.unknown(name, config));
         }
-        let said = match &wish.verb {
+        let obeyed = match &wish.verb {
             Verb::Rollback { to } => self.roll_back(wish, to.as_deref(), config, moment).await?,
             Verb::Pin { to } => self.pin(wish, to.as_deref(), config, moment).await?,
-            Verb::Unpin => self.unpin(name).await?,
-            Verb::Approve { version } => self.approve(name, version.as_deref()).await?,
+            Verb::Unpin => self.unpin(name).await?.into(),
+            Verb::Approve { version } => self.approve(name, version.as_deref()).await?.into(),
         };
-        tracing::info!(plugin = %name, "the operator: {said}");
+        tracing::info!(plugin = %name, proposal = obeyed.number, "the operator: {}", obeyed.said);
         // What is in the folder is decided about anew.
-        let item = self.items.entry(name.clone()).or_default();
-        (item.key, item.file) = (None, None);
-        Ok(said)
+        if let Some(item) = self.items.get_mut(name) {
+            (item.key, item.file) = (None, None);
+        }
+        Ok(obeyed)
     }
 
     fn unknown(&self, name: &PluginName, config: &Config) -> Refusal {
@@ -58,7 +76,7 @@ impl Shelf {
         to: Option<&str>,
         config: &Config,
         moment: Moment,
-    ) -> Result<String, Refusal> {
+    ) -> Result<Obeyed, Refusal> {
         let name = &wish.plugin;
         let record = self.record(name);
         if let Some(pin) = record.pin {
@@ -73,10 +91,20 @@ impl Shelf {
             return Err(Refusal::Live(target));
         }
         let now = moment.timestamp();
-        let away = |version| {
-            let reason = format!("rolled back by the operator to {}", target.short());
-            TurnedAway { version, cause: Cause::Operator, reason, at: now }
+        let said = match left {
+            Some(left) => format!("rolled back from {} to {}", left.short(), target.short()),
+            None => format!("{} serves", target.short()),
         };
+        let reason = format!("rolled back by the operator to {}", target.short());
+        if self.shares() {
+            let cause = Cause::Operator.as_str().to_owned();
+            let away = left.map(|version| Away { version, cause, reason, at: now });
+            let (version, trusted) = (Some(target), true);
+            let what = Proposing { version, instead_of: left, trusted, away, ..new(name.clone()) };
+            let number = Some(self.propose_kept(&what, config).await?);
+            return Ok(Obeyed { said, number });
+        }
+        let away = |version| TurnedAway { version, cause: Cause::Operator, reason, at: now };
         let change = |record: &mut Record| {
             record.go_live(target, now, false);
             if let Some(left) = left {
@@ -84,10 +112,7 @@ impl Shelf {
             }
         };
         self.serve(wish, target, change, config, moment).await?;
-        Ok(match left {
-            Some(left) => format!("rolled back from {} to {}", left.short(), target.short()),
-            None => format!("{} serves", target.short()),
-        })
+        Ok(said.into())
     }
 
     async fn pin(
@@ -96,13 +121,20 @@ impl Shelf {
         to: Option<&str>,
         config: &Config,
         moment: Moment,
-    ) -> Result<String, Refusal> {
+    ) -> Result<Obeyed, Refusal> {
         let name = &wish.plugin;
         let record = self.record(name);
         let target = match to {
             Some(text) => one(text, record.kept())?,
             None => self.live(name).ok_or(Refusal::NotLive)?,
         };
+        let said = format!("{} is pinned", target.short());
+        if self.shares() && !self.hold_for_all(name, Some(target)).await? {
+            let (version, trusted, hold) = (Some(target), true, true);
+            let what = Proposing { version, trusted, hold, ..new(name.clone()) };
+            let number = Some(self.propose_kept(&what, config).await?);
+            return Ok(Obeyed { said, number });
+        }
         let now = moment.timestamp();
         if self.live(name) == Some(target) {
             // It could not be kept, such as on a full disk.
@@ -119,11 +151,23 @@ impl Shelf {
             };
             self.serve(wish, target, change, config, moment).await?;
         }
-        Ok(format!("{} is pinned", target.short()))
+        Ok(said.into())
+    }
+
+    /// Holds what is live on all gateways, or nothing any more. False if it is not live for all.
+    async fn hold_for_all(
+        &mut self,
+        name: &PluginName,
+        version: Option<Digest>,
+    ) -> Result<bool, Refusal> {
+        let Some(shared) = &self.shared else { return Ok(true) };
+        let held = shared.publishing.hold(name, version).await;
+        held.map_err(|error| Refusal::NotWritten(error.to_string()))
     }
 
     async fn unpin(&mut self, name: &PluginName) -> Result<String, Refusal> {
         let Some(pin) = self.record(name).pin else { return Err(Refusal::NotPinned) };
+        self.hold_for_all(name, None).await?;
         self.written(name, |record| record.pin = None).await?;
         Ok(format!("{} is not pinned any more", pin.short()))
     }
@@ -148,12 +192,21 @@ impl Shelf {
             Some(text) => Some(one(text, turned_away.chain(in_folder))?),
             None => in_folder,
         };
+        if let (Some(approved), Some(shared)) = (approved, &self.shared) {
+            let forgiven = shared.publishing.forgive(name, approved).await;
+            forgiven.map_err(|error| Refusal::NotWritten(error.to_string()))?;
+        }
         if let Some(approved) = approved {
             self.written(name, |record| _ = record.forgive(approved)).await?;
         }
         // Whatever it was that made its breaker open, the operator says it is over.
         self.generations += 1;
-        self.items.entry(name.clone()).or_default().generation = self.generations;
+        let item = self.items.entry(name.clone()).or_default();
+        item.generation = self.generations;
+        item.insists = in_folder.is_some() && in_folder == approved;
+        if let (Some(shared), Some(_)) = (&mut self.shared, approved) {
+            shared.reconsider.insert(name.clone());
+        }
         let Some(approved) = approved else {
             return Ok("its breaker begins anew; no version waited".to_owned());
         };

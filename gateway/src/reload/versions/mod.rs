@@ -21,7 +21,7 @@ use thiserror::Error;
 use tokio::{fs, io::AsyncWriteExt as _};
 
 use self::file::FormatFault;
-pub(super) use self::record::{Live, NotOne, Record, named};
+pub(super) use self::record::{EARLIER_MAX, Live, NotOne, Record, TURNED_AWAY_MAX, named};
 
 /// Plugins whose file is gone and whose versions are remembered, in case it comes back.
 const GONE_MAX: usize = 32;
@@ -275,7 +275,11 @@ impl Versions {
 
     async fn drop_unnamed(&self, before: &BTreeMap<PluginName, Record>) {
         for version in names(before).difference(&names(&self.records)) {
-            if let Err(error) = fs::remove_file(self.path(*version)).await {
+            let removed = fs::remove_file(self.path(*version)).await;
+            // What gateways share may be known here and never have been kept.
+            if let Err(error) = removed
+                && error.kind() != io::ErrorKind::NotFound
+            {
                 tracing::warn!(version = version.short(), %error, "failed to remove a version that is not kept any more");
             }
         }

@@ -6,9 +6,9 @@ use hookweir_event::{Digest, Timestamp};
 use crate::standing::{Cause, Served, TurnedAway};
 
 /// How many versions before the live one are kept.
-pub(super) const EARLIER_MAX: usize = 5;
+pub(in crate::reload) const EARLIER_MAX: usize = 5;
 /// How many versions that were turned away are remembered.
-pub(super) const TURNED_AWAY_MAX: usize = 16;
+pub(in crate::reload) const TURNED_AWAY_MAX: usize = 16;
 /// The longest reason that is kept, in bytes. Some quote a plugin.
 const REASON_MAX: usize = 1024;
 

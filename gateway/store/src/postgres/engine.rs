@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    Fault, Link, Moment, alive,
+    Fault, Link, Moment, Publishing, alive,
     batch::Known,
     boots, days, incoming,
     link::{self, LOSES},
@@ -44,12 +44,14 @@ const STEPS_IN_A_ROW: u32 = 8;
 pub(crate) async fn open(
     database: PostgresDatabase,
     options: Options,
-) -> Result<(Desk, Engine, Window), OpenError> {
+) -> Result<(Desk, Engine, Window, Publishing), OpenError> {
     let window = Window::at(database.clone())?;
     let window = match database.time {
         Time::Server => window.by(options.clock.clone()),
         Time::Given => window,
     };
+    let boot = Arc::<AtomicI64>::default();
+    let publishing = Publishing::at(&database, Arc::clone(&boot))?;
     let (queue, operations) = mpsc::channel(options.queue.max(1));
     let signals = Signals::default();
     let (opened, ready) = oneshot::channel();
@@ -57,12 +59,13 @@ pub(crate) async fn open(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| server(error.to_string()))?;
     let engine = Engine::start("store-postgres", &signals, move || {
-        runtime.block_on(run((&database, seen), &options, operations, &told, opened));
+        runtime.block_on(run((&database, seen, boot), &options, operations, &told, opened));
     });
     let engine = engine.map_err(|error| server(error.to_string()))?;
     ready.await.unwrap_or_else(|_| Err(server(ENDED_EARLY.to_owned())))?;
     // Other engines write down what events are searched by; here that is what indexes are for.
-    Ok((Desk::new(queue, signals, |_, _, _| Vec::new()), engine, window))
+    let desk = Desk::new(queue, signals, |_, _, _| Vec::new());
+    Ok((desk, engine, window, publishing))
 }
 
 fn server(reason: String) -> OpenError {
@@ -71,13 +74,13 @@ fn server(reason: String) -> OpenError {
 
 /// The engine from its start to its end.
 async fn run(
-    (database, window): (&PostgresDatabase, Window),
+    (database, window, boot): (&PostgresDatabase, Window, Arc<AtomicI64>),
     options: &Options,
     operations: mpsc::Receiver<Op>,
     signals: &Signals,
     opened: oneshot::Sender<Result<(), OpenError>>,
 ) {
-    let shared = match begin(database, options, signals).await {
+    let shared = match begin(database, options, signals, boot).await {
         Ok(shared) => Arc::new(shared),
         Err(error) => {
             let _ = opened.send(Err(error));
@@ -143,6 +146,7 @@ async fn begin(
     database: &PostgresDatabase,
     options: &Options,
     signals: &Signals,
+    boot: Arc<AtomicI64>,
 ) -> Result<Shared, OpenError> {
     let link = Link::of_engine(database, database.in_flight.max(1) + BESIDE)?;
     let refused = |fault: Fault| server(fault.reason());
@@ -171,7 +175,7 @@ async fn begin(
     let shared = Shared {
         link: link.clone(),
         owner: options.owner,
-        boot: AtomicI64::new(0),
+        boot,
         numbers: AtomicI64::new(1),
         known: Known::default(),
         given: worker::given(database.time, || Steady::new(options.clock.clone(), least)),

@@ -14,6 +14,8 @@
 //!   keys. Where that does not do, the database ends one of those that wait for each other, and it is done again.
 //! - What is over goes by whole days, whose partitions are dropped (`days`); what outlives its day goes row by row
 //!   (`retain`).
+//! - What gateways share of plugins' versions has verbs and connections of its own (`published`), and one row that is locked
+//!   first by whoever changes any of it.
 //! - Two kinds of rows everybody would want to write, the totals and the depths: each writer has some of its own
 //!   (`totals`).
 
@@ -41,6 +43,7 @@ mod look;
 mod mend;
 mod news;
 mod notices;
+mod published;
 mod queues;
 mod retain;
 mod rows;
@@ -58,7 +61,7 @@ mod totals;
 pub(crate) mod window;
 mod worker;
 
-pub(crate) use self::{engine::open, incoming::Incoming};
+pub(crate) use self::{engine::open, incoming::Incoming, published::Publishing};
 use self::{
     fault::Fault,
     link::{Link, Moment},

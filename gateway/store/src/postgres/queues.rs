@@ -7,7 +7,7 @@ use hookweir_event::{PluginName, Timestamp};
 use tokio_postgres::Row;
 
 use super::{
-    Fault,
+    Fault, Moment,
     columns::{Columns, count},
     depths::{self, Depth},
     stand::open,

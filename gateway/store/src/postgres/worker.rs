@@ -59,7 +59,7 @@ pub(super) struct Shared {
     pub(super) link: Link,
     pub(super) owner: [u8; 16],
     /// What leases are ours by. It changes when others took us for gone.
-    pub(super) boot: AtomicI64,
+    pub(super) boot: Arc<AtomicI64>,
     /// Of the batches, for those that lease.
     pub(super) numbers: AtomicI64,
     pub(super) known: Known,

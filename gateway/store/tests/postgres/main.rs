@@ -13,6 +13,7 @@ mod ground;
 mod lapses;
 mod look;
 mod outages;
+mod published;
 mod retain;
 mod standby;
 mod vacuum;
