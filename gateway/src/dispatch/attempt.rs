@@ -79,9 +79,17 @@ pub(super) async fn run(bench: Bench, mut lease: Lease, run: Run, mut place: Pla
         }
         Err(fault) => {
             span.fail(|| fault.to_string());
-            bench.give_back(lease, fault).await;
+            tracing::warn!(event_id = %lease.event.id, trace_id = trace::id(&lease.event.attributes), plugin = %lease.plugin, %fault, "not run; will be");
+            bench.give_back(&lease, REQUEUE).await;
         }
     }
+}
+
+/// Returns a lease for which nothing is to run now: it is due as before. Its place, if it has one, is free after that, so that
+/// the gateway's end waits for it.
+pub(super) async fn put_back(bench: Bench, lease: Lease, place: Option<Place>) {
+    bench.give_back(&lease, Duration::ZERO).await;
+    drop(place);
 }
 
 /// What is made or sent from here on is part of this span, if it is one.
@@ -194,13 +202,12 @@ impl Bench {
         }
     }
 
-    /// Returns a lease until the store takes it or never will: what kept the plugin from running may be that the store
-    /// is away, and nobody else would run the delivery as long as this process lives.
-    async fn give_back(&self, lease: Lease, fault: NotRun) {
-        tracing::warn!(event_id = %lease.event.id, trace_id = trace::id(&lease.event.attributes), plugin = %lease.plugin, %fault, "not run; will be");
+    /// Returns a lease unused, which is due `after` that, until the store takes it or never will: what kept the plugin from
+    /// running may be that the store is away, and nobody else would run the delivery as long as this process lives.
+    async fn give_back(&self, lease: &Lease, after: Duration) {
         let (mut pause, longest) = SETTLE_PAUSE;
         loop {
-            match self.store.give_back(vec![lease.key.clone()], REQUEUE).await {
+            match self.store.give_back(vec![lease.key.clone()], after).await {
                 Ok(()) | Err(StoreError::Poisoned(_) | StoreError::Closed) => return,
                 Err(error) => {
                     tracing::warn!(event_id = %lease.event.id, trace_id = trace::id(&lease.event.attributes), plugin = %lease.plugin, %error, "failed to give a lease back; trying again");
@@ -209,13 +216,6 @@ impl Bench {
                 }
             }
         }
-    }
-}
-
-/// Returns a lease unused. If even that fails, the lease is freed when the store is next opened.
-pub(super) async fn give_back(store: &Store, lease: Lease, after: Duration) {
-    if let Err(error) = store.give_back(vec![lease.key], after).await {
-        tracing::warn!(event_id = %lease.event.id, trace_id = trace::id(&lease.event.attributes), plugin = %lease.plugin, %error, "failed to give a lease back");
     }
 }
 

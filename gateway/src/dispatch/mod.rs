@@ -189,7 +189,7 @@ impl Dispatch {
         let mut taken: BTreeMap<PluginName, usize> = BTreeMap::new();
         for lease in leases {
             *taken.entry(lease.plugin.clone()).or_default() += 1;
-            self.start(&live, lease).await;
+            self.start(&live, lease);
         }
         // A plugin that took all it was dealt may have more, and others may have left their share.
         if plan.wants.iter().any(|want| taken.get(&want.plugin) == Some(&want.max)) {
@@ -199,12 +199,12 @@ impl Dispatch {
         Ok(soonest)
     }
 
-    async fn start(&self, live: &Live, lease: Lease) {
-        // It may have been paused after it was planned for.
+    /// Starts what was leased for a plugin of `live`, in a task of its own.
+    fn start(&self, live: &Live, lease: Lease) {
         let plugin = live.plugins().get(&lease.plugin);
-        let plugin = plugin.filter(|_| !self.pauses.waits(&lease.plugin));
         let Some((plugin, version)) = plugin.and_then(|p| Some((p, p.version.clone()?))) else {
-            attempt::give_back(&self.bench.store, lease, Duration::ZERO).await;
+            // There is no plugin whose place it could have.
+            self.spawner.ingress(attempt::put_back(self.bench.clone(), lease, None));
             return;
         };
         let place = Place {
@@ -220,6 +220,11 @@ impl Dispatch {
             memory: plugin.memory,
             ended: false,
         };
+        if self.pauses.waits(&lease.plugin) {
+            // It was paused after it was planned for.
+            self.spawner.ingress(attempt::put_back(self.bench.clone(), lease, Some(place)));
+            return;
+        }
         let figures = plugin.figures.attempt(version.digest());
         figures.waited(lease.waited);
         let run = Run { version, policy: plugin.policy, figures };

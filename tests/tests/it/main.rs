@@ -23,6 +23,7 @@ mod failover;
 mod features;
 mod forged;
 mod full_disk;
+mod given_back;
 mod guide;
 mod host;
 mod http2;
