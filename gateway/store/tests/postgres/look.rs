@@ -88,8 +88,8 @@ async fn where_no_store_is_that_is_known_here_that_is_said() {
     for (schema, newer) in [(99, true), (0, false)] {
         alone.server.ask(&format!("UPDATE hookweir.meta SET schema = {schema}"));
         let said = match reader().counts().await.unwrap_err() {
-            ReadError::NewerSchema { found, known: 1 } => (found, true),
-            ReadError::OlderSchema { found, known: 1 } => (found, false),
+            ReadError::NewerSchema { found, known: 2 } => (found, true),
+            ReadError::OlderSchema { found, known: 2 } => (found, false),
             error => panic!("{error}"),
         };
         assert_eq!(said, (schema, newer));
