@@ -15,8 +15,14 @@ use std::{collections::BTreeSet, sync::Mutex};
 use hookweir_event::Timestamp;
 
 use super::{
-    Fault, Moment, append::Claims, found::Found, fronts::Fronts, rows::Rows, settle::Closing,
-    state::Touched, totals::Counted,
+    Fault, Moment,
+    append::Claims,
+    found::Found,
+    fronts::Fronts,
+    rows::Rows,
+    settle::{Closing, Unheard},
+    state::Touched,
+    totals::Counted,
 };
 use crate::{
     Settlement, StoreError, Written,
@@ -30,6 +36,8 @@ pub(super) struct Known {
     plugins: Mutex<BTreeSet<String>>,
     /// Before which nothing is due.
     pub(super) fronts: Fronts,
+    /// Settlements of which nobody knows whether they were committed.
+    pub(super) unheard: Unheard,
 }
 
 impl Known {
@@ -45,6 +53,13 @@ impl Known {
             plugins.extend(names);
         }
     }
+
+    /// It may be another server that answers from now on, which has not all that the one before had.
+    pub(super) fn forget_plugins(&self) {
+        if let Ok(mut plugins) = self.plugins.lock() {
+            plugins.clear();
+        }
+    }
 }
 
 /// One transaction in the making.
@@ -55,6 +70,8 @@ pub(super) struct Batch<'m> {
     pub(super) boot: i64,
     /// The number of the batch among those of its boot: what it leased can be found by that.
     pub(super) number: i64,
+    /// The transaction, if it leased anything.
+    pub(super) leased_in: Option<i64>,
     /// Whether it was done before, and nobody knows whether it was committed.
     pub(super) again: bool,
     /// Whether some of what it makes may be there already.
@@ -88,6 +105,7 @@ impl<'m> Batch<'m> {
             now,
             boot,
             number,
+            leased_in: None,
             again: false,
             careful: false,
             known,

@@ -17,21 +17,26 @@ use tokio::{
 };
 
 use super::{
-    Fault, Link, Moment,
+    Fault, Link, Moment, alive,
     batch::Known,
-    boots, days, incoming, listen,
+    boots, days, incoming,
+    link::{self, LOSES},
+    listen,
     retain::{Rest, Retain},
     schema, standby,
     window::Window,
-    worker::{self, Shared},
+    worker::{self, PATIENCE, Shared},
 };
 use crate::{
-    OpenError, Options, PostgresDatabase, StoreError,
+    Health, OpenError, Options, PostgresDatabase, StoreError,
     desk::{Desk, ENDED_EARLY, Engine},
     steady::Steady,
     verbs::{Op, Signals},
 };
 
+/// Connections beside those of the workers: for the upkeep, the days, saying that we live, and leases that nobody has.
+/// Who tells others that there is work has one of these for a moment.
+const BESIDE: usize = 4;
 /// So many steps of retention are done in a row, while there is more to forget.
 const STEPS_IN_A_ROW: u32 = 8;
 
@@ -75,34 +80,58 @@ async fn run(
             return;
         }
     };
-    let _ = opened.send(Ok(()));
     let mut beside = JoinSet::new();
+    let (returned, first) = oneshot::channel();
+    beside.spawn(alive::return_leases(Arc::clone(&shared), returned));
+    // What gateways left that are gone is free before anybody asks, unless it takes long to find it.
+    let _ = tokio::time::timeout(link::STATEMENT, first).await;
+    let _ = opened.send(Ok(()));
+    beside.spawn(alive::beat(Arc::clone(&shared)));
     beside.spawn(upkeep(Arc::clone(&shared)));
     if database.days {
         beside.spawn(days::tend(Arc::clone(&shared), options.retention));
     }
     beside.spawn(standby::watch(window));
     beside.spawn(listen::announce(Arc::clone(&shared), database.schema.clone()));
-    beside.spawn(listen::listen(Arc::clone(&shared), database.clone()));
+    beside.spawn(listen::listen(Arc::clone(&shared), database.schema.clone()));
     let queue = Arc::new(tokio::sync::Mutex::new(operations));
     let mut workers = JoinSet::new();
     for nth in 0..database.in_flight.max(1) {
         workers.spawn(Arc::clone(&shared).serve(nth, Arc::clone(&queue)));
     }
-    let mut ended = Ok(());
-    while let Some(worker) = workers.join_next().await {
-        if let Err(error) = worker {
-            // It left what it had to do unanswered; the others go on.
-            tracing::error!(%error, "a worker of the store ended early");
-            ended = Err(StoreError::Failed(error.to_string()));
-        }
+    // It is gone with the last of them.
+    drop(queue);
+    let ended = until_done(&mut workers, &mut beside).await;
+    if let Err(reason) = &ended {
+        tracing::error!(reason, "the store ends");
+        signals.health.send_replace(Health::Poisoned(reason.clone()));
     }
+    workers.shutdown().await;
     beside.shutdown().await;
     if let Err(fault) = shared.sign_off().await {
         // Others see to that in a while.
         tracing::warn!(?fault, "could not sign off from the database");
     }
-    signals.finished.send_replace(Some(ended));
+    signals.finished.send_replace(Some(ended.map_err(StoreError::Poisoned)));
+}
+
+/// Waits until the workers are done, which they are when nobody can ask any more. One that ends in another way left undone
+/// what it had; and what runs beside them ends only if it fails, which would be seen by nobody: no gateway would say that
+/// it lives, for example. Then why.
+async fn until_done(workers: &mut JoinSet<()>, beside: &mut JoinSet<()>) -> Result<(), String> {
+    loop {
+        tokio::select! {
+            worker = workers.join_next() => match worker {
+                Some(Ok(())) => {}
+                Some(Err(error)) => return Err(format!("a worker of the store ended early: {error}")),
+                None => return Ok(()),
+            },
+            Some(ended) = beside.join_next() => {
+                let reason = ended.err().map_or_else(String::new, |error| format!(": {error}"));
+                return Err(format!("a part of the store ended early{reason}"));
+            }
+        }
+    }
 }
 
 /// Brings the tables up to date, sees that what is acknowledged is durable, and makes us known.
@@ -111,15 +140,15 @@ async fn begin(
     options: &Options,
     signals: &Signals,
 ) -> Result<Shared, OpenError> {
-    // One more for the upkeep, and one for the days.
-    let link = Link::of_engine(database, database.in_flight.max(1) + 2)?;
+    let link = Link::of_engine(database, database.in_flight.max(1) + BESIDE)?;
     let refused = |fault: Fault| server(fault.reason());
     let mut connection = link.connect().await.map_err(refused)?;
     let moment = Moment::write(&mut connection).await.map_err(refused)?;
-    if !database.may_lose
-        && let Some(setting) = loses(&moment).await.map_err(refused)?
-    {
-        return Err(OpenError::MayLose { setting });
+    if !database.may_lose {
+        if let Some(setting) = loses(&moment).await.map_err(refused)? {
+            return Err(OpenError::MayLose { setting });
+        }
+        link.insist_on_durable();
     }
     let found =
         schema::migrate(&moment, &database.schema, &options.owner).await.map_err(refused)?;
@@ -142,14 +171,19 @@ async fn begin(
         known: Known::default(),
         given: worker::given(database.time, || Steady::new(options.clock.clone(), least)),
         retain: tokio::sync::Mutex::new(Retain::new(options.retention, by_days)),
-        unclaimed: Mutex::default(),
+        doubts: Mutex::default(),
+        watch: Mutex::default(),
         signals: signals.clone(),
         others: AtomicBool::new(false),
         announce: Notify::new(),
         turn: Semaphore::new(1),
         ticks: Instant::now(),
     };
-    let now = shared.now(&moment).await.map_err(refused)?;
+    let mut now = shared.now(&moment).await.map_err(refused)?;
+    if shared.given.is_none() {
+        boots::keep_time(&moment, now).await.map_err(refused)?;
+        now = shared.now(&moment).await.map_err(refused)?;
+    }
     let boot = boots::register(&moment, &options.owner, now).await.map_err(refused)?;
     moment.commit().await.map_err(refused)?;
     drop(connection);
@@ -157,49 +191,79 @@ async fn begin(
     if by_days {
         days::prepare(&shared, &options.retention).await;
     }
-    // What gateways left that are gone is free before anybody asks.
-    shared.tick(true).await.map_err(refused)?;
     Ok(shared)
 }
 
 /// The setting by which the server may lose what it has acknowledged, if there is one.
 pub(super) async fn loses(moment: &Moment<'_>) -> Result<Option<String>, Fault> {
-    for (name, off) in [("synchronous_commit", "off"), ("fsync", "off")] {
-        let rows = moment.rows_of("SELECT current_setting($1, true)", &[&name]).await?;
-        let value = rows.first().and_then(|row| row.get::<_, Option<String>>(0));
-        if value.as_deref() == Some(off) {
-            return Ok(Some(format!("{name} = {off}")));
-        }
-    }
-    Ok(None)
+    Ok(moment.row(LOSES, &[]).await?.map(|row| row.get(0)))
 }
 
 /// Once a second: sees whether the database is there, and to what nobody asks for.
 async fn upkeep(shared: Arc<Shared>) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut beaten = Instant::now();
+    let (mut woken, mut well) = (Instant::now(), Instant::now());
     loop {
         second.tick().await;
-        let beat = beaten.elapsed() >= boots::BEAT;
-        for step in 0..STEPS_IN_A_ROW {
-            match shared.tick(beat && step == 0).await {
-                Ok(Rest::More) => {}
-                Ok(Rest::Nothing) => break,
+        if woken.elapsed() >= boots::BEAT {
+            woken = Instant::now();
+            // For those who were not told: a database need not tell (`listen`).
+            shared.signals.wakeups.send_modify(|count| *count = count.wrapping_add(1));
+        }
+        for _ in 0..STEPS_IN_A_ROW {
+            match shared.tick().await {
+                Ok(rest) => {
+                    well = Instant::now();
+                    if rest == Rest::Nothing {
+                        break;
+                    }
+                }
                 Err(Fault::InTheWay(reason)) => {
                     tracing::debug!(reason, "the upkeep was in another's way");
                     break;
                 }
                 Err(fault) => {
-                    shared.refuse(&fault);
+                    // Before that it may be over soon, and those who wait for an answer need not know. It is nobody's
+                    // operation that is at fault: whatever it is, nothing is done until it is mended.
+                    if well.elapsed() >= PATIENCE {
+                        shared.refuse(&fault);
+                    }
                     break;
                 }
             }
         }
-        if beat {
-            beaten = Instant::now();
-            // For those who were not told: a database need not tell (`listen`).
-            shared.signals.wakeups.send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_engine_is_done_with_its_workers_and_fails_with_any_part_of_it() {
+        async fn ends(how: Option<&'static str>) {
+            if let Some(reason) = how {
+                panic!("{reason}");
+            }
         }
+        async fn until(workers: &[Option<&'static str>], beside: Option<&'static str>) -> String {
+            let (mut at_work, mut others) = (JoinSet::new(), JoinSet::new());
+            others.spawn(pending());
+            for how in workers {
+                at_work.spawn(ends(*how));
+            }
+            if let Some(reason) = beside {
+                at_work.spawn(pending());
+                others.spawn(ends(Some(reason).filter(|reason| !reason.is_empty())));
+            }
+            until_done(&mut at_work, &mut others).await.err().unwrap_or_default()
+        }
+        assert_eq!(until(&[None, None], None).await, "");
+        assert!(until(&[None, Some("worn out")], None).await.contains("worn out"));
+        assert!(until(&[None], Some("no pulse")).await.contains("no pulse"));
+        assert!(until(&[None], Some("")).await.contains("ended early"));
     }
 }

@@ -37,6 +37,11 @@ impl Fault {
         }
     }
 
+    /// The same of what was asked of nobody yet: there is no connection to ask it on, for whatever reason.
+    pub(super) fn into_lost(self) -> Self {
+        Self::Lost(self.reason())
+    }
+
     /// What went wrong.
     pub(super) fn reason(self) -> String {
         match self {
@@ -61,19 +66,31 @@ impl From<Fault> for ReadError {
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let reason = said(&error);
-        let Some(code) = error.code() else { return Self::Lost(reason) };
-        // The first two characters are the class (PostgreSQL, appendix A).
-        match (code, code.code().get(..2).unwrap_or_default()) {
-            (&SqlState::DISK_FULL, _) => Self::Full(reason),
-            // A lock or a statement that took too long: nothing is there, and it may go well the next time.
-            (&SqlState::QUERY_CANCELED, _) | (_, "40" | "55") => Self::InTheWay(reason),
-            // The connection, the server's end, its want of memory, files of its own that it can't read or write.
-            (_, "08" | "57" | "53" | "58") => Self::Lost(reason),
-            // It does not take writes: the server that took over from it does.
-            (&SqlState::READ_ONLY_SQL_TRANSACTION, _) => Self::Lost(reason),
-            (&SqlState::UNIQUE_VIOLATION, _) => Self::Taken(reason),
-            _ => Self::Operation(reason),
+        match error.code() {
+            Some(code) => of_code(code, reason),
+            None => Self::Lost(reason),
         }
+    }
+}
+
+/// What an error of the server's is. The first two characters of its code are the class (PostgreSQL, appendix A).
+fn of_code(code: &SqlState, reason: String) -> Fault {
+    match (code, code.code().get(..2).unwrap_or_default()) {
+        (&SqlState::DISK_FULL, _) => Fault::Full(reason),
+        // It says itself that nobody knows whether it was committed; or it ended the connection.
+        (
+            &SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN
+            | &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+            _,
+        ) => Fault::Lost(reason),
+        // A lock or a statement that took too long: nothing is there, and it may go well the next time.
+        (&SqlState::QUERY_CANCELED, _) | (_, "40" | "55") => Fault::InTheWay(reason),
+        // The connection, the server's end, its want of memory, files of its own that it can't read or write.
+        (_, "08" | "57" | "53" | "58") => Fault::Lost(reason),
+        // It does not take writes: the server that took over from it does.
+        (&SqlState::READ_ONLY_SQL_TRANSACTION, _) => Fault::Lost(reason),
+        (&SqlState::UNIQUE_VIOLATION, _) => Fault::Taken(reason),
+        _ => Fault::Operation(reason),
     }
 }
 
@@ -89,4 +106,22 @@ pub(super) fn said(error: &(dyn std::error::Error + 'static)) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_it_is_known_what_became_of_a_transaction_is_told_by_the_code() {
+        let fault = |code| of_code(&SqlState::from_code(code), String::new());
+        for code in ["40003", "25P03", "25006", "08006", "57P01", "53300"] {
+            assert!(matches!(fault(code), Fault::Lost(_)), "{code}");
+        }
+        for code in ["40001", "40P01", "55P03", "57014"] {
+            assert!(matches!(fault(code), Fault::InTheWay(_)), "{code}");
+        }
+        assert!(matches!(fault("53100"), Fault::Full(_)));
+        assert!(matches!(fault("42501"), Fault::Operation(_)));
+    }
 }

@@ -112,11 +112,15 @@ pub(super) struct Found {
 
 impl Found {
     /// Begins the transaction, and looks up what these verbs need.
-    pub(super) async fn by(moment: &Moment<'_>, verbs: &[Verb], boot: i64) -> Result<Self, Fault> {
+    pub(super) async fn by(
+        moment: &Moment<'_>,
+        verbs: &[Verb],
+        (boot, owner): (i64, &[u8; 16]),
+    ) -> Result<Self, Fault> {
         let Asked { claims, leases, events, lease } = Asked::by(verbs);
         let may_lease = async {
             match lease {
-                true => boots::may_lease(moment, boot).await,
+                true => boots::may_lease(moment, boot, owner).await,
                 false => Ok(true),
             }
         };
@@ -134,8 +138,8 @@ impl Found {
 
 /// The database's time, and so many numbers for events.
 async fn time_and_numbers(moment: &Moment<'_>, count: i32) -> Result<(Timestamp, Vec<i64>), Fault> {
-    let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
-                   ARRAY(SELECT nextval('event_seq') FROM generate_series(1, $1))";
+    let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + ahead,
+                   ARRAY(SELECT nextval('event_seq') FROM generate_series(1, $1)) FROM meta";
     let row = moment.the_row(sql, &[&count]).await?;
     Ok((Timestamp::from_millis(row.get(0)), row.get(1)))
 }

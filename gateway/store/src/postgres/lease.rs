@@ -242,10 +242,11 @@ impl Batch<'_> {
                    WHERE d.event = k.event AND d.ordinal = k.ordinal AND e.id = k.event
                    RETURNING d.event, d.ordinal, d.plugin, d.due_at, d.turn, d.attempts, d.lost_leases, d.excused,
                        d.order_key, d.replayed_at, d.let_go_at, e.origin, e.type, e.received_at, e.committed_at, e.hops,
-                       e.root, e.envelope, e.body, d.standing";
+                       e.root, e.envelope, e.body, d.standing, pg_current_xact_id()::text::bigint";
         let now = self.now.as_millis();
         let rows =
             self.moment.rows(sql, &[&events, &ordinals, &self.boot, &self.number, &now]).await?;
+        self.leased_in = rows.first().map(|row| row.get(20)).or(self.leased_in);
         let mut found = HashMap::with_capacity(rows.len());
         for row in &rows {
             found.insert((id_of(row, 0)?, row.get::<_, i16>(1)), row);
@@ -309,7 +310,8 @@ impl Batch<'_> {
         let plugin: String = row.get(2);
         let line = row.get::<_, Option<i16>>(19).and(row.get::<_, Option<Vec<u8>>>(8));
         let line = line.map(|key| (plugin.clone(), key));
-        self.conclude(&key, fate, Held { plugin, line }, attempt, None);
+        let lease = (key.boot, key.turn);
+        self.conclude(&key, fate, Held { lease, plugin, line }, attempt, None);
         self.close().await?;
         self.closings.clear();
         self.write_attempts().await?;

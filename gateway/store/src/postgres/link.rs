@@ -3,31 +3,41 @@
 use std::{
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use deadpool_postgres::{
-    Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
-    Timeouts,
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError,
+    RecyclingMethod, Runtime, Timeouts,
 };
-use tokio_postgres::{
-    Client, Config, Connection, Row, Socket, config::TargetSessionAttrs, tls::MakeTlsConnect,
-    types::ToSql,
-};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::{Config, Row, types::ToSql};
 
-use super::{Fault, address, fault::said, tls};
+use super::{
+    Fault,
+    fault::said,
+    hosts::{ALL, Hosts},
+};
 use crate::{OpenError, PostgresDatabase};
 
 /// So long it may take until there is a connection. Two of these and a statement have to pass within what senders
 /// wait for an answer.
-const CONNECT: Duration = Duration::from_secs(4);
+pub(super) const CONNECT: Duration = Duration::from_secs(4);
 /// So long a statement may take, a commit among them, before it counts as failed.
-const STATEMENT: Duration = Duration::from_secs(6);
+pub(super) const STATEMENT: Duration = Duration::from_secs(6);
+/// So long a commit is waited for that nobody else waits for any more. It may be a standby that it waits for, and the
+/// server has a connection less as long as it does: so have we.
+const OUTLAST: Duration = Duration::from_secs(600);
+
+/// What is said of a server that says nothing.
+pub(super) const NO_ANSWER: &str = "the database did not answer in time";
+/// The settings by which a server may lose what it has acknowledged.
+pub(super) const LOSES: &str =
+    "SELECT name || ' = off' FROM unnest('{synchronous_commit,fsync}'::text[]) AS s(name)
+    WHERE current_setting(name, true) = 'off' LIMIT 1";
 
 /// Parameters of a statement.
 pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -36,6 +46,17 @@ pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 #[derive(Clone)]
 pub(super) struct Link {
     pool: Pool,
+    hosts: Hosts,
+    rules: Arc<Rules>,
+}
+
+/// Which connections are used.
+#[derive(Debug, Default)]
+struct Rules {
+    /// None to a server that may lose what it acknowledged.
+    durable: AtomicBool,
+    /// None that were made before.
+    since: Mutex<Option<Instant>>,
 }
 
 impl std::fmt::Debug for Link {
@@ -64,68 +85,96 @@ impl Link {
         connections: usize,
         settings: &'static str,
     ) -> Result<Self, OpenError> {
-        let (config, tls) = how(database)?;
+        let (hosts, rules) = (Hosts::of(database)?, Arc::<Rules>::default());
         let recycled = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(config, tls, recycled);
-        let schema = Arc::new(quoted(&database.schema));
+        // What connections are made by, the hosts know.
+        let manager = Manager::from_connect(Config::new(), hosts.clone(), recycled);
+        let (schema, made_by) = (Arc::new(quoted(&database.schema)), Arc::clone(&rules));
         let set_up = Hook::async_fn(move |client, _| {
-            let schema = Arc::clone(&schema);
+            let (schema, rules) = (Arc::clone(&schema), Arc::clone(&made_by));
+            // The pool bounds how long a connection is made, and not this.
             Box::pin(async move {
-                // To compile a statement takes longer than any of these. And how statements are done is decided once, for
-                // many times: while a new day's partitions are empty, to read them whole seems to be cheapest, and
-                // goes on until somebody looks how large they are. A server without those settings is left alone.
-                let sql = format!(
-                    "SET search_path TO {schema}; SET statement_timeout = {limit};
-                     SET idle_in_transaction_session_timeout = {limit}; SET TIME ZONE 'UTC';
-                     SELECT set_config(name, CASE vartype WHEN 'bool' THEN 'off' ELSE 'force_generic_plan' END, false)
-                     FROM pg_settings WHERE name IN ({settings})",
-                    limit = STATEMENT.as_millis(),
-                );
-                client.batch_execute(&sql).await.map_err(HookError::Backend)
+                let done = tokio::time::timeout(CONNECT, set_up(client, &schema, settings, &rules));
+                done.await.unwrap_or(Err(HookError::message(NO_ANSWER)))
             })
         });
+        let used_by = Arc::clone(&rules);
+        let may_be_used = Hook::sync_fn(move |_, metrics| {
+            let since = *used_by.since.lock().unwrap_or_else(PoisonError::into_inner);
+            match since.is_some_and(|since| metrics.created < since) {
+                true => Err(HookError::message("it is not used any more")),
+                false => Ok(()),
+            }
+        });
         let timeouts =
-            Timeouts { wait: Some(STATEMENT), create: Some(2 * CONNECT), recycle: Some(CONNECT) };
+            Timeouts { wait: Some(STATEMENT), create: Some(ALL), recycle: Some(CONNECT) };
         let pool = Pool::builder(manager).max_size(connections.max(1)).timeouts(timeouts);
-        let pool = pool.runtime(Runtime::Tokio1).post_create(set_up).build();
-        let pool = pool.map_err(|error| OpenError::Server { reason: said(&error) })?;
-        Ok(Self { pool })
+        let pool = pool.runtime(Runtime::Tokio1).post_create(set_up).pre_recycle(may_be_used);
+        let pool = pool.build().map_err(|error| OpenError::Server { reason: said(&error) })?;
+        Ok(Self { pool, hosts, rules })
+    }
+
+    /// From now on no connection is made to a server that may lose what it acknowledged.
+    pub(super) fn insist_on_durable(&self) {
+        self.rules.durable.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn insists_on_durable(&self) -> bool {
+        self.rules.durable.load(Ordering::Relaxed)
+    }
+
+    /// From now on none of the connections is used that there are.
+    pub(super) fn forget(&self) {
+        *self.rules.since.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whom connections are with.
+    pub(super) fn hosts(&self) -> &Hosts {
+        &self.hosts
     }
 
     /// One of the connections, for as long as it is held.
     pub(super) async fn connect(&self) -> Result<Object, Fault> {
         self.pool.get().await.map_err(|error| match error {
-            PoolError::Backend(error) => error.into(),
-            PoolError::PostCreateHook(HookError::Backend(error)) => error.into(),
-            PoolError::Timeout(_) => Fault::Lost("the database did not answer in time".to_owned()),
+            // Whatever it is, a login that is refused for example: nothing can be asked.
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
+                Fault::from(error).into_lost()
+            }
+            PoolError::Timeout(_) => Fault::Lost(NO_ANSWER.to_owned()),
             error => Fault::Lost(said(&error)),
         })
     }
 }
 
-/// How the database is spoken to.
-fn how(database: &PostgresDatabase) -> Result<(Config, MakeRustlsConnect), OpenError> {
-    let mut config = address::config(&database.url)?;
-    config.connect_timeout(CONNECT).tcp_user_timeout(STATEMENT);
-    config.keepalives_idle(Duration::from_secs(15)).keepalives_interval(Duration::from_secs(5));
-    if config.get_application_name().is_none() {
-        config.application_name("hookweir");
+/// Sets a connection up that was made just now.
+async fn set_up(
+    client: &ClientWrapper,
+    schema: &str,
+    settings: &str,
+    rules: &Rules,
+) -> Result<(), HookError> {
+    // To compile a statement takes longer than any of these. And how statements are done is decided once, for
+    // many times: while a new day's partitions are empty, to read them whole seems to be cheapest, and
+    // goes on until somebody looks how large they are. A server without those settings is left alone.
+    let sql = format!(
+        "SET search_path TO {schema}; SET statement_timeout = {limit};
+         SET idle_in_transaction_session_timeout = {limit}; SET TIME ZONE 'UTC';
+         SELECT set_config(name, CASE vartype WHEN 'bool' THEN 'off' ELSE 'force_generic_plan' END, false)
+         FROM pg_settings WHERE name IN ({settings})",
+        limit = STATEMENT.as_millis(),
+    );
+    client.batch_execute(&sql).await.map_err(HookError::Backend)?;
+    if rules.durable.load(Ordering::Relaxed)
+        && let Some(row) = client.query_opt(LOSES, &[]).await.map_err(HookError::Backend)?
+    {
+        return Err(HookError::message(may_lose(row.get(0))));
     }
-    // Of several hosts, the one that is no standby.
-    config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-    let tls = tls::connector(database.ca.as_deref());
-    Ok((config, tls.map_err(|reason| OpenError::Address { reason })?))
+    Ok(())
 }
 
-/// What an encrypted connection is made of; the crate that makes it has no name for it.
-type Encrypted = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
-
-/// A connection of its own, with what drives it.
-pub(super) async fn apart(
-    database: &PostgresDatabase,
-) -> Result<(Client, Connection<Socket, Encrypted>), Fault> {
-    let (config, tls) = how(database).map_err(|error| Fault::Lost(error.to_string()))?;
-    Ok(config.connect(tls).await?)
+/// What is said of a server with such a setting.
+pub(super) fn may_lose(setting: &str) -> String {
+    format!("the database has {setting}, by which it may lose what it acknowledged")
 }
 
 /// Waits for something that the database is asked, as long as it may take and a bit: a server that stands still says
@@ -133,13 +182,29 @@ pub(super) async fn apart(
 pub(super) async fn in_time<T>(asked: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
     match tokio::time::timeout(STATEMENT + CONNECT, asked).await {
         Ok(answer) => answer,
-        Err(_) => Err(Fault::Lost("the database did not answer in time".to_owned())),
+        Err(_) => Err(Fault::Lost(NO_ANSWER.to_owned())),
     }
 }
 
 /// Gives a connection up, so that nobody gets it who would wait for what was asked on it.
 pub(super) fn give_up(connection: Object) {
     drop(Object::take(connection));
+}
+
+/// Gives a connection up on which something was not answered: if that was a commit, when it is answered. Until then it is
+/// one of those that there may be. What is committed at one server may wait for another as long as that is away, and
+/// whoever connects again and again meanwhile would take all the connections that the server has.
+pub(super) fn let_go(connection: Object, commit_was_asked: bool) {
+    if !commit_was_asked || connection.is_closed() {
+        return give_up(connection);
+    }
+    tokio::spawn(async move {
+        // It is answered after all that was asked before.
+        let answered = tokio::time::timeout(OUTLAST, connection.batch_execute("")).await;
+        if !matches!(answered, Ok(Ok(()))) {
+            give_up(connection);
+        }
+    });
 }
 
 /// A name as SQL has it.

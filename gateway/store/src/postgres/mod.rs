@@ -18,6 +18,7 @@
 //!   (`totals`).
 
 mod address;
+mod alive;
 mod append;
 mod batch;
 mod boots;
@@ -30,6 +31,7 @@ mod fault;
 mod found;
 mod fronts;
 mod hold;
+mod hosts;
 mod incoming;
 mod lease;
 mod link;

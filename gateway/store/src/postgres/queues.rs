@@ -42,7 +42,7 @@ impl Window {
         };
         // Some gateway may have seen a later time.
         let sql = "SELECT greatest(clock, coalesce($1::bigint,
-                       floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)) AS now FROM meta";
+                       floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + ahead)) AS now FROM meta";
         let now = moment.the_row(sql, &[&now]).await?.time("now")?;
         let (depths, first_due) =
             (depths::all(&moment).await?, depths::first_due(&moment, now).await?);

@@ -7,6 +7,7 @@
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
+    sync::Mutex,
     time::Duration,
 };
 
@@ -96,6 +97,8 @@ impl AttemptRow<'_> {
 /// A delivery whose lease is held.
 #[derive(Debug)]
 pub(super) struct Held {
+    /// The boot and the turn of the lease.
+    pub(super) lease: (i64, i64),
     pub(super) plugin: String,
     /// The line it stands in.
     pub(super) line: Option<Line>,
@@ -105,6 +108,54 @@ pub(super) struct Held {
 pub(super) fn name_of(key: &LeaseKey) -> Name {
     // It was made from one.
     (key.ids[0], i16::try_from(key.delivery).unwrap_or(i16::MAX))
+}
+
+/// The delivery out of those that are held, if it is by this lease: another one's may be ended beside it.
+fn take(held: &mut HashMap<Name, Held>, key: &LeaseKey) -> Option<Held> {
+    let name = name_of(key);
+    match held.get(&name)?.lease == (key.boot, key.turn) {
+        true => held.remove(&name),
+        false => None,
+    }
+}
+
+/// Settlements of which nobody knows whether they were committed, by their leases. Whoever is told so asks again, and is
+/// told then; one that was committed is known by its attempt, and is not taken for one whose lease was lost.
+#[derive(Debug, Default)]
+pub(super) struct Unheard {
+    leases: Mutex<HashSet<(Name, i64, i64)>>,
+}
+
+impl Unheard {
+    /// As many are remembered. That is far more than are under way at a time.
+    const MAX: usize = 1 << 16;
+
+    fn has(&self, key: &LeaseKey) -> bool {
+        self.leases.lock().is_ok_and(|leases| leases.contains(&lease_of(key)))
+    }
+
+    /// Nobody knows of these.
+    pub(super) fn add<'k>(&self, keys: impl Iterator<Item = &'k LeaseKey>) {
+        if let Ok(mut leases) = self.leases.lock() {
+            let room = Self::MAX.saturating_sub(leases.len());
+            leases.extend(keys.take(room).map(lease_of));
+        }
+    }
+
+    /// It is known of these.
+    pub(super) fn remove<'k>(&self, keys: impl Iterator<Item = &'k LeaseKey>) {
+        if let Ok(mut leases) = self.leases.lock()
+            && !leases.is_empty()
+        {
+            for key in keys {
+                leases.remove(&lease_of(key));
+            }
+        }
+    }
+}
+
+fn lease_of(key: &LeaseKey) -> (Name, i64, i64) {
+    (name_of(key), key.boot, key.turn)
 }
 
 type Settlements<'s, 'm> = &'s [(usize, &'m Settlement)];
@@ -122,7 +173,7 @@ pub(super) async fn held(
     let ordinals: Vec<i16> = keys.iter().map(|key| name_of(key).1).collect();
     let boots: Vec<i64> = keys.iter().map(|key| key.boot).collect();
     let turns: Vec<i64> = keys.iter().map(|key| key.turn).collect();
-    let sql = "SELECT d.event, d.ordinal, d.plugin, d.order_key, d.standing FROM deliveries AS d
+    let sql = "SELECT d.event, d.ordinal, d.plugin, d.order_key, d.standing, d.boot, d.turn FROM deliveries AS d
                JOIN unnest($1::bytea[], $2::smallint[], $3::bigint[], $4::bigint[])
                    AS k(event, ordinal, boot, turn) ON d.event = k.event AND d.ordinal = k.ordinal
                WHERE d.boot = k.boot AND d.turn = k.turn
@@ -133,7 +184,8 @@ pub(super) async fn held(
         let stands = row.get::<_, Option<i16>>(4).is_some();
         let key = row.get::<_, Option<Vec<u8>>>(3).filter(|_| stands);
         let line = key.map(|key| (plugin.clone(), key));
-        held.insert((id_of(&row, 0)?, row.get(1)), Held { plugin, line });
+        let lease = (row.get(5), row.get(6));
+        held.insert((id_of(&row, 0)?, row.get(1)), Held { lease, plugin, line });
     }
     Ok(held)
 }
@@ -156,7 +208,7 @@ impl<'m> Batch<'m> {
                 answers.push((*at, Err(StoreError::Failed(reason))));
                 continue;
             }
-            let Some(lease) = held.remove(&name_of(&settlement.key)) else {
+            let Some(lease) = take(&mut held, &settlement.key) else {
                 lost.push((*at, &settlement.key));
                 continue;
             };
@@ -194,11 +246,12 @@ impl<'m> Batch<'m> {
         &self,
         lost: &[(usize, &LeaseKey)],
     ) -> Result<Vec<(usize, Settled)>, Fault> {
-        if !self.again {
-            return Ok(lost.iter().map(|(at, _)| (*at, Settled::LeaseLost)).collect());
-        }
         let mut answers = Vec::with_capacity(lost.len());
         for (at, key) in lost {
+            if !self.again && !self.known.unheard.has(key) {
+                answers.push((*at, Settled::LeaseLost));
+                continue;
+            }
             let sql = "SELECT 1 FROM attempts WHERE event = $1 AND ordinal = $2 AND number = $3
                        AND boot = $4 AND turn = $5 AND outcome <> 'lost'";
             let (event, ordinal) = name_of(key);
@@ -298,7 +351,7 @@ impl<'m> Batch<'m> {
         let closing: HashSet<_> = self.closings.iter().map(|closing| closing.name).collect();
         held.retain(|name, _| !closing.contains(name));
         for key in leases {
-            if let Some(lease) = held.remove(&name_of(key)) {
+            if let Some(lease) = take(&mut held, key) {
                 self.take_back(key, &lease.plugin, Some(self.now + after));
             }
         }

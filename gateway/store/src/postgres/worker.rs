@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard as Guard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
@@ -20,8 +20,9 @@ use tokio::{
 
 use super::{
     Fault, Link, Moment,
+    alive::Doubt,
     batch::{Answer, Batch, Known},
-    boots,
+    boots::{self, Watch},
     found::Found,
     link,
     retain::{Rest, Retain},
@@ -44,8 +45,8 @@ const LINGER: Duration = Duration::from_millis(10);
 const BATCH_BYTES: usize = 8 << 20;
 /// For so long a transaction is done again whose outcome is not known, or for which there is no connection: a
 /// failover that takes longer is seen by senders. While it is known that the database is not there, once is enough.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// So often one is done again that was in another's way.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// So often one is done again that was in another's way, and for no longer either.
 const TRIES_MAX: u32 = 16;
 /// How many events retention looks at beside other work, and how many alone.
 const STEP_BESIDE: i64 = 64;
@@ -64,7 +65,8 @@ pub(super) struct Shared {
     pub(super) given: Option<Mutex<Steady>>,
     pub(super) retain: tokio::sync::Mutex<Retain>,
     /// Batches that leased, or did not: nobody knows.
-    pub(super) unclaimed: Mutex<Vec<i64>>,
+    pub(super) doubts: Mutex<Vec<Doubt>>,
+    pub(super) watch: Mutex<Watch>,
     pub(super) signals: Signals,
     /// Whether other gateways have the store open.
     pub(super) others: AtomicBool,
@@ -127,10 +129,11 @@ impl Shared {
 
     async fn work(&self, nth: usize, work: Work, turn: Option<Turn<'_>>) {
         let Work { verbs, replies, .. } = work;
-        let answers = match self.commit(nth, &verbs, turn).await {
+        let mut again = false;
+        let answers = match self.commit(nth, (&verbs, &mut again), turn).await {
             Err(Fault::Operation(reason)) if verbs.len() > 1 => {
                 tracing::debug!(reason, "an operation fails its batch; each is done alone");
-                self.each_alone(nth, &verbs).await
+                self.each_alone(nth, &verbs, again).await
             }
             Ok(made) => self.told(made),
             Err(fault) => self.failed(&fault, verbs.len()),
@@ -142,10 +145,11 @@ impl Shared {
         }
     }
 
-    async fn each_alone(&self, nth: usize, verbs: &[Verb]) -> Vec<Answer> {
+    async fn each_alone(&self, nth: usize, verbs: &[Verb], again: bool) -> Vec<Answer> {
         let mut answers = Vec::with_capacity(verbs.len());
         for verb in verbs {
-            answers.extend(match self.commit(nth, std::slice::from_ref(verb), None).await {
+            let (verb, mut again) = (std::slice::from_ref(verb), again);
+            answers.extend(match self.commit(nth, (verb, &mut again), None).await {
                 Ok(made) => self.told(made),
                 Err(fault) => self.failed(&fault, 1),
             });
@@ -153,26 +157,23 @@ impl Shared {
         answers
     }
 
-    /// Commits, again if that may help.
+    /// Commits, again if that may help. `again`: it was tried before, and nobody knows whether it was committed.
     async fn commit(
         &self,
         nth: usize,
-        verbs: &[Verb],
+        (verbs, again): (&[Verb], &mut bool),
         mut turn: Option<Turn<'_>>,
     ) -> Result<Made, Fault> {
         let begun = Instant::now();
-        let (mut tries, mut again) = (0, false);
+        let mut tries = 0;
         loop {
             tries += 1;
-            let how = Try { again, careful: tries > 1 };
-            let made = self.transact(nth, (verbs, how), turn.take()).await;
-            again |= matches!(made, Err(Fault::Lost(_)));
-            match made {
+            let how = Try { again: *again, careful: tries > 1 };
+            match self.transact(nth, (verbs, how), turn.take(), again).await {
                 Err(Fault::Taken(reason)) if !how.careful => {
                     tracing::debug!(reason, "some of it is there already; it is done with care");
                 }
-                Err(Fault::Taken(reason)) => return Err(Fault::Operation(reason)),
-                Err(Fault::InTheWay(reason)) if tries < TRIES_MAX => {
+                Err(Fault::InTheWay(reason)) if tries < TRIES_MAX && begun.elapsed() < PATIENCE => {
                     tracing::debug!(reason, tries, "a transaction was in another's way");
                     tokio::time::sleep(Duration::from_millis(u64::from(tries) * 2)).await;
                 }
@@ -183,8 +184,27 @@ impl Shared {
                     tracing::warn!(reason, tries, "the database is not there; it is tried again");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
-                done => return done,
+                done => {
+                    self.remember(verbs, *again && done.is_err());
+                    return done.map_err(|fault| match fault {
+                        // Though it was careful.
+                        Fault::Taken(reason) => Fault::Operation(reason),
+                        fault => fault,
+                    });
+                }
             }
+        }
+    }
+
+    /// Whether it is not known of settlements whether they were committed.
+    fn remember(&self, verbs: &[Verb], unheard: bool) {
+        let keys = verbs.iter().filter_map(|verb| match verb {
+            Verb::Settle(settlement) => Some(&settlement.key),
+            _ => None,
+        });
+        match unheard {
+            true => self.known.unheard.add(keys),
+            false => self.known.unheard.remove(keys),
         }
     }
 
@@ -194,39 +214,39 @@ impl Shared {
         nth: usize,
         (verbs, how): (&[Verb], Try),
         turn: Option<Turn<'_>>,
+        again: &mut bool,
     ) -> Result<Made, Fault> {
         let mut connection = self.link.connect().await?;
         let walk = self.may_tend().await;
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let leases = verbs.iter().any(|verb| matches!(verb, Verb::Lease(_)));
-        let unclaimed = if leases { self.unclaimed() } else { Vec::new() };
+        let asked = OnceLock::new();
         let made = async {
             let moment = Moment::on(&mut connection);
-            self.within(moment, (nth, number), (verbs, how), &unclaimed, (walk, turn)).await
+            self.within(moment, (nth, number), (verbs, how), (walk, turn), &asked).await
         };
         let made = link::in_time(made).await;
-        if made.is_err() {
-            if leases {
+        if matches!(made, Err(Fault::Lost(_))) {
+            self.known.forget_plugins();
+            *again |= asked.get().is_some();
+            if let Some(transaction) = asked.get().copied().flatten() {
                 // Whether it leased anything will be seen.
-                self.keep_unclaimed(unclaimed.into_iter().chain([number]));
+                self.doubts().push(Doubt { batch: number, transaction });
             }
-            if matches!(made, Err(Fault::Lost(_))) {
-                link::give_up(connection);
-            }
+            link::let_go(connection, asked.get().is_some());
         }
         made
     }
 
-    /// All of a transaction, its commit included.
+    /// All of a transaction, its commit included. Says in `asked` that it asked for that, and what by if it leased anything.
     async fn within(
         &self,
         moment: Moment<'_>,
         (nth, number): (usize, i64),
         (verbs, how): (&[Verb], Try),
-        unclaimed: &[i64],
         (mut walk, turn): (Walk<'_>, Option<Turn<'_>>),
+        asked: &OnceLock<Option<i64>>,
     ) -> Result<Made, Fault> {
-        let found = Found::by(&moment, verbs, self.boot()).await?;
+        let found = Found::by(&moment, verbs, (self.boot(), &self.owner)).await?;
         let now = match &self.given {
             Some(given) => Self::given_now(given, &moment).await?,
             None => found.now,
@@ -238,13 +258,13 @@ impl Shared {
         let mut batch = Batch::new(&moment, now, (boot, number), &self.known);
         (batch.again, batch.careful) = (how.again, how.careful);
         walk.only_if_due(now);
-        batch.return_unclaimed(unclaimed).await?;
         let answers = batch.apply(verbs, found).await?;
         self.tend(&mut batch, &mut walk, STEP_BESIDE).await?;
         let shard = i64::try_from(nth).unwrap_or(0) + boot * 16;
         let shard = i32::try_from(shard.rem_euclid(SHARDS)).unwrap_or(0);
         drop(turn);
         let begun = self.ticks.elapsed();
+        let _ = asked.set(batch.leased_in);
         let wrote = batch.counted.commit(&moment, shard).await?;
         let Batch { new_plugins, work_due, .. } = batch;
         walk.keep();
@@ -269,14 +289,8 @@ impl Shared {
         Ok(new)
     }
 
-    fn unclaimed(&self) -> Vec<i64> {
-        self.unclaimed.lock().map(|mut list| std::mem::take(&mut *list)).unwrap_or_default()
-    }
-
-    fn keep_unclaimed(&self, more: impl IntoIterator<Item = i64>) {
-        if let Ok(mut list) = self.unclaimed.lock() {
-            list.extend(more);
-        }
+    pub(super) fn doubts(&self) -> Guard<'_, Vec<Doubt>> {
+        self.doubts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The walk of retention, if nobody else of us is at it.
@@ -314,14 +328,15 @@ impl Shared {
         }
     }
 
-    /// What is done each second though nobody asks: leases of the dead are freed now and then, and what is over is
+    /// What is done each second though nobody asks: it is seen whether the database is there, and what is over is
     /// forgotten. Says whether there is more of that.
-    pub(super) async fn tick(&self, free_lapsed: bool) -> Result<Rest, Fault> {
+    pub(super) async fn tick(&self) -> Result<Rest, Fault> {
         let mut connection = self.link.connect().await?;
         let walk = Walk(Some(self.retain.lock().await));
-        let ticked = link::in_time(self.tick_on(&mut connection, free_lapsed, walk)).await;
+        let asked = OnceLock::new();
+        let ticked = link::in_time(self.tick_on(&mut connection, walk, &asked)).await;
         if matches!(ticked, Err(Fault::Lost(_))) {
-            link::give_up(connection);
+            link::let_go(connection, asked.get().is_some());
         }
         ticked
     }
@@ -329,25 +344,18 @@ impl Shared {
     async fn tick_on(
         &self,
         connection: &mut Object,
-        free_lapsed: bool,
         mut walk: Walk<'_>,
+        asked: &OnceLock<()>,
     ) -> Result<Rest, Fault> {
         let moment = Moment::write(connection).await?;
         let now = self.now(&moment).await?;
         let boot = self.boot();
         let mut batch = Batch::new(&moment, now, (boot, 0), &self.known);
-        if free_lapsed {
-            let others = boots::beat(&moment, boot, now).await?;
-            self.others.store(others > 0, Ordering::Relaxed);
-            let freed = batch.free_lapsed().await?;
-            if freed > 0 {
-                tracing::warn!(freed, "freed the leases of gateways that are gone");
-            }
-        }
         walk.only_if_due(now);
         let rest = self.tend(&mut batch, &mut walk, STEP_ALONE).await?;
         batch.counted.write(&moment, own_shard(boot)).await?;
         let work_due = batch.work_due;
+        let _ = asked.set(());
         moment.commit().await?;
         walk.keep();
         self.told(Made { answers: Vec::new(), work_due });
@@ -376,26 +384,30 @@ impl Shared {
             refusing
         });
         if made.work_due {
-            self.signals.wakeups.send_modify(|count| *count = count.wrapping_add(1));
-            if self.others.load(Ordering::Relaxed) {
-                self.announce.notify_one();
-            }
+            self.tell_of_work();
         }
         made.answers
     }
 
+    /// Wakes those who wait for work, here and at other gateways.
+    pub(super) fn tell_of_work(&self) {
+        self.signals.wakeups.send_modify(|count| *count = count.wrapping_add(1));
+        if self.others.load(Ordering::Relaxed) {
+            self.announce.notify_one();
+        }
+    }
+
     /// A commit failed: the same answer to all.
     fn failed(&self, fault: &Fault, count: usize) -> Vec<Answer> {
-        self.refuse(fault);
+        if !matches!(fault, Fault::Operation(_)) {
+            self.refuse(fault);
+        }
         let answer = fault.clone().into_answer();
         (0..count).map(|_| Err(answer.clone())).collect()
     }
 
-    /// Says that the store takes no work, unless it was the operation that was at fault. The next tick tries again.
+    /// Says that the store takes no work. The next tick tries again.
     pub(super) fn refuse(&self, fault: &Fault) {
-        if matches!(fault, Fault::Operation(_)) {
-            return;
-        }
         let answer: StoreError = fault.clone().into_answer();
         let now = Health::Refusing(answer.to_string());
         if self.signals.health.send_if_modified(|was| {
