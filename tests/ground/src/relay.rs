@@ -35,6 +35,8 @@ struct State {
     network: Network,
     /// What a client says that is cut off, at which moment.
     trap: Option<(Vec<u8>, Moment)>,
+    /// Whether the network is down from then on.
+    then_down: bool,
     /// How often that happened.
     sprung: u64,
     over: bool,
@@ -100,10 +102,15 @@ impl Relay {
 
     /// Cuts the first connection on which a client says this, at that moment of it.
     pub fn cut_at(&self, said: &[u8], moment: Moment) {
-        self.shared.lock().trap = Some((said.to_vec(), moment));
+        self.shared.lock().set_trap(said, moment, false);
     }
 
-    /// How often [`cut_at`](Self::cut_at) cut one.
+    /// The same, and the network is down from that moment on.
+    pub fn down_at(&self, said: &[u8], moment: Moment) {
+        self.shared.lock().set_trap(said, moment, true);
+    }
+
+    /// How often [`cut_at`](Self::cut_at) or [`down_at`](Self::down_at) cut one.
     pub fn cuts(&self) -> u64 {
         self.shared.lock().sprung
     }
@@ -142,6 +149,10 @@ impl Drop for Relay {
 }
 
 impl State {
+    fn set_trap(&mut self, said: &[u8], moment: Moment, then_down: bool) {
+        (self.trap, self.then_down) = (Some((said.to_vec(), moment)), then_down);
+    }
+
     fn cut_all(&mut self) {
         for (_, ends) in self.open.drain(..) {
             shut(&ends);
@@ -250,6 +261,10 @@ impl Pass {
 
     fn sprung(&self, state: &mut State) {
         state.sprung += 1;
+        if state.then_down {
+            state.network = Network::Down;
+            state.cut_all();
+        }
         self.shared.changed.notify_all();
     }
 }

@@ -9,6 +9,8 @@ mod copy;
 mod days;
 mod faults;
 mod ground;
+mod lapses;
 mod look;
+mod outages;
 mod standby;
 mod vacuum;
