@@ -39,8 +39,8 @@ const BATCH_MAX: usize = 1024;
 /// So many are worth a transaction beside another one that asks its statements still.
 const BATCH_BESIDE: usize = 256;
 /// Fewer wait until that one commits, for more to come, since a transaction costs as much by itself as some twenty events;
-/// but not for longer, lest one that waits for another gateway's lock holds up all.
-const LINGER: Duration = Duration::from_millis(10);
+/// but not for longer: where the database is slow each waits long enough for its own.
+const LINGER: Duration = Duration::from_millis(2);
 /// The most bytes of bodies in one transaction, give or take the last event.
 const BATCH_BYTES: usize = 8 << 20;
 /// For so long a transaction is done again whose outcome is not known, or for which there is no connection: a
