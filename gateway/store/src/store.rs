@@ -9,9 +9,9 @@ use hookweir_event::{PluginName, StateChange};
 use tokio::sync::watch;
 
 use crate::{
-    DeliveryId, Figures, Health, LeaseKey, Leased, Location, Mend, NewEvent, NewNotice, OpenError,
-    Options, Pausable, Pause, Reader, Receipt, Replay, Settled, Settlement, StoreError, Want,
-    Written, desk::Desk, postgres, reader::Window, sqlite,
+    DeliveryId, Figures, Health, Heard, LeaseKey, Leased, Location, Mend, NewEvent, NewNotice,
+    OpenError, Options, Pausable, Pause, Reader, Receipt, Replay, Said, Settled, Settlement,
+    StoreError, Want, Written, desk::Desk, postgres, reader::Window, sqlite,
 };
 
 /// The store. Cheap to clone; dropping the last handle finishes what was asked, and waits for that.
@@ -29,6 +29,8 @@ struct Shared {
     desk: Desk,
     _engine: Engine,
     reader: Reader,
+    /// Where other gateways are met, if there may be any.
+    council: Option<postgres::Council>,
 }
 
 /// What keeps the promises.
@@ -45,17 +47,18 @@ impl Store {
     /// # Errors
     /// If another process writes to it, if it is not ours or too new, or if it can't be read.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
-        let (desk, engine, reader) = match options.location.clone() {
+        let (desk, engine, reader, council) = match options.location.clone() {
             Location::Sqlite(file) => {
                 let (desk, engine, window) = sqlite::Engine::open(file, options).await?;
-                (desk, Engine::Sqlite(engine), Reader::new(Window::Sqlite(window)))
+                (desk, Engine::Sqlite(engine), Reader::new(Window::Sqlite(window)), None)
             }
             Location::Postgres(database) => {
                 let (desk, engine, window) = postgres::Engine::open(database, options).await?;
-                (desk, Engine::Postgres(engine), Reader::new(Window::Postgres(window)))
+                let council = Some(engine.council());
+                (desk, Engine::Postgres(engine), Reader::new(Window::Postgres(window)), council)
             }
         };
-        Ok(Self { shared: Arc::new(Shared { desk, _engine: engine, reader }) })
+        Ok(Self { shared: Arc::new(Shared { desk, _engine: engine, reader, council }) })
     }
 
     /// Keeps an event with its claims and deliveries, or finds that it is a duplicate.
@@ -170,6 +173,28 @@ impl Store {
     /// As the commit failed; nothing is kept then.
     pub async fn notice(&self, notice: NewNotice) -> Result<bool, StoreError> {
         self.shared.desk.notice(notice).await
+    }
+
+    /// Whether other gateways may have the same store open.
+    pub fn is_shared(&self) -> bool {
+        self.shared.council.is_some()
+    }
+
+    /// Says something to the other gateways that have the store open, and hears what they say. The parts of a rate
+    /// that gateways are answered are never more than the whole: whoever wants less than it had uses no more than
+    /// that before it asks, and whoever was answered [`HOLDS`](crate::HOLDS) ago or more uses nothing. It is no work
+    /// of the engine's, and waits for none. What was said is forgotten when the store is closed.
+    ///
+    /// # Errors
+    /// As the commit failed. It may have taken place: who asked is heard by the others then, and does not know what
+    /// it was answered.
+    pub async fn confer(&self, said: Said) -> Result<Heard, StoreError> {
+        let Some(council) = &self.shared.council else {
+            let pauses = self.shared.reader.pauses().await;
+            let pauses = pauses.map_err(|error| StoreError::Failed(error.to_string()))?;
+            return Ok(Heard::alone(&said, pauses));
+        };
+        council.confer(said).await
     }
 
     /// What the store has done since it was opened.

@@ -20,7 +20,9 @@ use tokio::{
 use super::{
     Fault, Link, Moment,
     batch::Known,
-    boots, days, incoming, listen,
+    boots,
+    confer::{self, Asked, Council},
+    days, incoming, listen,
     retain::{Rest, Retain},
     schema, standby,
     window::Window,
@@ -39,6 +41,7 @@ const STEPS_IN_A_ROW: u32 = 8;
 /// The engine's thread. Dropped, it waits until that has ended, which it does when the desk is gone.
 pub(crate) struct Engine {
     thread: Option<JoinHandle<()>>,
+    council: Council,
 }
 
 impl Drop for Engine {
@@ -72,6 +75,7 @@ impl Engine {
         let window = Window::at(database.clone())?;
         let (queue, operations) = mpsc::channel(options.queue.max(1));
         let signals = Signals::default();
+        let (council, asked) = Council::new();
         let (opened, ready) = oneshot::channel();
         let (told, seen) = (signals.clone(), window.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -80,16 +84,24 @@ impl Engine {
             .name("store-postgres".into())
             .spawn(move || {
                 let _farewell = Farewell(told.clone());
-                runtime.block_on(run((&database, seen), &options, operations, &told, opened));
+                let asked = (operations, asked);
+                runtime.block_on(run((&database, seen), &options, asked, &told, opened));
             })
             .map_err(|error| server(error.to_string()))?;
-        let engine = Self { thread: Some(thread) };
+        let engine = Self { thread: Some(thread), council };
         match ready.await {
             Ok(opened) => opened?,
             Err(_) => return Err(server("the store's thread ended early".to_owned())),
         }
         // Other engines write down what events are searched by; here that is what indexes are for.
         Ok((Desk::new(queue, signals, |_, _, _| Vec::new()), engine, window))
+    }
+}
+
+impl Engine {
+    /// Where the other gateways are met.
+    pub(crate) fn council(&self) -> Council {
+        self.council.clone()
     }
 }
 
@@ -101,7 +113,7 @@ fn server(reason: String) -> OpenError {
 async fn run(
     (database, window): (&PostgresDatabase, Window),
     options: &Options,
-    operations: mpsc::Receiver<Op>,
+    (operations, asked): (mpsc::Receiver<Op>, mpsc::Receiver<Asked>),
     signals: &Signals,
     opened: oneshot::Sender<Result<(), OpenError>>,
 ) {
@@ -119,6 +131,7 @@ async fn run(
         beside.spawn(days::tend(Arc::clone(&shared), options.retention));
     }
     beside.spawn(standby::watch(window));
+    beside.spawn(confer::attend(Arc::clone(&shared), database.clone(), asked));
     beside.spawn(listen::announce(Arc::clone(&shared), database.schema.clone()));
     beside.spawn(listen::listen(Arc::clone(&shared), database.clone()));
     let queue = Arc::new(tokio::sync::Mutex::new(operations));

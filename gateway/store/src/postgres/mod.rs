@@ -22,6 +22,7 @@ mod append;
 mod batch;
 mod boots;
 mod columns;
+mod confer;
 mod days;
 mod depths;
 mod engine;
@@ -54,7 +55,7 @@ mod totals;
 pub(crate) mod window;
 mod worker;
 
-pub(crate) use self::{engine::Engine, incoming::Incoming};
+pub(crate) use self::{confer::Council, engine::Engine, incoming::Incoming};
 use self::{
     fault::Fault,
     link::{Link, Moment},

@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     Fault, Link, Moment,
     batch::{Answer, Batch, Known},
-    boots, link,
+    boots, confer, link,
     retain::{Rest, Retain},
     totals::SHARDS,
 };
@@ -330,6 +330,7 @@ impl Shared {
             let mut connection = self.link.connect().await?;
             let moment = Moment::write(&mut connection).await?;
             boots::sign_off(&moment, self.boot()).await?;
+            confer::leave(&moment, &self.owner).await?;
             moment.commit().await
         };
         link::in_time(said).await

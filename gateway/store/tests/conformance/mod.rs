@@ -10,6 +10,7 @@
 //! - `IN_ORDER`: whether verbs that nobody waited between are done in the order in which they were asked.
 //! - `count()`: how much is left of what listings don't show ([`Hidden`]), to see that it goes.
 
+mod confer;
 mod deliver;
 mod exchanges;
 mod hold;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod alone;
+mod confer;
 #[path = "../conformance/mod.rs"]
 mod conformance;
 mod copy;
