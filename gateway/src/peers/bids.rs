@@ -61,7 +61,8 @@ impl Standing {
         self.part.max(self.advance.map_or(0, |(part, _)| part))
     }
 
-    /// What it would have. What it uses is no more than that from now on.
+    /// What it would have. What it uses is no more than that from now on, but for what it has in advance: that is for
+    /// those of whom nobody knows yet what they are asked for.
     fn bid(&mut self, others: Others) -> Bid {
         let target = target(self.asked, others);
         let change = self.part.abs_diff(target);
@@ -69,7 +70,6 @@ impl Standing {
         let is_still = may_stay && change <= STILL.min(self.part / 8);
         let wants = if is_still { self.part } else { target };
         self.part = self.part.min(wants);
-        self.advance = self.advance.map(|(part, left)| (part.min(target), left));
         Bid { asked: self.asked, wants }
     }
 
