@@ -5,7 +5,7 @@
 //! is its way out to the world, [`budget`] what its requests may hold. [`live`] is what both halves look up, and [`reload`] is who writes it. [`metrics`] is what is
 //! counted on the way, and [`alerts`] watches it. [`gateway`] puts them together, [`cli`] is how people start them.
 //! [`supervisor`] hears how it stands.
-//! [`pauses`] is what operators hold up, [`jobs`] the bulk work that they ask for, [`windows`] what is known of dedupe
+//! [`pauses`] is what operators hold up, `peers` keeps gateways at one store together, [`jobs`] the bulk work that they ask for, [`windows`] what is known of dedupe
 //! keys over time.
 #![forbid(unsafe_code)]
 
@@ -31,6 +31,7 @@ pub mod metrics;
 pub mod networks;
 pub mod order;
 pub mod pauses;
+mod peers;
 mod plugin_state;
 pub mod readiness;
 pub mod record;

@@ -1,6 +1,7 @@
 //! What operators have paused: intake refuses a paused source's requests, dispatch leases nothing for a paused
 //! plugin, and neither does anything while everything is. The store keeps it, so that it holds after a restart, and
-//! holds to what keeps a source's deliveries itself; here is what is in force now.
+//! holds to what keeps a source's deliveries itself; here is what is in force now. What other gateways at the same store
+//! change of it is heard from the store, and is in force then.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -19,8 +20,8 @@ pub struct Pauses {
     /// Notified after each change, for dispatch to look again.
     changed: Arc<Notify>,
     in_force: Arc<ArcSwap<InForce>>,
-    /// One change at a time, so that store and memory see them in the same order.
-    turn: Arc<Mutex<()>>,
+    /// One change at a time, so that store and memory see them in the same order; and how many there were.
+    turn: Arc<Mutex<u64>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -84,9 +85,7 @@ impl Pauses {
 
     /// All that is paused: everything, sources, then plugins.
     pub fn all(&self) -> Vec<Pause> {
-        let InForce { everything, sources, held, plugins } = &**self.in_force.load();
-        let named = sources.values().chain(held.values()).chain(plugins.values());
-        everything.iter().chain(named).cloned().collect()
+        self.in_force.load().all()
     }
 
     /// Pauses something. It holds, and is on disk, when this returns; attempts that run go on.
@@ -101,7 +100,8 @@ impl Pauses {
     ) -> Result<Pause, StoreError> {
         let this = self.clone();
         let change = async move {
-            let _turn = this.turn.lock().await;
+            let mut turn = this.turn.lock().await;
+            *turn += 1;
             let pause = this.store.pause(what, by, why).await?;
             this.swap(|in_force| in_force.insert(pause.clone()));
             tracing::warn!(what = %pause.what, by = pause.by, why = pause.why, "paused");
@@ -117,7 +117,8 @@ impl Pauses {
     pub async fn resume(&self, what: &[Pausable], by: &str) -> Result<bool, StoreError> {
         let (this, what, by) = (self.clone(), what.to_vec(), by.to_owned());
         let change = async move {
-            let _turn = this.turn.lock().await;
+            let mut turn = this.turn.lock().await;
+            *turn += 1;
             let were_paused = this.store.resume(what.clone()).await?;
             this.swap(|in_force| {
                 for what in &what {
@@ -129,6 +130,35 @@ impl Pauses {
             Ok(were_paused)
         };
         self.finish(change).await
+    }
+
+    /// How many changes were made here; none while one is being made. For [`hear`](Self::hear).
+    pub(crate) fn changes(&self) -> Option<u64> {
+        self.turn.try_lock().ok().map(|changes| *changes)
+    }
+
+    /// What the store has now, where other gateways change it. It is passed over if it was read before a change that
+    /// was made here meanwhile: `as_of` is what [`changes`](Self::changes) said before it was asked for.
+    pub(crate) fn hear(&self, pauses: Vec<Pause>, as_of: Option<u64>) {
+        let Ok(changes) = self.turn.try_lock() else { return };
+        if as_of != Some(*changes) {
+            return;
+        }
+        let before = self.all();
+        let mut next = InForce::default();
+        pauses.into_iter().for_each(|pause| next.insert(pause));
+        let now = next.all();
+        if now == before {
+            return;
+        }
+        for pause in now.iter().filter(|pause| !before.contains(pause)) {
+            tracing::warn!(what = %pause.what, by = pause.by, why = pause.why, "paused, at another gateway");
+        }
+        let goes_on = |was: &&Pause| !now.iter().any(|pause| pause.what == was.what);
+        for pause in before.iter().filter(goes_on) {
+            tracing::warn!(what = %pause.what, paused_by = pause.by, "goes on, by another gateway");
+        }
+        self.swap(|in_force| *in_force = next);
     }
 
     /// Runs a change to its end, even if who asked for it goes away: else the store might have it and
@@ -153,6 +183,12 @@ impl Pauses {
 }
 
 impl InForce {
+    fn all(&self) -> Vec<Pause> {
+        let Self { everything, sources, held, plugins } = self;
+        let named = sources.values().chain(held.values()).chain(plugins.values());
+        everything.iter().chain(named).cloned().collect()
+    }
+
     fn insert(&mut self, pause: Pause) {
         match pause.what.clone() {
             Pausable::Everything => self.everything = Some(pause),
@@ -169,5 +205,46 @@ impl InForce {
             Pausable::Held(name) => self.held.remove(name),
             Pausable::Plugin(name) => self.plugins.remove(name),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hookweir_event::{Clock, Timestamp};
+    use hookweir_store::{Options, SqliteFile};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_others_change_is_in_force_unless_it_is_older_than_a_change_here() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = SqliteFile::new(folder.path().join("store.db"));
+        let store = Store::open(Options::new(file, [1; 16], Clock::system())).await.unwrap();
+        let changed = Arc::new(Notify::new());
+        let pauses = Pauses::read(store.clone(), Spawner::here(), changed.clone()).await.unwrap();
+        let everything = || Pause {
+            what: Pausable::Everything,
+            since: Timestamp::from_millis(1),
+            by: "anna".to_owned(),
+            why: None,
+        };
+        pauses.hear(vec![everything()], pauses.changes());
+        assert_eq!(pauses.everything(), Some(everything()));
+        changed.notified().await;
+
+        let as_of = pauses.changes();
+        pauses.resume(&[Pausable::Everything], "ben").await.unwrap();
+        pauses.hear(vec![everything()], as_of);
+        assert_eq!(pauses.everything(), None, "that was before");
+        let turn = pauses.turn.lock().await;
+        assert_eq!(pauses.changes(), None);
+        pauses.hear(vec![everything()], as_of);
+        assert_eq!(pauses.everything(), None, "a change is being made");
+        drop(turn);
+        pauses.hear(vec![everything()], pauses.changes());
+        pauses.hear(Vec::new(), pauses.changes());
+        assert_eq!(pauses.everything(), None, "it goes on");
+        drop(pauses);
+        store.close().await.unwrap();
     }
 }

@@ -571,7 +571,7 @@ disk_free = "off"
 "#;
 
 /// The declared scheme of the source `test`: the generic one of the README.
-pub(crate) const TEST_SCHEME: &str = r#"{ signature = "header:x-signature", algorithm = "hmac-sha256", encoding = "hex", signed = "{body}", type = "header:x-webhook-type", id = "header:x-webhook-id", replay_guard = "none" }"#;
+pub const TEST_SCHEME: &str = r#"{ signature = "header:x-signature", algorithm = "hmac-sha256", encoding = "hex", signed = "{body}", type = "header:x-webhook-type", id = "header:x-webhook-id", replay_guard = "none" }"#;
 
 pub(crate) fn test_scheme() -> Scheme {
     let text = |text: &str| Some(text.to_owned());

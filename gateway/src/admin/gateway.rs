@@ -172,7 +172,10 @@ pub(super) async fn status(
             name: name.to_string(),
             version: plugin.version.as_ref().map(|version| version.digest().to_string()),
             file: plugin.standing.file.as_ref().map(|file| file.reason.clone()),
-            breaker: seen.breaker.map(|open| open.why),
+            breaker: seen.breaker.map(|open| match open.elsewhere {
+                true => format!("told by another gateway: {}", open.why),
+                false => open.why,
+            }),
             running: seen.running,
         }
     });

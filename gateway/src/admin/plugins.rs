@@ -79,9 +79,12 @@ struct Breaker {
     /// Why it opened, in a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
-    /// When one event is tried again. Missing while it is open: one is tried now.
+    /// When one event is tried again. Missing while it is open: one is tried now, or by another gateway.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_probe: Option<Time>,
+    /// True if it is another gateway at the same store that has it open, and tries one event at a time.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    elsewhere: bool,
 }
 
 /// A file that is not live.
@@ -325,11 +328,12 @@ fn named<'l>(live: &'l Live, name: &str) -> Result<(&'l PluginName, &'l live::Pl
 impl Breaker {
     fn of(plugin: &live::Plugin, open: Option<OpenBreaker>) -> Self {
         match (open, plugin.policy.breaker) {
-            (Some(OpenBreaker { since, why, next_probe }), Some(_)) => Self {
+            (Some(OpenBreaker { since, why, next_probe, elsewhere }), Some(_)) => Self {
                 state: "open",
                 since: Some(Time(since)),
                 why: Some(why),
                 next_probe: next_probe.map(Time),
+                elsewhere,
             },
             (None, Some(_)) => Self { state: "closed", ..Self::default() },
             (_, None) => Self { state: "off", ..Self::default() },

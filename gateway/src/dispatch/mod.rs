@@ -6,8 +6,8 @@
 
 mod attempt;
 mod breaker;
-mod bucket;
 mod decide;
+mod elsewhere;
 mod monitor;
 mod place;
 mod rounds;
@@ -21,11 +21,11 @@ use std::{
 
 use hookweir_event::{Clock, PluginName};
 use hookweir_host::Host;
-use hookweir_store::{Lease, Leased, Store, StoreError};
+use hookweir_store::{Lease, Leased, Store, StoreError, Want};
 use tokio::sync::Notify;
 
 pub use self::monitor::{Monitor, OpenBreaker, Seen};
-pub(crate) use self::{attempt::told, rounds::Rounds};
+pub(crate) use self::{attempt::told, elsewhere::Breakers, rounds::Rounds};
 use self::{
     attempt::{Bench, Run},
     place::Place,
@@ -34,6 +34,7 @@ use self::{
 use crate::{
     chance::Chance,
     health::Health,
+    limits::SharedRates,
     live::{Board, Live, Plugin},
     order::OnDead,
     pauses::Pauses,
@@ -87,9 +88,9 @@ impl Dispatch {
         (clock, chance, tracer): (Clock, Chance, Tracer),
         capacity: Capacity,
         spawner: Spawner,
-        (changed, health, pauses): (Arc<Notify>, Arc<Health>, Pauses),
+        (changed, health, pauses, rates): (Arc<Notify>, Arc<Health>, Pauses, Arc<SharedRates>),
     ) -> Self {
-        let slots = Slots::new(capacity.instances, capacity.memory);
+        let slots = Slots::new(capacity.instances, capacity.memory, rates);
         let (cut, asked) = Stopper::new();
         Self {
             bench: Bench { board, store, host, clock, chance, tracer, cut: asked },
@@ -107,6 +108,11 @@ impl Dispatch {
     /// Tells operators how it goes.
     pub fn monitor(&self) -> Monitor {
         Monitor { slots: self.slots.clone(), clock: self.bench.clock.clone() }
+    }
+
+    /// What other gateways are told of its breakers, and tell of theirs.
+    pub(crate) fn breakers(&self) -> Breakers {
+        Breakers { slots: self.slots.clone(), freed: self.freed.clone() }
     }
 
     /// Tells whoever would restart it whether it goes round.
@@ -192,7 +198,12 @@ impl Dispatch {
             self.start(&live, lease);
         }
         // A plugin that took all it was dealt may have more, and others may have left their share.
-        if plan.wants.iter().any(|want| taken.get(&want.plugin) == Some(&want.max)) {
+        let took_all = |want: &Want| taken.get(&want.plugin) == Some(&want.max);
+        {
+            let mut slots = self.slots();
+            plan.wants.iter().for_each(|want| slots.took(&want.plugin, took_all(want)));
+        }
+        if plan.wants.iter().any(took_all) {
             return Ok(None);
         }
         let soonest = [plan.again, next_due, Some(LONGEST_SLEEP)].into_iter().flatten().min();
@@ -233,15 +244,10 @@ impl Dispatch {
 
     /// The plugins that can run: deliveries of the others wait.
     fn runnable<'l>(&self, live: &'l Live) -> impl Iterator<Item = Runnable<'l>> + use<'l, '_> {
-        let runs = |(name, plugin): &(&PluginName, &Plugin)| {
-            plugin.version.is_some() && !self.pauses.waits(name)
-        };
-        let plugins = live.plugins().iter().filter(runs);
-        plugins.map(|(name, Plugin { generation, policy, memory, .. })| Runnable {
-            name,
-            generation: *generation,
-            policy,
-            memory: *memory,
+        let plugins = live.plugins().iter().filter(|(name, _)| !self.pauses.waits(name));
+        plugins.filter_map(|(name, Plugin { version, generation, policy, memory, .. })| {
+            let version = version.as_ref()?.digest();
+            Some(Runnable { name, version, generation: *generation, policy, memory: *memory })
         })
     }
 

@@ -34,6 +34,8 @@ pub struct OpenBreaker {
     pub why: String,
     /// From when on a delivery that is due may be the next probe; nothing while one runs.
     pub next_probe: Option<Timestamp>,
+    /// Whether it is another gateway that has it open, and probes.
+    pub elsewhere: bool,
 }
 
 impl Monitor {
@@ -41,14 +43,13 @@ impl Monitor {
     pub fn plugin(&self, plugin: &PluginName) -> Seen {
         let (now, wall) = (Instant::now(), self.clock.now());
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((running, open)) = slots.seen(plugin) else { return Seen::default() };
-        let breaker = open.map(|open| {
-            let passed = now.saturating_duration_since(open.since).as_millis();
+        let Some((running, shut)) = slots.seen(plugin) else { return Seen::default() };
+        let breaker = shut.map(|shut| {
+            let passed = now.saturating_duration_since(shut.since).as_millis();
             let passed = i64::try_from(passed).unwrap_or(i64::MAX);
             let since = Timestamp::from_millis(wall.as_millis().saturating_sub(passed));
-            let next_probe = wall + open.probe_at.saturating_duration_since(now);
-            let next_probe = (!open.is_probing()).then_some(next_probe);
-            OpenBreaker { since, why: open.why.to_string(), next_probe }
+            let next_probe = shut.probe_at.map(|at| wall + at.saturating_duration_since(now));
+            OpenBreaker { since, why: shut.why, next_probe, elsewhere: shut.elsewhere }
         });
         Seen { running, breaker }
     }

@@ -5,17 +5,18 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use hookweir_event::PluginName;
-use hookweir_store::Want;
+use hookweir_event::{Digest, PluginName};
+use hookweir_store::{BreakerWord, Want};
 
-use super::{
-    breaker::{Breaker, Open, Room},
-    bucket::Bucket,
+use super::breaker::{self, Breaker, Room, Shut, TurnElsewhere};
+use crate::{
+    config::Policy,
+    limits::{SharedRate, SharedRates},
 };
-use crate::config::Policy;
 
 /// What runs now, and what may.
 #[derive(Debug)]
@@ -28,14 +29,20 @@ pub(super) struct Slots {
     granted: u64,
     /// Who was dealt to first the last time.
     first: usize,
+    /// Those that all gateways share, plugins' among them.
+    rates: Arc<SharedRates>,
     plugins: BTreeMap<PluginName, PluginSlots>,
 }
 
 #[derive(Debug)]
 struct PluginSlots {
     running: usize,
-    bucket: Bucket,
+    rate: Option<Arc<SharedRate>>,
     breaker: Breaker,
+    /// Which version runs.
+    version: Digest,
+    /// Whether all that it was dealt was there, the last time: there may be more.
+    more: bool,
 }
 
 /// What to ask the store for, and when to ask again even if nothing happens.
@@ -51,6 +58,8 @@ pub(super) struct Plan {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Runnable<'a> {
     pub(super) name: &'a PluginName,
+    /// What runs.
+    pub(super) version: Digest,
     /// Another whenever it begins anew.
     pub(super) generation: u64,
     pub(super) policy: &'a Policy,
@@ -66,8 +75,8 @@ struct Hand<'a> {
 }
 
 impl Slots {
-    pub(super) fn new(pool: usize, memory: u64) -> Self {
-        Self { pool, memory, running: 0, granted: 0, first: 0, plugins: BTreeMap::new() }
+    pub(super) fn new(pool: usize, memory: u64, rates: Arc<SharedRates>) -> Self {
+        Self { pool, memory, running: 0, granted: 0, first: 0, rates, plugins: BTreeMap::new() }
     }
 
     /// Forgets plugins that are gone, once nothing of theirs runs.
@@ -84,15 +93,19 @@ impl Slots {
         let mut again = None;
         let mut hands = Vec::new();
         for plugin in plugins {
-            let rate = plugin.policy.rate;
-            let bucket = || Bucket::new(rate, now);
-            let new = || PluginSlots { running: 0, bucket: bucket(), breaker: Breaker::default() };
-            let slots = self.plugins.entry(plugin.name.clone()).or_insert_with(new);
-            if slots.bucket.rate() != rate {
-                slots.bucket = bucket();
-            }
-            let tokens = slots.bucket.available(now);
-            let rate_wait = (tokens == 0).then(|| slots.bucket.wait()).flatten();
+            let slots = match self.plugins.get_mut(plugin.name) {
+                Some(slots) => slots,
+                None => self.plugins.entry(plugin.name.clone()).or_insert(PluginSlots {
+                    running: 0,
+                    rate: None,
+                    breaker: Breaker::default(),
+                    version: plugin.version,
+                    more: false,
+                }),
+            };
+            slots.version = plugin.version;
+            slots.follow(plugin, &self.rates, now);
+            let (tokens, rate_wait) = slots.tokens(now);
             let (most, breaker_wait) =
                 match slots.breaker.room(plugin.generation, plugin.policy.breaker, now) {
                     Room::All => (usize::MAX, None),
@@ -142,8 +155,17 @@ impl Slots {
         self.granted += memory;
         let Some(slots) = self.plugins.get_mut(plugin) else { return false };
         slots.running += 1;
-        slots.bucket.take(1);
+        if let Some(rate) = &slots.rate {
+            rate.start();
+        }
         slots.breaker.start()
+    }
+
+    /// Whether all that a plugin was dealt was there.
+    pub(super) fn took(&mut self, plugin: &PluginName, all: bool) {
+        if let Some(slots) = self.plugins.get_mut(plugin) {
+            slots.more = all;
+        }
     }
 
     /// An attempt has ended.
@@ -163,9 +185,58 @@ impl Slots {
         self.plugins.get_mut(plugin).map(|slots| &mut slots.breaker)
     }
 
-    /// How many attempts of a plugin run, and its breaker if that is open.
-    pub(super) fn seen(&self, plugin: &PluginName) -> Option<(usize, Option<Open>)> {
-        self.plugins.get(plugin).map(|slots| (slots.running, slots.breaker.open()))
+    /// How many attempts of a plugin run, and its breaker if that holds it back.
+    pub(super) fn seen(&self, plugin: &PluginName) -> Option<(usize, Option<Shut>)> {
+        self.plugins.get(plugin).map(|slots| (slots.running, slots.breaker.shut()))
+    }
+
+    /// What other gateways are to know of breakers.
+    pub(super) fn say(&mut self, now: Instant) -> Vec<BreakerWord> {
+        let word = |(name, slots): (&PluginName, &mut PluginSlots)| {
+            let (open, open_for) = slots.breaker.say(now)?;
+            let (plugin, version) = (name.clone(), slots.version);
+            Some(BreakerWord { plugin, version, open, open_for })
+        };
+        self.plugins.iter_mut().filter_map(word).collect()
+    }
+
+    /// What other gateways say of breakers, in the order of their boot ids, of which `own` is this one's. Answers what
+    /// that has changed.
+    pub(super) fn hear(
+        &mut self,
+        own: [u8; 16],
+        words: &[([u8; 16], BreakerWord)],
+        now: Instant,
+    ) -> Vec<(PluginName, TurnElsewhere)> {
+        let turn = |(name, slots): (&PluginName, &mut PluginSlots)| {
+            let words = breaker::about(words, name, slots.version);
+            Some((name.clone(), slots.breaker.hear(own, words, now)?))
+        };
+        self.plugins.iter_mut().filter_map(turn).collect()
+    }
+}
+
+impl PluginSlots {
+    /// Goes by the rate that the plugin has now.
+    fn follow(&mut self, plugin: Runnable<'_>, rates: &SharedRates, now: Instant) {
+        let rate = plugin.policy.rate;
+        if self.rate.as_ref().map(|shared| shared.rate()) != rate {
+            let name = format!("plugin/{}", plugin.name);
+            self.rate = rate.map(|rate| rates.rate(&name, rate, now));
+        }
+    }
+
+    /// How many may start by its rate, and if none, how long until one may.
+    fn tokens(&self, now: Instant) -> (usize, Option<Duration>) {
+        let Some(rate) = &self.rate else { return (usize::MAX, None) };
+        let tokens = rate.available(now);
+        if tokens > 0 {
+            return (tokens, None);
+        }
+        if self.more {
+            rate.hold_back();
+        }
+        (0, rate.wait())
     }
 }
 
@@ -192,8 +263,12 @@ mod tests {
         breaker: None,
     };
 
+    fn slots(pool: usize, memory: u64) -> Slots {
+        Slots::new(pool, memory, Arc::new(SharedRates::alone()))
+    }
+
     fn runs<'a>(name: &'a PluginName, policy: &'a Policy, memory: u64) -> Runnable<'a> {
-        Runnable { name, generation: 1, policy, memory }
+        Runnable { name, version: Digest::of(b"1"), generation: 1, policy, memory }
     }
 
     /// What each plugin is dealt, by name.
@@ -216,7 +291,7 @@ mod tests {
     #[test]
     fn what_is_free_is_dealt_evenly_and_what_one_leaves_goes_to_others() {
         let few = Policy { concurrency: 2, ..FREE };
-        let mut slots = Slots::new(10, u64::MAX);
+        let mut slots = slots(10, u64::MAX);
         assert_eq!(
             deal(&mut slots, &[("a", FREE, 1), ("b", FREE, 1)]),
             dealt(&[("a", 5), ("b", 5)])
@@ -229,7 +304,7 @@ mod tests {
 
     #[test]
     fn nobody_is_last_for_ever() {
-        let mut slots = Slots::new(1, u64::MAX);
+        let mut slots = slots(1, u64::MAX);
         let plugins = [("a", FREE, 1), ("b", FREE, 1), ("c", FREE, 1)];
         let first: Vec<_> = (0..6).map(|_| deal(&mut slots, &plugins)[0].0.clone()).collect();
         for name in ["a", "b", "c"] {
@@ -241,7 +316,7 @@ mod tests {
     fn what_runs_takes_its_place() {
         let name: PluginName = "a".parse().unwrap();
         let three = Policy { concurrency: 3, ..FREE };
-        let mut slots = Slots::new(10, u64::MAX);
+        let mut slots = slots(10, u64::MAX);
         assert_eq!(deal(&mut slots, &[("a", three, 1)]), dealt(&[("a", 3)]));
         slots.start(&name, 1);
         slots.start(&name, 1);
@@ -253,7 +328,7 @@ mod tests {
     #[test]
     fn a_plugin_that_is_gone_is_forgotten_when_its_last_attempt_has_ended() {
         let [gone, stays]: [PluginName; 2] = ["gone", "stays"].map(|name| name.parse().unwrap());
-        let mut slots = Slots::new(10, u64::MAX);
+        let mut slots = slots(10, u64::MAX);
         deal(&mut slots, &[("gone", FREE, 1), ("stays", FREE, 1)]);
         slots.start(&gone, 1);
         slots.keep_only(|name| *name == stays);
@@ -266,7 +341,7 @@ mod tests {
 
     #[test]
     fn memory_is_a_budget_and_never_a_wall() {
-        let mut slots = Slots::new(10, 100);
+        let mut slots = slots(10, 100);
         assert_eq!(deal(&mut slots, &[("a", FREE, 30)]), dealt(&[("a", 3)]));
         assert_eq!(deal(&mut slots, &[("a", FREE, 1000)]), dealt(&[("a", 1)]));
         slots.start(&"a".parse().unwrap(), 1000);
@@ -278,7 +353,7 @@ mod tests {
         let name: PluginName = "a".parse().unwrap();
         let rate = Some(Rate { count: 2, per: Duration::from_secs(60) });
         let limited = Policy { rate, ..FREE };
-        let mut slots = Slots::new(10, u64::MAX);
+        let mut slots = slots(10, u64::MAX);
         let now = Instant::now();
         let mut plan = || slots.plan([runs(&name, &limited, 1)].into_iter(), now);
         assert_eq!(plan().wants[0].max, 2);
@@ -296,7 +371,7 @@ mod tests {
         let breaker = Some(BreakerConfig { failures: 1, probe_max: second });
         // Slower than the probes: the rate holds them back as well.
         let policy = Policy { breaker, rate: Some(Rate { count: 1, per: 4 * second }), ..FREE };
-        let mut slots = Slots::new(10, u64::MAX);
+        let mut slots = slots(10, u64::MAX);
         let plan = |slots: &mut Slots, now| {
             let plugins = [runs(&bad, &policy, 1), runs(&good, &FREE, 1)];
             let plan = slots.plan(plugins.into_iter(), now);
@@ -318,5 +393,50 @@ mod tests {
         slots.breaker(&bad).unwrap().end(1, true, Outcome::Done, breaker, now);
         slots.end(&bad, 1);
         assert_eq!(plan(&mut slots, now + 9 * second).0, Some(1));
+    }
+
+    #[test]
+    fn a_rate_that_others_share_holds_back_what_is_beyond_its_part() {
+        let name: PluginName = "a".parse().unwrap();
+        let now = Instant::now();
+        let rates = Arc::new(SharedRates::since(now));
+        let mut slots = Slots::new(100, u64::MAX, rates.clone());
+        let rate = Some(Rate { count: 10, per: Duration::from_secs(10) });
+        let limited = Policy { rate, ..FREE };
+        let plan = |slots: &mut Slots, now| slots.plan([runs(&name, &limited, 1)].into_iter(), now);
+        assert_eq!(plan(&mut slots, now).wants[0].max, 10);
+        let shared = rates.all()["plugin/a"][0].clone();
+        shared.set_part(hookweir_store::WHOLE / 2, now);
+        assert_eq!(plan(&mut slots, now).wants[0].max, 5);
+        (0..5).for_each(|_| _ = slots.start(&name, 1));
+        assert!(!shared.look().held_back, "nobody knows whether there is more");
+        slots.took(&name, true);
+        let waits = plan(&mut slots, now);
+        assert_eq!((waits.wants, waits.again), (Vec::new(), Some(Duration::from_secs(2))));
+        let asked = shared.look();
+        assert_eq!((asked.count, asked.held_back), (0, true));
+        // Out of touch nothing starts, and nothing says when it will.
+        rates.in_touch_until(now);
+        let later = plan(&mut slots, now + Duration::from_secs(9));
+        assert!(later.wants.is_empty());
+    }
+
+    #[test]
+    fn what_other_gateways_say_of_breakers_is_about_a_version() {
+        let name: PluginName = "a".parse().unwrap();
+        let mut slots = slots(10, u64::MAX);
+        assert_eq!(deal(&mut slots, &[("a", FREE, 1)]), dealt(&[("a", 10)]));
+        let word = |version: &[u8]| BreakerWord {
+            plugin: name.clone(),
+            version: Digest::of(version),
+            open: Some("it is sick".to_owned()),
+            open_for: Duration::ZERO,
+        };
+        let now = Instant::now();
+        assert!(slots.hear([1; 16], &[([2; 16], word(b"2"))], now).is_empty());
+        assert_eq!(slots.hear([1; 16], &[([2; 16], word(b"1"))], now).len(), 1);
+        assert!(slots.seen(&name).unwrap().1.is_some_and(|shut| shut.elsewhere));
+        // One that is switched off here stays so.
+        assert_eq!(deal(&mut slots, &[("a", FREE, 1)]), dealt(&[("a", 10)]));
     }
 }

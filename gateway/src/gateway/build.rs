@@ -23,8 +23,10 @@ use crate::{
     intake::{Door, Intake},
     jobs::Jobs,
     keys::Keys,
+    limits::SharedRates,
     metrics::{Metrics, Surveyor, figures::Count},
     pauses::Pauses,
+    peers::Peers,
     plugin_state::PluginState,
     readiness::{Latch, Readiness},
     reload::Reload,
@@ -118,7 +120,6 @@ impl Begun {
         drop(steps.store);
         let Surrounds { seen, clock, chance, names, supervisor, .. } = around;
         let data = config.store.data_folder().to_owned();
-        make_folder(&data)?;
         let drawn = (clock.clone(), chance);
         let (guard, audit) = admission(&config, &data, &drawn)?;
         let (tracer, exporter) = tracing_to(&config, drawn.clone(), &names)?;
@@ -136,15 +137,16 @@ impl Begun {
         drop(steps.plugins);
         let (board, spawner) = (reload.board(), guests.spawner());
         let pauses = Pauses::read(store.clone(), spawner.clone(), changed.clone()).await?;
+        let peers = Peers::meet(&store, &pauses).await?;
         let jobs = Jobs::new(store.clone(), board.clone(), drawn.clone(), spawner.clone());
         let door = Door::new(host.clone(), spawner.clone(), store.clone());
         let runs = (drawn.0.clone(), drawn.1.clone(), tracer.clone());
-        let told = (changed, health.clone(), pauses.clone());
+        let told = (changed, health.clone(), pauses.clone(), peers.rates());
         let (on, kept) = (board.clone(), store.clone());
         let dispatch = Dispatch::new(on, kept, host.clone(), runs, capacity, spawner, told);
         let (strays, budget) = (Arc::<Count>::default(), Arc::<Budget>::default());
         let behind = (keys, door, pauses.clone());
-        let kept = (store.clone(), guests.spawner(), budget.clone());
+        let kept = (store.clone(), guests.spawner(), budget.clone(), peers.rates());
         let seen = (tracer, strays.clone());
         let intake = Arc::new(Intake::new(board.clone(), kept, behind, drawn.clone(), seen));
         let desk = Desk {
@@ -164,7 +166,7 @@ impl Begun {
         let looks = (surveyor.clone(), desk.pauses.clone());
         let watch = Watch::new(board.clone(), store.clone(), looks, drawn);
         let connections = Connections::at_most(server.connections);
-        let counted = (strays, connections.clone(), budget);
+        let counted = (strays, connections.clone(), budget, peers.rates());
         let metrics = metrics_on.then(|| metrics(&desk, (&watch, surveyor), host, counted));
         operators.admit(Admin::new(&readiness, guard, desk, metrics));
         Ok(Gateway {
@@ -179,6 +181,7 @@ impl Begun {
             board,
             intake,
             dispatch,
+            peers,
             reload,
             watch,
             jobs,
@@ -236,7 +239,7 @@ fn metrics(
     desk: &Desk,
     (watch, surveyor): (&Watch, Surveyor),
     host: Host,
-    (strays, connections, budget): (Arc<Count>, Connections, Arc<Budget>),
+    (strays, connections, budget, rates): (Arc<Count>, Connections, Arc<Budget>, Arc<SharedRates>),
 ) -> Metrics {
     Metrics {
         board: desk.board.clone(),
@@ -248,6 +251,7 @@ fn metrics(
         strays,
         connections,
         budget,
+        rates,
         alerts: watch.standing(),
         pauses: desk.pauses.clone(),
         clock: desk.clock.clone(),
@@ -285,12 +289,13 @@ fn capacity(config: &Config) -> Capacity {
     Capacity { instances, memory: config.host.memory }
 }
 
-/// Who is let in by the admin API, and where it is written down what they change.
+/// Who is let in by the admin API, and where it is written down what they change: in the data folder, which is made.
 fn admission(
     config: &Config,
     data: &Path,
     (clock, chance): &(Clock, Chance),
 ) -> Result<(Guard, Audit), StartError> {
+    make_folder(data)?;
     let guard = Guard::new(&config.admin, data, chance)
         .map_err(|source| StartError::Folder { path: token_file(data), source })?;
     let audit = Audit::open(data, config.admin.audit, clock.clone())

@@ -15,7 +15,7 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use hookweir_event::Clock;
 use hookweir_host::HostError;
-use hookweir_store::{OpenError, ReadError, Store};
+use hookweir_store::{OpenError, ReadError, Store, StoreError};
 use thiserror::Error;
 use tokio::net::TcpListener;
 
@@ -29,6 +29,7 @@ use crate::{
     intake::Intake,
     jobs::Jobs,
     live::Board,
+    peers::Peers,
     readiness::Latch,
     reload::{Reload, Wishes},
     serve::Connections,
@@ -63,6 +64,9 @@ pub enum StartError {
     /// What is paused can't be read.
     #[error("failed to read what is paused: {0}")]
     Pauses(#[from] ReadError),
+    /// The store does not say which other gateways there are.
+    #[error("failed to meet other gateways at the store: {0}")]
+    Peers(#[from] StoreError),
     /// The plugin host can't start.
     #[error("failed to start the plugin host: {0}")]
     Host(#[from] HostError),
@@ -119,6 +123,7 @@ pub struct Gateway {
     board: Arc<Board>,
     intake: Arc<Intake>,
     dispatch: Dispatch,
+    peers: Peers,
     reload: Reload,
     watch: Watch,
     jobs: Jobs,

@@ -33,6 +33,7 @@ impl Gateway {
             board,
             intake,
             dispatch,
+            peers,
             reload,
             watch,
             jobs,
@@ -43,6 +44,7 @@ impl Gateway {
         let (stopper, asked) = Stopper::new();
         let cut_off = CutOff::default();
         let (spawner, rounds) = (guests.spawner(), dispatch.rounds());
+        let breakers = dispatch.breakers();
         let vitals = Vitals { store: store.clone(), spawner, rounds };
         let mut line = Tasks::default();
         let (counted, spawner) = (cut_off.clone(), guests.spawner());
@@ -60,6 +62,8 @@ impl Gateway {
         line.run("alerts", watch.run(asked.clone()));
         line.run("reload", reload.run(asked));
         operators.live_by(vitals);
+        // What ends may use its part of the rates to the last.
+        operators.beside("peers", |last| peers.run(breakers, last));
         if let Some(exporter) = exporter {
             // The last spans end with the line.
             operators.beside("traces", |last| exporter.run(last, grace));

@@ -9,7 +9,7 @@ use hookweir_verify::Verified;
 use super::{Refusal, desk::Desk, verify::Proven};
 use crate::{
     budget::{Hold, Place, Places},
-    limits::Allowance,
+    limits::{Allowance, NotPassed},
     live::Source,
 };
 
@@ -35,9 +35,17 @@ pub(super) fn admit(desk: &Desk, proven: Proven) -> Result<Admitted, Refusal> {
     // Before the token: who is shed has not spent one.
     let held = Held { _hold: hold, _place: place.map_err(Refusal::Overloaded)? };
     // The source's own first: what it is refused by that must not cost the others.
-    let allowance = desk.source(&source.name).take().map_err(Refusal::RateLimited)?;
-    desk.verified.take().map_err(Refusal::RateLimited)?;
+    let allowance = desk.source(&source.name).take().map_err(not_passed)?;
+    desk.verified.take().map_err(not_passed)?;
     Ok(Admitted { source, verified, received_at, held, allowance })
+}
+
+/// A gateway that is out of touch with the others is so with the store, which would refuse it next.
+fn not_passed(why: NotPassed) -> Refusal {
+    match why {
+        NotPassed::Limited(limited) => Refusal::RateLimited(limited),
+        NotPassed::OutOfTouch => Refusal::StoreRefuses,
+    }
 }
 
 impl Admitted {

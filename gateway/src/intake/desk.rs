@@ -12,7 +12,7 @@ use hookweir_event::{PluginName, SourceName};
 use super::door::Turns;
 use crate::{
     budget::{Budget, Shares},
-    limits::{AddressLimit, RefusedLimit, VerifiedLimit},
+    limits::{AddressLimit, RefusedLimit, SharedRates, VerifiedLimit},
     live::{Board, Live, Plugin},
 };
 
@@ -33,26 +33,26 @@ pub(super) struct Desk {
     /// What requests to plugins hold of it.
     pub(super) api_shares: Arc<Shares>,
     /// Verified requests of all sources together.
-    pub(super) verified: Arc<VerifiedLimit>,
-    sources: HashMap<SourceName, Arc<VerifiedLimit>>,
+    pub(super) verified: VerifiedLimit,
+    sources: HashMap<SourceName, VerifiedLimit>,
     verifiers: HashMap<SourceName, Arc<Turns>>,
     apis: HashMap<PluginName, Arc<Turns>>,
 }
 
 impl Desk {
     /// A desk for `live` that keeps the buckets of `before` whose rates are unchanged.
-    fn following(live: Arc<Live>, budget: &Arc<Budget>, before: Option<&Self>) -> Self {
+    fn following(
+        live: Arc<Live>,
+        (budget, rates): (&Arc<Budget>, &SharedRates),
+        before: Option<&Self>,
+    ) -> Self {
         let server = &live.config.server;
         let address = before.map(|desk| desk.address.clone());
         let refused = before.map(|desk| desk.refused.clone());
         let source = |source: &Arc<crate::live::Source>| {
-            let kept = before.and_then(|desk| desk.sources.get(&source.name)).cloned();
-            let rate = source.config.rate;
-            let limit = kept.filter(|kept| kept.rate() == rate);
-            (
-                source.name.clone(),
-                limit.unwrap_or_else(|| Arc::new(VerifiedLimit::new("source", rate))),
-            )
+            let name = format!("source/{}", source.name);
+            let limit = VerifiedLimit::new("source", &name, source.config.rate, rates);
+            (source.name.clone(), limit)
         };
         let api_address = before.map(|desk| desk.api_address.clone());
         let verified = live.sources().filter(|source| source.config.verifier.is_some());
@@ -77,10 +77,7 @@ impl Desk {
             refused: refused
                 .filter(|kept| kept.rate() == server.refused_rate)
                 .unwrap_or_else(|| Arc::new(RefusedLimit::new(server.refused_rate))),
-            verified: before
-                .map(|desk| desk.verified.clone())
-                .filter(|kept| kept.rate() == server.rate)
-                .unwrap_or_else(|| Arc::new(VerifiedLimit::new("server", server.rate))),
+            verified: VerifiedLimit::new("server", "server", server.rate, rates),
             budget: budget.clone(),
             api_shares: before.map(|desk| desk.api_shares.clone()).unwrap_or_default(),
             sources: live.sources().map(source).collect(),
@@ -112,13 +109,14 @@ impl Desk {
 #[derive(Debug)]
 pub(super) struct Desks {
     budget: Arc<Budget>,
+    rates: Arc<SharedRates>,
     current: ArcSwapOption<Desk>,
 }
 
 impl Desks {
-    /// Desks that share this budget.
-    pub(super) fn new(budget: Arc<Budget>) -> Self {
-        Self { budget, current: ArcSwapOption::empty() }
+    /// Desks that share this budget and these rates.
+    pub(super) fn new(budget: Arc<Budget>, rates: Arc<SharedRates>) -> Self {
+        Self { budget, rates, current: ArcSwapOption::empty() }
     }
 
     /// The desk for what is in force now.
@@ -139,7 +137,8 @@ impl Desks {
     /// Puts a desk in the place of the one before. None if another has come there meanwhile: that may be newer, and
     /// has buckets that must not be lost.
     fn follow(&self, before: &Option<Arc<Desk>>, live: Arc<Live>) -> Option<Arc<Desk>> {
-        let next = Arc::new(Desk::following(live, &self.budget, before.as_deref()));
+        let shared = (&self.budget, &*self.rates);
+        let next = Arc::new(Desk::following(live, shared, before.as_deref()));
         let found = self.current.compare_and_swap(before, Some(next.clone()));
         let same = found.as_ref().map(Arc::as_ptr) == before.as_ref().map(Arc::as_ptr);
         same.then_some(next)
@@ -155,13 +154,19 @@ mod tests {
 
     fn live() -> Live {
         let around = Surroundings { env: &|_| None, file: &|_| Ok(String::new()) };
-        let config = Config::parse("", Path::new(""), &around).unwrap();
+        let text = "[server]\nrate = \"10/hour\"\n";
+        let config = Config::parse(text, Path::new(""), &around).unwrap();
         Live::new(Arc::new(config), [], BTreeMap::new())
     }
 
     #[test]
     fn a_desk_that_comes_late_does_not_replace_a_newer_one() {
-        let desks = Desks::new(Arc::default());
+        let desks = Desks::new(Arc::default(), Arc::new(SharedRates::alone()));
+        let left = |desk: &Desk| {
+            let mut headers = http::HeaderMap::new();
+            desk.verified.take().unwrap().unwrap().describe(&mut headers);
+            headers["ratelimit"].to_str().unwrap().split(';').nth(1).unwrap().to_owned()
+        };
         let board = Board::from_pointee(live());
         let first = desks.current(&board);
         assert!(Arc::ptr_eq(&first, &desks.current(&board)));
@@ -172,6 +177,10 @@ mod tests {
         let newer = desks.current(&board);
         assert!(desks.follow(&before, looked).is_none());
         assert!(Arc::ptr_eq(&newer, &desks.current(&board)));
-        assert!(Arc::ptr_eq(&newer.verified, &first.verified), "nobody is forgiven");
+        assert_eq!(
+            (left(&first), left(&newer)),
+            ("r=9".into(), "r=8".into()),
+            "nobody is forgiven"
+        );
     }
 }

@@ -38,6 +38,7 @@ use crate::{
     client::Client,
     config::Priority,
     keys::Keys,
+    limits::SharedRates,
     live::{Board, Plugin, Source},
     metrics::figures::Count,
     pauses::Pauses,
@@ -65,12 +66,13 @@ impl Intake {
     /// nowhere.
     pub(crate) fn new(
         board: Arc<Board>,
-        (store, spawner, budget): (Store, Spawner, Arc<Budget>),
+        (store, spawner, budget, rates): (Store, Spawner, Arc<Budget>, Arc<SharedRates>),
         (keys, door, pauses): (Keys, Door, Pauses),
         (clock, chance): (Clock, Chance),
         (tracer, strays): (Tracer, Arc<Count>),
     ) -> Self {
-        let (ledger, desks) = (Ledger { store, clock, spawner }, Desks::new(budget));
+        let ledger = Ledger { store, clock, spawner };
+        let desks = Desks::new(budget, rates);
         Self { board, ledger, keys, door, pauses, chance, tracer, desks, strays }
     }
 

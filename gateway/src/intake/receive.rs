@@ -278,6 +278,7 @@ mod tests {
     use crate::{
         config::{Config, Priority, Surroundings},
         intake::desk::Desks,
+        limits::SharedRates,
         live::{Board, Live},
     };
 
@@ -302,7 +303,8 @@ mod tests {
         let text = "[server]\nrefused_rate = \"1/hour\"\n";
         let config = Config::parse(text, Path::new(""), &around).unwrap();
         let board = Board::from_pointee(Live::new(Arc::new(config), [], BTreeMap::new()));
-        let desk = Desks::new(Arc::default()).current(&board);
+        let rates = Arc::new(SharedRates::alone());
+        let desk = Desks::new(Arc::default(), rates).current(&board);
         let client = IpAddr::from([192, 0, 2, 1]);
         let parties = (desk.budget.clone(), desk.api_shares.clone());
         let mut hold = Bodies::hold(parties, (client, 100), (1 << 20, Priority::Normal)).unwrap();

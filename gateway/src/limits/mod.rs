@@ -1,26 +1,29 @@
-//! Rate limits at the door: by client address, by refused requests, by source, and of all that is verified.
+//! Rate limits at the door: by client address, by refused requests, by source, and of all that is verified; and the
+//! rates that gateways share, of which plugins have one too.
 //!
-//! Each is a GCRA (governor): a burst of `count`, refilled evenly. Time is the system's monotonic clock
+//! Each has a burst of `count`, refilled evenly: those by address are GCRAs (governor) of this gateway's own, the others
+//! buckets of the part that it has. Time is the system's monotonic clock
 //! (`std::time::Instant`, which is what governor's default clock is here), so that setting the wall clock
 //! neither forgives nor forbids anything. A limit lasts over reloads while its rate stays; one whose rate was
 //! changed begins anew, with its whole burst.
 
 mod address;
+mod bucket;
 mod refused;
+mod shared;
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use governor::{
-    Quota, RateLimiter,
+    Quota,
     clock::{Clock as _, DefaultClock},
-    middleware::StateInformationMiddleware,
-    state::{InMemoryState, NotKeyed},
 };
 use http::{HeaderMap, HeaderValue};
 
 pub(crate) use self::{
     address::{AddressLimit, prefix},
     refused::RefusedLimit,
+    shared::{Asked, Left, SharedRate, SharedRates, Short},
 };
 use crate::config::Rate;
 
@@ -44,22 +47,19 @@ impl Limited {
     }
 }
 
-/// A request passed a limit; this is what is left of it.
+/// A request passed a limit; this is what is left of it, here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Allowance {
     scope: &'static str,
-    rate: Rate,
     policy: HeaderValue,
-    /// Requests that may follow at once.
-    left: u32,
+    left: Left,
 }
 
 impl Allowance {
     /// Sets the same headers. They reset when the whole burst is there again, if nothing comes meanwhile.
     pub(crate) fn describe(self, headers: &mut HeaderMap) {
-        let spent = self.rate.count.saturating_sub(self.left);
-        let reset = period(self.rate).saturating_mul(spent);
-        describe(headers, self.policy, (self.scope, self.left, reset));
+        let Left { count, reset } = self.left;
+        describe(headers, self.policy, (self.scope, count, reset));
     }
 }
 
@@ -94,41 +94,49 @@ fn quota(rate: Rate) -> Quota {
     quota.allow_burst(count)
 }
 
-type Bucket = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
-
-/// One bucket for verified requests: a source's, or all together.
+/// One limit for verified requests: a source's, or of all together.
 #[derive(Debug)]
 pub(crate) struct VerifiedLimit {
     scope: &'static str,
-    rate: Option<Rate>,
     policy: Option<HeaderValue>,
-    bucket: Option<Bucket>,
+    shared: Option<Arc<SharedRate>>,
+}
+
+/// Why a verified request does not pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NotPassed {
+    /// It is one too many.
+    Limited(Limited),
+    /// Nobody knows how many the other gateways let through.
+    OutOfTouch,
 }
 
 impl VerifiedLimit {
-    pub(crate) fn new(scope: &'static str, rate: Option<Rate>) -> Self {
-        let bucket = |rate| RateLimiter::direct(quota(rate)).with_middleware();
+    /// The limit of this name among all gateways. It goes on where it was, if there was one.
+    pub(crate) fn new(
+        scope: &'static str,
+        name: &str,
+        rate: Option<Rate>,
+        rates: &SharedRates,
+    ) -> Self {
         let policy = rate.and_then(|rate| policy(scope, rate));
-        Self { scope, rate, policy, bucket: rate.map(bucket) }
-    }
-
-    pub(crate) fn rate(&self) -> Option<Rate> {
-        self.rate
+        let now = DefaultClock::default().now();
+        Self { scope, policy, shared: rate.map(|rate| rates.rate(name, rate, now)) }
     }
 
     /// What is left after this request; none if there is no limit.
-    pub(crate) fn take(&self) -> Result<Option<Allowance>, Limited> {
-        let (Some(rate), Some(bucket)) = (self.rate, &self.bucket) else { return Ok(None) };
-        match bucket.check() {
-            Ok(state) => {
-                let left = state.remaining_burst_capacity();
+    pub(crate) fn take(&self) -> Result<Option<Allowance>, NotPassed> {
+        let Some(shared) = &self.shared else { return Ok(None) };
+        match shared.take(DefaultClock::default().now()) {
+            Ok(left) => {
                 let policy = self.policy.clone();
-                Ok(policy.map(|policy| Allowance { scope: self.scope, rate, policy, left }))
+                Ok(policy.map(|policy| Allowance { scope: self.scope, policy, left }))
             }
-            Err(until) => {
-                let wait = until.wait_time_from(DefaultClock::default().now());
-                Err(Limited { scope: self.scope, rate, wait })
+            Err(Short::Wait(wait)) => {
+                let (scope, rate) = (self.scope, shared.rate());
+                Err(NotPassed::Limited(Limited { scope, rate, wait }))
             }
+            Err(Short::OutOfTouch) => Err(NotPassed::OutOfTouch),
         }
     }
 }
@@ -137,16 +145,20 @@ impl VerifiedLimit {
 mod tests {
     use super::*;
 
+    fn limit(rate: Option<Rate>) -> VerifiedLimit {
+        VerifiedLimit::new("source", "source/github", rate, &SharedRates::alone())
+    }
+
     #[test]
     fn without_a_rate_nothing_is_limited() {
-        let limit = VerifiedLimit::new("source", None);
+        let limit = limit(None);
         assert!((0..10_000).all(|_| limit.take() == Ok(None)));
     }
 
     #[test]
     fn what_is_left_is_told_and_when_there_is_more() {
         let rate = Rate { count: 3, per: Duration::from_secs(3600) };
-        let limit = VerifiedLimit::new("source", Some(rate));
+        let limit = limit(Some(rate));
         for (left, reset) in [(2, 1200), (1, 2400), (0, 3600)] {
             let mut headers = HeaderMap::new();
             limit.take().unwrap().unwrap().describe(&mut headers);
@@ -154,7 +166,7 @@ mod tests {
             assert_eq!(headers["ratelimit"], format!("\"source\";r={left};t={reset}"));
         }
         let mut headers = HeaderMap::new();
-        let limited = limit.take().unwrap_err();
+        let NotPassed::Limited(limited) = limit.take().unwrap_err() else { panic!("in touch") };
         assert!(limited.wait > Duration::from_secs(1100), "{limited:?}");
         Limited { wait: Duration::from_millis(1_199_001), ..limited }.describe(&mut headers);
         assert_eq!(headers["ratelimit"], "\"source\";r=0;t=1200");
@@ -164,7 +176,7 @@ mod tests {
     #[test]
     fn telling_costs_next_to_nothing() {
         let rate = Rate { count: u32::MAX, per: Duration::from_secs(3600) };
-        let limit = VerifiedLimit::new("source", Some(rate));
+        let limit = limit(Some(rate));
         let (rounds, begun) = (10_000, std::time::Instant::now());
         for _ in 0..rounds {
             let mut headers = HeaderMap::new();

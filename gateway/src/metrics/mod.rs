@@ -20,8 +20,8 @@ pub(crate) use self::page::MEDIA_TYPE;
 pub use self::surveyor::Surveyor;
 use self::{figures::Count, page::Page};
 use crate::{
-    alerts::Standing, budget::Budget, dispatch::Monitor, health::Health, live::Board,
-    pauses::Pauses, serve::Connections,
+    alerts::Standing, budget::Budget, dispatch::Monitor, health::Health, limits::SharedRates,
+    live::Board, pauses::Pauses, serve::Connections,
 };
 
 /// Where all that is told is counted or known.
@@ -45,6 +45,8 @@ pub struct Metrics {
     pub connections: Connections,
     /// What its requests hold.
     pub budget: Arc<Budget>,
+    /// The rates that gateways share.
+    pub(crate) rates: Arc<SharedRates>,
     /// What is raised.
     pub alerts: Arc<Standing>,
     /// What is paused.
@@ -68,6 +70,7 @@ impl Metrics {
         tell::deliveries(&mut page, &live, survey.as_deref(), self.clock.now());
         tell::plugins(&mut page, &live, (&self.monitor, &self.health));
         tell::pauses(&mut page, &live, &self.pauses);
+        tell::rates(&mut page, &live, &self.rates);
         tell::store(&mut page, &self.store, survey.as_deref());
         tell::unseen(&mut page, self.surveyor.failures());
         tell::alerts(&mut page, &self.alerts);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hookweir_event::{Outcome, PluginName, Timestamp};
-use hookweir_store::{Depth, Health as StoreHealth, Store, Survey};
+use hookweir_store::{Depth, Health as StoreHealth, Store, Survey, WHOLE};
 
 use super::{
     Metrics,
@@ -16,6 +16,7 @@ use crate::{
     budget::Budget,
     dispatch::Monitor,
     health::{Health, Reloaded},
+    limits::SharedRates,
     live::{Live, Plugin, Source},
     pauses::Pauses,
     serve::Tls,
@@ -251,6 +252,12 @@ pub(super) fn plugins(page: &mut Page, live: &Live, (monitor, health): (&Monitor
     for (name, seen) in &seen {
         breaker.is(label("plugin", name), seen.breaker.is_some().into());
     }
+    let help = "Whether that is since another gateway told of it, which probes";
+    let mut elsewhere = page.gauge("hookweir_plugin_breaker_elsewhere", help);
+    for (name, seen) in &seen {
+        let is = seen.breaker.as_ref().is_some_and(|open| open.elsewhere);
+        elsewhere.is(label("plugin", name), is.into());
+    }
     let mut is_live = page.gauge("hookweir_plugin_live", "Whether a version serves");
     for (name, plugin) in &plugins {
         is_live.is(label("plugin", name), plugin.version.is_some().into());
@@ -298,6 +305,28 @@ pub(super) fn pauses(page: &mut Page, live: &Live, pauses: &Pauses) {
     let mut paused = page.gauge("hookweir_plugin_paused", help);
     for name in live.plugins().keys() {
         paused.is(label("plugin", name), pauses.waits(name).into());
+    }
+}
+
+/// What of its rates this gateway has, where others share them.
+pub(super) fn rates(page: &mut Page, live: &Live, rates: &SharedRates) {
+    let help = "Gateways that have the store open, this one among them";
+    page.gauge("hookweir_gateways", help).is(Labels::new(), rates.gateways().into());
+    let share = |name: String| Some(f64::from(rates.part(&name)?) / f64::from(WHOLE));
+    let help = "The part of its rate that this gateway lets through";
+    let mut part = page.gauge("hookweir_source_rate_part", help);
+    let mut sources: Vec<_> = live.sources().map(|source| &source.name).collect();
+    sources.sort();
+    for name in sources {
+        if let Some(share) = share(format!("source/{name}")) {
+            part.measures(label("source", name), share);
+        }
+    }
+    let mut part = page.gauge("hookweir_plugin_rate_part", help);
+    for name in live.plugins().keys() {
+        if let Some(share) = share(format!("plugin/{name}")) {
+            part.measures(label("plugin", name), share);
+        }
     }
 }
 

@@ -4,13 +4,14 @@
 //! is owed, [`lease`](Store::lease) hands deliveries out, [`settle`](Store::settle) records what came
 //! of one, outputs included, and [`give_back`](Store::give_back) returns one unused. What a plugin changes
 //! of its state without an event goes in by [`write_state`](Store::write_state), what the gateway itself has to
-//! tell by [`notice`](Store::notice). Where gateways share a database, [`Publishing`] has the versions of
-//! plugins that are live on all of them. What a verb
+//! tell by [`notice`](Store::notice). Gateways at one database [`confer`](Store::confer), and [`Publishing`] has the
+//! versions of plugins that are live on all of them. What a verb
 //! answered is on disk; what failed left nothing behind. A [`Reader`] looks on without being in the way.
 #![forbid(unsafe_code)]
 
 mod bounds;
 mod codec;
+mod confer;
 mod contract;
 mod copy;
 mod desk;
@@ -32,6 +33,7 @@ mod term;
 mod totals;
 mod verbs;
 
+pub use confer::{Bid, BreakerWord, HOLDS, Heard, Others, Said, WHOLE};
 pub use contract::{
     DeliveryId, Health, Keep, Lease, LeaseKey, Leased, Location, Mend, NewEvent, NewNotice,
     Options, Output, PostgresDatabase, Receipt, Replay, Retention, Route, Settled, Settlement,

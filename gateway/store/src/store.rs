@@ -9,9 +9,9 @@ use hookweir_event::{PluginName, StateChange};
 use tokio::sync::watch;
 
 use crate::{
-    DeliveryId, Figures, Health, LeaseKey, Leased, Location, Mend, NewEvent, NewNotice, OpenError,
-    Options, Pausable, Pause, Publishing, Reader, Receipt, Replay, Settled, Settlement, StoreError,
-    Want, Written,
+    DeliveryId, Figures, Health, Heard, LeaseKey, Leased, Location, Mend, NewEvent, NewNotice,
+    OpenError, Options, Pausable, Pause, Publishing, Reader, Receipt, Replay, Said, Settled,
+    Settlement, StoreError, Want, Written,
     desk::{Desk, Engine},
     postgres,
     reader::Window,
@@ -34,6 +34,8 @@ struct Shared {
     _engine: Engine,
     reader: Reader,
     publishing: Option<Publishing>,
+    /// Where other gateways are met, if there may be any.
+    council: Option<postgres::Council>,
 }
 
 impl Store {
@@ -47,13 +49,14 @@ impl Store {
             Location::Sqlite(file) => {
                 let (desk, _engine, window) = sqlite::open(file, options).await?;
                 let reader = Reader::new(Window::Sqlite(window));
-                Shared { desk, _engine, reader, publishing: None }
+                Shared { desk, _engine, reader, publishing: None, council: None }
             }
             Location::Postgres(database) => {
-                let (desk, _engine, window, publishing) = postgres::open(database, options).await?;
+                let (desk, _engine, window, (publishing, council)) =
+                    postgres::open(database, options).await?;
                 let reader = Reader::new(Window::Postgres(window));
                 let publishing = Some(Publishing::new(publishing));
-                Shared { desk, _engine, reader, publishing }
+                Shared { desk, _engine, reader, publishing, council: Some(council) }
             }
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -173,6 +176,28 @@ impl Store {
     /// As the commit failed; nothing is kept then.
     pub async fn notice(&self, notice: NewNotice) -> Result<bool, StoreError> {
         self.shared.desk.notice(notice).await
+    }
+
+    /// Whether other gateways may have the same store open.
+    pub fn is_shared(&self) -> bool {
+        self.shared.council.is_some()
+    }
+
+    /// Says something to the other gateways that have the store open, and hears what they say. The parts of a rate
+    /// that gateways are answered are never more than the whole: whoever wants less than it had uses no more than
+    /// that before it asks, and whoever was answered [`HOLDS`](crate::HOLDS) ago or more uses nothing. It is no work
+    /// of the engine's, and waits for none. What was said is forgotten when the store is closed.
+    ///
+    /// # Errors
+    /// As the commit failed. It may have taken place: who asked is heard by the others then, and does not know what
+    /// it was answered.
+    pub async fn confer(&self, said: Said) -> Result<Heard, StoreError> {
+        let Some(council) = &self.shared.council else {
+            let pauses = self.shared.reader.pauses().await;
+            let pauses = pauses.map_err(|error| StoreError::Failed(error.to_string()))?;
+            return Ok(Heard::alone(&said, pauses));
+        };
+        council.confer(said).await
     }
 
     /// What the store has done since it was opened.

@@ -63,6 +63,7 @@ mod store_move;
 mod supervised;
 mod swap;
 mod tls;
+mod together;
 mod traces;
 mod uses;
 mod verifier;

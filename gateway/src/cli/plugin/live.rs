@@ -115,7 +115,11 @@ fn notes(plugin: &Value) -> Vec<String> {
     if let Some(why) = breaker["why"].as_str() {
         let since = breaker["since"].as_str().unwrap_or_default();
         let next = breaker["nextProbe"].as_str();
-        let next = next.map_or("a probe runs".to_owned(), |next| format!("next probe at {next}"));
+        let next = match next {
+            _ if breaker["elsewhere"] == true => "told by another gateway, which probes".to_owned(),
+            Some(next) => format!("next probe at {next}"),
+            None => "a probe runs".to_owned(),
+        };
         notes.push(format!("{name}: breaker open since {since}: {why}; {next}"));
     }
     notes.extend(shared(name, plugin));
@@ -196,6 +200,12 @@ mod tests {
         assert_eq!(notes[0], "ci: file cdcdcdcdcdcd is not live: failed to load: \u{fffd}[31m");
         assert_eq!(notes[2], "ci: breaker open since S: 10 failures in a row; next probe at N");
         assert_eq!(notes[3], "ci: 010101010101 was turned away at A: rolled back");
+        let told = json!({ "state": "open", "since": "S", "why": "it traps", "elsewhere": true });
+        let notes = super::notes(&json!({ "name": "ci", "breaker": told }));
+        assert_eq!(
+            notes[0],
+            "ci: breaker open since S: it traps; told by another gateway, which probes"
+        );
         assert_eq!(stands(&json!({ "live": null })), "waits");
         let shared = json!({ "shared": {
             "gateways": [{ "gateway": "a:81", "version": version, "standing": "live" }],

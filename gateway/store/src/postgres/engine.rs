@@ -19,7 +19,9 @@ use tokio::{
 use super::{
     Fault, Link, Moment, Publishing, alive,
     batch::Known,
-    boots, days, incoming,
+    boots,
+    confer::{self, Asked, Council},
+    days, incoming,
     link::{self, LOSES},
     listen, news,
     retain::{Rest, Retain},
@@ -44,7 +46,7 @@ const STEPS_IN_A_ROW: u32 = 8;
 pub(crate) async fn open(
     database: PostgresDatabase,
     options: Options,
-) -> Result<(Desk, Engine, Window, Publishing), OpenError> {
+) -> Result<(Desk, Engine, Window, (Publishing, Council)), OpenError> {
     let window = Window::at(database.clone())?;
     let window = match database.time {
         Time::Server => window.by(options.clock.clone()),
@@ -54,18 +56,20 @@ pub(crate) async fn open(
     let publishing = Publishing::at(&database, Arc::clone(&boot))?;
     let (queue, operations) = mpsc::channel(options.queue.max(1));
     let signals = Signals::default();
+    let (council, asked) = Council::new();
     let (opened, ready) = oneshot::channel();
     let (told, seen) = (signals.clone(), window.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| server(error.to_string()))?;
     let engine = Engine::start("store-postgres", &signals, move || {
-        runtime.block_on(run((&database, seen, boot), &options, operations, &told, opened));
+        let database = (&database, seen, boot);
+        runtime.block_on(run(database, &options, (operations, asked), &told, opened));
     });
     let engine = engine.map_err(|error| server(error.to_string()))?;
     ready.await.unwrap_or_else(|_| Err(server(ENDED_EARLY.to_owned())))?;
     // Other engines write down what events are searched by; here that is what indexes are for.
     let desk = Desk::new(queue, signals, |_, _, _| Vec::new());
-    Ok((desk, engine, window, publishing))
+    Ok((desk, engine, window, (publishing, council)))
 }
 
 fn server(reason: String) -> OpenError {
@@ -76,7 +80,7 @@ fn server(reason: String) -> OpenError {
 async fn run(
     (database, window, boot): (&PostgresDatabase, Window, Arc<AtomicI64>),
     options: &Options,
-    operations: mpsc::Receiver<Op>,
+    (operations, asked): (mpsc::Receiver<Op>, mpsc::Receiver<Asked>),
     signals: &Signals,
     opened: oneshot::Sender<Result<(), OpenError>>,
 ) {
@@ -99,6 +103,7 @@ async fn run(
         beside.spawn(days::tend(Arc::clone(&shared), options.retention));
     }
     beside.spawn(standby::watch(window));
+    beside.spawn(confer::attend(Arc::clone(&shared), database.clone(), asked));
     beside.spawn(listen::announce(Arc::clone(&shared), database.schema.clone()));
     beside.spawn(listen::listen(Arc::clone(&shared), database.schema.clone()));
     let queue = Arc::new(tokio::sync::Mutex::new(operations));

@@ -25,6 +25,7 @@ mod append;
 mod batch;
 mod boots;
 mod columns;
+mod confer;
 mod days;
 mod depths;
 mod engine;
@@ -61,7 +62,7 @@ mod totals;
 pub(crate) mod window;
 mod worker;
 
-pub(crate) use self::{engine::open, incoming::Incoming, published::Publishing};
+pub(crate) use self::{confer::Council, engine::open, incoming::Incoming, published::Publishing};
 use self::{
     fault::Fault,
     link::{Link, Moment},

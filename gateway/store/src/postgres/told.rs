@@ -5,6 +5,10 @@ use tokio_postgres::Row;
 use super::{Fault, columns::Columns, look::limit_of, window::Window};
 use crate::{Notice, Pausable, Pause, ReadError};
 
+/// All that is paused.
+pub(super) const PAUSES: &str = "SELECT kind, name, since, by_whom, why FROM pauses
+     ORDER BY kind COLLATE \"C\", name COLLATE \"C\"";
+
 impl Window {
     /// What was noticed and is not over, and the last that is.
     pub(crate) async fn notices(&self) -> Result<Vec<Notice>, ReadError> {
@@ -16,9 +20,7 @@ impl Window {
 
     /// All that is paused.
     pub(crate) async fn pauses(&self) -> Result<Vec<Pause>, ReadError> {
-        let sql = "SELECT kind, name, since, by_whom, why FROM pauses
-                   ORDER BY kind COLLATE \"C\", name COLLATE \"C\"";
-        let rows = self.ask(sql, &[]).await?;
+        let rows = self.ask(PAUSES, &[]).await?;
         Ok(rows.iter().map(pause).collect::<Result<_, _>>()?)
     }
 }
@@ -33,7 +35,8 @@ fn notice(row: &Row) -> Result<Notice, Fault> {
     })
 }
 
-fn pause(row: &Row) -> Result<Pause, Fault> {
+/// A row of [`PAUSES`].
+pub(super) fn pause(row: &Row) -> Result<Pause, Fault> {
     let what = Pausable::of_parts(row.value("kind")?, row.value("name")?);
     Ok(Pause {
         what: what.ok_or_else(|| Fault::unreadable("a pause"))?,

@@ -23,6 +23,7 @@ use super::{
     alive::Doubt,
     batch::{Answer, Batch, Known},
     boots::{self, Watch},
+    confer,
     found::Found,
     link,
     retain::{Rest, Retain},
@@ -382,6 +383,7 @@ impl Shared {
             let mut connection = self.link.connect().await?;
             let moment = Moment::write(&mut connection).await?;
             boots::sign_off(&moment, self.boot()).await?;
+            confer::leave(&moment, &self.owner).await?;
             moment.commit().await
         };
         link::in_time(said).await

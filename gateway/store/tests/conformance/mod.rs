@@ -11,6 +11,7 @@
 //! - `AGED_BY_GATEWAYS`: whether an event's age is counted from when its gateway says that it came, or from its commit.
 //! - `count()`: how much is left of what listings don't show ([`Hidden`]), to see that it goes.
 
+mod confer;
 mod deliver;
 mod exchanges;
 mod hold;

@@ -4,6 +4,7 @@
 
 mod alone;
 mod bounds;
+mod confer;
 #[path = "../conformance/mod.rs"]
 mod conformance;
 mod copy;

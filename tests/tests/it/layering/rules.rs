@@ -146,6 +146,10 @@ pub(crate) const CLOCKS: &[(&str, &str)] = &[
     ),
     ("gateway/src/intake/receive.rs", "the driver of the front half: how long a request took"),
     ("gateway/src/serve/http.rs", "the driver of connections: when one is to be ended"),
+    (
+        "gateway/src/peers/mod.rs",
+        "the driver of what gateways tell each other: how long what was answered holds",
+    ),
     ("gateway/src/reload/mod.rs", "the driver of reloads: waits until files rest"),
     ("gateway/src/toolchain/rustup.rs", "the age of a note; no part of the running gateway"),
 ];
