@@ -14,10 +14,11 @@ use super::{
 };
 use crate::{ReadError, ShownEntry};
 
-/// How many milliseconds an entry lasts still.
+/// How many milliseconds an entry lasts still, by the time that it was written by (`boots::server_time`).
 macro_rules! lasts {
     () => {
-        "expires_at - floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS lasts"
+        "expires_at - floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint
+             - (SELECT ahead FROM meta) AS lasts"
     };
 }
 
