@@ -174,7 +174,7 @@ async fn a_plugins_rate_is_that_of_both_gateways() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_breaker_that_one_gateway_opened_holds_the_other_and_is_closed_and_left_to_it() {
     let server = Postgres::durable();
-    let sections = "[plugins.hostile]\nmax_attempts = 1000\nbackoff = \"1ms\"\nbackoff_max = \"5ms\"\n\
+    let sections = "[plugins.hostile]\nmax_attempts = 100\nbackoff = \"1ms\"\nbackoff_max = \"5ms\"\n\
                     breaker_probe_max = \"1s\"\n";
     let houses = [house(&server, sections), house(&server, sections)];
     let attempts = async |house: &House| {
