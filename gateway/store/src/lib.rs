@@ -44,8 +44,8 @@ pub use error::{OpenError, ReadError, StoreError};
 pub use figures::{Figures, StoreVerb};
 pub use pause::{Pausable, Pause};
 pub use published::{
-    Away, Decision, KnownVersion, PROPOSAL_TIME, Proposal, Proposed, Proposing, Published,
-    PublishedPlugin, PublishedVersion, Publishing, Refused, Runs, Said, SharingGateway, Word,
+    Away, Decision, GatewayWord, KnownVersion, PROPOSAL_TIME, Proposal, Proposed, Proposing,
+    Published, PublishedPlugin, PublishedVersion, Publishing, Refused, Runs, SharingGateway, Word,
     decide,
 };
 pub use reader::Reader;

@@ -99,7 +99,7 @@ pub struct Proposal {
     /// Why it is over, if it is.
     pub refused: Option<Refused>,
     /// What was said of it so far.
-    pub words: Vec<Said>,
+    pub words: Vec<GatewayWord>,
 }
 
 /// Why a proposal did not go live.
@@ -113,7 +113,7 @@ pub struct Refused {
 
 /// What a gateway said of a proposal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
+pub struct GatewayWord {
     /// Which.
     pub boot: i64,
     /// What it calls itself.
@@ -210,7 +210,7 @@ pub enum Decision {
 /// What gateways that are gone said counts no more, unless they refused: they may be back. Where nobody lives, nothing
 /// goes live.
 pub fn decide<'g>(
-    words: &[Said],
+    words: &[GatewayWord],
     living: impl IntoIterator<Item = (i64, &'g str)>,
     now: Timestamp,
     until: Timestamp,
@@ -418,11 +418,11 @@ mod tests {
 
     const UNTIL: Timestamp = Timestamp::from_millis(1000);
 
-    fn said(boot: i64, word: Word) -> Said {
-        Said { boot, gateway: format!("g{boot}"), word }
+    fn said(boot: i64, word: Word) -> GatewayWord {
+        GatewayWord { boot, gateway: format!("g{boot}"), word }
     }
 
-    fn at(words: &[Said], living: &[i64], now: i64) -> Decision {
+    fn at(words: &[GatewayWord], living: &[i64], now: i64) -> Decision {
         let living: Vec<_> = living.iter().map(|boot| (*boot, format!("g{boot}"))).collect();
         let living = living.iter().map(|(boot, name)| (*boot, &**name));
         decide(words, living, Timestamp::from_millis(now), UNTIL)
@@ -443,7 +443,7 @@ mod tests {
         assert_eq!(late.by, "g2");
     }
 
-    fn words() -> impl Strategy<Value = Vec<Said>> {
+    fn words() -> impl Strategy<Value = Vec<GatewayWord>> {
         let word = prop_oneof![
             8 => Just(Word::Ready),
             1 => Just(Word::Refused("no".into())),

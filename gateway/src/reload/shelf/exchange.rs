@@ -359,7 +359,7 @@ impl Shelf {
                 let what = Proposing { version, ..new(plugin) };
                 match shared.publishing.propose(&what).await {
                     Ok(_) => {
-                        tracing::info!(plugin = %name, "what was refused here is proposed once more")
+                        tracing::info!(plugin = %name, "what was refused here is proposed once more");
                     }
                     Err(error) => {
                         tracing::warn!(plugin = %name, %error, "failed to propose it once more");

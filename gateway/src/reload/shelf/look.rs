@@ -203,7 +203,7 @@ impl Shelf {
             Offer::Leave(file) => {
                 match file.why {
                     NotLive::Proposed => {
-                        self.items.entry(name.clone()).or_default().file = Some(file)
+                        self.items.entry(name.clone()).or_default().file = Some(file);
                     }
                     _ => self.set_aside(name, file, config, moment).await,
                 }

@@ -16,6 +16,6 @@ async fn whoever_is_alone_has_all_that_it_wants_and_hears_what_is_paused() {
         let heard = store.confer(Said { rates, breakers: Vec::new() }).await.unwrap();
         assert_eq!((heard.gateways, heard.parts["a"]), (1, wants));
         assert!(heard.others.is_empty() && heard.breakers.is_empty());
-        assert_eq!(heard.pauses, [paused.clone()]);
+        assert_eq!(heard.pauses, std::slice::from_ref(&paused));
     }
 }

@@ -6,7 +6,9 @@ use tokio_postgres::Row;
 use super::{Turn, UNNAMED_KEPT, version, version_if_any};
 use crate::{
     postgres::{Fault, boots::LAPSE, columns::Columns},
-    published::{Away, Decision, EARLIER_MAX, Proposed, Refused, Said, Word, bounded, decide},
+    published::{
+        Away, Decision, EARLIER_MAX, GatewayWord, Proposed, Refused, Word, bounded, decide,
+    },
 };
 
 /// What lives and takes part, with the parameter: who has not said so since is gone.
@@ -20,10 +22,10 @@ pub(super) fn living_since(now: Timestamp) -> i64 {
 }
 
 /// What was said.
-pub(super) fn said(row: &Row) -> Result<Said, Fault> {
+pub(super) fn said(row: &Row) -> Result<GatewayWord, Fault> {
     let word = Word::of_parts(row.value("word")?, row.text_if_any("reason")?);
     let word = word.ok_or_else(|| Fault::unreadable("word"))?;
-    Ok(Said { boot: row.value("boot")?, gateway: row.value("gateway")?, word })
+    Ok(GatewayWord { boot: row.value("boot")?, gateway: row.value("gateway")?, word })
 }
 
 impl Turn<'_> {
