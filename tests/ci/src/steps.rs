@@ -6,6 +6,7 @@ use std::{
     fmt, fs,
     path::{Path, PathBuf},
     process::Command,
+    thread,
     time::Duration,
 };
 
@@ -101,6 +102,14 @@ impl Ci {
         cargo
     }
 
+    /// The gateway's command, built with what the tests are built with: by itself it has other features of some
+    /// crates, wasmtime is built once more for those, and that takes minutes.
+    pub(crate) fn hookweir(&self) -> Result<Command, String> {
+        let args = ["build", "--quiet", "--workspace", "--bins", "--locked"];
+        command::live(&mut self.cargo(&args))?;
+        Ok(command::new(self.target_dir().join("debug/hookweir"), &self.root))
+    }
+
     /// Where cargo builds, for the tools as well.
     pub(crate) fn target_dir(&self) -> PathBuf {
         self.root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
@@ -141,8 +150,7 @@ fn languages(ci: &Ci) -> Outcome {
 
 fn build_plugin(ci: &Ci, folder: &Path) -> Result<(), String> {
     let folder = folder.strip_prefix(&ci.root).unwrap_or(folder).to_string_lossy().into_owned();
-    let mut cargo = ci.cargo(&["run", "--quiet", "--locked", "--package", "hookweir", "--"]);
-    command::live(cargo.args(["plugin", "build", "--install", &folder]))
+    command::live(ci.hookweir()?.args(["plugin", "build", "--install", &folder]))
 }
 
 /// The folders below `plugins` that hold this manifest.
@@ -164,6 +172,9 @@ fn example_plugins(folder: &Path, manifest: &str) -> Result<Vec<PathBuf>, String
 fn test(ci: &Ci) -> Outcome {
     let mut tally = Tally::default();
     let mut cargo = ci.cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+    // Most of them wait most of the time: for a lease to lapse, for a process to start.
+    let threads = 2 * thread::available_parallelism().map_or(1, usize::from);
+    cargo.env("RUST_TEST_THREADS", threads.to_string());
     let result = command::watched(&mut cargo, &mut |line| tally.read(line));
     ci.tally.set(Some(tally));
     match result {
@@ -184,7 +195,7 @@ fn audit(ci: &Ci) -> Outcome {
 /// A good day and a bad one.
 fn demo(ci: &Ci) -> Outcome {
     let stories = [&["demo", "--once"][..], &["demo", "--once", "--incident"]];
-    stories.iter().try_for_each(|story| command::live(&mut ci.cargo(story))).into()
+    stories.iter().try_for_each(|story| command::live(ci.hookweir()?.args(*story))).into()
 }
 
 #[cfg(test)]

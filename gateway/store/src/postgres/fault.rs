@@ -85,6 +85,8 @@ fn of_code(code: &SqlState, reason: String) -> Fault {
         ) => Fault::Lost(reason),
         // A lock or a statement that took too long: nothing is there, and it may go well the next time.
         (&SqlState::QUERY_CANCELED, _) | (_, "40" | "55") => Fault::InTheWay(reason),
+        // One that travelled with it failed, and says why if it is done again.
+        (&SqlState::IN_FAILED_SQL_TRANSACTION, _) => Fault::InTheWay(reason),
         // It is of a day whose partitions are being made.
         (&SqlState::CHECK_VIOLATION, _) => Fault::InTheWay(reason),
         // The connection, the server's end, its want of memory, files of its own that it can't read or write.

@@ -309,17 +309,3 @@ async fn who_runs_what_is_seen_and_who_ended_is_seen_no_more() {
     gateways.publishing.pop();
     assert_eq!(gateways.seen().await.gateways.len(), 1);
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_of_schema_1_is_brought_up_to_date() {
-    let mut gateways = Gateways::new(1).await;
-    gateways.publishing.clear();
-    gateways.stores.pop().unwrap().close().await.unwrap();
-    gateways.ask(
-        "DROP TABLE sharing, gateways, runs, modules, published, proposals, words, versions;
-         UPDATE meta SET schema = 1",
-    );
-    gateways.join().await;
-    agree(&gateways, 0, 1).await;
-    assert_eq!(gateways.ask("SELECT schema FROM meta"), "2");
-}
