@@ -145,9 +145,8 @@ impl Begun {
         let (on, kept) = (board.clone(), store.clone());
         let dispatch = Dispatch::new(on, kept, host.clone(), runs, capacity, spawner, told);
         let (strays, budget) = (Arc::<Count>::default(), Arc::<Budget>::default());
-        let behind = (keys, door, pauses.clone());
+        let (behind, seen) = ((keys, door, pauses.clone()), (tracer, strays.clone()));
         let kept = (store.clone(), guests.spawner(), budget.clone(), peers.rates());
-        let seen = (tracer, strays.clone());
         let intake = Arc::new(Intake::new(board.clone(), kept, behind, drawn.clone(), seen));
         let desk = Desk {
             board: board.clone(),

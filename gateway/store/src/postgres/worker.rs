@@ -172,7 +172,8 @@ impl Shared {
         loop {
             tries += 1;
             let how = Try { again: *again, careful: tries > 1 };
-            match self.transact(nth, (verbs, how), turn.take(), again).await {
+            // On the heap: it is by far the largest part of all that stands on the stack.
+            match Box::pin(self.transact(nth, (verbs, how), turn.take(), again)).await {
                 Err(Fault::Taken(reason)) if !how.careful => {
                     tracing::debug!(reason, "some of it is there already; it is done with care");
                 }
