@@ -248,8 +248,11 @@ async fn operators_are_told_to_ask_again_while_the_database_is_away() {
             let reply = house.ask_admin(place).await;
             let (status, wait) = (reply.status(), reply.headers().get("retry-after").cloned());
             let body: serde_json::Value = reply.json().await.unwrap();
-            let told =
-                (status.as_u16(), body["code"].as_str(), wait.as_ref().map(|it| it.as_bytes()));
+            let told = (
+                status.as_u16(),
+                body["code"].as_str(),
+                wait.as_ref().map(hyper::http::HeaderValue::as_bytes),
+            );
             assert_eq!(told, (503, Some("store"), Some(&b"5"[..])), "{place}, {network:?}: {body}");
             assert!(
                 started.elapsed() < ANSWER_MAX,
