@@ -132,13 +132,20 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     lock_path.push(".lock");
     let lock_path = PathBuf::from(lock_path);
     let lock = private(&lock_path).map_err(in_file(&lock_path))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path.to_owned())),
-        Err(TryLockError::Error(source)) => return Err(in_file(&lock_path)(source)),
+    for _ in 0..LOCK_TRIES {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_WAIT),
+            Err(TryLockError::Error(source)) => return Err(in_file(&lock_path)(source)),
+        }
     }
-    Ok(lock)
+    Err(OpenError::InUse(path.to_owned()))
 }
+
+/// So often the lock is asked for, with so long in between. A process that this one starts has what is open here, and its
+/// locks, from the fork to the exec: a store that was closed just then seems to be in use for that long.
+const LOCK_TRIES: u32 = 20;
+const LOCK_WAIT: Duration = Duration::from_millis(10);
 
 pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
