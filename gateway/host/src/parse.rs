@@ -157,8 +157,7 @@ fn survey(bytes: &[u8], function_bytes: u64) -> Result<Survey<'_>, LoadFault> {
                 cap("functions", found.functions, FUNCTIONS_MAX)?;
             }
             Payload::CodeSectionEntry(body) => {
-                let range = body.range();
-                let size = range.end - range.start;
+                let size = u64::try_from(body.range().len()).unwrap_or(u64::MAX);
                 cap("bytes of code in one function", size, function_bytes)?;
             }
             Payload::CustomSection(section) => {
@@ -200,9 +199,8 @@ fn check_core_imports(bytes: &[u8]) -> Result<(), LoadFault> {
 
 fn componentize(core: &[u8]) -> Result<Vec<u8>, LoadFault> {
     let unfit = |error: &dyn std::fmt::Display| LoadFault::Unfit(format!("{error:#}"));
-    let mut encoder = ComponentEncoder::default();
-    encoder.validate(true).module(core).map_err(|error| unfit(&error))?;
-    encoder.encode().map_err(|error| unfit(&error))
+    let encoder = ComponentEncoder::default().validate(true).module(core);
+    encoder.and_then(|mut it| it.encode()).map_err(|error| unfit(&error))
 }
 
 /// The names that the outermost component imports and exports.

@@ -413,7 +413,7 @@ async fn a_core_module_and_its_component_are_the_same_to_us() {
     let component = wit_component::ComponentEncoder::default()
         .validate(true)
         .module(&core)
-        .and_then(wit_component::ComponentEncoder::encode)
+        .and_then(|mut encoder| encoder.encode())
         .unwrap();
     assert_eq!(look(&core).unwrap().kind, Kind::Core);
     assert_eq!(look(&component).unwrap().kind, Kind::Component);

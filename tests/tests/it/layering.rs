@@ -91,6 +91,13 @@ fn crates_forbid_unsafe_code() {
 }
 
 #[test]
+fn our_crates_are_built_as_such() {
+    let root = root();
+    let workspace = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    assert_none(&manifests::check_profile(&manifests::read(&root), &workspace));
+}
+
+#[test]
 fn exceptions_name_files_that_exist() {
     let root = root();
     let named = rules::CLOCKS.iter().chain(rules::SPAWNS).chain(rules::SYSTEM_CLOCKS);

@@ -73,7 +73,7 @@ fn embed_in(contract: &str, text: &str, items: &str) -> Vec<u8> {
     let package = resolve.push_str("tested.wit", &world).unwrap();
     let world = resolve.select_world(&[package], Some("tested")).unwrap();
     let mut module = wat::parse_str(text).unwrap();
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
     module
 }
 

@@ -50,7 +50,8 @@ fn wants(module: &[u8]) -> Result<Range<usize>, String> {
     for payload in Parser::new(0).parse_all(module) {
         let Payload::CustomSection(section) = payload.map_err(broken)? else { continue };
         if section.name() == WANTS {
-            return within(section.data_range());
+            let start = section.data_offset();
+            return Ok(start..start + section.data().len());
         }
     }
     Err(format!("it has no section `{WANTS}`"))
@@ -75,7 +76,7 @@ pub(super) fn trapping(module: &[u8]) -> Result<Vec<u8>, String> {
                     }
                 }
             }
-            Payload::CodeSectionEntry(body) => code.push(within(body.range())?),
+            Payload::CodeSectionEntry(body) => code.push(body.range()),
             _ => {}
         }
     }
@@ -90,12 +91,6 @@ pub(super) fn trapping(module: &[u8]) -> Result<Vec<u8>, String> {
     (*locals, *first, *end) = (0x00, 0x00, 0x0b);
     rest.fill(0x01);
     Ok(module)
-}
-
-/// A range of a file, as a range of its bytes in memory.
-fn within(range: Range<u64>) -> Result<Range<usize>, String> {
-    let at = |place| usize::try_from(place).map_err(|_| "it is too large".to_owned());
-    Ok(at(range.start)?..at(range.end)?)
 }
 
 fn broken(error: impl std::fmt::Display) -> String {
@@ -154,9 +149,7 @@ mod tests {
         let code = |module: &[u8]| -> Vec<Vec<u8>> {
             let payloads = Parser::new(0).parse_all(module).map(Result::unwrap);
             let bodies = payloads.filter_map(|payload| match payload {
-                Payload::CodeSectionEntry(body) => {
-                    Some(module[within(body.range()).unwrap()].to_vec())
-                }
+                Payload::CodeSectionEntry(body) => Some(module[body.range()].to_vec()),
                 _ => None,
             });
             bodies.collect()

@@ -140,6 +140,18 @@ pub(crate) fn check_unsafe(
     faults
 }
 
+/// Every crate of ours is named in the profile that the tests are built with: one that is not would be optimised as what
+/// it stands on is, which takes long.
+pub(crate) fn check_profile(packages: &[Package], workspace: &str) -> Vec<Fault> {
+    let manifest: toml::Table = workspace.parse().unwrap();
+    let named = ["profile", "dev", "package"]
+        .iter()
+        .try_fold(&manifest, |table, key| table.get(*key).and_then(toml::Value::as_table));
+    let named = named.expect("the workspace says how its own crates are built");
+    let missing = packages.iter().filter(|package| !named.contains_key(&package.name));
+    missing.map(|it| format!("{}: Cargo.toml does not say how it is built", it.name)).collect()
+}
+
 fn ships(target: &Target) -> bool {
     target.kind.iter().any(|kind| kind == "lib" || kind == "bin")
 }
@@ -216,6 +228,15 @@ fn a_crate_that_may_be_unsafe_is_seen() {
         false => "#![forbid(unsafe_code)]\n".to_owned(),
     };
     assert_eq!(check_unsafe(&packages, Path::new(""), &well), [""; 0]);
+}
+
+#[test]
+fn a_crate_that_the_profile_leaves_out_is_seen() {
+    let packages = ["one", "two"].map(|name| package(name, name, &[]));
+    let manifest = "[profile.dev.package]\none = { opt-level = 0 }\n";
+    let missing = check_profile(&packages, manifest);
+    assert_eq!(missing, ["two: Cargo.toml does not say how it is built"]);
+    assert_eq!(check_profile(&packages[..1], manifest), [""; 0]);
 }
 
 #[test]
