@@ -13,7 +13,8 @@ use crate::{
 };
 
 /// What `hookweir-ground` runs.
-const PROGRAMS: [&str; 4] = ["initdb", "pg_basebackup", "postgres", "psql"];
+const PROGRAMS: [&str; 6] =
+    ["initdb", "pg_basebackup", "pg_dump", "pg_restore", "postgres", "psql"];
 /// The first version that the store can be in.
 const VERSION_MIN: u32 = 14;
 const CLUSTERS: &str = "/etc/postgresql-common/createcluster.conf";

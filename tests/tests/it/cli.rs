@@ -12,6 +12,8 @@ use hookweir_tests::{
 };
 use tempfile::TempDir;
 
+use crate::running::target;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_hookweir-under-test");
 
 /// What a command said, and how it ended.
@@ -237,21 +239,22 @@ fn a_new_plugin_tests_builds_and_checks_at_the_first_try() {
     let folder = TempDir::new().unwrap();
     let sdk = guests::root().join("plugin-sdk");
     let sdk = sdk.to_str().unwrap();
-    hookweir(folder.path(), &["plugin", "new", "orders", "--sdk", sdk]).succeeds(&["cargo test"]);
-    let project = folder.path().join("orders");
+    hookweir(folder.path(), &["plugin", "new", "parcels", "--sdk", sdk]).succeeds(&["cargo test"]);
+    let project = folder.path().join("parcels");
     // The versions that this workspace is tested with.
     fs::copy(guests::root().join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
 
+    // Where the other tests' plugins are built, and with them the SDK.
     let mut cargo = Command::new("cargo");
     cargo.args(["test", "--quiet"]).current_dir(&project);
-    cargo.env("CARGO_TARGET_DIR", project.join("target"));
+    cargo.env("CARGO_TARGET_DIR", target());
     Said::by(&mut cargo).succeeds(&["1 passed"]);
 
     let mut build = Command::new(PROGRAM);
     build.args(["plugin", "build", "--install"]).current_dir(&project);
-    build.env("CARGO_TARGET_DIR", project.join("target"));
-    Said::by(&mut build).succeeds(&["orders.wasm"]);
-    hookweir(&project, &["plugin", "check", "orders.wasm"]).succeeds(&[
+    build.env("CARGO_TARGET_DIR", target());
+    Said::by(&mut build).succeeds(&["parcels.wasm"]);
+    hookweir(&project, &["plugin", "check", "parcels.wasm"]).succeeds(&[
         "core module",
         "subscribes erp/order.created",
         "would go live",
@@ -268,13 +271,13 @@ fn a_new_plugin_tests_builds_and_checks_at_the_first_try() {
     sample("payload.json", r#"{ "id": "A1", "total": 5 }"#);
     let mut test = Command::new(PROGRAM);
     test.args(["plugin", "test"]).current_dir(&project);
-    test.env("CARGO_TARGET_DIR", project.join("target"));
+    test.env("CARGO_TARGET_DIR", target());
     let said = Said::by(&mut test);
     said.fails(1, &["building with"]);
     for line in [
-        "ok    orders accepted.json",
-        "FAIL  orders free.json: expected done",
-        "-     orders payload.json",
+        "ok    parcels accepted.json",
+        "FAIL  parcels free.json: expected done",
+        "-     parcels payload.json",
     ] {
         assert!(said.out.contains(line), "{}", said.out);
     }
@@ -284,9 +287,9 @@ fn a_new_plugin_tests_builds_and_checks_at_the_first_try() {
     );
     Said::by(&mut test).succeeds(&["2 passed, 0 failed, 1 skipped"]);
 
-    let again = hookweir(folder.path(), &["plugin", "new", "orders", "--sdk", sdk]);
-    again.fails(1, &["failed to make orders", "exists"]);
-    hookweir(folder.path(), &["plugin", "new", "Orders"]).fails(2, &["Orders"]);
+    let again = hookweir(folder.path(), &["plugin", "new", "parcels", "--sdk", sdk]);
+    again.fails(1, &["failed to make parcels", "exists"]);
+    hookweir(folder.path(), &["plugin", "new", "Parcels"]).fails(2, &["Parcels"]);
     hookweir(folder.path(), &["plugin", "new", "lost"]).fails(1, &["--sdk"]);
 }
 

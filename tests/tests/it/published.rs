@@ -19,8 +19,8 @@ use serde_json::Value;
 
 use crate::{cli::say, crash::audit};
 
-/// What a gateway is waited for that says nothing any more, and a look and a beat of the others.
-const LAPSE_AND_SOME: Duration = Duration::from_secs(45);
+/// What a gateway is waited for that says nothing any more, and two looks and a beat of the others.
+const LAPSE_AND_SOME: Duration = Duration::from_secs(50);
 
 /// A house whose gateway shares versions, and whose folder is empty.
 fn house(url: String, sections: &str) -> House {

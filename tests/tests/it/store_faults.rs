@@ -4,19 +4,18 @@
 use std::{
     path::Path,
     sync::atomic::{AtomicU32, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use hookweir_event::{
     Attempt, Clock, Digest, Event, EventId, Fate, Hops, Outcome, PluginName, SourceName, Timestamp,
 };
 use hookweir_store::{
-    Health, NewEvent, OpenError, Options, Output, Pausable, Route, Settled, Settlement, SqliteFile,
-    Store, StoreError, Want,
+    Health, NewEvent, Options, Output, Pausable, Route, Settled, Settlement, SqliteFile, Store,
+    StoreError, Want,
 };
 use hookweir_tests::{
     fault_vfs::{Call, FaultVfs},
-    house::PATIENCE,
     noise,
 };
 use rusqlite::ffi;
@@ -106,25 +105,11 @@ fn attempt() -> Attempt {
     }
 }
 
-/// Opens what was closed. A process that another test starts just then has what is open here, and its locks, from its
-/// fork to its exec.
-async fn open_again(options: Options) -> Store {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match Store::open(options.clone()).await {
-            Err(OpenError::InUse(_)) if Instant::now() < deadline => {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            opened => return opened.unwrap(),
-        }
-    }
-}
-
 /// Opens what is in the folder on a sound disk, as another process would, and compares.
 async fn audit(folder: &Path, acknowledged: &Acknowledged) {
     let mut options = options(folder, None);
     options.owner = [2; 16];
-    let store = open_again(options).await;
+    let store = Store::open(options).await.unwrap();
     let reader = store.reader();
     for &n in &acknowledged.appended {
         assert_eq!(reader.event(event(n, 0).id).await.unwrap(), Some(event(n, 1024)), "event {n}");

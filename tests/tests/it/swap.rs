@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 /// Swaps of one run: the long one is `HOOKWEIR_SWAPS=10000`, with a gateway that was built for release.
 fn swaps() -> u64 {
-    std::env::var("HOOKWEIR_SWAPS").ok().and_then(|text| text.parse().ok()).unwrap_or(500)
+    std::env::var("HOOKWEIR_SWAPS").ok().and_then(|text| text.parse().ok()).unwrap_or(300)
 }
 
 /// A house with `payments` and a guest.

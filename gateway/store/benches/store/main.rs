@@ -27,7 +27,7 @@ use self::{
 };
 
 /// Measures the store: ratios first, then what they were made of, as median [least-most] of the rounds.
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[command(name = "cargo bench -p hookweir-store --bench store --", max_term_width = 100)]
 struct Flags {
     /// What to measure; everything, if nothing is named
@@ -59,6 +59,9 @@ struct Flags {
     /// The schema in it
     #[arg(long, hide = true, default_value = "hookweir")]
     schema: String,
+    /// How many send in that round
+    #[arg(long, hide = true, default_value_t = 64)]
+    senders: usize,
     /// Where that round keeps its files
     #[arg(long, hide = true)]
     folder: Option<PathBuf>,
@@ -141,8 +144,11 @@ fn one(round: &Value, name: &str) -> Rounds {
     rounds
 }
 
-/// The columns of a subject, by their names in what a round prints.
-const COLUMNS: [(&str, &str); 8] = [
+/// A column: its heading, and its name in what a round prints.
+type Column = (&'static str, &'static str);
+
+/// The columns of a subject.
+const COLUMNS: [Column; 8] = [
     ("events/s", "rate"),
     ("p50 ms", "p50"),
     ("p99 ms", "p99"),
@@ -153,56 +159,74 @@ const COLUMNS: [(&str, &str); 8] = [
     ("resident MiB", "resident"),
 ];
 
+/// The columns of a subject at a server.
+pub(crate) const AT_A_SERVER: [Column; 8] = [
+    COLUMNS[0],
+    COLUMNS[1],
+    COLUMNS[2],
+    COLUMNS[3],
+    COLUMNS[4],
+    ("server's CPU us/event", "server"),
+    ("events/commit", "per_commit"),
+    COLUMNS[7],
+];
+
 /// All rounds of one subject.
-#[derive(Default)]
-pub(crate) struct Table(pub(crate) [Rounds; 8]);
+pub(crate) struct Table {
+    columns: [Column; 8],
+    pub(crate) rounds: [Rounds; 8],
+}
 
 impl Table {
+    pub(crate) fn of(columns: [Column; 8]) -> Self {
+        Self { columns, rounds: Default::default() }
+    }
+
+    /// What a round does not say is not known.
     pub(crate) fn push(&mut self, round: &Value) {
-        for (rounds, (_, name)) in self.0.iter_mut().zip(COLUMNS) {
+        for (rounds, (_, name)) in self.rounds.iter_mut().zip(self.columns) {
             rounds.push(round[name].as_f64().unwrap_or(f64::NAN));
         }
     }
+
+    /// Events each second.
+    pub(crate) fn rate(&self) -> &Rounds {
+        &self.rounds[0]
+    }
 }
 
-pub(crate) const NAMES: &[&str] = &[
-    COLUMNS[0].0,
-    COLUMNS[1].0,
-    COLUMNS[2].0,
-    COLUMNS[3].0,
-    COLUMNS[4].0,
-    COLUMNS[5].0,
-    COLUMNS[6].0,
-    COLUMNS[7].0,
-];
+/// A section with these columns.
+pub(crate) fn section(title: &'static str, about: String, columns: [Column; 8]) -> Section {
+    Section::new(title, about, columns.map(|(heading, _)| heading).to_vec().leak())
+}
 
 fn appends(flags: &Flags) -> Section {
-    let (mut store, mut floor) = (Table::default(), Table::default());
+    let (mut store, mut floor) = (Table::of(COLUMNS), Table::of(COLUMNS));
     for _ in 0..flags.rounds {
         let fresh = || tempfile::tempdir().unwrap();
         store.push(&child(Subject::Append, fresh().path(), flags));
         floor.push(&child(Subject::Log, fresh().path(), flags));
     }
     let about = "64 senders, events of 1 KiB with two claims, routed to one plugin".to_owned();
-    let mut section = Section::new("appends", about, NAMES);
-    section.ratio("store / append-only file", store.0[0].over(&floor.0[0]), None);
-    section.row("store", store.0.into());
-    section.row("append-only file, one fdatasync a batch", floor.0.into());
+    let mut section = section("appends", about, COLUMNS);
+    section.ratio("store / append-only file", store.rate().over(floor.rate()), None);
+    section.row("store", store.rounds.into());
+    section.row("append-only file, one fdatasync a batch", floor.rounds.into());
     section
 }
 
 fn lifecycles(flags: &Flags, behind: &std::path::Path) -> Section {
-    let (mut empty, mut backlog) = (Table::default(), Table::default());
+    let (mut empty, mut backlog) = (Table::of(COLUMNS), Table::of(COLUMNS));
     for _ in 0..flags.rounds {
         let fresh = tempfile::tempdir().unwrap();
         empty.push(&child(Subject::Life, fresh.path(), flags));
         backlog.push(&child(Subject::Life, behind, flags));
     }
     let about = format!("appended, leased, settled with one output; {} wait", flags.backlog);
-    let mut section = Section::new("lifecycles", about, NAMES);
-    section.ratio("with the backlog / empty", backlog.0[0].over(&empty.0[0]), Some(0.8));
-    section.row("empty", empty.0.into());
-    section.row("with the backlog", backlog.0.into());
+    let mut section = section("lifecycles", about, COLUMNS);
+    section.ratio("with the backlog / empty", backlog.rate().over(empty.rate()), Some(0.8));
+    section.row("empty", empty.rounds.into());
+    section.row("with the backlog", backlog.rounds.into());
     section
 }
 

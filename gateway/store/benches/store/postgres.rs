@@ -1,6 +1,6 @@
 //! The store in a PostgreSQL that is started for it, beside the one in a file and beside rows that are inserted one by
-//! one, as `pgbench` would: the same rows' worth, each in a transaction of its own, over as many connections as there are
-//! senders. The server syncs each commit and shares the machine's cores with who asks it.
+//! one, as `pgbench` would: the same rows' worth, each in a transaction of its own, over 64 connections. The server syncs
+//! each commit and shares the machine's cores with who asks it.
 
 use std::sync::Arc;
 
@@ -9,65 +9,85 @@ use hookweir_store::NewEvent;
 use tokio_postgres::{Client, NoTls, Statement, types::ToSql};
 
 use crate::{
-    Flags, NAMES, Table,
+    AT_A_SERVER, Flags, Table,
     process::{child, child_at},
+    section,
     subject::Subject,
 };
 
 /// What it is to be as fast as: five times single inserts.
 const AIM: f64 = 5.0;
+/// As many connections as rows are inserted over.
+const CONNECTIONS: usize = 64;
+/// Senders of a gateway that has more to do.
+const MANY: usize = 512;
 /// What two gateways do at least of what one does, at a server that shares two cores with both.
 const BESIDE: f64 = 0.8;
 
 /// Appends, and lifecycles.
 pub(crate) fn sections(flags: &Flags) -> Vec<Section> {
-    let server = Postgres::durable();
+    let mut server = Postgres::durable();
+    // As one that has this to do would have it; the other settings are its own.
+    server.ask("ALTER SYSTEM SET shared_buffers = '1GB'");
+    server.stop();
+    server.run();
     vec![appends(&server, flags), lifecycles(&server, flags)]
 }
 
 fn appends(server: &Postgres, flags: &Flags) -> Section {
-    let [mut postgres, mut sqlite, mut single] = [(); 3].map(|()| Table::default());
+    let [mut few, mut many, mut sqlite, mut single_few, mut single_many] =
+        [(); 5].map(|()| Table::of(AT_A_SERVER));
     for round in 0..flags.rounds {
-        let schema = format!("appends_{round}");
-        postgres.push(&child_at(Subject::Append, &server.url(), &schema, flags));
-        server.ask(&format!("DROP SCHEMA {schema} CASCADE"));
         let fresh = tempfile::tempdir().unwrap();
         sqlite.push(&child(Subject::Append, fresh.path(), flags));
-        server.ask(TABLE);
-        single.push(&child_at(Subject::SingleInserts, &server.url(), "public", flags));
-        server.ask("DROP TABLE single");
+        for (senders, postgres, single) in
+            [(flags.senders, &mut few, &mut single_few), (MANY, &mut many, &mut single_many)]
+        {
+            let flags = Flags { senders, ..flags.clone() };
+            let schema = format!("appends_{round}_{senders}");
+            postgres.push(&child_at(Subject::Append, server, &schema, &flags));
+            server.ask(&format!("DROP SCHEMA {schema} CASCADE"));
+            server.ask(TABLE);
+            single.push(&child_at(Subject::SingleInserts, server, "public", &flags));
+            server.ask("DROP TABLE single");
+        }
     }
-    let about = "64 senders, events of 1 KiB with two claims, routed to one plugin".to_owned();
-    let mut section = Section::new("appends in PostgreSQL", about, NAMES);
-    section.ratio("PostgreSQL / single inserts", postgres.0[0].over(&single.0[0]), Some(AIM));
-    section.ratio("PostgreSQL / SQLite", postgres.0[0].over(&sqlite.0[0]), None);
-    section.row("PostgreSQL", postgres.0.into());
-    section.row("SQLite", sqlite.0.into());
-    section.row("single inserts, 64 connections", single.0.into());
+    let about = "events of 1 KiB with two claims, routed to one plugin".to_owned();
+    let mut section = section("appends in PostgreSQL", about, AT_A_SERVER);
+    let (few_ratio, many_ratio) =
+        (few.rate().over(single_few.rate()), many.rate().over(single_many.rate()));
+    section.ratio("PostgreSQL / single inserts, 64 senders", few_ratio, Some(AIM));
+    section.ratio("PostgreSQL / single inserts, 512 senders", many_ratio, Some(AIM));
+    section.ratio("PostgreSQL / SQLite, 64 senders", few.rate().over(sqlite.rate()), None);
+    section.row("PostgreSQL, 64 senders", few.rounds.into());
+    section.row("PostgreSQL, 512 senders", many.rounds.into());
+    section.row("SQLite, 64 senders", sqlite.rounds.into());
+    section.row("single inserts, 64 senders", single_few.rounds.into());
+    section.row("single inserts, 512 senders", single_many.rounds.into());
     section
 }
 
 fn lifecycles(server: &Postgres, flags: &Flags) -> Section {
-    child_at(Subject::Fill, &server.url(), "behind", flags);
-    let [mut empty, mut backlog, mut twice, mut sqlite] = [(); 4].map(|()| Table::default());
+    child_at(Subject::Fill, server, "behind", flags);
+    let [mut empty, mut backlog, mut twice, mut sqlite] = [(); 4].map(|()| Table::of(AT_A_SERVER));
     for round in 0..flags.rounds {
         let [one, two] = ["one", "two"].map(|name| format!("life_{name}_{round}"));
-        empty.push(&child_at(Subject::Life, &server.url(), &one, flags));
-        backlog.push(&child_at(Subject::Life, &server.url(), "behind", flags));
-        twice.push(&child_at(Subject::LifeTwice, &server.url(), &two, flags));
+        empty.push(&child_at(Subject::Life, server, &one, flags));
+        backlog.push(&child_at(Subject::Life, server, "behind", flags));
+        twice.push(&child_at(Subject::LifeTwice, server, &two, flags));
         let fresh = tempfile::tempdir().unwrap();
         sqlite.push(&child(Subject::Life, fresh.path(), flags));
         server.ask(&format!("DROP SCHEMA {one} CASCADE; DROP SCHEMA {two} CASCADE"));
     }
     let about = format!("appended, leased, settled with one output; {} wait", flags.backlog);
-    let mut section = Section::new("lifecycles in PostgreSQL", about, NAMES);
-    section.ratio("with the backlog / empty", backlog.0[0].over(&empty.0[0]), Some(0.8));
-    section.ratio("two gateways / one", twice.0[0].over(&empty.0[0]), Some(BESIDE));
-    section.ratio("PostgreSQL / SQLite", empty.0[0].over(&sqlite.0[0]), None);
-    section.row("empty", empty.0.into());
-    section.row("with the backlog", backlog.0.into());
-    section.row("two gateways", twice.0.into());
-    section.row("SQLite, empty", sqlite.0.into());
+    let mut section = section("lifecycles in PostgreSQL", about, AT_A_SERVER);
+    section.ratio("with the backlog / empty", backlog.rate().over(empty.rate()), Some(0.8));
+    section.ratio("two gateways / one", twice.rate().over(empty.rate()), Some(BESIDE));
+    section.ratio("PostgreSQL / SQLite", empty.rate().over(sqlite.rate()), None);
+    section.row("empty", empty.rounds.into());
+    section.row("with the backlog", backlog.rounds.into());
+    section.row("two gateways", twice.rounds.into());
+    section.row("SQLite, empty", sqlite.rounds.into());
     section
 }
 
@@ -81,10 +101,10 @@ pub(crate) struct Inserter {
     statement: Statement,
 }
 
-/// So many of them.
-pub(crate) async fn connections(flags: &Flags, count: usize) -> Arc<Vec<Inserter>> {
+/// All of them.
+pub(crate) async fn connections(flags: &Flags) -> Arc<Vec<Inserter>> {
     let mut inserters = Vec::new();
-    for _ in 0..count {
+    for _ in 0..CONNECTIONS {
         let url = flags.url.as_deref().unwrap();
         let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
         tokio::spawn(connection);

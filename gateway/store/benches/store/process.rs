@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::ValueEnum as _;
+use hookweir_ground::postgres::Postgres;
 use serde_json::Value;
 
 use crate::{Flags, subject::Subject};
@@ -17,16 +18,44 @@ fn command(subject: Subject, folder: &Path, flags: &Flags) -> Command {
     command.args(["--seconds", &flags.seconds.to_string()]);
     command.args(["--backlog", &flags.backlog.to_string()]);
     command.args(["--events", &flags.events.to_string()]);
+    command.args(["--senders", &flags.senders.to_string()]);
     command
 }
 
-/// One round at a database, in one of its schemas; its figures.
-pub(crate) fn child_at(subject: Subject, url: &str, schema: &str, flags: &Flags) -> Value {
+/// One round at a server, in one of its schemas; its figures, what the server used for each event, and how many came
+/// to be in one commit.
+pub(crate) fn child_at(subject: Subject, server: &Postgres, schema: &str, flags: &Flags) -> Value {
     let mut command = command(subject, Path::new("/"), flags);
-    command.args(["--url", url, "--schema", schema]);
+    command.args(["--url", &server.url(), "--schema", schema]);
+    // The tables are made by another process: what is measured is what comes of events.
+    if !matches!(subject, Subject::SingleInserts) {
+        opened_at(server, schema, flags);
+    }
+    let (before, committed) = (server.cpu(), commits(server));
     let said = command.stderr(Stdio::inherit()).output().unwrap();
     assert!(said.status.success(), "{subject:?} failed");
-    serde_json::from_slice(&said.stdout).unwrap()
+    let mut round: Value = serde_json::from_slice(&said.stdout).unwrap();
+    let (used, committed) = ((server.cpu() - before).as_secs_f64(), commits(server) - committed);
+    let count = round["count"].as_f64().unwrap();
+    round["server"] = (used * 1e6 / count).into();
+    round["per_commit"] = (count / committed).into();
+    round
+}
+
+/// Opens a store and closes it again.
+fn opened_at(server: &Postgres, schema: &str, flags: &Flags) {
+    let mut command = command(Subject::Open, Path::new("/"), flags);
+    command.args(["--url", &server.url(), "--schema", schema]).stdout(Stdio::null());
+    assert!(command.status().unwrap().success(), "opening failed");
+}
+
+/// How many transactions a server committed so far. Whoever did says so when it ends.
+fn commits(server: &Postgres) -> f64 {
+    let others = "SELECT count(*) FROM pg_stat_activity
+                  WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    server.until("the connections' end", others, "0");
+    let sql = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()";
+    server.ask(sql).parse().unwrap()
 }
 
 /// One round in a process of its own; its figures.

@@ -26,7 +26,6 @@ use crate::{
     search,
 };
 
-const SENDERS: usize = 64;
 const WORKERS: usize = 8;
 /// Senders pause while more than this was appended in the round and not settled.
 const AHEAD: u64 = 20_000;
@@ -82,7 +81,7 @@ impl Subject {
         let open = Instant::now();
         let into = match self {
             Self::Log => vec![Into::Log(Log::open(folder))],
-            Self::SingleInserts => vec![Into::Rows(postgres::connections(flags, SENDERS).await)],
+            Self::SingleInserts => vec![Into::Rows(postgres::connections(flags).await)],
             Self::LifeTwice => {
                 vec![
                     Into::Store(open_store(folder, flags).await),
@@ -112,7 +111,7 @@ impl Subject {
         let progress = Arc::new(Progress::default());
         let (start, used, wrote) = (Instant::now(), cpu(None), written());
         let mut senders = JoinSet::new();
-        for (nth, into) in into.iter().cycle().take(SENDERS).enumerate() {
+        for (nth, into) in into.iter().cycle().take(flags.senders).enumerate() {
             senders.spawn(send(nth, into.clone(), Arc::clone(&progress), self.settles()));
         }
         let mut workers = JoinSet::new();
@@ -140,6 +139,7 @@ impl Subject {
             |per_mille: usize| f64::from(waits[(waits.len() - 1) * per_mille / 1000]) / 1e3;
         let count = if self.settles() { settled } else { appended } as f64;
         json!({
+            "count": count,
             "rate": count / elapsed,
             "p50": quantile(500),
             "p99": quantile(990),
@@ -188,7 +188,7 @@ async fn send(nth: usize, into: Into, progress: Arc<Progress>, with_care: bool) 
         match &into {
             Into::Store(store) => assert!(!store.append(new).await.unwrap().is_duplicate()),
             Into::Log(log) => log.append(new).await,
-            Into::Rows(inserters) => inserters[nth].insert(&new).await,
+            Into::Rows(inserters) => inserters[nth % inserters.len()].insert(&new).await,
         }
         waits.push(u32::try_from(asked.elapsed().as_micros()).unwrap());
         progress.appended.fetch_add(1, Ordering::Relaxed);

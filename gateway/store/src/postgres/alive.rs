@@ -26,8 +26,8 @@ use super::{
 
 /// So long until it is said again that could not be said.
 const AGAIN: Duration = Duration::from_secs(1);
-/// So often it is looked whether commits that nobody heard of are over; the gone are looked for as often as it is said that
-/// we live.
+/// So often it is looked whether commits that nobody heard of are over, and whether any gateway is gone; what those left
+/// that is not free yet is looked for as often as it is said that we live.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// So long it may take to find leases that nobody has.
 const SEARCH: Duration = Duration::from_secs(1800);
@@ -57,16 +57,20 @@ pub(super) async fn beat(shared: Arc<Shared>) {
 
 /// Returns leases that nobody has, as long as the engine runs. Says when it has done so for the first time.
 pub(super) async fn return_leases(shared: Arc<Shared>, first: oneshot::Sender<()>) {
-    let (mut first, mut looked) = (Some(first), None::<Instant>);
+    let (mut first, mut looked, mut known) = (Some(first), None::<Instant>, Vec::new());
     let mut second = tokio::time::interval(LOOK_EVERY);
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         second.tick().await;
-        if shared.doubts().is_empty() && looked.is_some_and(|at| at.elapsed() < boots::BEAT) {
+        let lapsed = shared.watch.lock().unwrap_or_else(PoisonError::into_inner).lapsed();
+        let news = lapsed != known || !shared.doubts().is_empty();
+        if !news && looked.is_some_and(|at| at.elapsed() < boots::BEAT) {
             continue;
         }
         looked = Some(Instant::now());
-        match shared.return_leases().await {
+        let returned = shared.return_leases(&lapsed).await;
+        known = lapsed;
+        match returned {
             // That there is no database the upkeep says.
             Ok(()) | Err(Fault::Lost(_)) => {}
             Err(fault) => tracing::warn!(?fault, "could not return leases that nobody has"),
@@ -117,10 +121,9 @@ impl Shared {
     }
 
     /// Returns the leases that nobody has.
-    async fn return_leases(&self) -> Result<(), Fault> {
+    async fn return_leases(&self, lapsed: &[boots::Beat]) -> Result<(), Fault> {
         let doubts = std::mem::take(&mut *self.doubts());
-        let lapsed = self.watch.lock().unwrap_or_else(PoisonError::into_inner).lapsed();
-        let returned = self.return_these(&doubts, &lapsed).await;
+        let returned = self.return_these(&doubts, lapsed).await;
         match &returned {
             Ok(still) => self.doubts().extend(still),
             Err(_) => self.doubts().extend(&doubts),

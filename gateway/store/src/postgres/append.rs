@@ -37,6 +37,13 @@ pub(super) struct Claims {
     over: bool,
 }
 
+impl Claims {
+    /// Whether each event is the first with its claims, and none of those has a row that is over.
+    pub(super) fn are_new(&self) -> bool {
+        self.again.is_empty() && !self.over
+    }
+}
+
 impl<'m> Batch<'m> {
     /// Keeps those that are new, and answers each.
     pub(super) fn append_all(

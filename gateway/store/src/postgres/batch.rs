@@ -7,7 +7,8 @@
 //! was appended just now.
 //!
 //! What can be asked without an answer to something else is asked at once: what has to be known first (`found`), the
-//! rows (`rows`), what is due, and the counts with the commit. Usually all that is made is new, and is written as if it
+//! rows (`rows`), what is due, and the counts with the commit; where all is appended and new, the rows, the counts and
+//! the commit together. Usually all that is made is new, and is written as if it
 //! were; where it turns out that some of it is there, all is done again with care, which costs each row a second look.
 
 use std::{collections::BTreeSet, sync::Mutex};
@@ -17,6 +18,7 @@ use hookweir_event::Timestamp;
 use super::{
     Fault, Moment,
     append::Claims,
+    end::End,
     found::Found,
     fronts::Fronts,
     rows::Rows,
@@ -124,11 +126,13 @@ impl<'m> Batch<'m> {
         }
     }
 
-    /// Does all of them, and answers each. What fails alone is answered so; any other failure is the batch's.
+    /// Does all of them, and answers each. What fails alone is answered so; any other failure is the batch's. It may be
+    /// committed as well, if an `end` is given.
     pub(super) async fn apply(
         &mut self,
         verbs: &'m [Verb],
         found: Found,
+        end: Option<&mut End<'_>>,
     ) -> Result<Vec<Answer>, Fault> {
         let mut answers: Vec<Option<Answer>> = verbs.iter().map(|_| None).collect();
         let answer = |answers: &mut Vec<Option<Answer>>, at: usize, done| answers[at] = Some(done);
@@ -163,7 +167,7 @@ impl<'m> Batch<'m> {
                 answer(&mut answers, at, done);
             }
         }
-        self.write_rows().await?;
+        self.write_rows(end.filter(|_| appends.len() == verbs.len())).await?;
 
         let wants: Vec<_> = of(verbs, |verb| match verb {
             Verb::Lease(wants) => Some(wants),

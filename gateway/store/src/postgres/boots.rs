@@ -116,12 +116,14 @@ impl Watch {
         *self = Self::default();
     }
 
-    /// Those that are gone, with what they said last.
+    /// Those that are gone, with what they said last, in the order of their numbers.
     pub(super) fn lapsed(&self) -> Vec<Beat> {
         let Some(looked) = self.looked else { return Vec::new() };
         let lapsed = |since: Instant| looked.duration_since(since) >= LAPSE;
         let said = self.said.iter().filter(|(_, (_, since))| lapsed(*since));
-        said.map(|(boot, (said, _))| (*boot, *said)).collect()
+        let mut lapsed: Vec<_> = said.map(|(boot, (said, _))| (*boot, *said)).collect();
+        lapsed.sort_unstable();
+        lapsed
     }
 }
 

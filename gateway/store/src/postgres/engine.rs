@@ -66,9 +66,10 @@ pub(crate) async fn open(
         runtime.block_on(run(database, &options, (operations, asked), &told, opened));
     });
     let engine = engine.map_err(|error| server(error.to_string()))?;
-    ready.await.unwrap_or_else(|_| Err(server(ENDED_EARLY.to_owned())))?;
-    // Other engines write down what events are searched by; here that is what indexes are for.
+    // Other engines write down what events are searched by; here that is what indexes are for. Whoever gives up now drops
+    // the desk first, by which the engine ends.
     let desk = Desk::new(queue, signals, |_, _, _| Vec::new());
+    ready.await.unwrap_or_else(|_| Err(server(ENDED_EARLY.to_owned())))?;
     Ok((desk, engine, window, (publishing, council)))
 }
 
@@ -191,7 +192,6 @@ async fn begin(
         others: AtomicBool::new(false),
         announce: Notify::new(),
         turn: Semaphore::new(1),
-        ticks: Instant::now(),
     };
     let mut now = shared.now(&moment).await.map_err(refused)?;
     if shared.given.is_none() {

@@ -15,7 +15,7 @@ use deadpool_postgres::{
     RecyclingMethod, Runtime, Timeouts,
 };
 use tokio::time::timeout;
-use tokio_postgres::{Config, Row, types::ToSql};
+use tokio_postgres::{Config, Row, Statement, types::ToSql};
 
 use super::{
     Fault,
@@ -333,6 +333,20 @@ impl<'c> Moment<'c> {
         Ok(())
     }
 
+    /// A statement, prepared.
+    async fn statement(&self, sql: &'static str) -> Result<Statement, Fault> {
+        self.is_open(sql)?;
+        self.answer(self.connection.prepare_cached(sql)).await
+    }
+
+    /// Nothing may be asked behind the commit: it would be a transaction by itself. And nobody would know what came of that.
+    fn is_open(&self, sql: &str) -> Result<(), Fault> {
+        match self.open.load(Ordering::Relaxed) {
+            true => Ok(()),
+            false => Err(Fault::Lost(format!("asked for outside of a transaction: {sql}"))),
+        }
+    }
+
     /// What the database answers.
     async fn answer<T>(
         &self,
@@ -350,7 +364,7 @@ impl<'c> Moment<'c> {
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Vec<Row>, Fault> {
-        let statement = self.answer(self.connection.prepare_cached(sql)).await?;
+        let statement = self.statement(sql).await?;
         self.answer(self.connection.query(&statement, params)).await
     }
 
@@ -360,7 +374,7 @@ impl<'c> Moment<'c> {
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Option<Row>, Fault> {
-        let statement = self.answer(self.connection.prepare_cached(sql)).await?;
+        let statement = self.statement(sql).await?;
         self.answer(self.connection.query_opt(&statement, params)).await
     }
 
@@ -370,18 +384,19 @@ impl<'c> Moment<'c> {
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Row, Fault> {
-        let statement = self.answer(self.connection.prepare_cached(sql)).await?;
+        let statement = self.statement(sql).await?;
         self.answer(self.connection.query_one(&statement, params)).await
     }
 
     /// How many rows a change changed.
     pub(super) async fn run(&self, sql: &'static str, params: Params<'_>) -> Result<u64, Fault> {
-        let statement = self.answer(self.connection.prepare_cached(sql)).await?;
+        let statement = self.statement(sql).await?;
         self.answer(self.connection.execute(&statement, params)).await
     }
 
     /// The same of a statement that is made for the occasion.
     pub(super) async fn rows_of(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, Fault> {
+        self.is_open(sql)?;
         self.answer(self.connection.query(sql, params)).await
     }
 

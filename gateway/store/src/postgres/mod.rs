@@ -7,9 +7,8 @@
 //!   transaction of its own.
 //! - Whoever doesn't know whether a commit took place does it again: everything that is appended or settled has a name
 //!   of its own, by which it is found that it is there already (`append`, `settle`).
-//! - A lease is a row's `boot` and `turn`. It ends when it is settled or given back, or when its boot's row in `boots`
-//!   is gone: whoever does not say for a while that it lives has its row deleted (`boots`). No clock but the database's
-//!   has a part in it.
+//! - A lease is a row's `boot` and `turn`. It ends when it is settled or given back, or when its boot is declared gone, by
+//!   whoever watched it say nothing new for a while (`alive`, `boots`). When something is due is told by the database's clock.
 //! - Locks are taken in one order: the boot, deliveries, plugins, lines, claims; rows of one kind in the order of their
 //!   keys. Where that does not do, the database ends one of those that wait for each other, and it is done again.
 //! - What is over goes by whole days, whose partitions are dropped (`days`); what outlives its day goes row by row
@@ -28,6 +27,7 @@ mod columns;
 mod confer;
 mod days;
 mod depths;
+mod end;
 mod engine;
 mod entries;
 mod fault;

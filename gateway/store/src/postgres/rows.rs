@@ -11,8 +11,10 @@ use tokio_postgres::Row;
 use super::{
     Fault,
     batch::Batch,
+    end::End,
     settle::AttemptRow,
     tables::{self, each},
+    totals,
 };
 use crate::{Route, bounds::too_far};
 
@@ -109,8 +111,9 @@ type Numbered<'m> = (NewRow<'m>, i64);
 type Stand = Option<(i64, i16)>;
 
 impl<'m> Batch<'m> {
-    /// Writes all rows, closes what was settled, and moves the lines on.
-    pub(super) async fn write_rows(&mut self) -> Result<(), Fault> {
+    /// Writes all rows, closes what was settled, and moves the lines on. Where that is all, and nothing has to be known of
+    /// it to count it, it is committed as well, by that `end`: so one answer less is waited for.
+    pub(super) async fn write_rows(&mut self, end: Option<&mut End<'_>>) -> Result<(), Fault> {
         let events = self.number_events().await?;
         self.count_events(&events);
         let mut deliveries = std::mem::take(&mut self.rows.deliveries);
@@ -133,6 +136,9 @@ impl<'m> Batch<'m> {
         for delivery in &deliveries {
             stands.push(self.stand(delivery, &mut places));
         }
+        if let Some(end) = end.filter(|_| !self.careful && self.claims.are_new()) {
+            return self.write_and_commit(&events, (&deliveries, &stands), end).await;
+        }
         // What was looked at with care is written already.
         let unwritten = if self.careful { &[] } else { &events[..] };
         let (.., again) = tokio::try_join!(
@@ -150,6 +156,36 @@ impl<'m> Batch<'m> {
         self.counted.totals.duplicates += again;
         self.count_attempts().await?;
         self.advance().await
+    }
+
+    /// Writes what is appended, of which nothing is there, and commits.
+    async fn write_and_commit(
+        &self,
+        events: &[Numbered<'m>],
+        (deliveries, stands): (&[Delivery<'m>], &[Stand]),
+        end: &mut End<'_>,
+    ) -> Result<(), Fault> {
+        debug_assert!(self.rows.attempts.is_empty() && self.closings.is_empty());
+        debug_assert!(self.rows.lines.values().all(|moved| moved.leave == 0));
+        let rows = [tables::Claim::INSERT, tables::Event::INSERT, DELIVERIES];
+        self.moment.prepare(&rows).await?;
+        self.moment.prepare(&totals::STATEMENTS).await?;
+        end.asks(None);
+        let shard = end.shard;
+        let written = async {
+            tokio::try_join!(
+                biased;
+                self.take(),
+                self.write_events(events),
+                self.write_deliveries(deliveries, stands),
+            )?;
+            end.goes_on();
+            Ok(())
+        };
+        let committed = self.counted.commit(self.moment, shard);
+        let ((), wrote) = tokio::try_join!(biased; written, committed)?;
+        end.is_over(wrote);
+        Ok(())
     }
 
     /// Gives the events numbers. Where care is taken they are written, and those are left out that were there already.
@@ -286,19 +322,10 @@ impl<'m> Batch<'m> {
             stands.iter().map(|stand| stand.map(|(_, code)| code)).collect();
         let replayed: Vec<bool> = deliveries.iter().map(|delivery| delivery.replayed).collect();
         let buried: Vec<bool> = deliveries.iter().map(|delivery| delivery.buried).collect();
-        let sql = "INSERT INTO deliveries (event, ordinal, seq, origin, plugin, order_key, place, standing, due_at,
-                       replayed_at, attempts, settled_at, dead)
-                   SELECT event, ordinal, seq, origin, plugin, order_key, place, standing, $11::bigint,
-                       CASE WHEN replayed THEN $11 END, buried::int, CASE WHEN buried THEN $11 END, buried::int
-                   FROM (SELECT unnest($1::bytea[]) AS event, unnest($2::smallint[]) AS ordinal,
-                             unnest($3::bigint[]) AS seq, unnest($4::text[]) AS origin, unnest($5::text[]) AS plugin,
-                             unnest($6::bytea[]) AS order_key, unnest($7::bigint[]) AS place,
-                             unnest($8::smallint[]) AS standing, unnest($9::boolean[]) AS replayed,
-                             unnest($10::boolean[]) AS buried) AS d";
         let now = self.now.as_millis();
         self.moment
             .run(
-                sql,
+                DELIVERIES,
                 &[
                     &events, &ordinals, &seqs, &origins, &plugins, &keys, &places, &standing,
                     &replayed, &buried, &now,
@@ -369,6 +396,17 @@ impl<'m> Batch<'m> {
         Ok(())
     }
 }
+
+/// Writes deliveries.
+const DELIVERIES: &str = "INSERT INTO deliveries (event, ordinal, seq, origin, plugin, order_key, place, standing, due_at,
+        replayed_at, attempts, settled_at, dead)
+    SELECT event, ordinal, seq, origin, plugin, order_key, place, standing, $11::bigint,
+        CASE WHEN replayed THEN $11 END, buried::int, CASE WHEN buried THEN $11 END, buried::int
+    FROM (SELECT unnest($1::bytea[]) AS event, unnest($2::smallint[]) AS ordinal,
+              unnest($3::bigint[]) AS seq, unnest($4::text[]) AS origin, unnest($5::text[]) AS plugin,
+              unnest($6::bytea[]) AS order_key, unnest($7::bigint[]) AS place,
+              unnest($8::smallint[]) AS standing, unnest($9::boolean[]) AS replayed,
+              unnest($10::boolean[]) AS buried) AS d";
 
 /// So many places there are in a line for each millisecond.
 const PLACES: i64 = 1000;

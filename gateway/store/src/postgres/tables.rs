@@ -48,9 +48,11 @@ pub(super) struct Event<'a> {
 }
 
 impl Event<'_> {
+    pub(super) const INSERT: &'static str = insert_events!();
+
     /// Writes events of which none is there.
     pub(super) async fn insert(moment: &Moment<'_>, rows: &[Self]) -> Result<(), Fault> {
-        Self::insert_by(moment, insert_events!(), rows).await.map(|_| ())
+        Self::insert_by(moment, Self::INSERT, rows).await.map(|_| ())
     }
 
     /// Writes those that are not there, and answers which those were.
@@ -98,15 +100,16 @@ pub(super) struct Claim<'a> {
 }
 
 impl Claim<'_> {
+    pub(super) const INSERT: &'static str = "INSERT INTO claims (claim, event, expires_at)
+        SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bigint[])";
+
     pub(super) async fn insert(moment: &Moment<'_>, rows: &[Self]) -> Result<(), Fault> {
         if rows.is_empty() {
             return Ok(());
         }
-        let sql = "INSERT INTO claims (claim, event, expires_at)
-                   SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bigint[])";
         let claims = each(rows, |row| row.claim);
         let (events, until) = (each(rows, |row| row.event), each(rows, |row| row.expires_at));
-        moment.run(sql, &[&claims, &events, &until]).await?;
+        moment.run(Self::INSERT, &[&claims, &events, &until]).await?;
         Ok(())
     }
 }

@@ -73,10 +73,8 @@ impl Counted {
         .map(|(totals, depths)| totals || depths)
     }
 
-    /// The same, and commits.
+    /// The same, and commits. The [statements](STATEMENTS) have to be prepared: nothing is to be on its way behind the commit.
     pub(super) async fn commit(&self, moment: &Moment<'_>, shard: i32) -> Result<bool, Fault> {
-        // Nothing is to be on its way behind the commit.
-        moment.prepare(&[TOTALS, DEPTHS]).await?;
         let (wrote, ()) =
             tokio::try_join!(biased; self.write(moment, shard), moment.commit_behind())?;
         Ok(wrote)
@@ -137,6 +135,9 @@ fn entry<'m, V: Default>(map: &'m mut BTreeMap<String, V>, name: &str) -> &'m mu
     }
     map.get_mut(name).expect("invariant: it is there by now")
 }
+
+/// What a transaction ends with.
+pub(super) const STATEMENTS: [&str; 2] = [TOTALS, DEPTHS];
 
 const TOTALS: &str =
     "INSERT INTO totals AS t VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)

@@ -24,10 +24,11 @@ use super::{
     batch::{Answer, Batch, Known},
     boots::{self, Watch},
     confer,
+    end::End,
     found::Found,
     link,
     retain::{Rest, Retain},
-    totals::SHARDS,
+    totals::{self, SHARDS},
 };
 use crate::{
     Health, StoreError, Time,
@@ -75,9 +76,8 @@ pub(super) struct Shared {
     pub(super) others: AtomicBool,
     /// Others are to be told that there is work.
     pub(super) announce: Notify,
-    /// Had by the transaction that asks its statements; it lets it go when it commits.
+    /// Had by the transaction that asks its statements; it lets it go when its rows are written.
     pub(super) turn: Semaphore,
-    pub(super) ticks: Instant,
 }
 
 /// A commit.
@@ -262,18 +262,21 @@ impl Shared {
         let mut batch = Batch::new(&moment, now, (boot, number), &self.known);
         (batch.again, batch.careful) = (how.again, how.careful);
         walk.only_if_due(now);
-        let answers = batch.apply(verbs, found).await?;
-        self.tend(&mut batch, &mut walk, STEP_BESIDE).await?;
         let shard = i64::try_from(nth).unwrap_or(0) + boot * 16;
         let shard = i32::try_from(shard.rem_euclid(SHARDS)).unwrap_or(0);
-        drop(turn);
-        let begun = self.ticks.elapsed();
-        let _ = asked.set(batch.leased_in);
-        let wrote = batch.counted.commit(&moment, shard).await?;
+        let mut end = End::new(shard, asked, turn);
+        let answers = batch.apply(verbs, found, walk.0.is_none().then_some(&mut end)).await?;
+        if end.wrote().is_none() {
+            self.tend(&mut batch, &mut walk, STEP_BESIDE).await?;
+            moment.prepare(&totals::STATEMENTS).await?;
+            end.goes_on();
+            end.asks(batch.leased_in);
+            end.is_over(batch.counted.commit(&moment, shard).await?);
+        }
         let Batch { new_plugins, work_due, .. } = batch;
         walk.keep();
-        if wrote {
-            self.signals.figures.committed(verbs.len(), self.ticks.elapsed().saturating_sub(begun));
+        if end.wrote() == Some(true) {
+            self.signals.figures.committed(verbs.len(), end.took());
         }
         self.known.learn(new_plugins);
         Ok(Made { answers, work_due })

@@ -28,9 +28,11 @@ pub(crate) async fn open(
         run((&file, &options), operations, (back, &anchor), &told, opened);
     });
     let engine = engine.map_err(|source| OpenError::File { path: path.clone(), source })?;
+    // Whoever gives up now drops the desk first, by which the engine ends.
+    let desk = Desk::new(queue, signals, term::terms);
     let ended_early = || OpenError::Engine { path, reason: ENDED_EARLY.to_owned() };
     ready.await.unwrap_or_else(|_| Err(ended_early()))?;
-    Ok((Desk::new(queue, signals, term::terms), engine, window))
+    Ok((desk, engine, window))
 }
 
 /// The writer thread: opens the database, answers `opened`, then serves until the queue's last sender is

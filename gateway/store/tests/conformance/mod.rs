@@ -18,6 +18,7 @@ mod hold;
 mod keep;
 pub(crate) mod model;
 mod notices;
+mod open;
 mod operate;
 mod order;
 mod replay;

@@ -9,6 +9,7 @@ mod confer;
 mod conformance;
 mod copy;
 mod days;
+mod dump;
 mod faults;
 mod ground;
 mod lapses;

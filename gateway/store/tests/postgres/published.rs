@@ -58,8 +58,7 @@ impl Gateways {
         server().ask(&format!("SET search_path TO {}; {sql}", self.schema))
     }
 
-    /// A gateway is as good as gone: it did not say for too long that it lives. It never will, as long as nobody beats: a
-    /// store does that every five seconds.
+    /// A gateway is declared gone, as by another one that watched it.
     fn lapse(&self, of: usize) {
         let name = format!("g{of}");
         self.ask(&format!(
@@ -229,6 +228,20 @@ async fn who_is_gone_is_not_waited_for_and_who_is_silent_is_named() {
     gateways.stores.pop().unwrap().close().await.unwrap();
     gateways.publishing.pop();
     assert!(matches!(propose(&gateways.publishing[0], 3).await, Proposed::Live(_)));
+}
+
+/// As after an outage: nobody could say for an hour that it lives, and one is back before the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_could_say_nothing_for_long_is_waited_for_all_the_same() {
+    let gateways = Gateways::new(2).await;
+    let [one, two] = &gateways.publishing[..] else { panic!("two") };
+    let proposed = propose(one, 1).await;
+    gateways.ask("UPDATE beats SET seen_at = seen_at - 3600000");
+    assert!(!gateways.seen().await.is_due());
+    one.decide().await.unwrap();
+    assert_eq!(gateways.live().await, None, "one decided alone");
+    two.say(&name(), number(&proposed), &Word::Ready).await.unwrap();
+    assert_eq!(gateways.live().await, Some(version(1)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

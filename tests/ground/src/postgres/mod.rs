@@ -1,6 +1,7 @@
 //! Servers of PostgreSQL's, each with a temporary folder and a port of its own, run by whoever runs the test, or by a
 //! user without rights where that is root. They end with the test's process, however that ends.
 
+mod cpu;
 mod guard;
 mod programs;
 
@@ -12,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
@@ -143,6 +144,15 @@ impl Postgres {
             && lines.get(7).is_some_and(|status| ["ready", "standby"].contains(status))
     }
 
+    /// What all of its processes, those that have ended included, took of a core so far.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn cpu(&self) -> Duration {
+        let server = self.running.as_ref().expect("it runs").pid();
+        cpu::of(server)
+    }
+
     /// Ends it in order: transactions under way are rolled back, connections closed.
     pub fn stop(&mut self) {
         self.running.take().expect("it runs").end(Signal::INT);
@@ -209,6 +219,27 @@ impl Postgres {
         psql.args(["--set", "ON_ERROR_STOP=1", "--dbname", DATABASE, "--command", sql]);
         let output = done(self.ask_as(&mut psql));
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// Its database as `pg_dump` has it.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn dump(&self) -> Vec<u8> {
+        let mut dump = self.programs.command("pg_dump", self.folder.path());
+        dump.args(["--format", "custom", "--dbname", DATABASE]);
+        done(self.ask_as(&mut dump)).stdout
+    }
+
+    /// Brings back what was dumped of another server.
+    ///
+    /// # Panics
+    /// If anything of it can't be.
+    pub fn restore(&self, dump: &[u8]) {
+        let file = self.put("dump", dump);
+        let mut restore = self.programs.command("pg_restore", self.folder.path());
+        restore.args(["--exit-on-error", "--dbname", DATABASE]);
+        done(self.ask_as(&mut restore).arg(file));
     }
 
     /// Has one of PostgreSQL's programs speak to it.

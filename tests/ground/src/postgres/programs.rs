@@ -77,7 +77,9 @@ fn on_path() -> Option<PathBuf> {
 }
 
 fn is_whole(folder: &Path) -> bool {
-    ["initdb", "pg_basebackup", "postgres", "psql"].iter().all(|name| folder.join(name).is_file())
+    ["initdb", "pg_basebackup", "pg_dump", "pg_restore", "postgres", "psql"]
+        .iter()
+        .all(|name| folder.join(name).is_file())
 }
 
 /// User and group of `postgres`, whom Debian's package makes, or of whoever else has nothing.

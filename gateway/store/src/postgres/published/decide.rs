@@ -5,21 +5,17 @@ use tokio_postgres::Row;
 
 use super::{Turn, UNNAMED_KEPT, version, version_if_any};
 use crate::{
-    postgres::{Fault, boots::LAPSE, columns::Columns},
+    postgres::{Fault, columns::Columns},
     published::{
         Away, Decision, EARLIER_MAX, GatewayWord, Proposed, Refused, Word, bounded, decide,
     },
 };
 
-/// What lives and takes part, with the parameter: who has not said so since is gone.
+/// Who lives and takes part: all that are not gone, as for leases (`boots`). When each said so last is nothing to go by:
+/// after an outage of the database that is long ago for all of them, and the first to be back must not decide alone.
 pub(super) const LIVING: &str = "SELECT gateways.boot, gateways.name FROM gateways
     JOIN boots ON boots.key = gateways.boot JOIN beats ON beats.boot = gateways.boot
-    WHERE NOT boots.gone AND beats.seen_at > $1 ORDER BY gateways.name, gateways.boot";
-
-/// Since when one must have said that it lives.
-pub(super) fn living_since(now: Timestamp) -> i64 {
-    now.as_millis() - i64::try_from(LAPSE.as_millis()).unwrap_or(i64::MAX)
-}
+    WHERE NOT boots.gone AND beats.seen_at > 0 ORDER BY gateways.name, gateways.boot";
 
 /// What was said.
 pub(super) fn said(row: &Row) -> Result<GatewayWord, Fault> {
@@ -44,7 +40,7 @@ impl Turn<'_> {
             "SELECT boot, gateway, word, reason FROM words WHERE plugin = $1 ORDER BY gateway";
         let words = self.moment.rows(sql, &[&plugin]).await?;
         let words = words.iter().map(said).collect::<Result<Vec<_>, _>>()?;
-        let living = self.moment.rows(LIVING, &[&living_since(self.now)]).await?;
+        let living = self.moment.rows(LIVING, &[]).await?;
         let living = living.iter().map(|row| (row.get::<_, i64>(0), row.get::<_, &str>(1)));
         match decide(&words, living, self.now, until) {
             Decision::Wait => Ok(()),

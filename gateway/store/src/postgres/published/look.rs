@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use hookweir_event::{Digest, PluginName, Timestamp};
+use hookweir_event::{Digest, PluginName};
 use tokio_postgres::Row;
 
 use super::{
     Publishing,
-    decide::{LIVING, living_since, said},
+    decide::{LIVING, said},
     version, version_if_any,
 };
 use crate::{
@@ -31,7 +31,7 @@ impl Publishing {
                 return Ok(None);
             }
             let now = boots::server_time(&moment).await?;
-            let gateways = gateways(&moment, now).await?;
+            let gateways = gateways(&moment).await?;
             let plugins = plugins(&moment).await?;
             Ok(Some(Published { revision, now, boot, gateways, plugins }))
         };
@@ -59,9 +59,9 @@ impl Publishing {
 }
 
 /// Those that live, with what they run.
-async fn gateways(moment: &Moment<'_>, now: Timestamp) -> Result<Vec<SharingGateway>, Fault> {
+async fn gateways(moment: &Moment<'_>) -> Result<Vec<SharingGateway>, Fault> {
     let mut gateways = Vec::new();
-    for row in moment.rows(LIVING, &[&living_since(now)]).await? {
+    for row in moment.rows(LIVING, &[]).await? {
         let (boot, name) = (row.value("boot")?, row.value("name")?);
         gateways.push(SharingGateway { boot, name, runs: BTreeMap::new() });
     }

@@ -1,5 +1,5 @@
 //! Versions of plugins that gateways share. Whoever changes any of it has one row locked until the commit (`sharing`), so
-//! changes come one after another; whether a gateway lives is what `beats` says of it, by the database's clock.
+//! changes come one after another. A gateway lives until it signs off or is declared gone (`boots`).
 //!
 //! Here is what gateways say and ask; `decide` has what becomes of proposals, `look` what is seen of them.
 
