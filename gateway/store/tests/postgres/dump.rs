@@ -26,7 +26,8 @@ async fn what_is_restored_elsewhere_is_the_whole_store() {
     assert_eq!(store.end_with(&lease, vec![output("told", &["b"])]).await, Settled::Committed);
     let dead = store.keep(new(event("push"), &["1"], &["c"])).await;
     let lease = store.lease_one("c").await;
-    store.end(&lease, Outcome::Reject, Fate::Dead { blocks: false }).await;
+    let end = store.end(&lease, Outcome::Reject, Fate::Dead { blocks: false }).await;
+    assert_eq!(end, Settled::Committed);
     let first = store.keep(new(event("push"), &[], &["d:k"])).await;
     let second = store.keep(new(event("push"), &[], &["d:k"])).await;
     let told = store.reader().news(&Filter::default(), Some(start), 9).await.unwrap();
