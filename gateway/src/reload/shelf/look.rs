@@ -119,6 +119,7 @@ impl Shelf {
         moment: Moment,
         looked: &mut Looked,
     ) {
+        let starting = self.shared.as_ref().is_some_and(|shared| shared.starting);
         let item = self.items.entry(name.clone()).or_default();
         item.missing_since = None;
         if item.key == Some(found.key) && !item.unkept && !item.insists {
@@ -131,6 +132,7 @@ impl Shelf {
         // Fresh, and not seen the same before: whoever writes it may not be finished.
         if found.age < SETTLED_AFTER && !found.complete && item.fresh != Some(found.key) {
             item.fresh = Some(found.key);
+            item.was_here = item.fresh.filter(|_| starting);
             looked.wait(item.version.as_ref());
             return;
         }
@@ -198,7 +200,7 @@ impl Shelf {
             self.set_aside(name, file, config, moment).await;
             return self.decided(name, (found.key, Some(digest)), looked);
         }
-        match self.offer(name, digest) {
+        match self.offer(name, found.key, digest) {
             Offer::Own | Offer::Propose => {}
             Offer::Leave(file) => {
                 match file.why {

@@ -53,6 +53,8 @@ struct Item {
     key: Option<FileKey>,
     /// A file that was listed but is too fresh to be read.
     fresh: Option<FileKey>,
+    /// Such a file that was there when the gateway started: it is no news when it is read.
+    was_here: Option<FileKey>,
     /// The file whose content did not go live.
     file: Option<FileStanding>,
     /// A file that could not be decided about, by no fault of its own.

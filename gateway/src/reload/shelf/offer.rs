@@ -8,7 +8,10 @@ use hookweir_store::{Proposed, Proposing, PublishedPlugin, StoreError};
 use super::{Made, Moment, Shelf, exchange::new, look::Looked, shared::refusal};
 use crate::{
     config::Config,
-    reload::{scan::FolderKey, verb::Refusal},
+    reload::{
+        scan::{FileKey, FolderKey},
+        verb::Refusal,
+    },
     standing::{FileStanding, NotLive},
 };
 
@@ -26,7 +29,7 @@ pub(super) enum Offer {
 
 impl Shelf {
     /// What is to be done with the content of a file.
-    pub(super) fn offer(&self, name: &PluginName, digest: Digest) -> Offer {
+    pub(super) fn offer(&self, name: &PluginName, key: FileKey, digest: Digest) -> Offer {
         let Some(shared) = &self.shared else { return Offer::Own };
         let file = |why, reason| FileStanding { version: Some(digest), why, reason, add: None };
         if shared.seen.revision < 0 {
@@ -56,7 +59,8 @@ impl Shelf {
         let before = item.and_then(|item| item.folder);
         let insists = item.is_some_and(|item| item.insists);
         // At a start nobody has put it there just now.
-        let is_changed = !shared.starting && before != Some(digest);
+        let was_here = shared.starting || item.is_some_and(|item| item.was_here == Some(key));
+        let is_changed = !was_here && before != Some(digest);
         if insists || is_changed || !is_known {
             return Offer::Propose;
         }
