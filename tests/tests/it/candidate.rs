@@ -3,9 +3,7 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
 };
 
 use hookweir_event::EventId;
@@ -15,10 +13,12 @@ use hookweir_tests::{
     load::{Load, PAYMENT, payment},
     world::World,
 };
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::cli::{Said, hookweir};
+use crate::{
+    cli::{Said, hookweir},
+    running::Running,
+};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_hookweir-under-test");
 const FAILED: &str = "payment_intent.payment_failed";
@@ -319,23 +319,15 @@ async fn an_interrupt_shows_what_was_found_so_far() {
     }
     house.settled().await;
     let file = candidate(&house, "hostile", &guests::with_section(guests::wasm("hostile"), 1));
-    let mut trying = Command::new(PROGRAM)
-        .args(["plugin", "try", file.to_str().unwrap()])
-        .env("TEST_SECRET", SECRET)
-        .current_dir(house.config().parent().unwrap())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut out = BufReader::new(trying.stdout.take().unwrap());
-    let mut head = String::new();
+    let config = house.config();
+    let mut trying =
+        Running::start(config.parent().unwrap(), &["plugin", "try", file.to_str().unwrap()]);
     // It is said when all is loaded, and the first event comes.
-    out.read_line(&mut head).unwrap();
-    assert!(head.contains("against"), "{head}");
-    let pid = Pid::from_raw(i32::try_from(trying.id()).unwrap()).unwrap();
-    kill_process(pid, Signal::INT).unwrap();
-    let rest: Vec<_> = out.lines().map(Result::unwrap).collect();
-    assert_eq!(trying.wait().unwrap().code(), Some(2), "{rest:#?}");
-    assert_eq!(rest[0], "interrupted; so far:", "{rest:#?}");
+    trying.until(&["against"]);
+    let (code, said) = trying.interrupt();
+    assert_eq!(code, 2, "{said:#?}");
+    let at = said.iter().position(|line| line == "interrupted; so far:");
+    let rest = &said[at.unwrap_or_else(|| panic!("{said:#?}"))..];
     let events: u64 = rest[1].split(' ').next().unwrap().parse().unwrap();
     assert!(events < 60, "{rest:#?}");
     assert!(gateway.stop().await.success());

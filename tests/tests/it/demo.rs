@@ -49,6 +49,15 @@ fn a_demo_that_stays_up_ends_well_and_leaves_nothing() {
     assert_eq!(processes_of(folder), [""; 0]);
 }
 
+#[test]
+fn who_presses_ctrl_c_while_the_last_page_is_read_back_is_heard() {
+    let mut demo = Running::start(guests::root(), &["demo"]);
+    demo.until(&["The books: every fate"]);
+    let (code, said) = demo.interrupt();
+    assert_eq!(code, 0, "{said:#?}");
+    assert!(said.iter().any(|line| line.contains("stay up")), "it was too late: {said:#?}");
+}
+
 /// An outage, a power cut in the middle of it, an operator who finds the reason, tries a fix on what was
 /// recorded, deploys it and has the dead letters tried again: by real processes and the commands that operators
 /// type. What has to be true of it are the checks on its pages.

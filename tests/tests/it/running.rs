@@ -7,13 +7,17 @@ use std::{
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, Sender, channel},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use hookweir_tests::{guests, house::PATIENCE};
+use hookweir_tests::{
+    guests,
+    house::{PATIENCE, SECRET},
+};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_hookweir-under-test");
+const POLL: Duration = Duration::from_millis(10);
 
 /// The command, and what it says, on whichever stream.
 pub(crate) struct Running {
@@ -36,6 +40,7 @@ impl Running {
             .current_dir(folder)
             // Where the other tests' plugins are built, and with them the SDK.
             .env("CARGO_TARGET_DIR", target())
+            .env("TEST_SECRET", SECRET)
             .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -72,11 +77,20 @@ impl Running {
     /// all that was said.
     pub(crate) fn interrupt(mut self) -> (i32, Vec<String>) {
         kill_process_group(self.group(), Signal::INT).unwrap();
-        let code = self.child.wait().unwrap().code().expect("it ended by itself");
-        let mut said = std::mem::take(&mut self.said);
+        let deadline = Instant::now() + 5 * PATIENCE;
         // Ends when nobody is left who could say something.
-        said.extend(self.lines.iter());
-        (code, said)
+        while let Ok(line) = self.lines.recv_timeout(deadline.duration_since(Instant::now())) {
+            self.said.push(line);
+        }
+        // What it says ends a moment before it does.
+        let status = loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => break status,
+                None if Instant::now() < deadline => thread::sleep(POLL),
+                None => panic!("it does not end at Ctrl-C:\n{}", self.said.join("\n")),
+            }
+        };
+        (status.code().expect("it ended by itself"), std::mem::take(&mut self.said))
     }
 
     fn group(&self) -> Pid {
@@ -94,8 +108,8 @@ fn read(stream: impl Read + Send + 'static, to: Sender<String>) {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // An error means that it has ended already.
-        let _ = self.child.kill();
+        // An error means that it has ended already, and all that it started.
+        let _ = kill_process_group(self.group(), Signal::KILL);
         let _ = self.child.wait();
     }
 }

@@ -19,6 +19,8 @@ mod story;
 
 use std::path::{Path, PathBuf};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use self::{book::Book, house::House, outside::Outside, stage::Stage, story::Story};
 use super::{Exit, plugin, runtime, tell};
 use crate::toolchain::Install;
@@ -96,6 +98,9 @@ async fn play((args, story): (&Args, Story), built: &Built) -> Result<bool, Stri
 }
 
 async fn perform(args: &Args, book: &mut Book, stage: &mut Stage) -> Result<(), String> {
+    // One for all of it: a Ctrl-C that comes while nobody listens is heard by whoever does next.
+    let interrupts = signal(SignalKind::interrupt());
+    let mut interrupts = interrupts.map_err(|error| format!("listening for Ctrl-C: {error}"))?;
     let telling = async {
         stage.start().await?;
         // Why it does not come to its end is on the page where it does not.
@@ -103,14 +108,14 @@ async fn perform(args: &Args, book: &mut Book, stage: &mut Stage) -> Result<(), 
     };
     let is_whole = tokio::select! {
         is_whole = telling => is_whole?,
-        _ = tokio::signal::ctrl_c() => return stage.stop().await.and(Err("interrupted".into())),
+        _ = interrupts.recv() => return stage.stop().await.and(Err("interrupted".into())),
     };
     if is_whole {
         book.close(stage).await?;
     }
     book.end();
     if is_whole && !args.once {
-        closing::stay_up(stage, book.ok).await;
+        closing::stay_up(stage, book.ok, &mut interrupts).await;
     }
     stage.stop().await
 }
