@@ -134,7 +134,8 @@ impl Dispatch {
             wakeups.mark_unchanged();
             let (changed, freed) = (self.changed.notified(), self.freed.notified());
             tokio::pin!(changed, freed);
-            changed.as_mut().enable();
+            // A swap that was announced since the last look is taken here; nobody tells of it again.
+            swapped |= changed.as_mut().enable();
             freed.as_mut().enable();
             if swapped {
                 swapped = self.unblock().await.is_err();

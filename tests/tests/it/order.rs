@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use hookweir_event::EventId;
 use hookweir_store::{DeliveryState, Shown, ShownDelivery};
-use hookweir_tests::house::House;
+use hookweir_tests::{
+    house::House,
+    load::{Load, SPIN},
+};
 
 const ORDERED: &str = "[plugins.hostile]\norder_by = \"header:x-order\"\nrate = \"off\"\n\
                        backoff = \"100ms\"\nmax_attempts = 2\n";
@@ -98,6 +101,32 @@ async fn a_dead_letter_blocks_its_key_until_the_policy_lets_it_go_on() {
 
     house.write_config(&format!("{ORDERED}order_on_dead = \"continue\"\n"));
     house.until_event(next, "what was blocked", done).await;
+    assert!(gateway.stop().await.success());
+}
+
+/// The driver then looks again and again for what to start, and hears of a change between any two looks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_the_policy_is_heard_while_there_is_always_more_to_do() {
+    let house = house(ORDERED);
+    let gateway = house.start().await;
+    let load = Load::start(&house, &[SPIN; 8]);
+    let reload = async |policy: &str| {
+        let before = house.log().len();
+        house.write_config(&format!("{ORDERED}order_on_dead = \"{policy}\"\n"));
+        house.until_log(before, &["config reloaded"]).await;
+    };
+    for round in 0..5 {
+        let key = format!("round {round}");
+        let dead = send(&house, "retry", &key, "").await;
+        let next = send(&house, "nothing", &key, "").await;
+        let is = |state| move |shown: &Shown| shown.deliveries[0].state == state;
+        house.until_event(dead, "its death", is(DeliveryState::Dead)).await;
+        house.until_event(next, "the next to wait", is(DeliveryState::Behind)).await;
+        reload("continue").await;
+        house.until_event(next, "what was blocked", is(DeliveryState::Done)).await;
+        reload("block").await;
+    }
+    load.end().await;
     assert!(gateway.stop().await.success());
 }
 
