@@ -13,6 +13,7 @@ mod jobs;
 mod manual;
 mod operator;
 mod plugin;
+mod ports;
 mod queues;
 mod requests;
 mod run;

@@ -7,7 +7,6 @@
 use std::{
     env, fs,
     io::{BufRead as _, BufReader, Write as _},
-    net::TcpListener,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
@@ -16,7 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hookweir_tests::{guests::root, house::PATIENCE};
+use hookweir_tests::{
+    guests::root,
+    house::{PATIENCE, free_port},
+};
 use tempfile::TempDir;
 
 use crate::running::target;
@@ -229,9 +231,8 @@ fn page() -> String {
 
 /// The page with ports that are free here.
 fn with_free_ports(page: &str) -> String {
-    let free = [8080, 8081].map(|shown| (shown, TcpListener::bind("127.0.0.1:0").unwrap()));
-    free.iter().fold(page.to_owned(), |page, (shown, free)| {
-        page.replace(&format!("127.0.0.1:{shown}"), &free.local_addr().unwrap().to_string())
+    [8080, 8081].iter().fold(page.to_owned(), |page, shown| {
+        page.replace(&format!("127.0.0.1:{shown}"), &free_port().to_string())
     })
 }
 

@@ -108,8 +108,10 @@ fn read(stream: impl Read + Send + 'static, to: Sender<String>) {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // An error means that it has ended already, and all that it started.
-        let _ = kill_process_group(self.group(), Signal::KILL);
-        let _ = self.child.wait();
+        // What has ended and was waited for is nobody's group any more.
+        if let Ok(None) = self.child.try_wait() {
+            let _ = kill_process_group(self.group(), Signal::KILL);
+            let _ = self.child.wait();
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     os::unix::{
         fs::PermissionsExt as _,
         process::{CommandExt as _, ExitStatusExt as _},
@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use super::{outside::Outside, story::Story};
 use crate::{
     chance::Chance,
+    cli::ports::Held,
     config::{Config, Surroundings},
 };
 
@@ -34,6 +35,8 @@ pub(super) struct House {
     dir: TempDir,
     pub(super) public: SocketAddr,
     pub(super) admin: SocketAddr,
+    /// Those two, until the gateway is started.
+    held: Option<[Held; 2]>,
     /// What the config takes from the environment.
     env: BTreeMap<&'static str, String>,
     /// The names of the plugins in it.
@@ -54,9 +57,17 @@ impl House {
     ) -> Result<Self, String> {
         let dir = tempfile::Builder::new().prefix("hookweir-demo-").tempdir();
         let dir = dir.map_err(|error| format!("a temporary folder: {error}"))?;
-        let (public, admin) = (free_port()?, free_port()?);
-        let (env, plugins) = (secrets(outside), Vec::new());
-        let mut house = Self { story, dir, public, admin, env, plugins };
+        let chance = Chance::system();
+        let (public, admin) = (Held::find(&chance)?, Held::find(&chance)?);
+        let mut house = Self {
+            story,
+            dir,
+            public: public.address()?,
+            admin: admin.address()?,
+            held: Some([public, admin]),
+            env: secrets(outside),
+            plugins: Vec::new(),
+        };
         house.write(outside).map_err(|error| error.to_string())?;
         for module in modules {
             let name = module.file_name().unwrap_or_default();
@@ -160,9 +171,10 @@ disk_free = "off"
     }
 
     /// Starts the gateway and waits until it is ready.
-    pub(super) async fn start(&self) -> Result<Running, String> {
+    pub(super) async fn start(&mut self) -> Result<Running, String> {
         let log = File::options().create(true).append(true).open(self.log());
         let log = log.map_err(|error| format!("{}: {error}", self.log().display()))?;
+        self.held = None;
         let child = self
             .program()?
             .args(["run", "--config"])
@@ -295,10 +307,4 @@ fn secrets(outside: &Outside) -> BTreeMap<&'static str, String> {
     secrets.insert("CLERK_SECRET", format!("whsec_{}", STANDARD.encode(random())));
     secrets.insert("CHAT_URL", format!("{}/services/T0/B0/{}", outside.chat.origin(), hex()));
     secrets
-}
-
-/// A port that nobody listens on now.
-fn free_port() -> Result<SocketAddr, String> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(|error| error.to_string())?;
-    listener.local_addr().map_err(|error| error.to_string())
 }

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,6 +12,8 @@ use std::{
 use hookweir_event::{Origin, Pattern};
 use hookweir_host::{HttpOrigin, Inspection, ModuleLimits, inspect};
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
+
+use crate::{chance::Chance, cli::ports::Held};
 
 /// Where the events' type is.
 pub(super) const TYPE_HEADER: &str = "x-webhook-type";
@@ -45,8 +47,8 @@ impl Ground {
         listen: SocketAddr,
         config: Option<PathBuf>,
     ) -> Result<Self, String> {
-        let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr());
-        let admin = free.map_err(|error| format!("a port for the admin API: {error}"))?;
+        let admin = Held::find(&Chance::system()).and_then(|free| free.address());
+        let admin = admin.map_err(|fault| format!("a port for the admin API: {fault}"))?;
         let ground = Self { folder, listen, admin, config };
         fs::create_dir(ground.plugins())
             .and_then(|()| fs::write(ground.folder.join(MADE_UP), MADE_UP))
