@@ -164,7 +164,7 @@ pub(super) async fn post(
     for (name, value) in request.headers {
         posting = posting.header(name, value);
     }
-    whole(client, url, posting.body(Full::new(request.body))).await
+    in_time(client, url, posting.body(Full::new(request.body))).await
 }
 
 /// How long an answer may take: a version that is approved is compiled first.
@@ -222,7 +222,16 @@ pub(super) async fn ask_by(
         asking = asking.header(header::CONTENT_TYPE, "application/json");
     }
     let asking = asking.body(Full::from(body.unwrap_or_default()));
-    let answer = tokio::time::timeout(ANSWER_MAX, whole(client, url, asking)).await;
+    in_time(client, url, asking).await
+}
+
+/// Status and body of an answer, if it comes within [`ANSWER_MAX`].
+async fn in_time(
+    client: &Asking,
+    url: &str,
+    request: http::Result<Request<Full<Bytes>>>,
+) -> Result<(u16, String), String> {
+    let answer = tokio::time::timeout(ANSWER_MAX, whole(client, url, request)).await;
     answer.unwrap_or_else(|_| Err(format!("{url}: no answer within {ANSWER_MAX:?}")))
 }
 

@@ -18,6 +18,10 @@ const TAIL_LINES: usize = 40;
 /// How often a command with a time limit is looked after.
 const POLL: Duration = Duration::from_millis(50);
 
+/// How long the pipes of a command that has ended are listened to while nothing comes. What it left running may hold
+/// them for ever.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// Lines in flight between a command and whoever watches it; a full channel slows the command down.
 const LINES_IN_FLIGHT: usize = 256;
 
@@ -107,7 +111,8 @@ fn read_lines(pipe: impl Read + Send + 'static, is_stdout: bool, to: SyncSender<
     });
 }
 
-/// Hears lines until the pipes close or the limit is over; `None` if it is over, the child killed.
+/// Hears lines until the pipes close, or nothing comes any more and the child has ended, or the limit is over; `None` if
+/// it is over, the child killed.
 /// The limit is counted in polls, not by a clock: a busy child only makes it longer.
 fn follow(
     child: &mut Child,
@@ -115,13 +120,23 @@ fn follow(
     limit: Option<Duration>,
     hear: &mut dyn FnMut(Line),
 ) -> io::Result<Option<ExitStatus>> {
-    let mut waited = Duration::ZERO;
+    let (mut waited, mut lingered) = (Duration::ZERO, Duration::ZERO);
     loop {
         match lines.recv_timeout(POLL) {
-            Ok(line) => hear(line),
+            Ok(line) => {
+                lingered = Duration::ZERO;
+                hear(line);
+            }
             Err(RecvTimeoutError::Disconnected) => return child.wait().map(Some),
             Err(RecvTimeoutError::Timeout) => {
                 waited += POLL;
+                if let Some(status) = child.try_wait()? {
+                    lingered += POLL;
+                    if lingered >= LINGER {
+                        return Ok(Some(status));
+                    }
+                    continue;
+                }
                 if limit.is_some_and(|limit| waited >= limit) {
                     child.kill()?;
                     child.wait()?;
@@ -177,6 +192,14 @@ mod tests {
         let limit = Some(Duration::from_millis(150));
         let error = run(&mut sh("echo waiting >&2; exec sleep 600"), limit, &|_| ()).unwrap_err();
         assert!(error.to_string().contains("stopped after"), "{error}");
+    }
+
+    #[test]
+    fn what_a_command_leaves_running_is_not_waited_for() {
+        let said = run(&mut sh("sleep 600 & echo $!"), None, &|_| ()).unwrap();
+        let left = said.trim();
+        assert!(std::path::Path::new("/proc").join(left).exists(), "{left} has ended");
+        assert!(Command::new("kill").arg(left).status().unwrap().success());
     }
 
     #[test]

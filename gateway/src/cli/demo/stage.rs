@@ -43,7 +43,7 @@ pub(super) struct Stage {
 impl Stage {
     /// Everything in its place, and the gateway not started yet.
     pub(super) fn new(house: House, outside: Outside, plugins: PathBuf) -> Result<Self, String> {
-        let client = reqwest::Client::builder().no_proxy().build();
+        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build();
         let client = client.map_err(|error| error.to_string())?;
         let sender = Sender::new(house.read_config()?, plugins);
         let reader = Reader::at(house.database());

@@ -109,8 +109,16 @@ fn develop(args: &Args, runtime: &tokio::runtime::Runtime) -> Result<Exit, Strin
         let (plugins, building) = (args.plugins.clone(), ground.clone());
         tasks::run_blocking(move || keep_building(saves, &plugins, &building));
         let database = ground.database();
-        let told = tail::follow(&database, stop);
-        let (ended, ()) = tokio::join!(gateway.run(), told);
+        let (running, told) = (gateway.run(), tail::follow(&database, stop.clone()));
+        tokio::pin!(running, told);
+        let ended = tokio::select! {
+            ended = &mut running => ended,
+            () = &mut told => return Ok(running.await),
+        };
+        // If a part of it failed, nobody asked for a stop, and nothing more is to be told.
+        if stop.is_asked() {
+            told.await;
+        }
         Ok::<_, String>(ended)
     })?;
     Ok(match exit {

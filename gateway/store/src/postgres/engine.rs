@@ -159,7 +159,7 @@ async fn begin(
     let mut connection = link.connect().await.map_err(refused)?;
     let moment = Moment::write(&mut connection).await.map_err(refused)?;
     if !database.may_lose {
-        if let Some(setting) = loses(&moment).await.map_err(refused)? {
+        if let Some(setting) = link::in_time(loses(&moment)).await.map_err(refused)? {
             return Err(OpenError::MayLose { setting });
         }
         link.insist_on_durable();
@@ -170,11 +170,12 @@ async fn begin(
         let (place, known) = (format!("schema {}", database.schema), schema::NEWEST);
         return Err(OpenError::NewerSchema { place, found, known });
     }
-    if incoming::is_unfinished(&moment).await.map_err(refused)? {
+    if link::in_time(incoming::is_unfinished(&moment)).await.map_err(refused)? {
         return Err(OpenError::Unfinished { place: format!("schema {}", database.schema) });
     }
     news::renumber(&moment).await.map_err(refused)?;
-    let clock = moment.rows_of("SELECT clock FROM meta", &[]).await.map_err(refused)?;
+    let clock =
+        link::in_time(moment.rows_of("SELECT clock FROM meta", &[])).await.map_err(refused)?;
     let least = clock.first().map_or(0, |row| row.get(0));
     let least = hookweir_event::Timestamp::from_millis(least);
     let by_days = database.days && days::suit(&options.retention);
@@ -193,13 +194,14 @@ async fn begin(
         announce: Notify::new(),
         turn: Semaphore::new(1),
     };
-    let mut now = shared.now(&moment).await.map_err(refused)?;
+    let mut now = link::in_time(shared.now(&moment)).await.map_err(refused)?;
     if shared.given.is_none() {
-        boots::keep_time(&moment, now).await.map_err(refused)?;
-        now = shared.now(&moment).await.map_err(refused)?;
+        link::in_time(boots::keep_time(&moment, now)).await.map_err(refused)?;
+        now = link::in_time(shared.now(&moment)).await.map_err(refused)?;
     }
-    let boot = boots::register(&moment, &options.owner, now).await.map_err(refused)?;
-    moment.commit().await.map_err(refused)?;
+    let boot =
+        link::in_time(boots::register(&moment, &options.owner, now)).await.map_err(refused)?;
+    link::in_time(moment.commit()).await.map_err(refused)?;
     drop(connection);
     shared.boot.store(boot, std::sync::atomic::Ordering::Release);
     if by_days {

@@ -191,6 +191,7 @@ fn work(
     back: &WeakSender<Op>,
     shared: &Shared,
 ) {
+    let _farewell = Farewell(shared);
     loop {
         match jobs.recv_timeout(TICK) {
             Ok(asked) => finish_pass(pass(connection, file), &asked, shared),
@@ -202,6 +203,22 @@ fn work(
         if let Some(back) = back.upgrade() {
             let _ = back.try_send(Op::Tick);
         }
+    }
+}
+
+/// The thread's last word. If it ended in the middle of a pass, the writer, which may wait for that, is told that there
+/// will be none.
+struct Farewell<'s>(&'s Shared);
+
+impl Drop for Farewell<'_> {
+    fn drop(&mut self) {
+        let mut pass = lock(self.0);
+        if pass.running && std::thread::panicking() {
+            pass.running = false;
+            pass.poison = Some("the thread of checkpoints ended early".to_owned());
+        }
+        drop(pass);
+        self.0.1.notify_all();
     }
 }
 
@@ -264,4 +281,26 @@ pub(super) fn truncate(connection: &Connection) -> Result<(), Fault> {
 fn checkpoint(connection: &Connection, mode: CheckpointMode) -> Result<(u32, u32), Fault> {
     let (log, copied) = connection.wal_checkpoint_v2(Some(MAIN_DB), mode)?;
     Ok((u32::try_from(log).unwrap_or(0), u32::try_from(copied).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_a_pass_is_told_when_the_thread_is_gone() {
+        let shared = Shared::default();
+        lock(&shared).running = true;
+        let state = Arc::clone(&shared);
+        let thread = std::thread::spawn(move || {
+            let _farewell = Farewell(&state);
+            panic!("a pass that fails so");
+        });
+        let limit = Duration::from_secs(60);
+        let waiting = shared.1.wait_timeout_while(lock(&shared), limit, |pass| pass.running);
+        let (pass, waited) = waiting.unwrap();
+        assert!(!waited.timed_out() && pass.poison.is_some(), "{pass:?}");
+        drop(pass);
+        assert!(thread.join().is_err());
+    }
 }
