@@ -8,11 +8,16 @@ use std::{
     io::{BufRead as _, BufReader, Write as _, stdout},
     path::Path,
     process::{Command, ExitStatus, Stdio},
+    sync::mpsc::{RecvTimeoutError, channel},
     thread,
     time::{Duration, Instant},
 };
 
+use crate::processes;
+
 const POLL: Duration = Duration::from_millis(100);
+/// How often what says nothing is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A command in `folder`.
 pub(crate) fn new(program: impl AsRef<OsStr>, folder: &Path) -> Command {
@@ -46,15 +51,38 @@ pub(crate) fn live_within(command: &mut Command, limit: Duration) -> Result<(), 
     judge(command, status)
 }
 
-/// Runs it; each line of its standard output is shown and then handed to `see`.
-pub(crate) fn watched(command: &mut Command, see: &mut dyn FnMut(&str)) -> Result<(), String> {
+/// Runs it; each line of its standard output is shown and then handed to `see`, and now and then nothing is. When
+/// `see` says that it goes wrong, what its processes are at is told, and they are ended.
+pub(crate) fn watched(
+    command: &mut Command,
+    see: &mut dyn FnMut(Option<&str>) -> Result<(), String>,
+) -> Result<(), String> {
     announce(command);
     let mut child = command.stdout(Stdio::piped()).spawn().map_err(|e| not_run(command, &e))?;
+    let (sender, lines) = channel();
     if let Some(pipe) = child.stdout.take() {
-        for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
-            let line = String::from_utf8_lossy(&line);
-            println!("{line}");
-            see(&line);
+        thread::spawn(move || {
+            let lines = BufReader::new(pipe).split(b'\n').map_while(Result::ok);
+            // Nobody listens any more when it was ended.
+            lines.map(|line| sender.send(line)).all(|sent| sent.is_ok())
+        });
+    }
+    loop {
+        let seen = match lines.recv_timeout(LOOK) {
+            Ok(line) => {
+                let line = String::from_utf8_lossy(&line);
+                println!("{line}");
+                see(Some(&line))
+            }
+            Err(RecvTimeoutError::Timeout) => see(None),
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        if let Err(why) = seen {
+            let pids = processes::tree(child.id());
+            processes::tell(&pids);
+            processes::end(&pids);
+            let _ = child.wait();
+            return Err(why);
         }
     }
     let status = child.wait().map_err(|e| not_run(command, &e))?;
@@ -127,10 +155,23 @@ mod tests {
     #[test]
     fn lines_are_watched_and_a_failure_is_told() {
         let mut seen = Vec::new();
-        let result =
-            watched(&mut sh("echo one; echo two; exit 7"), &mut |l| seen.push(l.to_owned()));
+        let result = watched(&mut sh("echo one; echo two; exit 7"), &mut |line| {
+            seen.extend(line.map(str::to_owned));
+            Ok(())
+        });
         assert_eq!(seen, ["one", "two"]);
         assert!(result.unwrap_err().contains("exit status: 7"));
+    }
+
+    #[test]
+    fn what_goes_wrong_is_ended_with_all_that_it_started() {
+        let mut looks = 0;
+        let result = watched(&mut sh("sleep 600 & sleep 600; exit 7"), &mut |line| {
+            assert_eq!(line, None);
+            looks += 1;
+            if looks == 2 { Err("it hangs".into()) } else { Ok(()) }
+        });
+        assert_eq!(result, Err("it hangs".into()));
     }
 
     #[test]

@@ -7,10 +7,10 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use crate::{audit, command, contract, deploy, fuzz, postgres, rules, tally::Tally};
+use crate::{audit, command, contract, deploy, fuzz, hang::Slow, postgres, rules, tally::Tally};
 
 /// One check.
 pub(crate) struct Step {
@@ -175,7 +175,15 @@ fn test(ci: &Ci) -> Outcome {
     // Most of them wait most of the time: for a lease to lapse, for a process to start.
     let threads = 2 * thread::available_parallelism().map_or(1, usize::from);
     cargo.env("RUST_TEST_THREADS", threads.to_string());
-    let result = command::watched(&mut cargo, &mut |line| tally.read(line));
+    let mut slow = Slow::default();
+    let result = command::watched(&mut cargo, &mut |line| {
+        let now = Instant::now();
+        if let Some(line) = line {
+            tally.read(line);
+            slow.read(line, now);
+        }
+        slow.hanging(now).map_or(Ok(()), |names| Err(format!("these tests do not end: {names}")))
+    });
     ci.tally.set(Some(tally));
     match result {
         Ok(()) if tally.passed == 0 => Outcome::Failed("no test ran".into()),
