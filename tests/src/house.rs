@@ -25,7 +25,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use crate::{fault_vfs::FaultVfs, guests, scrape::Scrape, sender::Sender};
+use crate::{bounded, fault_vfs::FaultVfs, guests, scrape::Scrape, sender::Sender};
 
 /// How long anything may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -215,7 +215,7 @@ rate = "off"
     /// Waits until a gateway is ready.
     pub async fn ready(&self, gateway: &mut Gateway) {
         let url = format!("http://{}/readyz", self.admin);
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = bounded::client();
         let deadline = Instant::now() + PATIENCE;
         while !client.get(&url).send().await.is_ok_and(|reply| reply.status() == 200) {
             let ended = gateway.child.try_wait().unwrap();
@@ -311,7 +311,7 @@ rate = "off"
     /// The same with its status and headers.
     pub async fn ask_admin(&self, place: &str) -> reqwest::Response {
         let token = fs::read_to_string(self.dir.path().join("data/admin-token")).unwrap();
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = bounded::client();
         let asking = client.get(format!("http://{}/v1/{place}", self.admin)).bearer_auth(token);
         asking.send().await.unwrap()
     }
@@ -319,7 +319,7 @@ rate = "off"
     /// Has the admin API do something at this place below `/v1/`. Answers what it says.
     pub async fn operate(&self, place: &str, body: &serde_json::Value) -> serde_json::Value {
         let token = fs::read_to_string(self.dir.path().join("data/admin-token")).unwrap();
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = bounded::client();
         let asking = client.post(format!("http://{}/v1/{place}", self.admin)).bearer_auth(token);
         let reply = asking.json(body).send().await.unwrap();
         let status = reply.status();
@@ -331,7 +331,7 @@ rate = "off"
     /// What `/metrics` says.
     pub async fn metrics(&self) -> Scrape {
         let token = fs::read_to_string(self.dir.path().join("data/admin-token")).unwrap();
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = bounded::client();
         let asking = client.get(format!("http://{}/metrics", self.admin)).bearer_auth(token);
         Scrape::parse(&asking.send().await.unwrap().text().await.unwrap())
     }
@@ -517,7 +517,8 @@ impl InProcess {
     /// Asks for a calm end and waits for it.
     pub async fn stop(self) -> Ended {
         self.ask_to_stop();
-        self.ended().await
+        let ended = tokio::time::timeout(2 * PATIENCE, self.ended()).await;
+        ended.expect("the gateway ends when it is asked to")
     }
 
     /// Waits for its end.

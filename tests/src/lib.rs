@@ -9,6 +9,7 @@
     reason = "a test that can't go on has failed, and says why"
 )]
 
+pub mod bounded;
 pub mod crash_image;
 pub mod fault_vfs;
 pub mod guests;

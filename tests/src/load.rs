@@ -13,7 +13,10 @@ use hookweir_event::EventId;
 use hookweir_store::Reader;
 use tokio::task::JoinHandle;
 
-use crate::{house::House, sender::Sender};
+use crate::{
+    house::{House, PATIENCE},
+    sender::Sender,
+};
 
 /// Senders rest while more than this is due, so that what they leave behind is soon done.
 const BACKLOG_MAX: u64 = 200;
@@ -131,7 +134,8 @@ impl Load {
     pub async fn end(self) -> Vec<Accepted> {
         self.shared.ending.store(true, Ordering::Relaxed);
         for sender in self.senders {
-            sender.await.unwrap();
+            let ended = tokio::time::timeout(2 * PATIENCE, sender).await;
+            ended.expect("the last event of each is accepted in the end").unwrap();
         }
         self.shared.accepted().clone()
     }

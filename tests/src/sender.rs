@@ -6,6 +6,8 @@ use hookweir_event::{Clock, EventId};
 use hookweir_verify::{Outgoing, Scheme};
 use serde_json::Value;
 
+use crate::bounded;
+
 /// What was answered.
 #[derive(Debug, Clone)]
 pub struct Reply {
@@ -52,7 +54,7 @@ pub struct Sender {
 impl Sender {
     /// A sender that signs by `scheme` with `secret` and posts to `path`.
     pub fn new(gateway: SocketAddr, path: &str, scheme: Scheme, secret: &str) -> Self {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = bounded::client();
         let url = format!("http://{gateway}{path}");
         Self { client, url, path: path.into(), scheme, secret: secret.into() }
     }

@@ -4,6 +4,7 @@
 use std::{fs, net::SocketAddr};
 
 use hookweir_tests::{
+    bounded,
     house::House,
     wire::{Wire, statuses},
 };
@@ -14,7 +15,7 @@ fn house(sections: &str) -> House {
 
 /// What a request that the proxy `127.0.0.1` says is from this address is answered with.
 async fn from(house: &House, path: &str, address: &str) -> u16 {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = bounded::client();
     let asking = client.post(format!("http://{}{path}", house.public)).body("{}");
     asking.header("x-forwarded-for", address).send().await.unwrap().status().as_u16()
 }

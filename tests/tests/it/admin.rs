@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, process:
 
 use hookweir_event::Digest;
 use hookweir_tests::{
-    guests,
+    bounded, guests,
     house::{House, SECRET},
 };
 use reqwest::Method;
@@ -117,7 +117,7 @@ async fn ask_at(
     token: Option<&str>,
     body: &str,
 ) -> Said {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = bounded::client();
     let url = format!("http://{}{path}", house.admin);
     let asking = client.request(Method::from_bytes(method.as_bytes()).unwrap(), url);
     let asking = asking.header("host", host).body(body.to_owned());
@@ -311,7 +311,7 @@ async fn a_token_is_made_given_and_taken_back_without_a_restart() {
     let house = House::new(PROGRAM, "");
     let gateway = house.start().await;
     let args = ["admin", "token", "on-call", "--scope", "operate"];
-    let made = Command::new(PROGRAM).args(args).output().unwrap();
+    let made = bounded::output(Command::new(PROGRAM).args(args));
     assert!(made.status.success());
     let token = String::from_utf8(made.stdout).unwrap().trim().to_owned();
     let said = String::from_utf8(made.stderr).unwrap();
@@ -339,7 +339,7 @@ async fn a_token_is_made_given_and_taken_back_without_a_restart() {
         (["admin", "token", "admin", "--scope", "read"], "choose another name"),
         (["admin", "token", "a", "--scope", "root"], "expected \"read\""),
     ] {
-        let said = Command::new(PROGRAM).args(args).output().unwrap();
+        let said = bounded::output(Command::new(PROGRAM).args(args));
         assert_eq!(said.status.code(), Some(2));
         assert!(String::from_utf8(said.stderr).unwrap().contains(part), "{args:?}");
     }

@@ -3,7 +3,7 @@
 
 use hookweir_store::{DeliveryState, Filter, Shown};
 use hookweir_tests::{
-    guests,
+    bounded, guests,
     house::{House, NO_ALERTS},
 };
 use serde_json::{Value, json};
@@ -225,7 +225,7 @@ async fn a_source_that_refuses_many_and_a_plugin_that_is_slow_are_told() {
          [plugins.hostile]\ncpu = \"5s\"\n[plugins.hostile.alerts]\nlatency = \"100ms\"\n",
     );
     let gateway = house.start().await;
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = bounded::client();
     for _ in 0..6 {
         let url = format!("http://{}/other", house.public);
         assert_eq!(client.post(url).body("x").send().await.unwrap().status(), 401);

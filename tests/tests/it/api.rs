@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use hookweir_event::REDACTED;
 use hookweir_store::{DeliveryState, Shown};
-use hookweir_tests::house::{House, SECRET};
+use hookweir_tests::{
+    bounded,
+    house::{House, PATIENCE, SECRET},
+};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -32,7 +35,7 @@ struct Answer {
 
 impl Client {
     fn of(house: &House) -> Self {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = bounded::client();
         Self(client, format!("http://{}/api/", house.public))
     }
 
@@ -78,12 +81,12 @@ impl Answer {
 
 /// What the command prints for the operator of this house.
 fn operator(house: &House, arguments: &[&str]) -> String {
-    let said = std::process::Command::new(env!("CARGO_BIN_EXE_hookweir-under-test"))
-        .args(arguments)
-        .env("TEST_SECRET", SECRET)
-        .current_dir(house.config().parent().unwrap())
-        .output()
-        .unwrap();
+    let said = bounded::output(
+        std::process::Command::new(env!("CARGO_BIN_EXE_hookweir-under-test"))
+            .args(arguments)
+            .env("TEST_SECRET", SECRET)
+            .current_dir(house.config().parent().unwrap()),
+    );
     assert!(said.status.success(), "{said:?}");
     String::from_utf8(said.stdout).unwrap()
 }
@@ -225,7 +228,10 @@ async fn what_was_answered_is_on_disk_whenever_the_process_dies() {
                 last
             });
         }
-        seen.wait_for(|answered| *answered >= 40).await.unwrap();
+        // When all have given up there is nobody left who could tell.
+        drop(enough);
+        let answered = tokio::time::timeout(PATIENCE, seen.wait_for(|answered| *answered >= 40));
+        answered.await.expect("40 answers in time").expect("somebody goes on asking");
         gateway.kill();
         let answered = posting.join_all().await.into_iter().max().unwrap();
         let gateway = house.start().await;

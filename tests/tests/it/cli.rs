@@ -7,7 +7,7 @@ use std::{
 };
 
 use hookweir_tests::{
-    guests,
+    bounded, guests,
     house::{House, SECRET},
 };
 use tempfile::TempDir;
@@ -25,7 +25,7 @@ pub(crate) struct Said {
 
 impl Said {
     pub(crate) fn by(command: &mut Command) -> Self {
-        let Output { status, stdout, stderr } = command.output().unwrap();
+        let Output { status, stdout, stderr } = bounded::output(command);
         let [out, err] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap());
         Self { code: status.code().expect("it ended by itself"), out, err }
     }

@@ -10,7 +10,8 @@ use std::{
 use hookweir_event::{Clock, EventId, Origin, Outcome};
 use hookweir_store::{DeliveryState, Shown};
 use hookweir_tests::{
-    house::House,
+    bounded,
+    house::{House, PATIENCE},
     load::{Accepted, COUNT, ECHO, Load, PAYMENT, SPIN},
 };
 use rustix::process::Signal;
@@ -185,7 +186,7 @@ async fn a_sigterm_lets_running_attempts_finish_and_exits_zero() {
     house.until_event(spinning, "the attempt to run", is_leased).await;
     gateway.signal(Signal::TERM);
     // It no longer accepts, but goes on with the request that it has.
-    while TcpStream::connect(house.public).await.is_ok() {}
+    bounded::until_closed(house.public).await;
     assert!(
         is_leased(&house.reader().show(spinning).await.unwrap().unwrap()),
         "the attempt still ran"
@@ -234,7 +235,8 @@ impl OpenRequest {
     async fn finish(&mut self) -> String {
         self.stream.write_all(&self.body).await.unwrap();
         let mut reply = String::new();
-        self.stream.read_to_string(&mut reply).await.unwrap();
+        let reading = self.stream.read_to_string(&mut reply);
+        tokio::time::timeout(PATIENCE, reading).await.expect("the connection ends").unwrap();
         reply
     }
 }

@@ -5,6 +5,7 @@ use std::{fs, io, path::Path, process::Command, time::Duration};
 
 use hookweir::config::{Config, Surroundings};
 use hookweir_tests::{
+    bounded,
     guests::root,
     house::{House, SECRET},
 };
@@ -44,7 +45,7 @@ async fn commands_reach_a_gateway_whose_credentials_they_do_not_see() {
         let mut command = Command::new(PROGRAM);
         // Nor the environment of the unit.
         command.args(arguments).arg("--config").arg(house.config()).env_clear();
-        let output = command.output().unwrap();
+        let output = bounded::output(&mut command);
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         (output.status.code(), said)
     };

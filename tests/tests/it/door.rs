@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hookweir_event::REDACTED;
 use hookweir_tests::{
+    bounded,
     house::{House, PATIENCE, SECRET},
     load::payment,
     sender::Reply,
@@ -173,7 +174,7 @@ async fn requests_that_are_not_for_a_source_are_refused() {
                  secrets = [{ env = \"TEST_SECRET\" }]\n";
     let house = house(small);
     let gateway = house.start().await;
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = bounded::client();
     let url = |path: &str| format!("http://{}{path}", house.public);
     for (request, status) in [
         (client.post(url("/nowhere")), 404),

@@ -17,7 +17,7 @@ use hookweir::{
 use hookweir_event::{EventId, Outcome};
 use hookweir_store::{DeliveryState, Shown};
 use hookweir_tests::{
-    guests,
+    bounded, guests,
     house::{self, House, InProcess, SECRET},
     provider::{Authority, Provider},
     world::World,
@@ -432,7 +432,7 @@ async fn a_body_that_nobody_sends_holds_little() {
 async fn a_call_that_is_run_again_sends_with_the_same_key() {
     let scene = Scene::start(&["reach"], GRANT).await;
     let url = format!("http://{}/api/reach/", scene.house.public);
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = bounded::client();
     let mut asked = tokio::task::JoinSet::new();
     // The server answers nobody before all four are there: each has then read the same state.
     for _ in 0..4 {
@@ -461,7 +461,7 @@ async fn a_call_that_is_run_again_sends_with_the_same_key() {
 async fn the_trace_of_a_request_to_an_api_goes_on_if_it_is_one() {
     let scene = Scene::start(&["reach"], GRANT).await;
     let url = format!("http://{}/api/reach/", scene.house.public);
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = bounded::client();
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     for (sent, goes_on) in [(trace, Some(trace)), ("no trace at all", None)] {
         let ask = client.post(&url).header("traceparent", sent).body("http://api.test/");
@@ -476,7 +476,7 @@ async fn the_trace_of_a_request_to_an_api_goes_on_if_it_is_one() {
 async fn a_stop_lets_an_api_answer_what_it_was_asked() {
     let scene = Scene::start(&["reach"], GRANT).await;
     let url = format!("http://{}/api/reach/", scene.house.public);
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = bounded::client();
     // The server answers when two are there, and the second comes after the stop.
     let asked = tokio::spawn(client.post(&url).body("http://api.test/meet/2").send());
     scene.api.until("the plugin's request", |api| api.came().len() == 1).await;

@@ -11,7 +11,10 @@ use std::{
 
 use hookweir_event::EventId;
 use hookweir_store::{DeliveryState, Shown};
-use hookweir_tests::house::{House, SECRET};
+use hookweir_tests::{
+    bounded,
+    house::{House, PATIENCE, SECRET},
+};
 use rustix::process::Signal;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -86,9 +89,7 @@ impl Flood {
 
     /// Waits until the gateway is under load.
     async fn flows(&self) {
-        while self.acknowledged() < 20 * SENDERS {
-            tokio::task::yield_now().await;
-        }
+        bounded::until("load", || self.acknowledged() >= 20 * SENDERS).await;
     }
 
     /// Lets the senders come to an end. Answers what was acknowledged.
@@ -158,9 +159,7 @@ async fn a_second_signal_ends_at_once_and_loses_nothing() {
         gateway.signal(Signal::TERM);
         house.until_log(0, &["not ready any more"]).await;
         let before = flood.acknowledged();
-        while flood.acknowledged() < before + SENDERS {
-            tokio::task::yield_now().await;
-        }
+        bounded::until("more of it", || flood.acknowledged() >= before + SENDERS).await;
         gateway.signal(second);
         assert_eq!(gateway.ended().await.code(), Some(code));
         let acknowledged = flood.end("a second signal").await;
@@ -170,7 +169,7 @@ async fn a_second_signal_ends_at_once_and_loses_nothing() {
 }
 
 async fn probe(house: &House, path: &str) -> u16 {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = bounded::client();
     let reply = client.get(format!("http://{}/{path}", house.admin)).send().await.unwrap();
     reply.status().as_u16()
 }
@@ -219,14 +218,16 @@ async fn open_connections_are_told_that_it_goes() {
     let mut proceed = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
     first.read_exact(&mut proceed).await.unwrap();
     gateway.signal(Signal::TERM);
-    while TcpStream::connect(house.public).await.is_ok() {}
+    bounded::until_closed(house.public).await;
     first.write_all(b"the body").await.unwrap();
     let mut reply = String::new();
-    first.read_to_string(&mut reply).await.unwrap();
+    let reading = first.read_to_string(&mut reply);
+    tokio::time::timeout(PATIENCE, reading).await.expect("the connection ends").unwrap();
     assert!(reply.starts_with("HTTP/1.1 202 "), "{reply}");
     assert!(reply.to_lowercase().contains("connection: close"), "{reply}");
     let mut frames = Vec::new();
-    second.read_to_end(&mut frames).await.unwrap();
+    let reading = second.read_to_end(&mut frames);
+    tokio::time::timeout(PATIENCE, reading).await.expect("the connection ends").unwrap();
     let (mut rest, mut kinds) = (&frames[..], Vec::new());
     while let [a, b, c, kind, _, _, _, _, _, ..] = rest {
         let length = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);

@@ -400,14 +400,15 @@ async fn three_gateways_of_which_one_dies_and_a_failover_do_each_event_once_and_
     let failover = site.fail_over();
     let before = *provider.acked.borrow();
     assert!(before < events, "all was sent before the failover");
-    connections.join_all().await;
+    timeout(patience(events), connections.join_all()).await.expect("all are acknowledged");
     let sending = begun.elapsed();
     site.until_settled(events).await;
     let all = begun.elapsed();
 
     // It comes back, and takes one more of each key.
     site.gateways[KILLED] = Some(site.houses[KILLED].start().await);
-    provider.start(numbers + 1..=numbers + 1).join_all().await;
+    let more = provider.start(numbers + 1..=numbers + 1);
+    timeout(patience(KEYS), more.join_all()).await.expect("these too");
     site.until_settled(KEYS).await;
     let reader = site.houses[KILLED].reader();
     let (books, acks) = (Books::read(&reader).await, provider.acks.lock().unwrap().clone());

@@ -16,6 +16,7 @@ use hookweir::{
 };
 use hookweir_event::{Clock, Timestamp};
 use hookweir_tests::{
+    bounded,
     house::{House, InProcess},
     provider::{Authority, Provider},
 };
@@ -79,7 +80,7 @@ impl Scene {
         body: impl Into<Vec<u8>>,
     ) -> impl Future<Output = (u16, String)> + Send + 'static {
         let url = format!("http://{}/in", self.house.public);
-        let mut request = reqwest::Client::new().post(url).body(body.into());
+        let mut request = bounded::client().post(url).body(body.into());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -11,6 +11,7 @@ use std::{
 use hookweir_event::{Digest, EventId, Outcome};
 use hookweir_store::{DeliveryState, Shown};
 use hookweir_tests::{
+    bounded,
     guests::root,
     house::{House, SECRET},
     sender::Sender,
@@ -38,8 +39,8 @@ fn module(name: &str) -> Vec<u8> {
 /// What a program printed on both of its outputs, if it ended as expected.
 #[track_caller]
 fn said(program: &str, folder: &Path, args: &[&str], well: bool) -> String {
-    let output = Command::new(program).args(args).current_dir(folder).output();
-    let Output { status, stdout, stderr } = output.unwrap_or_else(|e| panic!("{program}: {e}"));
+    let output = bounded::output(Command::new(program).args(args).current_dir(folder));
+    let Output { status, stdout, stderr } = output;
     let said = String::from_utf8([stdout, stderr].concat()).unwrap();
     assert_eq!(status.success(), well, "{program} {args:?}\n{said}");
     said

@@ -5,7 +5,10 @@ use std::{fs, time::Instant};
 
 use hookweir_event::EventId;
 use hookweir_store::{DeliveryState, Shown};
-use hookweir_tests::house::{House, PATIENCE};
+use hookweir_tests::{
+    bounded,
+    house::{House, PATIENCE},
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -26,7 +29,7 @@ fn house() -> House {
 
 async fn text(house: &House, method: Method, place: &str, body: &Value) -> (u16, String) {
     let token = house.config().parent().unwrap().join("data/admin-token");
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = bounded::client();
     let asking = client.request(method, format!("http://{}/v1/{place}", house.admin));
     let asking = asking.bearer_auth(fs::read_to_string(token).unwrap());
     let asking = if body.is_null() { asking } else { asking.json(body) };

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fs};
 
 use hookweir_event::Digest;
 use hookweir_tests::{
+    bounded,
     guests::{self, root},
     house::House,
     scrape::Scrape,
@@ -34,7 +35,7 @@ impl Grown {
 }
 
 async fn ask(house: &House, method: Method, url: String) -> Response {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = bounded::client();
     let url = url.replace("ADMIN", &house.admin.to_string());
     let url = url.replace("PUBLIC", &house.public.to_string());
     client.request(method, url).send().await.unwrap()
@@ -294,7 +295,7 @@ async fn the_page_is_for_who_has_the_token() {
     assert_eq!(ask(&house, Method::GET, url()).await.status(), 401);
     let data = house.database().with_file_name("admin-token");
     let token = fs::read_to_string(data).unwrap();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = bounded::client();
     let asking = |method| {
         let url = format!("http://{}/metrics", house.admin);
         client.request(method, url).bearer_auth(&token).send()
@@ -311,7 +312,7 @@ async fn switched_off_there_is_no_page() {
     let house = House::new(PROGRAM, "admin.metrics = false\n");
     let gateway = house.start().await;
     let token = fs::read_to_string(house.database().with_file_name("admin-token")).unwrap();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = bounded::client();
     let asking = client.get(format!("http://{}/metrics", house.admin)).bearer_auth(token);
     let answer = asking.send().await.unwrap();
     assert_eq!(answer.status(), 404);

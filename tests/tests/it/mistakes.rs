@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, process::Command};
 
-use hookweir_tests::guests::root;
+use hookweir_tests::{bounded, guests::root};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -108,12 +108,12 @@ fn said(programs: impl Iterator<Item = (&'static str, &'static str)>) -> BTreeMa
         );
         fs::write(project.join("examples").join(name).with_extension("rs"), text).unwrap();
     }
-    let output = Command::new("cargo")
-        .args(["check", "--examples", "--keep-going", "--message-format", "json"])
-        .current_dir(&project)
-        .env("CARGO_TARGET_DIR", target())
-        .output()
-        .unwrap();
+    let output = bounded::output(
+        Command::new("cargo")
+            .args(["check", "--examples", "--keep-going", "--message-format", "json"])
+            .current_dir(&project)
+            .env("CARGO_TARGET_DIR", target()),
+    );
     let mut said = BTreeMap::<String, String>::new();
     for line in String::from_utf8(output.stdout).unwrap().lines() {
         let message: Value = serde_json::from_str(line).unwrap();

@@ -4,7 +4,10 @@ use std::process::Command;
 
 use hookweir_event::EventId;
 use hookweir_store::{DeliveryState, Shown};
-use hookweir_tests::house::{House, SECRET};
+use hookweir_tests::{
+    bounded,
+    house::{House, SECRET},
+};
 use serde_json::Value;
 
 use crate::cli::say;
@@ -300,7 +303,7 @@ async fn a_tail_tells_what_becomes_of_events_as_they_come() {
 #[test]
 fn shells_and_the_manual_know_the_commands() {
     let run = |args: &[&str]| {
-        let said = Command::new(PROGRAM).args(args).output().unwrap();
+        let said = bounded::output(Command::new(PROGRAM).args(args));
         assert!(said.status.success(), "{args:?}");
         String::from_utf8(said.stdout).unwrap()
     };

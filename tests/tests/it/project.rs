@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use hookweir_tests::guests;
+use hookweir_tests::{bounded, guests};
 use tempfile::TempDir;
 
 use crate::{cli::hookweir, running::Running};
@@ -92,7 +92,7 @@ async fn dev_serves_what_was_saved_and_tells_what_becomes_of_events() {
     let curl = dev.until(&["curl -H 'x-webhook-type: order.created'"]);
     let url = curl.rsplit(' ').next().unwrap().to_owned();
     dev.until(&["EVENT", "OUTCOME"]);
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = bounded::client();
     let post = async |body: &str| {
         let posting = client.post(&url).header("x-webhook-type", "order.created");
         let reply = posting.body(body.to_owned()).send().await.unwrap();

@@ -11,7 +11,10 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use hookweir_tests::house::{House, SECRET};
+use hookweir_tests::{
+    bounded,
+    house::{House, SECRET},
+};
 use ring::{
     digest, hmac,
     signature::{Ed25519KeyPair, KeyPair as _},
@@ -72,7 +75,7 @@ async fn post(house: &House, vector: &Value) -> u16 {
     let query = query.map_or(String::new(), |query| format!("?{query}"));
     let url = format!("http://{}/in/{name}{query}", house.public);
     let body = STANDARD.decode(vector["body_b64"].as_str().unwrap()).unwrap();
-    let mut request = reqwest::Client::new().post(url).body(body);
+    let mut request = bounded::client().post(url).body(body);
     for (name, value) in vector["headers"].as_object().unwrap() {
         request = request.header(name, value.as_str().unwrap());
     }
@@ -137,7 +140,7 @@ async fn public_keys_and_tokens_of_the_moment_are_taken() {
          params = {{ api_key = \"API1\" }}\n{livekit}\n"
     ));
     let gateway = house.start().await;
-    let client = reqwest::Client::new();
+    let client = bounded::client();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
 
     let discord = async |body: &str, signed: &str| {
@@ -219,7 +222,7 @@ async fn a_secret_that_a_handshake_brings_survives_a_restart_and_is_not_replaced
     let gateway = house.start().await;
     let post = async |header: &str, value: &str, body: &str| {
         let url = format!("http://{}/in", house.public);
-        let request = reqwest::Client::new().post(url).header(header, value);
+        let request = bounded::client().post(url).header(header, value);
         let reply = request.body(body.to_owned()).send().await.unwrap();
         let echoed = reply.headers().get(header).map(|value| value.to_str().unwrap().to_owned());
         (reply.status().as_u16(), echoed)
@@ -264,7 +267,7 @@ async fn a_provider_gets_the_answer_that_it_wants() {
     let gateway = house.start().await;
     let post = async |token: &str| {
         let url = format!("http://{}/adobe-sign", house.public);
-        let request = reqwest::Client::new().post(url).header("x-adobesign-clientid", token);
+        let request = bounded::client().post(url).header("x-adobesign-clientid", token);
         let reply = request.body("{\"event\":\"AGREEMENT_CREATED\"}").send().await.unwrap();
         let echoed = reply.headers().get("x-adobesign-clientid").cloned();
         (reply.status().as_u16(), echoed.map(|value| value.to_str().unwrap().to_owned()))

@@ -7,7 +7,7 @@ use hookweir::config::{Config, Surroundings};
 use hookweir_event::Clock;
 use hookweir_store::{DeliveryState, Shown};
 use hookweir_tests::{
-    guests,
+    bounded, guests,
     house::{House, SECRET},
     world::{Came, World},
 };
@@ -46,7 +46,7 @@ struct Client(reqwest::Client, String);
 
 impl Client {
     fn of(house: &House) -> Self {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = bounded::client();
         Self(client, format!("http://{}/api/relay/endpoints", house.public))
     }
 
@@ -208,12 +208,12 @@ async fn after_long_failure_it_is_disabled_and_what_waited_is_sent_when_it_is_en
     let enable = json!({ "state": "enabled" });
     let (status, on) = client.ask(Method::PATCH, &format!("/{id}"), &enable).await;
     assert_eq!((status, &on["state"]), (200, &json!("enabled")), "{on}");
-    let retried = Command::new(PROGRAM)
-        .args(["dead", "retry", "--plugin", "relay"])
-        .env("TEST_SECRET", SECRET)
-        .current_dir(house.config().parent().unwrap())
-        .output()
-        .unwrap();
+    let retried = bounded::output(
+        Command::new(PROGRAM)
+            .args(["dead", "retry", "--plugin", "relay"])
+            .env("TEST_SECRET", SECRET)
+            .current_dir(house.config().parent().unwrap()),
+    );
     assert!(retried.status.success(), "{retried:?}");
     house.settled().await;
     let came = at(&world, "/down");

@@ -3,7 +3,10 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
-use hookweir_tests::house::{House, SECRET};
+use hookweir_tests::{
+    bounded,
+    house::{House, SECRET},
+};
 use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_hookweir-under-test");
@@ -14,7 +17,7 @@ fn token(house: &House) -> String {
 }
 
 async fn ask(house: &House, path: &str, host: &str, token: Option<&str>) -> (u16, Value) {
-    let request = reqwest::Client::new().get(format!("http://{}{path}", house.admin));
+    let request = bounded::client().get(format!("http://{}{path}", house.admin));
     let request = request.header("host", host);
     let request = match token {
         Some(token) => request.bearer_auth(token),
@@ -73,12 +76,12 @@ async fn refusals_are_shown_with_their_reasons_to_who_has_the_token() {
     assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
 
     let folder = house.config().parent().unwrap().to_owned();
-    let said = Command::new(PROGRAM)
-        .args(["source", "refusals", "github"])
-        .env("TEST_SECRET", SECRET)
-        .current_dir(folder)
-        .output()
-        .unwrap();
+    let said = bounded::output(
+        Command::new(PROGRAM)
+            .args(["source", "refusals", "github"])
+            .env("TEST_SECRET", SECRET)
+            .current_dir(folder),
+    );
     let said = String::from_utf8(said.stdout).unwrap();
     assert!(said.contains("the signature matches none of the secrets"), "{said}");
     assert!(said.lines().count() == 3 && said.starts_with("AT "), "{said}");

@@ -8,6 +8,7 @@ use hookweir::{
     tasks::Stopper,
 };
 use hookweir_tests::{
+    bounded,
     fault_vfs::FaultVfs,
     guests,
     house::{House, InProcess, PATIENCE},
@@ -19,7 +20,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_hookweir-under-test");
 
 /// What is answered at a place of the operators' address, once there is somebody to answer.
 async fn answer(house: &House, place: &str) -> (u16, String) {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = bounded::client();
     let deadline = Instant::now() + PATIENCE;
     loop {
         match client.get(format!("http://{}/{place}", house.admin)).send().await {

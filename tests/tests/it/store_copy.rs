@@ -11,6 +11,7 @@ use std::{
 
 use hookweir_store::Reader;
 use hookweir_tests::{
+    bounded,
     house::{House, SECRET},
     noise,
 };
@@ -19,13 +20,13 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_hookweir-under-test");
 
 fn store(house: &House, args: &[&str]) -> Output {
     let folder = house.config();
-    Command::new(PROGRAM)
-        .arg("store")
-        .args(args)
-        .env("TEST_SECRET", SECRET)
-        .current_dir(folder.parent().unwrap_or(Path::new(".")))
-        .output()
-        .unwrap()
+    bounded::output(
+        Command::new(PROGRAM)
+            .arg("store")
+            .args(args)
+            .env("TEST_SECRET", SECRET)
+            .current_dir(folder.parent().unwrap_or(Path::new("."))),
+    )
 }
 
 fn said(output: &Output) -> String {

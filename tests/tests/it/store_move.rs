@@ -10,6 +10,7 @@ use std::{
 use hookweir_event::{Clock, Digest, Event, EventId, Hops, Timestamp};
 use hookweir_store::{Counts, NewEvent, Options, SqliteFile, Store};
 use hookweir_tests::{
+    bounded,
     house::{House, PATIENCE, SECRET},
     postgres::{PASSWORD, Postgres},
 };
@@ -93,7 +94,7 @@ async fn a_store_moves_into_a_database_though_the_command_is_killed_and_the_gate
     for id in ["1", "2", "3"] {
         assert_eq!(old.sender("github").send("push", id, id.as_bytes()).await.unwrap().status, 202);
     }
-    let used = copying(&old, &new, &server.url()).output().unwrap();
+    let used = bounded::output(&mut copying(&old, &new, &server.url()));
     assert_eq!(used.status.code(), Some(1), "a gateway is running");
     assert!(said(&used).contains("in use by another process"), "{}", said(&used));
     gateway.stop().await;
@@ -108,13 +109,13 @@ async fn a_store_moves_into_a_database_though_the_command_is_killed_and_the_gate
     assert_eq!(status.code(), Some(1), "{}", new.log());
     assert!(new.log().contains("a copy of a store that is not whole"), "{}", new.log());
 
-    let copied = copying(&old, &new, &server.url()).output().unwrap();
+    let copied = bounded::output(&mut copying(&old, &new, &server.url()));
     assert!(copied.status.success(), "{}", said(&copied));
     for words in [&*format!("{} events", MANY + 3), " % of the copy read again", "are the same"] {
         assert!(said(&copied).contains(words), "{}", said(&copied));
     }
     assert_eq!(new.reader().counts().await.unwrap(), counts);
-    let again = copying(&old, &new, &server.url()).output().unwrap();
+    let again = bounded::output(&mut copying(&old, &new, &server.url()));
     assert!(again.status.success() && said(&again).contains("already"), "{}", said(&again));
 
     let gateway = new.start().await;
@@ -138,7 +139,7 @@ fn what_can_not_be_copied_is_said_without_a_password() {
         (&*file, &*url, "none.db: entity not found"),
     ] {
         let mut command = Command::new(PROGRAM);
-        let output = command.args(["store", "copy", from, to]).output().unwrap();
+        let output = bounded::output(command.args(["store", "copy", from, to]));
         assert_eq!(output.status.code(), Some(1), "{}", said(&output));
         assert!(said(&output).contains(words), "{}", said(&output));
         assert!(!folder.path().join("none.db.lock").exists(), "nothing is left behind");

@@ -13,6 +13,7 @@ use std::{
 };
 
 use hookweir_tests::{
+    bounded,
     guests::root,
     house::{House, PATIENCE, SECRET},
     provider::Authority,
@@ -325,7 +326,7 @@ async fn a_source_takes_only_certificates_of_its_own_authority() {
 fn hookweir(folder: &Path, arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hookweir-under-test"));
     let command = command.args(arguments).current_dir(folder).env("TEST_SECRET", SECRET);
-    let output = command.output().unwrap();
+    let output = bounded::output(command);
     let text = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8(text).unwrap())
 }

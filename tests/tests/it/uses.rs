@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs};
 use hookweir_event::EventId;
 use hookweir_store::{DeliveryState, Shown};
 use hookweir_tests::{
-    guests,
+    bounded, guests,
     house::{House, SECRET},
     load::payment,
     world::{Came, World},
@@ -50,7 +50,7 @@ async fn send(house: &House, source: &str, event_type: &str, id: &str, body: &Va
 
 /// The status and the JSON that a plugin's api answers.
 async fn ask(house: &House, path: &str) -> (u16, Value) {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = bounded::client();
     let answer = client.get(format!("http://{}/api/{path}", house.public)).send().await.unwrap();
     let status = answer.status().as_u16();
     (status, answer.json().await.unwrap_or_default())

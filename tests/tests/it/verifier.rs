@@ -3,6 +3,7 @@
 
 use hookweir_event::REDACTED;
 use hookweir_tests::{
+    bounded,
     house::{House, SECRET},
     sender::Reply,
 };
@@ -31,7 +32,7 @@ fn genuine(house: &House) -> RequestBuilder {
 }
 
 fn post(house: &House) -> RequestBuilder {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = bounded::client();
     client.post(format!("http://{}/webhooks/erp", house.public)).body("A1")
 }
 
@@ -60,7 +61,7 @@ async fn what_it_vouches_for_is_an_event_without_its_credentials() {
     let gateway = house.start().await;
     let with = |id: &str| {
         let url = format!("http://{}/webhooks/erp?key={SECRET}&a=1", house.public);
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = bounded::client();
         let request = client.post(url).body("A1").header("x-key", SECRET).header("x-id", id);
         request.header("authorization", "Basic hunter2").header("x-type", "order.created")
     };
@@ -191,11 +192,11 @@ async fn an_address_that_does_it_harm_is_turned_away() {
 fn commands_that_sign_say_that_they_can_not() {
     let house = house("");
     let run = |arguments: &[&str]| {
-        let command = std::process::Command::new(env!("CARGO_BIN_EXE_hookweir-under-test"))
-            .args(arguments)
-            .env("TEST_SECRET", SECRET)
-            .output()
-            .unwrap();
+        let command = bounded::output(
+            std::process::Command::new(env!("CARGO_BIN_EXE_hookweir-under-test"))
+                .args(arguments)
+                .env("TEST_SECRET", SECRET),
+        );
         (command.status.code(), String::from_utf8(command.stderr).unwrap())
     };
     let config = house.config();

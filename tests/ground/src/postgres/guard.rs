@@ -8,11 +8,13 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     thread::{self, JoinHandle},
+    time::Instant,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::programs::Programs;
+use crate::{PATIENCE, POLL};
 
 /// The first argument is the folder that goes with the server, unless a line says that it stays. Whoever has the
 /// shell's standard output is the server or a child of it.
@@ -71,7 +73,11 @@ impl Guard {
         if !self.has_ended() {
             let _ = kill_process(self.server, signal);
         }
-        self.running.join().unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while !self.has_ended() {
+            assert!(Instant::now() < deadline, "a process of the server's does not end");
+            thread::sleep(POLL);
+        }
         writeln!(self.shell.stdin.take().unwrap(), "stay").unwrap();
         self.shell.wait().unwrap();
     }
