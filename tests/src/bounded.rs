@@ -3,36 +3,28 @@
 
 use std::{
     net::SocketAddr,
-    os::unix::process::CommandExt as _,
     process::{Command, Output, Stdio},
     sync::mpsc::channel,
     thread,
     time::Instant,
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::{net::TcpStream, task::yield_now, time::timeout};
 
 use crate::house::PATIENCE;
 
 /// A client that asks nobody but the gateway, and gives up an answer that does not come.
 pub fn client() -> reqwest::Client {
-    patient().build().unwrap()
-}
-
-/// The same, to say more of.
-pub fn patient() -> reqwest::ClientBuilder {
-    reqwest::Client::builder().no_proxy().timeout(2 * PATIENCE)
+    reqwest::Client::builder().no_proxy().timeout(2 * PATIENCE).build().unwrap()
 }
 
 /// What a command says, and how it ends. It may be a compiler that is waited for, and all that the SDK stands on.
 #[track_caller]
 pub fn output(command: &mut Command) -> Output {
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // A group of its own: what it has started itself is ended with it.
-    let child = child.process_group(0).spawn();
-    let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let group = Pid::from_child(&child);
+    let child = child.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let pid = Pid::from_child(&child);
     let (ended, end) = channel();
     let waiting = thread::spawn(move || {
         let output = child.wait_with_output();
@@ -43,12 +35,10 @@ pub fn output(command: &mut Command) -> Output {
     let in_time = end.recv_timeout(15 * PATIENCE).is_ok();
     if !in_time {
         // It may have ended in this very moment.
-        let _ = kill_process_group(group, Signal::KILL);
+        let _ = kill_process(pid, Signal::KILL);
     }
-    assert!(
-        in_time || end.recv_timeout(PATIENCE).is_ok(),
-        "{command:?} does not end, nor if killed"
-    );
+    // What it has started itself may have its output yet.
+    assert!(in_time || end.recv_timeout(PATIENCE).is_ok(), "{command:?} does not end");
     let output = waiting.join().unwrap().unwrap();
     assert!(in_time, "{command:?} does not end: {output:?}");
     output

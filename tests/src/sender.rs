@@ -72,7 +72,7 @@ impl Sender {
     /// Signs and posts.
     ///
     /// # Errors
-    /// If there is no answer: the gateway is gone.
+    /// If there is no answer: the gateway is gone, or gives none in two minutes.
     pub async fn send(&self, event_type: &str, id: &str, body: &[u8]) -> reqwest::Result<Reply> {
         self.post(self.signed(event_type, id, body)).await
     }

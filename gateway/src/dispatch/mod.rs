@@ -134,7 +134,8 @@ impl Dispatch {
             wakeups.mark_unchanged();
             let (changed, freed) = (self.changed.notified(), self.freed.notified());
             tokio::pin!(changed, freed);
-            // A swap that was announced since the last look is taken here; nobody tells of it again.
+            // One that was announced since the last look is taken here: whoever waits for `changed` hears of it, and if
+            // nobody does, since there is more to start at once, nobody tells of it again.
             swapped |= changed.as_mut().enable();
             freed.as_mut().enable();
             if swapped {

@@ -18,6 +18,8 @@ use crate::processes;
 const POLL: Duration = Duration::from_millis(100);
 /// How often what says nothing is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// So many looks later what has ended is listened to no more: what it left running may hold its output for ever.
+const LINGER: u32 = 10;
 
 /// A command in `folder`.
 pub(crate) fn new(program: impl AsRef<OsStr>, folder: &Path) -> Command {
@@ -67,6 +69,7 @@ pub(crate) fn watched(
             lines.map(|line| sender.send(line)).all(|sent| sent.is_ok())
         });
     }
+    let mut lingers = 0;
     loop {
         let seen = match lines.recv_timeout(LOOK) {
             Ok(line) => {
@@ -74,13 +77,19 @@ pub(crate) fn watched(
                 println!("{line}");
                 see(Some(&line))
             }
-            Err(RecvTimeoutError::Timeout) => see(None),
+            Err(RecvTimeoutError::Timeout) if lingers == LINGER => break,
+            Err(RecvTimeoutError::Timeout) => {
+                let has_ended = matches!(child.try_wait(), Ok(Some(_)));
+                lingers += u32::from(has_ended);
+                see(None)
+            }
             Err(RecvTimeoutError::Disconnected) => break,
         };
         if let Err(why) = seen {
-            let pids = processes::tree(child.id());
-            processes::tell(&pids);
-            processes::end(&pids);
+            processes::tell(&processes::tree(child.id()));
+            processes::end(child.id());
+            // It was killed before, where that can be done; it may have ended by itself.
+            let _ = child.kill();
             let _ = child.wait();
             return Err(why);
         }
@@ -165,13 +174,33 @@ mod tests {
 
     #[test]
     fn what_goes_wrong_is_ended_with_all_that_it_started() {
-        let mut looks = 0;
-        let result = watched(&mut sh("sleep 600 & sleep 600; exit 7"), &mut |line| {
-            assert_eq!(line, None);
-            looks += 1;
-            if looks == 2 { Err("it hangs".into()) } else { Ok(()) }
+        let mut started = Vec::new();
+        let script = "sleep 600 & echo $!; sh -c 'sleep 600 & echo $!; wait'; exit 7";
+        let result = watched(&mut sh(script), &mut |line| {
+            started.extend(line.map(str::to_owned));
+            if started.len() < 2 { Ok(()) } else { Err("it hangs".into()) }
         });
         assert_eq!(result, Err("it hangs".into()));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let is_there = |pid: &String| {
+            let there = Command::new("kill").args(["-0", pid]).stderr(Stdio::null()).status();
+            there.unwrap().success()
+        };
+        while started.iter().any(is_there) {
+            assert!(Instant::now() < deadline, "some of {started:?} go on");
+            thread::sleep(POLL);
+        }
+    }
+
+    #[test]
+    fn what_a_command_leaves_running_is_not_waited_for() {
+        let mut left = Vec::new();
+        let result = watched(&mut sh("sleep 600 & echo $!"), &mut |line| {
+            left.extend(line.map(str::to_owned));
+            Ok(())
+        });
+        assert_eq!(result, Ok(()));
+        assert!(Command::new("kill").args(&left).status().unwrap().success(), "it has ended");
     }
 
     #[test]

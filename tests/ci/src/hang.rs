@@ -18,10 +18,9 @@ impl Slow {
         if line.starts_with("running ") {
             self.0.clear();
         }
-        let Some(rest) = line.strip_prefix("test ") else { return };
-        if let Some((name, _)) = rest.split_once(" has been running for over ") {
+        if let Some(name) = named(line, " has been running for over ") {
             self.0.push((name.to_owned(), now));
-        } else if let Some((name, _)) = rest.split_once(" ... ") {
+        } else if let Some(name) = named(line, " ... ") {
             let name = name.strip_suffix(" - should panic").unwrap_or(name);
             self.0.retain(|(slow, _)| slow != name);
         }
@@ -33,6 +32,12 @@ impl Slow {
         let names = || self.0.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
         over.then(names)
     }
+}
+
+/// The test of which a line says this. What a test's processes print may stand before it.
+fn named<'l>(line: &'l str, what: &str) -> Option<&'l str> {
+    let (before, _) = line.split_once(what)?;
+    before.rsplit_once("test ").map(|(_, name)| name)
 }
 
 #[cfg(test)]
@@ -49,7 +54,7 @@ mod tests {
             "test b has been running for over 60 seconds",
             "test c has been running for over 60 seconds",
             "test d has been running for over 60 seconds",
-            "test b ... FAILED",
+            "100 % of ittest b ... FAILED",
             "test c - should panic ... ok",
         ] {
             slow.read(line, start);

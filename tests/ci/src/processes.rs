@@ -4,10 +4,16 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
-/// How many frames of a thread's stack are shown: what waits is near the top.
-const FRAMES: &str = "thread apply all bt 24";
+/// Has gdb show what is near the top of each thread's stack, where one sees what it waits in.
+const STACKS: &str = "thread apply all bt 24";
+/// How long that may take for all of them. Others go on meanwhile.
+const TELLING: Duration = Duration::from_secs(180);
+/// How long what depends on a killed process has for its own end, as the servers have that tests start.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// A process and all that it started and that still has its parent, the parents first.
 pub(crate) fn tree(root: u32) -> Vec<u32> {
@@ -39,20 +45,30 @@ fn of(pid: u32) -> PathBuf {
     Path::new("/proc").join(pid.to_string())
 }
 
-/// Says what each is, and where its threads stand: by gdb where it is installed, by the kernel's word otherwise.
+/// Says what each is, and where its threads stand: by gdb where it is installed and let, by the kernel's word otherwise.
 pub(crate) fn tell(pids: &[u32]) {
+    let deadline = Instant::now() + TELLING;
     for &pid in pids {
         let line = fs::read(of(pid).join("cmdline")).unwrap_or_default();
         println!("{pid}: {}", String::from_utf8_lossy(&line).replace('\0', " "));
-        let mut gdb = Command::new("timeout");
-        gdb.args(["60", "gdb", "-q", "-batch", "-ex", FRAMES, "-p", &pid.to_string()]);
-        match gdb.stdin(Stdio::null()).stderr(Stdio::null()).output() {
-            Ok(said) if said.status.success() => {
-                println!("{}", String::from_utf8_lossy(&said.stdout));
-            }
-            _ => tell_threads(pid),
+        let left = deadline.saturating_duration_since(Instant::now()).as_secs();
+        match stacks(pid, left.min(60)) {
+            Some(stacks) => println!("{stacks}"),
+            None => tell_threads(pid),
         }
     }
+}
+
+fn stacks(pid: u32, seconds: u64) -> Option<String> {
+    if seconds == 0 {
+        return None;
+    }
+    let mut gdb = Command::new("timeout");
+    gdb.arg(seconds.to_string()).args(["gdb", "-q", "-batch", "-ex", STACKS, "-p"]);
+    let said = gdb.arg(pid.to_string()).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    // Where it may not look into a process it ends well and shows none.
+    said.contains("#0 ").then_some(said)
 }
 
 fn tell_threads(pid: u32) {
@@ -63,10 +79,22 @@ fn tell_threads(pid: u32) {
     }
 }
 
-/// Ends them all. One that has ended by itself is none that fails.
-pub(crate) fn end(pids: &[u32]) {
+/// Ends a process and all below it: itself and what it started first, and the rest when that has had time for its own end.
+pub(crate) fn end(root: u32) {
+    let all = tree(root);
+    let parents = parents();
+    let is_near = |pid: &u32| *pid == root || parents.contains(&(*pid, root));
+    let (near, far): (Vec<_>, Vec<_>) = all.into_iter().partition(is_near);
+    kill(&near);
+    if !far.is_empty() {
+        thread::sleep(GRACE);
+        kill(&far);
+    }
+}
+
+/// One that has ended by itself is none that fails.
+fn kill(pids: &[u32]) {
     let pids = pids.iter().map(u32::to_string);
-    // Where it is not there, what was started ends when its pipes do.
     let _ = Command::new("kill").arg("-9").args(pids).stderr(Stdio::null()).status();
 }
 
@@ -86,7 +114,7 @@ mod tests {
         said.read_line(&mut sleep).unwrap();
         let found = tree(shell.id());
         assert_eq!(found, [shell.id(), sleep.trim().parse().unwrap()]);
-        end(&found);
+        end(shell.id());
         assert!(!shell.wait().unwrap().success());
         // Both held the pipe.
         assert_eq!(said.read_line(&mut sleep).unwrap(), 0);

@@ -75,7 +75,10 @@ impl Flood {
                             shared.turned_away.fetch_add(1, Relaxed);
                             tokio::task::yield_now().await;
                         }
-                        Err(_) => _ = shared.cut_off.fetch_add(1, Relaxed),
+                        Err(error) => {
+                            assert!(!error.is_timeout(), "{error}");
+                            shared.cut_off.fetch_add(1, Relaxed);
+                        }
                     }
                 }
             })

@@ -5,7 +5,7 @@ use std::{
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread,
     time::{Duration, Instant},
 };
@@ -78,9 +78,15 @@ impl Running {
     pub(crate) fn interrupt(mut self) -> (i32, Vec<String>) {
         kill_process_group(self.group(), Signal::INT).unwrap();
         let deadline = Instant::now() + 5 * PATIENCE;
-        // Ends when nobody is left who could say something.
-        while let Ok(line) = self.lines.recv_timeout(deadline.duration_since(Instant::now())) {
-            self.said.push(line);
+        loop {
+            match self.lines.recv_timeout(deadline.duration_since(Instant::now())) {
+                Ok(line) => self.said.push(line),
+                // Nobody is left who could say something.
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("it goes on after Ctrl-C:\n{}", self.said.join("\n"))
+                }
+            }
         }
         // What it says ends a moment before it does.
         let status = loop {
@@ -108,7 +114,7 @@ fn read(stream: impl Read + Send + 'static, to: Sender<String>) {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // What has ended and was waited for is nobody's group any more.
+        // The number of one that was waited for may be another's by now.
         if let Ok(None) = self.child.try_wait() {
             let _ = kill_process_group(self.group(), Signal::KILL);
             let _ = self.child.wait();

@@ -20,7 +20,7 @@ use crate::{
     gateway::{Ended, Gateway, StartError, Surrounds},
     log::{self, Format},
     supervisor::Supervisor,
-    tasks,
+    tasks::{self, Stopper},
     toolchain::{Install, Saves},
 };
 
@@ -100,7 +100,7 @@ fn develop(args: &Args, runtime: &tokio::runtime::Runtime) -> Result<Exit, Strin
             supervisor: Supervisor::default(),
             vfs: None,
         };
-        let gateway = match Gateway::build(config, around, stop.clone()).await {
+        let gateway = match Gateway::build(config, around, stop).await {
             Ok(gateway) => gateway,
             Err(StartError::Stopped) => return Ok(Ended::Stopped { cut_off: 0 }),
             Err(error) => return Err(error.to_string()),
@@ -109,16 +109,14 @@ fn develop(args: &Args, runtime: &tokio::runtime::Runtime) -> Result<Exit, Strin
         let (plugins, building) = (args.plugins.clone(), ground.clone());
         tasks::run_blocking(move || keep_building(saves, &plugins, &building));
         let database = ground.database();
-        let (running, told) = (gateway.run(), tail::follow(&database, stop.clone()));
-        tokio::pin!(running, told);
-        let ended = tokio::select! {
-            ended = &mut running => ended,
-            () = &mut told => return Ok(running.await),
+        // What it does until its end is told, whether it was asked to stop or a part of it failed.
+        let (over, followed) = Stopper::new();
+        let running = async {
+            let ended = gateway.run().await;
+            over.stop();
+            ended
         };
-        // If a part of it failed, nobody asked for a stop, and nothing more is to be told.
-        if stop.is_asked() {
-            told.await;
-        }
+        let (ended, ()) = tokio::join!(running, tail::follow(&database, followed));
         Ok::<_, String>(ended)
     })?;
     Ok(match exit {

@@ -157,7 +157,7 @@ async fn begin(
     let link = Link::of_engine(database, database.in_flight.max(1) + BESIDE)?;
     let refused = |fault: Fault| server(fault.reason());
     let mut connection = link.connect().await.map_err(refused)?;
-    let moment = Moment::write(&mut connection).await.map_err(refused)?;
+    let moment = link::in_time(Moment::write(&mut connection)).await.map_err(refused)?;
     if !database.may_lose {
         if let Some(setting) = link::in_time(loses(&moment)).await.map_err(refused)? {
             return Err(OpenError::MayLose { setting });
@@ -201,7 +201,8 @@ async fn begin(
     }
     let boot =
         link::in_time(boots::register(&moment, &options.owner, now)).await.map_err(refused)?;
-    link::in_time(moment.commit()).await.map_err(refused)?;
+    // It may wait for a standby that is away, as any commit.
+    moment.commit().await.map_err(refused)?;
     drop(connection);
     shared.boot.store(boot, std::sync::atomic::Ordering::Release);
     if by_days {

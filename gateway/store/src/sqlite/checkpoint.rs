@@ -100,7 +100,7 @@ impl Checkpointer {
         let state = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("store-checkpoint".into())
-            .spawn(move || work((&connection, &file), &queue, &back, &state))?;
+            .spawn(move || work(|| pass(&connection, &file), &queue, &back, &state))?;
         Ok(Self {
             jobs: Some(jobs),
             thread: Some(thread),
@@ -186,29 +186,33 @@ fn lock(shared: &Shared) -> std::sync::MutexGuard<'_, Progress> {
 }
 
 fn work(
-    (connection, file): (&Connection, &Anchor),
+    pass: impl Fn() -> Result<u32, Fault>,
     jobs: &mpsc::Receiver<Pass>,
     back: &WeakSender<Op>,
     shared: &Shared,
 ) {
-    let _farewell = Farewell(shared);
+    let _farewell = Farewell(shared, back);
     loop {
         match jobs.recv_timeout(TICK) {
-            Ok(asked) => finish_pass(pass(connection, file), &asked, shared),
+            Ok(asked) => finish_pass(pass(), &asked, shared),
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => return,
         }
-        // After a pass too: it may have found that the store is poisoned, and nobody may be asking. A
-        // full queue serves as well.
-        if let Some(back) = back.upgrade() {
-            let _ = back.try_send(Op::Tick);
-        }
+        // After a pass too: it may have found that the store is poisoned, and nobody may be asking.
+        tick(back);
+    }
+}
+
+/// Reminds the writer. A full queue serves as well.
+fn tick(back: &WeakSender<Op>) {
+    if let Some(back) = back.upgrade() {
+        let _ = back.try_send(Op::Tick);
     }
 }
 
 /// The thread's last word. If it ended in the middle of a pass, the writer, which may wait for that, is told that there
 /// will be none.
-struct Farewell<'s>(&'s Shared);
+struct Farewell<'w>(&'w Shared, &'w WeakSender<Op>);
 
 impl Drop for Farewell<'_> {
     fn drop(&mut self) {
@@ -219,6 +223,7 @@ impl Drop for Farewell<'_> {
         }
         drop(pass);
         self.0.1.notify_all();
+        tick(self.1);
     }
 }
 
@@ -290,11 +295,13 @@ mod tests {
     #[test]
     fn who_waits_for_a_pass_is_told_when_the_thread_is_gone() {
         let shared = Shared::default();
+        let (asking, jobs) = mpsc::sync_channel(1);
+        let (queue, mut told) = tokio::sync::mpsc::channel(1);
+        let (state, back) = (Arc::clone(&shared), queue.downgrade());
         lock(&shared).running = true;
-        let state = Arc::clone(&shared);
+        asking.send(Pass { restarts: 0 }).unwrap();
         let thread = std::thread::spawn(move || {
-            let _farewell = Farewell(&state);
-            panic!("a pass that fails so");
+            work(|| panic!("a pass that fails so"), &jobs, &back, &state);
         });
         let limit = Duration::from_secs(60);
         let waiting = shared.1.wait_timeout_while(lock(&shared), limit, |pass| pass.running);
@@ -302,5 +309,6 @@ mod tests {
         assert!(!waited.timed_out() && pass.poison.is_some(), "{pass:?}");
         drop(pass);
         assert!(thread.join().is_err());
+        assert!(matches!(told.try_recv(), Ok(Op::Tick)), "the writer is told");
     }
 }
