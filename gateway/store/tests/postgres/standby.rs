@@ -51,3 +51,19 @@ async fn synchronous_standbys_are_seen_by_whoever_may_see_them() {
     server.set("synchronous_standby_names", "");
     until_seen(&url, false, 0).await;
 }
+
+/// What a start writes is acknowledged as anything else is: not before the standby has it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_waits_for_a_standby_that_is_away() {
+    let server = Postgres::durable();
+    server.standby().kill();
+    let options = Options::new(PostgresDatabase::new(server.url()), [1; 16], Clock::system());
+    let opening = tokio::spawn(Store::open(options));
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    server.until("the start's commit", waits, "1");
+    // For longer than for a server that says nothing at all.
+    server.ask("SELECT pg_sleep(12)");
+    assert!(!opening.is_finished() && server.ask(waits) == "1");
+    server.set("synchronous_standby_names", "");
+    opening.await.unwrap().unwrap().close().await.unwrap();
+}
