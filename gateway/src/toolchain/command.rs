@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::ToolchainError;
@@ -18,8 +18,9 @@ const TAIL_LINES: usize = 40;
 /// How often a command with a time limit is looked after.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How long the pipes of a command that has ended are listened to. What it left running may hold them for ever.
-const LINGER: Duration = Duration::from_secs(1);
+/// How long the pipes of a command that has ended are listened to for another line, of so many as may be in flight. What
+/// it left running may hold them for ever.
+const LINGER: Duration = Duration::from_millis(200);
 
 /// Lines in flight between a command and whoever watches it; a full channel slows the command down.
 const LINES_IN_FLIGHT: usize = 256;
@@ -126,11 +127,8 @@ fn follow(
             Err(RecvTimeoutError::Timeout) => {
                 waited += POLL;
                 if let Some(status) = child.try_wait()? {
-                    let over = Instant::now() + LINGER;
-                    let left = || over.saturating_duration_since(Instant::now());
-                    while let Ok(line) = lines.recv_timeout(left()) {
-                        hear(line);
-                    }
+                    let rest = std::iter::from_fn(|| lines.recv_timeout(LINGER).ok());
+                    rest.take(LINES_IN_FLIGHT).for_each(hear);
                     return Ok(Some(status));
                 }
                 if limit.is_some_and(|limit| waited >= limit) {

@@ -67,11 +67,15 @@ const CLEARED: &[&str] = &["alert cleared"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_that_fails_is_told_once_and_that_it_is_well_once_over_a_restart() {
-    let house = house(
-        "[plugins.hostile]\nmax_attempts = 1\nbreaker = \"off\"\n\
-         [plugins.hostile.alerts]\nerror_rate = 0.01\n\
-         [plugins.chat]\nsubscribe = [\"gateway/alert.*\"]\n",
-    );
+    let sections = |window: &str| {
+        format!(
+            "[plugins.hostile]\nmax_attempts = 1\nbreaker = \"off\"\n\
+             [plugins.hostile.alerts]\nerror_rate = 0.01\nwindow = \"{window}\"\n\
+             [plugins.chat]\nsubscribe = [\"gateway/alert.*\"]\n"
+        )
+    };
+    // It is raised for as long as this takes.
+    let house = house(&sections("1h"));
     let gateway = house.start().await;
     send(&house, "reject", 0..6).await;
     house.until_log(0, RAISED).await;
@@ -101,6 +105,7 @@ async fn a_plugin_that_fails_is_told_once_and_that_it_is_well_once_over_a_restar
     send(&house, "reject", 9..15).await;
     house.until("fifteen dead letters", |counts| counts.dead == 15).await;
     send(&house, "echo", 0..1).await;
+    house.write_config(&quiet(&sections("2s")));
     house.until_log(log, CLEARED).await;
     assert!(!house.log()[log..].contains("alert raised"));
     assert_eq!(states(&house).await, ["raised", "cleared"]);
@@ -221,7 +226,7 @@ async fn what_waits_too_long_and_dies_too_often_is_told() {
 async fn a_source_that_refuses_many_and_a_plugin_that_is_slow_are_told() {
     let house = house(
         "[sources.other]\npath = \"/other\"\nscheme = \"github\"\nsecrets = [{ env = \"TEST_SECRET\" }]\n\
-         [sources.other.alerts]\nrefusal_rate = 0.5\n\
+         [sources.other.alerts]\nrefusal_rate = 0.5\nat_least = 6\nwindow = \"1m\"\n\
          [plugins.hostile]\ncpu = \"5s\"\n[plugins.hostile.alerts]\nlatency = \"100ms\"\n",
     );
     let gateway = house.start().await;

@@ -179,9 +179,9 @@ async fn due_retries_survive_a_restart() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sigterm_lets_running_attempts_finish_and_exits_zero() {
-    let house = house("");
+    let house = house("[plugins.hostile]\ncpu = \"20s\"\n");
     let gateway = house.start().await;
-    let spinning = house.sender("test").send("spin", "1", b"300").await.unwrap().id().unwrap();
+    let spinning = house.sender("test").send("spin", "1", b"3000").await.unwrap().id().unwrap();
     let mut open = OpenRequest::begin(&house, "echo", "2", b"half of it, and the other half").await;
     house.until_event(spinning, "the attempt to run", is_leased).await;
     gateway.signal(Signal::TERM);

@@ -107,8 +107,13 @@ async fn each_attempt_is_counted_by_its_version_and_outcome() {
     }
     house.until("the attempts", |counts| counts.done == 1 && counts.dead == 3).await;
     let hostile = [("plugin", "hostile")];
-    let dead = |scrape: &Scrape| scrape.value("hookweir_plugin_dead_letters", &hostile) == 3.0;
-    let grown = Grown(before, house.until_metrics("the dead letters", dead).await);
+    // What is counted when an attempt is over is so a moment after it is in the store.
+    let over = |scrape: &Scrape| {
+        scrape.value("hookweir_plugin_dead_letters", &hostile) == 3.0
+            && scrape.value("hookweir_plugin_handling_seconds_count", &hostile) == 4.0
+            && scrape.value("hookweir_plugin_running", &hostile) == 0.0
+    };
+    let grown = Grown(before, house.until_metrics("the dead letters", over).await);
     let version = Digest::of(&guests::wasm("hostile")).short();
     for outcome in ["done", "retry", "reject", "trap"] {
         let labels = [("plugin", "hostile"), ("version", &*version), ("outcome", outcome)];
@@ -140,7 +145,7 @@ async fn each_attempt_is_counted_by_its_version_and_outcome() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_runs_and_what_a_breaker_holds_back_is_seen() {
-    let house = house("[plugins.hostile]\nbreaker_failures = 1\n");
+    let house = house("[plugins.hostile]\nbreaker_failures = 1\ncpu = \"20s\"\n");
     let gateway = house.start().await;
     let hostile = [("plugin", "hostile")];
     let sender = house.sender("test");

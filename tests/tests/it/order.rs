@@ -9,6 +9,7 @@ use hookweir_tests::{
     house::House,
     load::{Load, SPIN},
 };
+use serde_json::json;
 
 const ORDERED: &str = "[plugins.hostile]\norder_by = \"header:x-order\"\nrate = \"off\"\n\
                        backoff = \"100ms\"\nmax_attempts = 2\n";
@@ -61,6 +62,7 @@ fn audit(events: &[Shown]) -> usize {
 async fn one_key_is_handled_one_after_another_over_retries_and_a_kill() {
     let house = house(ORDERED);
     let gateway = house.start().await;
+    house.operate("plugins/hostile/pause", &json!({})).await;
     for round in 0..4 {
         for key in ["a", "b", "c"] {
             let event_type = if round == 1 { "retry-until" } else { "spin" };
@@ -68,6 +70,7 @@ async fn one_key_is_handled_one_after_another_over_retries_and_a_kill() {
             send(&house, event_type, key, body).await;
         }
     }
+    house.operate("plugins/hostile/resume", &json!({})).await;
     house.until("the first to run", |counts| counts.leased > 0).await;
     gateway.kill();
     let is_behind = |d: &ShownDelivery| d.state == DeliveryState::Behind;

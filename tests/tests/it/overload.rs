@@ -2,7 +2,11 @@
 //! can't be had at once is shed, those who want little find room, and what was begun is ended. Each test
 //! first sees that the load was really there. Guarantee 8.
 
-use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{
+    ops::RangeInclusive,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hookweir::gateway::Ended;
 use hookweir_tests::{
@@ -161,7 +165,7 @@ async fn weather(budget: &str, senders: usize, grows: RangeInclusive<u64>) -> We
     let held = held(&scrape);
     let grown =
         |gateway: &hookweir_tests::house::Gateway| gateway.resident().saturating_sub(before) / MIB;
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     while !grows.contains(&grown(&gateway)) {
         let late = started.elapsed() > PATIENCE;
         assert!(!late, "memory has grown by {} MiB, not {grows:?}", grown(&gateway));
@@ -359,9 +363,10 @@ async fn a_flooding_source_leaves_places_for_a_quiet_one_in_front_of_a_slow_disk
     assert_eq!(gateway.stop().await, Ended::Stopped { cut_off: 0 });
 }
 
-/// What is held of a flood in front of a disk of which each sync takes 100 ms, where `append_latency` is this.
+/// How many places are left in front of a disk of which each sync takes 100 ms, where `append_latency` is this, and what
+/// is held of a flood of one source then.
 #[expect(clippy::print_stdout, reason = "the figure, for who reads it")]
-async fn held_by_latency(append_latency: &str) -> u64 {
+async fn held_by_latency(append_latency: &str) -> (u64, u64) {
     const SLOW: Duration = Duration::from_millis(100);
     let limits = format!("server.appends_max = 512\nserver.append_latency = \"{append_latency}\"");
     let name = format!("slow-{append_latency}");
@@ -373,7 +378,7 @@ async fn held_by_latency(append_latency: &str) -> u64 {
     disk.slow_down(SLOW);
     // The latency is there: each waits for its own commit.
     for number in 0..16 {
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         assert_eq!(replies(pushes(&sender, number..number + 1)).await[0].status, 202);
         assert!(begun.elapsed() >= SLOW, "it took {:?}", begun.elapsed());
     }
@@ -399,22 +404,26 @@ async fn held_by_latency(append_latency: &str) -> u64 {
     assert_eq!(accepted.len() as u64, held(&full));
     refused.iter().for_each(assert_shed);
     // It is quick again, and so there are more.
-    for number in 1000..1100 {
+    let deadline = Instant::now() + PATIENCE;
+    for number in 1000.. {
         assert_eq!(replies(pushes(&sender, number..number + 1)).await[0].status, 202);
+        let again = limit(&house.metrics().await);
+        if again == 512 || again > left * 2 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{left} places, and then {again}");
     }
-    let again = limit(&house.metrics().await);
-    assert!(again == 512 || again > left * 2, "{left} places, and then {again}");
     assert_eq!(gateway.stop().await, Ended::Stopped { cut_off: 0 });
-    held(&full)
+    (left, held(&full))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_commits_take_longer_than_they_should_there_are_fewer_places() {
-    assert_eq!(held_by_latency("1h").await, u64::from(FLOOD), "the load alone is none");
-    // A third of the places is left or a little more, and of these one source has half.
-    let held = held_by_latency("30ms").await;
-    assert!((40..130).contains(&held), "{held} are held");
-    assert_eq!(held_by_latency("1ms").await, 16, "what a source has whatever comes");
+    assert_eq!(held_by_latency("1h").await, (512, u64::from(FLOOD)), "the load alone is none");
+    // A third of the places is left or a little more, or less on a busy machine, and of these one source has half.
+    let (left, held) = held_by_latency("30ms").await;
+    assert!(left < 256 && held == left.div_ceil(2).max(16), "{left} are left, {held} are held");
+    assert_eq!(held_by_latency("1ms").await.1, 16, "what a source has whatever comes");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
