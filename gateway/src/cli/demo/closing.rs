@@ -22,7 +22,7 @@ fn text(stage: &Stage) -> String {
         "The gateway and the stand-ins stay up. From another terminal, in this folder:
 
   . {}                 # the secrets
-  hookweir() {{ cargo run -q -- \"$@\" --config {}; }}
+  hookweir() {{ cargo run -q --bin hookweir -- \"$@\" --config {}; }}
 
 {}",
         house.environment().display(),

@@ -131,8 +131,8 @@ fn day_to_try(stage: &Stage, folder: impl std::fmt::Display) -> String {
 
 The examples in JavaScript and Python need Node.js and Python; `--install` brings them through apt, as root:
 
-  cargo run -q -- plugin build plugins/py-takings --install --out {folder}
-  cargo run -q -- plugin build plugins/js-labels --install --out {folder}    # waits for its grants: plugin list
+  cargo run -q --bin hookweir -- plugin build plugins/py-takings --install --out {folder}
+  cargo run -q --bin hookweir -- plugin build plugins/js-labels --install --out {folder}    # waits for its grants: plugin list
 "
     )
 }
