@@ -119,30 +119,23 @@ async fn config_and_logs_pass_the_border() {
 #[tokio::test(flavor = "current_thread")]
 async fn a_loop_ends_at_its_cpu_limit_while_neighbours_go_on() {
     let hostile = hostile().await;
-    let mut least = Duration::MAX;
-    // What the machine takes for itself may count as the guest's: one of three that ends in time is enough.
-    for _ in 0..3 {
-        let looping = async {
-            let ran = call(&hostile, "loop", "").await;
-            (ran, Instant::now())
-        };
-        let ticking = async {
-            for _ in 0..10 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+    let started = Instant::now();
+    let ticks = async {
+        let mut ticks = 0;
+        loop {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            ticks += 1;
+            if started.elapsed() > Duration::from_millis(300) {
+                return ticks;
             }
-            Instant::now()
-        };
-        let ((ran, ended), ticked) = tokio::join!(looping, ticking);
-        assert!(ticked < ended, "a neighbour on the same thread waited for the end");
-        let failure = ran.result.unwrap_err();
-        assert_eq!(failure.outcome, Outcome::CpuLimit, "{failure:?}");
-        assert!(ran.cpu >= Duration::from_millis(500), "{:?}", ran.cpu);
-        least = least.min(ran.cpu);
-        if least < Duration::from_millis(600) {
-            break;
         }
-    }
-    assert!(least < Duration::from_millis(600), "{least:?}");
+    };
+    let (ran, ticks) = tokio::join!(call(&hostile, "loop", ""), ticks);
+    let failure = ran.result.unwrap_err();
+    assert_eq!(failure.outcome, Outcome::CpuLimit, "{failure:?}");
+    assert!(ran.cpu >= Duration::from_millis(500), "{:?}", ran.cpu);
+    assert!(ran.cpu < Duration::from_millis(600), "{:?}", ran.cpu);
+    assert!(ticks >= 10, "a neighbour on the same thread ran {ticks} times");
 
     let failure = self::failure(&hostile, "host-calls", "").await;
     assert_eq!(failure.outcome, Outcome::CpuLimit, "time in host calls counts: {failure:?}");
@@ -157,7 +150,7 @@ async fn the_wall_clock_ends_what_the_cpu_limit_lets_pass() {
     let failure = ran.result.unwrap_err();
     assert_eq!(failure.outcome, Outcome::Timeout);
     assert_eq!(failure.message, "it took longer than 100ms");
-    assert!(ran.wall >= wall && ran.wall < wall * 50, "{:?}", ran.wall);
+    assert!(ran.wall >= wall && ran.wall < wall * 5, "{:?}", ran.wall);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -259,7 +259,7 @@ async fn a_version_that_fails_is_taken_back_under_load_and_nothing_is_lost() {
         let outputs = events.iter().filter(|made| made.event.parent == Some(sent.id)).count();
         assert_eq!(outputs, 1, "{shown:#?}");
     }
-    assert!(failed >= 4, "the version ran and failed: {failed}");
+    assert!(failed >= 5, "the version ran and failed: {failed}");
     let away = |plugin: &Value| plugin["file"]["why"] == "turned-away" && serves(plugin, &good);
     let plugin = house.until_plugin("hostile", "the version held back", away).await;
     assert_eq!(plugin["turnedAway"][0]["cause"], "probation", "{plugin:#}");
@@ -299,8 +299,7 @@ async fn a_row_of_bad_versions_goes_to_the_good_one_before_its_first_events_are_
         assert!(before.iter().all(|outcome| *outcome == Outcome::Trap), "{shown:#?}");
         traps += before.len();
     }
-    // Four decide; on a slow machine some are tried once more until that is done.
-    assert!((4..=8).contains(&traps), "{events:#?}");
+    assert!((4..=5).contains(&traps), "{events:#?}");
     assert!(serves(&house.admin("plugins/hostile").await, &good));
     assert!(gateway.stop().await.success());
 }

@@ -100,7 +100,7 @@ async fn beside_64_spinning_guests_answers_take_at_most_ten_times_as_long() {
                     cpu = \"90s\"\ntimeout = \"180s\"";
     let house = house(spinning);
     let gateway = house.start().await;
-    // Other tests run beside this one: the best of some rounds is what the gateway can do.
+    // Other tests run beside this one: the best of three is what the gateway can do.
     let mut quiet = Duration::MAX;
     for round in 0..3 {
         quiet = quiet.min(p99(&house, round).await);
@@ -112,7 +112,7 @@ async fn beside_64_spinning_guests_answers_take_at_most_ten_times_as_long() {
     house.until("64 spinning attempts", |counts| counts.leased >= 64).await;
     let most = quiet.max(Duration::from_millis(2)) * 10;
     let mut loud = Duration::MAX;
-    for round in 3..23 {
+    for round in 3..6 {
         loud = loud.min(p99(&house, round).await);
         if loud <= most {
             break;

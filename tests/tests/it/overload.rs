@@ -404,15 +404,11 @@ async fn held_by_latency(append_latency: &str) -> (u64, u64) {
     assert_eq!(accepted.len() as u64, held(&full));
     refused.iter().for_each(assert_shed);
     // It is quick again, and so there are more.
-    let deadline = Instant::now() + PATIENCE;
-    for number in 1000.. {
+    for number in 1000..1100 {
         assert_eq!(replies(pushes(&sender, number..number + 1)).await[0].status, 202);
-        let again = limit(&house.metrics().await);
-        if again == 512 || again > left * 2 {
-            break;
-        }
-        assert!(Instant::now() < deadline, "{left} places, and then {again}");
     }
+    let again = limit(&house.metrics().await);
+    assert!(again == 512 || again > left * 2, "{left} places, and then {again}");
     assert_eq!(gateway.stop().await, Ended::Stopped { cut_off: 0 });
     (left, held(&full))
 }
@@ -420,9 +416,10 @@ async fn held_by_latency(append_latency: &str) -> (u64, u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_commits_take_longer_than_they_should_there_are_fewer_places() {
     assert_eq!(held_by_latency("1h").await, (512, u64::from(FLOOD)), "the load alone is none");
-    // A third of the places is left or a little more, or less on a busy machine, and of these one source has half.
+    // A third of the places is left or a little more, and of these one source has half.
     let (left, held) = held_by_latency("30ms").await;
-    assert!(left < 256 && held == left.div_ceil(2).max(16), "{left} are left, {held} are held");
+    assert!((40..130).contains(&held), "{held} are held");
+    assert_eq!(held, left.div_ceil(2), "of {left} that are left");
     assert_eq!(held_by_latency("1ms").await.1, 16, "what a source has whatever comes");
 }
 

@@ -119,13 +119,13 @@ async fn a_sources_rate_is_that_of_both_gateways_and_goes_where_it_is_asked_for(
     let both = passed[0] + passed[1];
     // One more for each gateway whose part is less than one.
     assert!(both <= PER_SECOND * 10.0 + BURST + 1.0, "{both} passed in 10 s");
-    assert!(both >= PER_SECOND * 10.0 * 0.5, "{both} passed in 10 s");
+    assert!(both >= PER_SECOND * 10.0 * 0.75, "{both} passed in 10 s");
     // All of it is asked for at one: a few exchanges later that one has nearly all.
     let span = (second(moved, 8), second(moved, 16));
     let passed = count(&first, 202, span);
     println!("in 8 s, 8 s after the other was asked for nothing any more: {passed} passed");
     assert!(passed <= PER_SECOND * 8.0 + BURST + 1.0, "{passed} passed in 8 s");
-    assert!(passed >= PER_SECOND * 8.0 * 0.6, "{passed} passed in 8 s");
+    assert!(passed >= PER_SECOND * 8.0 * 0.85, "{passed} passed in 8 s");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -166,7 +166,7 @@ async fn a_plugins_rate_is_that_of_both_gateways() {
     assert!(ran.iter().all(|ran| *ran >= 20.0), "each runs something: {ran:?}");
     let both = ran[0] + ran[1];
     assert!(both <= PER_SECOND * seconds + BURST + 1.0, "{ran:?} in {seconds} s");
-    assert!(both >= PER_SECOND * seconds * 0.4, "{ran:?} in {seconds} s");
+    assert!(both >= PER_SECOND * seconds * 0.7, "{ran:?} in {seconds} s");
     assert!(houses[0].until("a look", |_| true).await.due > 100, "more waited than could run");
     stop(gateways).await;
 }

@@ -276,7 +276,7 @@ async fn a_slow_database_costs_time_and_nothing_else() {
         kept.push(append.await.unwrap());
     }
     let all = started.elapsed();
-    assert!(all < 100 * alone, "200 at once took {all:?}, one {alone:?}");
+    assert!(all < 50 * alone, "200 at once took {all:?}, one {alone:?}");
     relay.set(Network::Well);
     settle_all(&store).await;
     audit(&store, &kept).await;

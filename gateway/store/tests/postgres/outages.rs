@@ -54,14 +54,9 @@ async fn a_server_that_stands_still_keeps_nobody_from_the_next() {
     let mut kept = vec![keep(&store, "1").await];
     frozen.set(Network::Silent);
     kept.push(keep(&store, "2").await);
-    // One of these is without a stall of this machine's.
-    let mut least = Duration::MAX;
-    for id in ["3", "4", "5"] {
-        let started = Instant::now();
-        kept.push(keep(&store, id).await);
-        least = least.min(started.elapsed());
-    }
-    assert!(least < Duration::from_secs(2), "it is known which one answers: {least:?}");
+    let started = Instant::now();
+    kept.push(keep(&store, "3").await);
+    assert!(started.elapsed() < Duration::from_secs(2), "it is known which one answers");
     let other = open(url, 2).await;
     settle_all(&other).await;
     audit(&store, &kept).await;
