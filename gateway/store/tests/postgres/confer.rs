@@ -149,11 +149,7 @@ async fn it_waits_for_no_batch_and_not_for_long_for_who_has_the_floor() {
             tokio::spawn(async move { store.append(new(event("push"), &[&claim], &[])).await })
         })
         .collect();
-    alone.until(
-        "batches that wait",
-        "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock'",
-        "t",
-    );
+    alone.until_waited_for("claims");
     assert_eq!(part(&store.confer(wants(0, WHOLE)).await.unwrap()), WHOLE);
     assert!(waiting.iter().all(|append| !append.is_finished()), "they wait still");
     other.batch_execute("ROLLBACK").await.unwrap();

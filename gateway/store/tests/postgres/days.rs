@@ -271,8 +271,7 @@ async fn changes_while_it_is_counted(change: Change) {
     // What attempts sent is looked at after the deliveries are.
     held.batch_execute("LOCK TABLE hookweir.exchanges IN ACCESS EXCLUSIVE MODE").await.unwrap();
     alone.time.advance(DAY / 24);
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
-    alone.until("the count", waits, "1");
+    alone.until_waited_for("exchanges");
     match change {
         Change::Discard => {
             let letter = DeliveryId { event: dead, ordinal: 0 };

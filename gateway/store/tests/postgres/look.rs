@@ -48,7 +48,8 @@ async fn what_commits_late_is_told_though_a_later_one_was_there_before() {
         async move { store.keep(new(event("push"), &["0"], &[])).await }
     });
     // It has its number, and waits for whoever claims the same.
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    let waits = "SELECT count(*) FROM pg_stat_activity
+                 WHERE wait_event_type = 'Lock' AND query LIKE '%INTO claims%'";
     alone.server.until("the append", waits, "1");
     let early = store.keep(new(event("push"), &[], &[])).await;
     let (found, next) = told(&reader, start).await;
