@@ -147,16 +147,17 @@ impl Recent {
 }
 
 impl Breaker {
-    /// What may start of this generation. Without a config it is always closed.
-    pub(super) fn room(
-        &mut self,
-        generation: u64,
-        config: Option<BreakerConfig>,
-        now: Instant,
-    ) -> Room {
-        if self.generation != generation || config.is_none() {
+    /// Judges this generation from now on; without a config it is always closed. Whether it begins anew.
+    pub(super) fn follow(&mut self, generation: u64, config: Option<BreakerConfig>) -> bool {
+        let anew = self.generation != generation || config.is_none();
+        if anew {
             *self = Self { generation, ..Self::default() };
         }
+        anew && config.is_some()
+    }
+
+    /// What may start.
+    pub(super) fn room(&self, now: Instant) -> Room {
         match self.open {
             _ if self.told.is_some() => Room::Nothing(None),
             None => Room::All,
@@ -294,7 +295,8 @@ mod tests {
     /// A breaker after attempts that ended so, and when it opened, as the number of the attempt.
     fn after(outcomes: impl IntoIterator<Item = Outcome>) -> (Breaker, Option<usize>) {
         let (mut breaker, now) = (Breaker::default(), Instant::now());
-        assert_eq!(breaker.room(1, CONFIG, now), Room::All);
+        assert!(breaker.follow(1, CONFIG));
+        assert_eq!(breaker.room(now), Room::All);
         for (number, outcome) in (1..).zip(outcomes) {
             assert!(!breaker.start());
             if breaker.end(1, false, outcome, CONFIG, now).is_some() {
@@ -335,18 +337,18 @@ mod tests {
         let mut now = breaker.open.unwrap().since;
         for wait in [1, 2, 4, 5, 5] {
             let wait = SECOND * wait;
-            assert_eq!(breaker.room(1, CONFIG, now), Room::Nothing(Some(wait)));
+            assert_eq!(breaker.room(now), Room::Nothing(Some(wait)));
             now += wait;
-            assert_eq!(breaker.room(1, CONFIG, now), Room::Probe);
+            assert_eq!(breaker.room(now), Room::Probe);
             assert!(breaker.start());
-            assert_eq!(breaker.room(1, CONFIG, now + SECOND * 99), Room::Nothing(None));
+            assert_eq!(breaker.room(now + SECOND * 99), Room::Nothing(None));
             assert_eq!(breaker.end(1, true, Outcome::Retry, CONFIG, now), None);
         }
         now += SECOND * 5;
-        assert_eq!(breaker.room(1, CONFIG, now), Room::Probe);
+        assert_eq!(breaker.room(now), Room::Probe);
         assert!(breaker.start());
         assert_eq!(breaker.end(1, true, Outcome::Reject, CONFIG, now), Some(Turn::Closed));
-        assert_eq!(breaker.room(1, CONFIG, now), Room::All);
+        assert_eq!(breaker.room(now), Room::All);
         // And begins to count anew.
         assert_eq!(breaker.end(1, false, Outcome::Trap, CONFIG, now), None);
     }
@@ -367,22 +369,25 @@ mod tests {
         let now = breaker.open.unwrap().since + SECOND;
         assert!(breaker.start());
         breaker.not_run(1, false);
-        assert_eq!(breaker.room(1, CONFIG, now), Room::Nothing(None), "the probe runs still");
+        assert_eq!(breaker.room(now), Room::Nothing(None), "the probe runs still");
         breaker.not_run(1, true);
-        assert_eq!(breaker.room(1, CONFIG, now), Room::Probe);
+        assert_eq!(breaker.room(now), Room::Probe);
     }
 
     #[test]
     fn a_plugin_that_begins_anew_and_one_without_a_breaker_run() {
         let (mut breaker, _) = after([Outcome::Trap; 10]);
         let now = breaker.open.unwrap().since;
-        assert_eq!(breaker.room(2, CONFIG, now), Room::All);
+        assert!(!breaker.follow(1, CONFIG));
+        assert!(breaker.follow(2, CONFIG));
+        assert_eq!(breaker.room(now), Room::All);
         for _ in 0..99 {
             assert_eq!(breaker.end(1, true, Outcome::Trap, CONFIG, now), None, "of the one before");
             assert_eq!(breaker.end(2, false, Outcome::Trap, None, now), None, "switched off");
         }
         let (mut breaker, _) = after([Outcome::Trap; 10]);
-        assert_eq!(breaker.room(1, None, now), Room::All);
+        assert!(!breaker.follow(1, None), "it is closed for good");
+        assert_eq!(breaker.room(now), Room::All);
     }
 
     const VERSION: [u8; 32] = [7; 32];
@@ -410,13 +415,14 @@ mod tests {
     #[test]
     fn what_another_has_open_is_shut_here_until_its_probe_has_closed_it() {
         let (mut breaker, now) = (Breaker::default(), Instant::now());
-        assert_eq!(breaker.room(1, CONFIG, now), Room::All);
+        assert!(breaker.follow(1, CONFIG));
+        assert_eq!(breaker.room(now), Room::All);
         let open = [word(9, Some("it is sick"))];
         let opened = TurnElsewhere::Opened("it is sick".to_owned());
         assert_eq!(hears(&mut breaker, &open, now), Some(opened));
         assert_eq!(hears(&mut breaker, &open, now + SECOND), None, "it is no news");
         for later in [0, 1, 3600] {
-            assert_eq!(breaker.room(1, CONFIG, now + SECOND * later), Room::Nothing(None));
+            assert_eq!(breaker.room(now + SECOND * later), Room::Nothing(None));
         }
         // What ran already says nothing new.
         for _ in 0..20 {
@@ -426,7 +432,7 @@ mod tests {
         assert_eq!((shut.since, shut.probe_at, shut.elsewhere), (now - SECOND, None, true));
         assert_eq!(breaker.say(now), None, "the other says so");
         assert_eq!(hears(&mut breaker, &[word(9, None)], now), Some(TurnElsewhere::Closed));
-        assert_eq!((breaker.room(1, CONFIG, now), breaker.shut()), (Room::All, None));
+        assert_eq!((breaker.room(now), breaker.shut()), (Room::All, None));
         // It is said several times, and is no news either.
         assert_eq!(hears(&mut breaker, &[word(9, None)], now), None);
     }
@@ -434,13 +440,14 @@ mod tests {
     #[test]
     fn when_the_other_is_gone_it_is_probed_here() {
         let (mut breaker, now) = (Breaker::default(), Instant::now());
-        assert_eq!(breaker.room(1, CONFIG, now), Room::All);
+        assert!(breaker.follow(1, CONFIG));
+        assert_eq!(breaker.room(now), Room::All);
         hears(&mut breaker, &[word(9, Some("it is sick"))], now).unwrap();
         // Of another version it says something else.
         let mut other = word(9, None);
         other.1.version = Digest::from_bytes([8; 32]);
         assert_eq!(hears(&mut breaker, &[other], now), Some(TurnElsewhere::Left));
-        assert_eq!(breaker.room(1, CONFIG, now), Room::Probe);
+        assert_eq!(breaker.room(now), Room::Probe);
         assert!(breaker.say(now).is_some_and(|(why, _)| why.is_some()));
     }
 
@@ -450,18 +457,18 @@ mod tests {
         let now = breaker.open.unwrap().since + SECOND;
         let higher = [word(9, Some("it is sick"))];
         assert_eq!(hears(&mut breaker, &higher, now), None);
-        assert_eq!(breaker.room(1, CONFIG, now), Room::Probe);
+        assert_eq!(breaker.room(now), Room::Probe);
         let both = [word(1, Some("it is sick")), word(9, Some("it is sick"))];
         assert!(hears(&mut breaker, &both, now).is_some());
-        assert_eq!(breaker.room(1, CONFIG, now), Room::Nothing(None));
+        assert_eq!(breaker.room(now), Room::Nothing(None));
         // The lower one is gone: the higher one has seen that this one has it open, and waits.
         assert_eq!(hears(&mut breaker, &higher, now), Some(TurnElsewhere::Left));
-        assert_eq!(breaker.room(1, CONFIG, now), Room::Probe);
+        assert_eq!(breaker.room(now), Room::Probe);
         // And if it closes it, it is closed here, whoever opened it.
         assert!(hears(&mut breaker, &both, now).is_some());
         let closed = [word(1, None)];
         assert_eq!(hears(&mut breaker, &closed, now), Some(TurnElsewhere::Closed));
-        assert_eq!(breaker.room(1, CONFIG, now), Room::All);
+        assert_eq!(breaker.room(now), Room::All);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{
     time::Instant,
 };
 
+use hookweir_event::PluginName;
 use hookweir_store::{BreakerWord, Heard};
 use tokio::sync::Notify;
 
@@ -25,23 +26,9 @@ impl Breakers {
 
     /// Holds to what others say.
     pub(crate) fn hear(&self, heard: &Heard, now: Instant) {
-        let turns = {
-            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-            slots.hear(heard.boot, &heard.breakers, now)
-        };
-        for (plugin, turn) in &turns {
-            match turn {
-                TurnElsewhere::Opened(why) => tracing::error!(
-                    %plugin, "breaker opened by another gateway: {why}; deliveries wait here too, until its probe succeeds"
-                ),
-                TurnElsewhere::Closed => {
-                    tracing::info!(%plugin, "breaker closed by another gateway's probe");
-                }
-                TurnElsewhere::Left => tracing::warn!(
-                    %plugin, "another gateway, which had the breaker open, says nothing of it any more; it is probed here"
-                ),
-            }
-        }
+        let (own, words) = (heard.boot, heard.breakers.clone());
+        let turns = self.slots.lock().unwrap_or_else(PoisonError::into_inner).hear(own, words, now);
+        tell(&turns);
         if !turns.is_empty() {
             self.look();
         }
@@ -50,5 +37,22 @@ impl Breakers {
     /// Has the driver look again: more may start than it knows.
     pub(crate) fn look(&self) {
         self.freed.notify_one();
+    }
+}
+
+/// Tells operators what others have changed here.
+pub(super) fn tell(turns: &[(PluginName, TurnElsewhere)]) {
+    for (plugin, turn) in turns {
+        match turn {
+            TurnElsewhere::Opened(why) => tracing::error!(
+                %plugin, "breaker opened by another gateway: {why}; deliveries wait here too, until its probe succeeds"
+            ),
+            TurnElsewhere::Closed => {
+                tracing::info!(%plugin, "breaker closed by another gateway's probe");
+            }
+            TurnElsewhere::Left => tracing::warn!(
+                %plugin, "another gateway, which had the breaker open, says nothing of it any more; it is probed here"
+            ),
+        }
     }
 }

@@ -190,6 +190,7 @@ impl Dispatch {
             slots.keep_only(|name| live.plugins().contains_key(name));
             slots.plan(self.runnable(&live), Instant::now())
         };
+        elsewhere::tell(&plan.turns);
         if plan.wants.is_empty() {
             return Ok(Some(plan.again.unwrap_or(LONGEST_SLEEP)));
         }

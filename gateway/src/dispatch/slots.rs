@@ -32,7 +32,12 @@ pub(super) struct Slots {
     /// Those that all gateways share, plugins' among them.
     rates: Arc<SharedRates>,
     plugins: BTreeMap<PluginName, PluginSlots>,
+    /// What other gateways said last of breakers: it holds for a plugin that comes, or begins anew, before they speak again.
+    heard: Words,
 }
+
+/// What others say of breakers, in the order of their boot ids, and this gateway's own.
+type Words = ([u8; 16], Vec<([u8; 16], BreakerWord)>);
 
 #[derive(Debug)]
 struct PluginSlots {
@@ -52,6 +57,8 @@ pub(super) struct Plan {
     pub(super) wants: Vec<Want>,
     /// When a rate or a breaker that holds somebody back lets the next one through.
     pub(super) again: Option<Duration>,
+    /// Which plugins came upon what other gateways say of their breakers.
+    pub(super) turns: Vec<(PluginName, TurnElsewhere)>,
 }
 
 /// A plugin that can run: it has a version.
@@ -76,7 +83,8 @@ struct Hand<'a> {
 
 impl Slots {
     pub(super) fn new(pool: usize, memory: u64, rates: Arc<SharedRates>) -> Self {
-        Self { pool, memory, running: 0, granted: 0, first: 0, rates, plugins: BTreeMap::new() }
+        let (plugins, heard) = (BTreeMap::new(), Words::default());
+        Self { pool, memory, running: 0, granted: 0, first: 0, rates, plugins, heard }
     }
 
     /// Forgets plugins that are gone, once nothing of theirs runs.
@@ -90,7 +98,7 @@ impl Slots {
         plugins: impl Iterator<Item = Runnable<'a>>,
         now: Instant,
     ) -> Plan {
-        let mut again = None;
+        let (mut again, mut turns) = (None, Vec::new());
         let mut hands = Vec::new();
         for plugin in plugins {
             let slots = match self.plugins.get_mut(plugin.name) {
@@ -106,12 +114,15 @@ impl Slots {
             slots.version = plugin.version;
             slots.follow(plugin, &self.rates, now);
             let (tokens, rate_wait) = slots.tokens(now);
-            let (most, breaker_wait) =
-                match slots.breaker.room(plugin.generation, plugin.policy.breaker, now) {
-                    Room::All => (usize::MAX, None),
-                    Room::Probe => (1, None),
-                    Room::Nothing(wait) => (0, wait),
-                };
+            if slots.breaker.follow(plugin.generation, plugin.policy.breaker) {
+                let turn = slots.hear(plugin.name, &self.heard, now);
+                turns.extend(turn.map(|turn| (plugin.name.clone(), turn)));
+            }
+            let (most, breaker_wait) = match slots.breaker.room(now) {
+                Room::All => (usize::MAX, None),
+                Room::Probe => (1, None),
+                Room::Nothing(wait) => (0, wait),
+            };
             // Where both hold it back, the later one lets it through.
             again = [again, rate_wait.max(breaker_wait)].into_iter().flatten().min();
             let concurrency = usize::try_from(plugin.policy.concurrency).unwrap_or(usize::MAX);
@@ -120,7 +131,8 @@ impl Slots {
         }
         self.deal(&mut hands);
         let want = |hand: &Hand<'_>| Want { plugin: hand.plugin.name.clone(), max: hand.dealt };
-        Plan { wants: hands.iter().filter(|hand| hand.dealt > 0).map(want).collect(), again }
+        let wants = hands.iter().filter(|hand| hand.dealt > 0).map(want).collect();
+        Plan { wants, again, turns }
     }
 
     /// One at a time, round and round, beginning with another plugin each time, so that none is
@@ -205,18 +217,28 @@ impl Slots {
     pub(super) fn hear(
         &mut self,
         own: [u8; 16],
-        words: &[([u8; 16], BreakerWord)],
+        words: Vec<([u8; 16], BreakerWord)>,
         now: Instant,
     ) -> Vec<(PluginName, TurnElsewhere)> {
+        self.heard = (own, words);
         let turn = |(name, slots): (&PluginName, &mut PluginSlots)| {
-            let words = breaker::about(words, name, slots.version);
-            Some((name.clone(), slots.breaker.hear(own, words, now)?))
+            Some((name.clone(), slots.hear(name, &self.heard, now)?))
         };
         self.plugins.iter_mut().filter_map(turn).collect()
     }
 }
 
 impl PluginSlots {
+    /// What others say of its breaker.
+    fn hear(
+        &mut self,
+        name: &PluginName,
+        (own, words): &Words,
+        now: Instant,
+    ) -> Option<TurnElsewhere> {
+        self.breaker.hear(*own, breaker::about(words, name, self.version), now)
+    }
+
     /// Goes by the rate that the plugin has now.
     fn follow(&mut self, plugin: Runnable<'_>, rates: &SharedRates, now: Instant) {
         let rate = plugin.policy.rate;
@@ -433,10 +455,40 @@ mod tests {
             open_for: Duration::ZERO,
         };
         let now = Instant::now();
-        assert!(slots.hear([1; 16], &[([2; 16], word(b"2"))], now).is_empty());
-        assert_eq!(slots.hear([1; 16], &[([2; 16], word(b"1"))], now).len(), 1);
+        assert!(slots.hear([1; 16], vec![([2; 16], word(b"2"))], now).is_empty());
+        assert_eq!(slots.hear([1; 16], vec![([2; 16], word(b"1"))], now).len(), 1);
         assert!(slots.seen(&name).unwrap().1.is_some_and(|shut| shut.elsewhere));
         // One that is switched off here stays so.
         assert_eq!(deal(&mut slots, &[("a", FREE, 1)]), dealt(&[("a", 10)]));
+    }
+
+    #[test]
+    fn what_others_said_holds_for_a_plugin_that_comes_after_it_and_for_one_that_begins_anew() {
+        let name: PluginName = "a".parse().unwrap();
+        let breaker = Some(BreakerConfig { failures: 10, probe_max: Duration::from_secs(5) });
+        let policy = Policy { breaker, ..FREE };
+        let mut slots = slots(10, u64::MAX);
+        let now = Instant::now();
+        let sick = BreakerWord {
+            plugin: name.clone(),
+            version: Digest::of(b"1"),
+            open: Some("it is sick".to_owned()),
+            open_for: Duration::ZERO,
+        };
+        assert!(slots.hear([1; 16], vec![([2; 16], sick)], now).is_empty(), "it is not there");
+        let plan = |slots: &mut Slots, generation| {
+            let runnable = Runnable { generation, ..runs(&name, &policy, 1) };
+            slots.plan([runnable].into_iter(), now)
+        };
+        let held = Plan {
+            turns: vec![(name.clone(), TurnElsewhere::Opened("it is sick".to_owned()))],
+            ..Plan::default()
+        };
+        assert_eq!(plan(&mut slots, 1), held);
+        assert_eq!(plan(&mut slots, 1), Plan::default(), "that is no news");
+        assert_eq!(plan(&mut slots, 2), held);
+        // Nobody says so any more, and what is closed stays so.
+        assert_eq!(slots.hear([1; 16], vec![], now), [(name.clone(), TurnElsewhere::Left)]);
+        assert_eq!(plan(&mut slots, 3).wants[0].max, 10);
     }
 }

@@ -45,6 +45,8 @@ impl Gateway {
         let cut_off = CutOff::default();
         let (spawner, rounds) = (guests.spawner(), dispatch.rounds());
         let breakers = dispatch.breakers();
+        // Before anything is leased.
+        peers.introduce(&breakers);
         let vitals = Vitals { store: store.clone(), spawner, rounds };
         let mut line = Tasks::default();
         let (counted, spawner) = (cut_off.clone(), guests.spawner());

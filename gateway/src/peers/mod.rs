@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hookweir_store::{Said, Store, StoreError};
+use hookweir_store::{Heard, Said, Store, StoreError};
 use tokio::time::MissedTickBehavior;
 
 use self::bids::Bids;
@@ -29,6 +29,8 @@ pub(crate) struct Peers {
     rates: Arc<SharedRates>,
     pauses: Pauses,
     bids: Bids,
+    /// What it heard at first.
+    met: Heard,
     /// When it spoke last.
     spoke_at: Instant,
     /// Whether it was answered.
@@ -42,19 +44,24 @@ impl Peers {
     /// If the store does not answer.
     pub(crate) async fn meet(store: &Store, pauses: &Pauses) -> Result<Self, StoreError> {
         let (spoke_at, rates) = (Instant::now(), Arc::new(SharedRates::alone()));
-        let mut bids = Bids::default();
+        let (mut bids, mut met) = (Bids::default(), Heard::default());
         if store.is_shared() {
-            let heard = store.confer(Said::default()).await?;
-            bids.hear(&rates, &heard, (spoke_at, Instant::now()));
-            tracing::info!(gateways = heard.gateways, "at a store that gateways share");
+            met = store.confer(Said::default()).await?;
+            bids.hear(&rates, &met, (spoke_at, Instant::now()));
+            tracing::info!(gateways = met.gateways, "at a store that gateways share");
         }
         let (store, pauses) = (store.clone(), pauses.clone());
-        Ok(Self { store, rates, pauses, bids, spoke_at, answered: true })
+        Ok(Self { store, rates, pauses, bids, met, spoke_at, answered: true })
     }
 
     /// The rates that gateways share.
     pub(crate) fn rates(&self) -> Arc<SharedRates> {
         self.rates.clone()
+    }
+
+    /// Has breakers that have not let anything through hold to what it heard at first.
+    pub(crate) fn introduce(&self, breakers: &Breakers) {
+        breakers.hear(&self.met, self.spoke_at);
     }
 
     /// Speaks until `stop`, of these breakers too.
