@@ -120,13 +120,13 @@ impl Pauses {
             let mut turn = this.turn.lock().await;
             *turn += 1;
             let were_paused = this.store.resume(what.clone()).await?;
+            let mut gone = Vec::new();
             this.swap(|in_force| {
-                for what in &what {
-                    if in_force.remove(what).is_some() {
-                        tracing::warn!(%what, by, "goes on");
-                    }
-                }
+                gone.extend(what.into_iter().filter(|what| in_force.remove(what).is_some()));
             });
+            for what in gone {
+                tracing::warn!(%what, by, "goes on");
+            }
             Ok(were_paused)
         };
         self.finish(change).await
@@ -151,6 +151,7 @@ impl Pauses {
         if now == before {
             return;
         }
+        self.swap(|in_force| *in_force = next);
         for pause in now.iter().filter(|pause| !before.contains(pause)) {
             tracing::warn!(what = %pause.what, by = pause.by, why = pause.why, "paused, at another gateway");
         }
@@ -158,7 +159,6 @@ impl Pauses {
         for pause in before.iter().filter(goes_on) {
             tracing::warn!(what = %pause.what, paused_by = pause.by, "goes on, by another gateway");
         }
-        self.swap(|in_force| *in_force = next);
     }
 
     /// Runs a change to its end, even if who asked for it goes away: else the store might have it and
