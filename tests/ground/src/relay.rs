@@ -33,13 +33,23 @@ struct State {
     made: u64,
     /// How what passes is treated.
     network: Network,
-    /// What a client says that is cut off, at which moment.
-    trap: Option<(Vec<u8>, Moment)>,
+    trap: Option<Trap>,
     /// Whether the network is down from then on.
     then_down: bool,
     /// How often that happened.
     sprung: u64,
     over: bool,
+}
+
+/// What a client says that is cut off, at which moment.
+#[derive(Debug)]
+struct Trap {
+    /// What has to be said before it, on the same connection.
+    after: Option<Vec<u8>>,
+    /// The connection on which that was said.
+    on: Option<u64>,
+    said: Vec<u8>,
+    moment: Moment,
 }
 
 /// How a network is.
@@ -102,12 +112,19 @@ impl Relay {
 
     /// Cuts the first connection on which a client says this, at that moment of it.
     pub fn cut_at(&self, said: &[u8], moment: Moment) {
-        self.shared.lock().set_trap(said, moment, false);
+        self.shared.lock().set_trap(None, said, moment);
+    }
+
+    /// The same on the first connection on which something else is said before it, or with it.
+    pub fn cut_at_after(&self, after: &[u8], said: &[u8], moment: Moment) {
+        self.shared.lock().set_trap(Some(after), said, moment);
     }
 
     /// The same, and the network is down from that moment on.
     pub fn down_at(&self, said: &[u8], moment: Moment) {
-        self.shared.lock().set_trap(said, moment, true);
+        let mut state = self.shared.lock();
+        state.set_trap(None, said, moment);
+        state.then_down = true;
     }
 
     /// How often [`cut_at`](Self::cut_at) or [`down_at`](Self::down_at) cut one.
@@ -149,8 +166,19 @@ impl Drop for Relay {
 }
 
 impl State {
-    fn set_trap(&mut self, said: &[u8], moment: Moment, then_down: bool) {
-        (self.trap, self.then_down) = (Some((said.to_vec(), moment)), then_down);
+    fn set_trap(&mut self, after: Option<&[u8]>, said: &[u8], moment: Moment) {
+        let (after, said) = (after.map(<[u8]>::to_vec), said.to_vec());
+        (self.trap, self.then_down) = (Some(Trap { after, on: None, said, moment }), false);
+    }
+
+    /// What a client says on this connection. The trap, if it is caught in it.
+    fn caught(&mut self, number: u64, says: impl Fn(&[u8]) -> bool) -> Option<Trap> {
+        let trap = self.trap.as_mut()?;
+        if trap.on.is_none() && trap.after.as_deref().is_some_and(&says) {
+            trap.on = Some(number);
+        }
+        let here = trap.after.is_none() || trap.on == Some(number);
+        self.trap.take_if(|trap| here && says(&trap.said))
     }
 
     fn cut_all(&mut self) {
@@ -244,9 +272,10 @@ impl Pass {
         }
         let mut trapped = trapped.lock().unwrap_or_else(PoisonError::into_inner);
         let says = |said: &[u8]| bytes.windows(said.len()).any(|window| window == said);
-        match state.trap.take_if(|(said, _)| self.asks && says(said)) {
-            Some((said, Moment::Answered)) => *trapped = Some(said),
-            Some((_, Moment::Asked)) => {
+        let caught = if self.asks { state.caught(self.number, says) } else { None };
+        match caught {
+            Some(Trap { said, moment: Moment::Answered, .. }) => *trapped = Some(said),
+            Some(Trap { moment: Moment::Asked, .. }) => {
                 self.sprung(&mut state);
                 return false;
             }

@@ -110,6 +110,24 @@ fn a_relay_cuts_where_it_is_told_to() {
 }
 
 #[test]
+fn a_relay_cuts_the_connection_on_which_something_else_was_said_before() {
+    let server = echo();
+    let relay = Relay::to(server.local_addr().unwrap());
+    let connect = || TcpStream::connect(relay.address()).unwrap();
+    for (nth, moment) in (1..).zip([Moment::Asked, Moment::Answered]) {
+        let (mut one, mut other) = (connect(), connect());
+        relay.cut_at_after(b"mine", b"COMMIT", moment);
+        assert_eq!(ask(&mut one, "COMMIT"), "COMMITCOMMIT");
+        assert_eq!(ask(&mut other, "this is mine").len(), 24);
+        assert_eq!(ask(&mut one, "COMMIT"), "COMMITCOMMIT");
+        assert_eq!(ask(&mut other, "COMMIT"), "");
+        relay.until_cut(nth);
+        assert_eq!(ask(&mut one, "mine, COMMIT").len(), 24);
+    }
+    assert_eq!(relay.cuts(), 2);
+}
+
+#[test]
 fn a_relay_is_silent_or_slow_or_down_as_it_is_told() {
     let server = echo();
     let relay = Relay::to(server.local_addr().unwrap());

@@ -209,6 +209,15 @@ impl Postgres {
         }
     }
 
+    /// Waits until a statement that has this in it waits for a lock. That some statement does is not enough to know: each
+    /// gateway has statements of its own each second, and where the time is given, of two at once one waits for a moment.
+    pub fn until_held_up(&self, statement: &str) {
+        let waits = format!(
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%{statement}%'"
+        );
+        self.until(&format!("{statement} to wait"), &waits, "t");
+    }
+
     /// What it answers: rows as lines, columns with `|` in between.
     ///
     /// # Panics
