@@ -49,13 +49,4 @@ impl Alone {
     pub(crate) fn until(&self, what: &str, sql: &str, wanted: &str) {
         self.server.until(what, &format!("SET search_path TO hookweir; {sql}"), wanted);
     }
-
-    /// Waits until somebody waits for one of the store's tables, which is locked. Other waits are everybody's now and then:
-    /// each transaction writes the time that was given, so that of two at once one waits for a moment.
-    pub(crate) fn until_waited_for(&self, table: &str) {
-        let sql = format!(
-            "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'hookweir.{table}'::regclass AND NOT granted"
-        );
-        self.until(&format!("somebody who waits for {table}"), &sql, "t");
-    }
 }

@@ -110,6 +110,9 @@ async fn what_is_held_is_not_read_each_second() {
     // A backend tells what it has read together with what it wrote.
     let kept = "SELECT sum(n_tup_ins) FROM pg_stat_user_tables WHERE relname LIKE 'events%'";
     alone.until("what was read so far", kept, &HELD.to_string());
+    let set_aside =
+        "SELECT sum(n_tup_upd) FROM pg_stat_user_tables WHERE relname LIKE 'deliveries%'";
+    alone.until("what was read to set them aside", set_aside, &HELD.to_string());
     let before = read();
     for nth in 1..=SECONDS {
         alone.time.advance(Duration::from_secs(1));
