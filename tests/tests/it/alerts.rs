@@ -163,8 +163,8 @@ async fn what_was_cleared_rests_over_a_restart() {
 async fn who_pauses_a_plugin_is_not_told_that_it_does_nothing() {
     // The one that is not there waits as long, and is judged after the one that is paused.
     let house = house(
-        "[plugins.hostile.alerts]\nqueue_age = \"1s\"\nlatency = \"1s\"\ndead_letters = 0\nat_least = 1\n\
-         [plugins.late]\nsubscribe = [\"test/*\"]\n[plugins.late.alerts]\nqueue_age = \"1s\"\n",
+        "[plugins.hostile.alerts]\nqueue_age = \"4s\"\nlatency = \"4s\"\ndead_letters = 0\nat_least = 1\n\
+         [plugins.late]\nsubscribe = [\"test/*\"]\n[plugins.late.alerts]\nqueue_age = \"4s\"\n",
     );
     let gateway = house.start().await;
     house.operate("plugins/hostile/pause", &json!({ "why": "maintenance" })).await;

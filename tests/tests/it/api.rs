@@ -301,7 +301,7 @@ async fn a_busy_api_does_not_stop_events_nor_they_the_api() {
     let mut spinning = JoinSet::new();
     for _ in 0..4 {
         let client = client.clone();
-        spinning.spawn(async move { client.post("desk/spin?n=3000", "").await });
+        spinning.spawn(async move { client.post("desk/spin?n=5000", "").await });
     }
     let sent = sender.send("order.paid", "1", b"A1").await.unwrap().id().unwrap();
     house.until_event(sent, "an event beside a busy api", is_done).await;
@@ -310,7 +310,7 @@ async fn a_busy_api_does_not_stop_events_nor_they_the_api() {
     for spun in spinning.join_all().await {
         assert_eq!(spun.text(), "spun");
     }
-    let busy = sender.send("spin", "2", b"3000").await.unwrap().id().unwrap();
+    let busy = sender.send("spin", "2", b"5000").await.unwrap().id().unwrap();
     house.until("the event's start", |counts| counts.leased == 1).await;
     assert_eq!(client.post("desk/count", "").await.json(), 1);
     let shown = house.reader().show(busy).await.unwrap().unwrap();

@@ -311,11 +311,11 @@ async fn it_is_tried_beside_a_gateway_that_is_busy() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_interrupt_shows_what_was_found_so_far() {
-    let house = House::new(PROGRAM, "[plugins.hostile]\nconcurrency = 1\n");
+    let house = House::new(PROGRAM, "");
     house.put_guest("hostile");
     let gateway = house.start().await;
     for nth in 0..60 {
-        send(&house, "test", "spin", &nth.to_string(), "30").await;
+        send(&house, "test", "spin", &nth.to_string(), "150").await;
     }
     house.settled().await;
     let file = candidate(&house, "hostile", &guests::with_section(guests::wasm("hostile"), 1));

@@ -152,8 +152,8 @@ pub(crate) fn audit(accepted: &[Accepted], events: &[Shown]) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn due_retries_survive_a_restart() {
-    // The first wait is 2 · 1.5 s, give or take a fifth.
-    let house = house("[plugins.hostile]\nbackoff = \"1500ms\"\n");
+    // The first wait is 2 · 3 s, give or take a fifth.
+    let house = house("[plugins.hostile]\nbackoff = \"3s\"\n");
     for calm in [true, false] {
         let gateway = house.start().await;
         let id = format!("calm-{calm}");

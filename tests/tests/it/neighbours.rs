@@ -9,7 +9,7 @@ use hookweir_tests::{house::House, load::payment};
 
 /// Without a breaker: every event is to have all of its attempts at once.
 const QUICK: &str = "[plugins.hostile]\nmax_attempts = 2\nbackoff = \"10ms\"\nrate = \"off\"\n\
-                     cpu = \"1s\"\nbreaker = \"off\"\n[plugins.payments]\nrate = \"off\"";
+                     cpu = \"1s\"\ntimeout = \"120s\"\nbreaker = \"off\"\n[plugins.payments]\nrate = \"off\"";
 
 fn house(sections: &str) -> House {
     let house = House::new(env!("CARGO_BIN_EXE_hookweir-under-test"), sections);
@@ -81,7 +81,7 @@ async fn ingress_goes_on_beside_a_spinning_plugin() {
 }
 
 /// The 99th of 100 answers' times.
-async fn p99(house: &House, round: u32) -> Duration {
+async fn p99(house: &House, round: &str) -> Duration {
     let github = house.sender("github");
     let mut times = Vec::new();
     for number in 0..100 {
@@ -98,30 +98,28 @@ async fn p99(house: &House, round: u32) -> Duration {
 async fn beside_64_spinning_guests_answers_take_at_most_ten_times_as_long() {
     let spinning = "[plugins.hostile]\nmax_attempts = 1\nrate = \"off\"\nconcurrency = 64\nbreaker = \"off\"\n\
                     cpu = \"90s\"\ntimeout = \"180s\"";
-    let house = house(spinning);
-    let gateway = house.start().await;
-    // Other tests run beside this one: the best of three is what the gateway can do.
-    let mut quiet = Duration::MAX;
-    for round in 0..3 {
-        quiet = quiet.min(p99(&house, round).await);
-    }
-    let hostile = house.sender("test");
-    for number in 0..64 {
-        assert_eq!(hostile.send("loop", &number.to_string(), b"").await.unwrap().status, 202);
-    }
-    house.until("64 spinning attempts", |counts| counts.leased >= 64).await;
-    let most = quiet.max(Duration::from_millis(2)) * 10;
-    let mut loud = Duration::MAX;
-    for round in 3..6 {
-        loud = loud.min(p99(&house, round).await);
-        if loud <= most {
-            break;
+    // Other tests run beside this one: the best of three is what the gateway can do. Both sides of a pair are of the same
+    // seconds.
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let house = house(spinning);
+        let gateway = house.start().await;
+        let quiet = p99(&house, "quiet").await;
+        let hostile = house.sender("test");
+        for number in 0..64 {
+            assert_eq!(hostile.send("loop", &number.to_string(), b"").await.unwrap().status, 202);
+        }
+        house.until("64 spinning attempts", |counts| counts.leased >= 64).await;
+        let loud = p99(&house, "loud").await;
+        let counts = house.reader().counts().await.unwrap();
+        assert!(counts.leased >= 64, "some had ended: {counts:?}");
+        gateway.kill();
+        seen.push((quiet, loud));
+        if loud <= quiet.max(Duration::from_millis(2)) * 10 {
+            return;
         }
     }
-    let counts = house.reader().counts().await.unwrap();
-    assert!(counts.leased >= 64, "some had ended: {counts:?}");
-    assert!(loud <= most, "{loud:?} beside them, {quiet:?} without");
-    gateway.kill();
+    panic!("without them and beside them: {seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -219,8 +219,8 @@ async fn without_the_database_nothing_changes_and_then_it_goes_on_by_itself() {
     one.put("hostile", &version(0));
     let (first, second) = (one.start().await, two.start().await);
     until_live(&two, &version(0)).await;
-    relay.set(Network::Down);
     let log = one.log().len();
+    relay.set(Network::Down);
     one.put("hostile", &version(1));
     one.until_log(log, &["failed to see what is published"]).await;
     assert!(serves(&one.admin("plugins/hostile").await, &version(0)));

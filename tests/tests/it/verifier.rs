@@ -1,10 +1,12 @@
 //! Sources whose requests a plugin verifies, through the real port: what it vouches for is an event like any
 //! other, what it does not is nowhere. Guarantees 2, 6 and 8.
 
+use std::time::{Duration, Instant};
+
 use hookweir_event::REDACTED;
 use hookweir_tests::{
     bounded,
-    house::{House, SECRET},
+    house::{House, PATIENCE, SECRET},
     sender::Reply,
 };
 use reqwest::RequestBuilder;
@@ -13,6 +15,9 @@ use tokio::task::JoinSet;
 const SECTIONS: &str = "[plugins.desk]\napi = \"off\"\nverifier = true\n\
                         [sources.erp]\npath = \"/webhooks/erp\"\nscheme = \"plugin:desk\"\n\
                         secrets = [{ env = \"TEST_SECRET\" }]\nrate = \"off\"\n";
+
+/// How long the guest takes where it is told to spin.
+const SPIN: Duration = Duration::from_millis(30);
 
 fn house(server: &str) -> House {
     let sections = format!("{server}\n{SECTIONS}");
@@ -43,6 +48,17 @@ async fn send(request: RequestBuilder) -> Reply {
     let headers = response.headers().iter().map(|(n, v)| (n.to_string(), text(v))).collect();
     let body = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default();
     Reply { status, body, headers }
+}
+
+/// What is answered where the verifier fails at its own hand: one that gets no CPU time at all is only late.
+async fn failed(house: &House, harm: &str) -> Reply {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let reply = send(genuine(house).header("x-do", harm)).await;
+        if reply.code() != "verifier_unavailable" || Instant::now() > deadline {
+            return reply;
+        }
+    }
 }
 
 async fn kept(house: &House) -> u64 {
@@ -127,8 +143,7 @@ async fn one_that_comes_to_no_answer_stores_nothing_and_the_sender_may_come_agai
         ("redact", "to redact, it names"),
     ] {
         let skip = house.log().len();
-        let reply = send(genuine(&house).header("x-do", harm)).await;
-        assert_unavailable(&reply, "verifier_failed");
+        assert_unavailable(&failed(&house, harm).await, "verifier_failed");
         house.until_log(skip, &["refused", "verifier-failed", why]).await;
     }
     assert_eq!(kept(&house).await, 0);
@@ -153,22 +168,28 @@ async fn one_that_is_not_there_keeps_honest_senders_waiting() {
     assert!(gateway.stop().await.success());
 }
 
-/// Two at a time, some more in a line: a hundred at once are more than that.
+/// Two at a time, some more in a line: two hundred at once are more than that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_at_once_than_a_source_may_have_verified_are_told_to_come_again() {
     let house = house_with_desk("");
     let gateway = house.start().await;
     let mut sending = JoinSet::new();
-    for number in 0..100 {
-        let request = genuine(&house).header("x-do", "spin").header("x-id", number);
-        sending.spawn(send(request));
+    let (client, url) = (bounded::client(), format!("http://{}/webhooks/erp", house.public));
+    let begun = Instant::now();
+    for number in 0..200 {
+        let request = client.post(&url).body("A1").header("x-key", SECRET);
+        sending.spawn(send(request.header("x-do", "spin").header("x-id", number)));
     }
     // Other sources are not held up.
     let beside = house.sender("test").send("order.paid", "1", b"A2").await.unwrap();
     assert_eq!(beside.status, 202);
     let replies = sending.join_all().await;
+    let took = begun.elapsed();
     let (taken, busy): (Vec<_>, Vec<_>) = replies.iter().partition(|reply| reply.status == 202);
     assert!(taken.len() >= 2 && busy.len() >= 30, "{} taken, {} busy", taken.len(), busy.len());
+    // Each has one of the two places for as long as it spins.
+    let most = 2 * (took.as_millis() / SPIN.as_millis() + 1);
+    assert!(taken.len() as u128 <= most, "{} taken in {took:?}", taken.len());
     busy.iter().for_each(|reply| assert_unavailable(reply, "verifier_unavailable"));
     assert_eq!(kept(&house).await, taken.len() as u64 + 1);
     house.settled().await;
@@ -180,7 +201,7 @@ async fn an_address_that_does_it_harm_is_turned_away() {
     let house = house_with_desk("server.address_rate = \"off\"\nserver.refused_rate = \"3/hour\"");
     let gateway = house.start().await;
     for _ in 0..4 {
-        assert_unavailable(&send(genuine(&house).header("x-do", "loop")).await, "verifier_failed");
+        assert_unavailable(&failed(&house, "loop").await, "verifier_failed");
     }
     let reply = send(genuine(&house)).await;
     assert_eq!((reply.status, reply.code()), (429, "rate_limited"), "{reply:?}");
