@@ -34,8 +34,8 @@ struct State {
     /// How what passes is treated.
     network: Network,
     trap: Option<Trap>,
-    /// Whether the network is down from then on.
-    then_down: bool,
+    /// How the network is from then on.
+    then: Option<Network>,
     /// How often that happened.
     sprung: u64,
     over: bool,
@@ -124,10 +124,17 @@ impl Relay {
     pub fn down_at(&self, said: &[u8], moment: Moment) {
         let mut state = self.shared.lock();
         state.set_trap(None, said, moment);
-        state.then_down = true;
+        state.then = Some(Network::Down);
     }
 
-    /// How often [`cut_at`](Self::cut_at) or [`down_at`](Self::down_at) cut one.
+    /// From the first time that a client says this on, nothing comes through, beginning with that.
+    pub fn silent_at(&self, said: &[u8]) {
+        let mut state = self.shared.lock();
+        state.set_trap(None, said, Moment::Asked);
+        state.then = Some(Network::Silent);
+    }
+
+    /// How often a trap of these was sprung.
     pub fn cuts(&self) -> u64 {
         self.shared.lock().sprung
     }
@@ -168,7 +175,7 @@ impl Drop for Relay {
 impl State {
     fn set_trap(&mut self, after: Option<&[u8]>, said: &[u8], moment: Moment) {
         let (after, said) = (after.map(<[u8]>::to_vec), said.to_vec());
-        (self.trap, self.then_down) = (Some(Trap { after, on: None, said, moment }), false);
+        (self.trap, self.then) = (Some(Trap { after, on: None, said, moment }), None);
     }
 
     /// What a client says on this connection. The trap, if it is caught in it.
@@ -198,6 +205,14 @@ fn shut(ends: &[TcpStream]) {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until something comes through.
+    fn heard_again<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        while state.network == Network::Silent && !state.over {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state
     }
 
     fn accept(self: &Arc<Self>, listener: &TcpListener) {
@@ -260,11 +275,7 @@ impl Pass {
 
     /// Waits as the network is, and tells whether the connection goes on.
     fn may_pass(&self, bytes: &[u8], trapped: &Mutex<Option<Vec<u8>>>) -> bool {
-        let mut state = self.shared.lock();
-        while state.network == Network::Silent && !state.over {
-            let waited = self.shared.changed.wait(state);
-            state = waited.unwrap_or_else(PoisonError::into_inner);
-        }
+        let mut state = self.shared.heard_again(self.shared.lock());
         if let Network::Slow(by) = state.network {
             drop(state);
             thread::sleep(by);
@@ -277,7 +288,12 @@ impl Pass {
             Some(Trap { said, moment: Moment::Answered, .. }) => *trapped = Some(said),
             Some(Trap { moment: Moment::Asked, .. }) => {
                 self.sprung(&mut state);
-                return false;
+                if state.then != Some(Network::Silent) {
+                    return false;
+                }
+                // Whoever passes on the other way looks at it, with the state in its hands.
+                drop(trapped);
+                state = self.shared.heard_again(state);
             }
             None if !self.asks && trapped.as_deref().is_some_and(says) => {
                 self.sprung(&mut state);
@@ -290,8 +306,10 @@ impl Pass {
 
     fn sprung(&self, state: &mut State) {
         state.sprung += 1;
-        if state.then_down {
-            state.network = Network::Down;
+        if let Some(then) = state.then {
+            state.network = then;
+        }
+        if state.network == Network::Down {
             state.cut_all();
         }
         self.shared.changed.notify_all();

@@ -146,6 +146,17 @@ fn a_relay_is_silent_or_slow_or_down_as_it_is_told() {
     let mut answer = [0; 2];
     stream.read_exact(&mut answer).unwrap();
     assert_eq!((&answer, relay.open()), (b"bb", 1));
+    relay.silent_at(b"COMMIT");
+    assert_eq!(ask(&mut stream, "a"), "aa");
+    // What is answered meanwhile waits as well.
+    stream.write_all(b"a").unwrap();
+    stream.write_all(b"COMMIT").unwrap();
+    relay.until_cut(1);
+    relay.set(Network::Well);
+    let mut answer = [0; 14];
+    stream.read_exact(&mut answer).unwrap();
+    let said = String::from_utf8_lossy(&answer);
+    assert_eq!((said.matches('a').count(), said.matches("COMMIT").count()), (2, 2), "{said}");
     relay.set(Network::Down);
     assert_eq!(ask(&mut stream, "c"), "");
     assert_eq!(ask(&mut TcpStream::connect(relay.address()).unwrap(), "d"), "");

@@ -3,11 +3,12 @@
 
 use std::time::{Duration, Instant};
 
+use hookweir_event::Clock;
 use hookweir_ground::{
     postgres::{PASSWORD, Postgres, USER},
     relay::{Network, Relay},
 };
-use hookweir_store::StoreError;
+use hookweir_store::{Options, PostgresDatabase, Store, StoreError};
 
 use crate::{
     conformance::support::{event, new},
@@ -60,6 +61,28 @@ async fn a_server_that_stands_still_keeps_nobody_from_the_next() {
     let other = open(url, 2).await;
     settle_all(&other).await;
     audit(&store, &kept).await;
+}
+
+/// Not when it is connected to, nor in the middle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_comes_to_stand_still_while_it_is_opened_is_a_clear_error_soon() {
+    let server = Postgres::durable();
+    let relay = Relay::to(server.address());
+    let options = || {
+        let database = PostgresDatabase::new(Postgres::url_at(&[relay.address()]));
+        Options::new(database, [1; 16], Clock::system())
+    };
+    for (nth, said) in (1..).zip(["synchronous_commit", "SELECT clock FROM meta"]) {
+        relay.silent_at(said.as_bytes());
+        let opened = tokio::time::timeout(ANSWER_MAX, Store::open(options())).await.unwrap();
+        let Err(error) = opened else { panic!("it is open") };
+        assert!(error.to_string().contains("did not answer in time"), "{error}");
+        relay.until_cut(nth);
+        relay.set(Network::Well);
+    }
+    let store = Store::open(options()).await.unwrap();
+    keep(&store, "1").await;
+    store.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
