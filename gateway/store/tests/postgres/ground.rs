@@ -119,9 +119,20 @@ impl Ground {
 impl Drop for Ground {
     /// Hundreds of histories would be hundreds of schemas.
     fn drop(&mut self) {
-        // A store that crashed may hold its tables for a moment still.
-        let drop =
-            format!("SET lock_timeout = '10s'; DROP SCHEMA IF EXISTS {} CASCADE", self.schema);
+        // A store that crashed may hold its tables for a moment still, and want more of them: in another order than this.
+        let drop = format!(
+            "SET lock_timeout = '10s';
+             DO $$ BEGIN
+                 LOOP
+                     BEGIN
+                         DROP SCHEMA IF EXISTS {} CASCADE;
+                         EXIT;
+                     EXCEPTION WHEN deadlock_detected THEN NULL;
+                     END;
+                 END LOOP;
+             END $$",
+            self.schema
+        );
         if !std::thread::panicking() {
             server().ask(&drop);
         }
