@@ -147,13 +147,11 @@ impl Recent {
 }
 
 impl Breaker {
-    /// Judges this generation from now on; without a config it is always closed. Whether it begins anew.
-    pub(super) fn follow(&mut self, generation: u64, config: Option<BreakerConfig>) -> bool {
-        let anew = self.generation != generation || config.is_none();
-        if anew {
+    /// Judges this generation from now on. With another it begins anew, and without a config it is always closed.
+    pub(super) fn follow(&mut self, generation: u64, config: Option<BreakerConfig>) {
+        if self.generation != generation || config.is_none() {
             *self = Self { generation, ..Self::default() };
         }
-        anew && config.is_some()
     }
 
     /// What may start.
@@ -295,7 +293,7 @@ mod tests {
     /// A breaker after attempts that ended so, and when it opened, as the number of the attempt.
     fn after(outcomes: impl IntoIterator<Item = Outcome>) -> (Breaker, Option<usize>) {
         let (mut breaker, now) = (Breaker::default(), Instant::now());
-        assert!(breaker.follow(1, CONFIG));
+        breaker.follow(1, CONFIG);
         assert_eq!(breaker.room(now), Room::All);
         for (number, outcome) in (1..).zip(outcomes) {
             assert!(!breaker.start());
@@ -378,15 +376,14 @@ mod tests {
     fn a_plugin_that_begins_anew_and_one_without_a_breaker_run() {
         let (mut breaker, _) = after([Outcome::Trap; 10]);
         let now = breaker.open.unwrap().since;
-        assert!(!breaker.follow(1, CONFIG));
-        assert!(breaker.follow(2, CONFIG));
+        breaker.follow(2, CONFIG);
         assert_eq!(breaker.room(now), Room::All);
         for _ in 0..99 {
             assert_eq!(breaker.end(1, true, Outcome::Trap, CONFIG, now), None, "of the one before");
             assert_eq!(breaker.end(2, false, Outcome::Trap, None, now), None, "switched off");
         }
         let (mut breaker, _) = after([Outcome::Trap; 10]);
-        assert!(!breaker.follow(1, None), "it is closed for good");
+        breaker.follow(1, None);
         assert_eq!(breaker.room(now), Room::All);
     }
 
@@ -415,7 +412,7 @@ mod tests {
     #[test]
     fn what_another_has_open_is_shut_here_until_its_probe_has_closed_it() {
         let (mut breaker, now) = (Breaker::default(), Instant::now());
-        assert!(breaker.follow(1, CONFIG));
+        breaker.follow(1, CONFIG);
         assert_eq!(breaker.room(now), Room::All);
         let open = [word(9, Some("it is sick"))];
         let opened = TurnElsewhere::Opened("it is sick".to_owned());
@@ -440,7 +437,7 @@ mod tests {
     #[test]
     fn when_the_other_is_gone_it_is_probed_here() {
         let (mut breaker, now) = (Breaker::default(), Instant::now());
-        assert!(breaker.follow(1, CONFIG));
+        breaker.follow(1, CONFIG);
         assert_eq!(breaker.room(now), Room::All);
         hears(&mut breaker, &[word(9, Some("it is sick"))], now).unwrap();
         // Of another version it says something else.

@@ -32,18 +32,27 @@ pub(super) struct Slots {
     /// Those that all gateways share, plugins' among them.
     rates: Arc<SharedRates>,
     plugins: BTreeMap<PluginName, PluginSlots>,
-    /// What other gateways said last of breakers: it holds for a plugin that comes, or begins anew, before they speak again.
-    heard: Words,
+    /// What was heard last: it holds for a plugin or a version that comes before others speak again.
+    heard: Option<Words>,
 }
 
-/// What others say of breakers, in the order of their boot ids, and this gateway's own.
-type Words = ([u8; 16], Vec<([u8; 16], BreakerWord)>);
+/// What other gateways say of breakers.
+#[derive(Debug)]
+struct Words {
+    /// This gateway's boot id.
+    own: [u8; 16],
+    /// In the order of boot ids.
+    words: Vec<([u8; 16], BreakerWord)>,
+    heard_at: Instant,
+}
 
 #[derive(Debug)]
 struct PluginSlots {
     running: usize,
     rate: Option<Arc<SharedRate>>,
     breaker: Breaker,
+    /// Whether it has one.
+    guarded: bool,
     /// Which version runs.
     version: Digest,
     /// Whether all that it was dealt was there, the last time: there may be more.
@@ -83,7 +92,7 @@ struct Hand<'a> {
 
 impl Slots {
     pub(super) fn new(pool: usize, memory: u64, rates: Arc<SharedRates>) -> Self {
-        let (plugins, heard) = (BTreeMap::new(), Words::default());
+        let (plugins, heard) = (BTreeMap::new(), None);
         Self { pool, memory, running: 0, granted: 0, first: 0, rates, plugins, heard }
     }
 
@@ -101,21 +110,22 @@ impl Slots {
         let (mut again, mut turns) = (None, Vec::new());
         let mut hands = Vec::new();
         for plugin in plugins {
+            let known = self.plugins.get(plugin.name).map(|slots| slots.version);
             let slots = match self.plugins.get_mut(plugin.name) {
                 Some(slots) => slots,
                 None => self.plugins.entry(plugin.name.clone()).or_insert(PluginSlots {
                     running: 0,
                     rate: None,
                     breaker: Breaker::default(),
+                    guarded: false,
                     version: plugin.version,
                     more: false,
                 }),
             };
-            slots.version = plugin.version;
             slots.follow(plugin, &self.rates, now);
             let (tokens, rate_wait) = slots.tokens(now);
-            if slots.breaker.follow(plugin.generation, plugin.policy.breaker) {
-                let turn = slots.hear(plugin.name, &self.heard, now);
+            if let Some(heard) = self.heard.as_ref().filter(|_| known != Some(plugin.version)) {
+                let turn = slots.hear(plugin.name, heard);
                 turns.extend(turn.map(|turn| (plugin.name.clone(), turn)));
             }
             let (most, breaker_wait) = match slots.breaker.room(now) {
@@ -220,27 +230,25 @@ impl Slots {
         words: Vec<([u8; 16], BreakerWord)>,
         now: Instant,
     ) -> Vec<(PluginName, TurnElsewhere)> {
-        self.heard = (own, words);
+        let heard = self.heard.insert(Words { own, words, heard_at: now });
         let turn = |(name, slots): (&PluginName, &mut PluginSlots)| {
-            Some((name.clone(), slots.hear(name, &self.heard, now)?))
+            Some((name.clone(), slots.hear(name, heard)?))
         };
         self.plugins.iter_mut().filter_map(turn).collect()
     }
 }
 
 impl PluginSlots {
-    /// What others say of its breaker.
-    fn hear(
-        &mut self,
-        name: &PluginName,
-        (own, words): &Words,
-        now: Instant,
-    ) -> Option<TurnElsewhere> {
-        self.breaker.hear(*own, breaker::about(words, name, self.version), now)
+    /// What others say of its breaker; nothing to one that is switched off here.
+    fn hear(&mut self, name: &PluginName, heard: &Words) -> Option<TurnElsewhere> {
+        let words = breaker::about(&heard.words, name, self.version);
+        self.guarded.then(|| self.breaker.hear(heard.own, words, heard.heard_at))?
     }
 
-    /// Goes by the rate that the plugin has now.
+    /// Goes by the version, the breaker and the rate that the plugin has now.
     fn follow(&mut self, plugin: Runnable<'_>, rates: &SharedRates, now: Instant) {
+        (self.version, self.guarded) = (plugin.version, plugin.policy.breaker.is_some());
+        self.breaker.follow(plugin.generation, plugin.policy.breaker);
         let rate = plugin.policy.rate;
         if self.rate.as_ref().map(|shared| shared.rate()) != rate {
             let name = format!("plugin/{}", plugin.name);
@@ -443,52 +451,58 @@ mod tests {
         assert!(later.wants.is_empty());
     }
 
-    #[test]
-    fn what_other_gateways_say_of_breakers_is_about_a_version() {
-        let name: PluginName = "a".parse().unwrap();
-        let mut slots = slots(10, u64::MAX);
-        assert_eq!(deal(&mut slots, &[("a", FREE, 1)]), dealt(&[("a", 10)]));
-        let word = |version: &[u8]| BreakerWord {
+    /// That its breaker is open, by another gateway.
+    fn sick(name: &PluginName, version: &[u8]) -> Vec<([u8; 16], BreakerWord)> {
+        let word = BreakerWord {
             plugin: name.clone(),
             version: Digest::of(version),
             open: Some("it is sick".to_owned()),
             open_for: Duration::ZERO,
         };
-        let now = Instant::now();
-        assert!(slots.hear([1; 16], vec![([2; 16], word(b"2"))], now).is_empty());
-        assert_eq!(slots.hear([1; 16], vec![([2; 16], word(b"1"))], now).len(), 1);
+        vec![([2; 16], word)]
+    }
+
+    const GUARDED: Policy = Policy {
+        breaker: Some(BreakerConfig { failures: 10, probe_max: Duration::from_secs(5) }),
+        ..FREE
+    };
+
+    #[test]
+    fn what_other_gateways_say_of_breakers_is_about_a_version() {
+        let name: PluginName = "a".parse().unwrap();
+        let (mut slots, now) = (slots(10, u64::MAX), Instant::now());
+        assert_eq!(deal(&mut slots, &[("a", GUARDED, 1)]), dealt(&[("a", 10)]));
+        assert!(slots.hear([1; 16], sick(&name, b"2"), now).is_empty());
+        assert_eq!(slots.hear([1; 16], sick(&name, b"1"), now).len(), 1);
         assert!(slots.seen(&name).unwrap().1.is_some_and(|shut| shut.elsewhere));
         // One that is switched off here stays so.
-        assert_eq!(deal(&mut slots, &[("a", FREE, 1)]), dealt(&[("a", 10)]));
+        for _ in 0..2 {
+            assert_eq!(deal(&mut slots, &[("a", FREE, 1)]), dealt(&[("a", 10)]));
+            assert!(slots.hear([1; 16], sick(&name, b"1"), now).is_empty());
+        }
     }
 
     #[test]
-    fn what_others_said_holds_for_a_plugin_that_comes_after_it_and_for_one_that_begins_anew() {
+    fn what_others_said_last_holds_for_what_comes_and_not_for_what_begins_anew() {
         let name: PluginName = "a".parse().unwrap();
-        let breaker = Some(BreakerConfig { failures: 10, probe_max: Duration::from_secs(5) });
-        let policy = Policy { breaker, ..FREE };
-        let mut slots = slots(10, u64::MAX);
-        let now = Instant::now();
-        let sick = BreakerWord {
-            plugin: name.clone(),
-            version: Digest::of(b"1"),
-            open: Some("it is sick".to_owned()),
-            open_for: Duration::ZERO,
+        let (mut slots, now) = (slots(10, u64::MAX), Instant::now());
+        let mut words = sick(&name, b"1");
+        words.extend(sick(&name, b"2"));
+        assert!(slots.hear([1; 16], words, now).is_empty(), "it is not there");
+        let plan = |slots: &mut Slots, version: &[u8], generation| {
+            let version = Digest::of(version);
+            let runnable = Runnable { version, generation, ..runs(&name, &GUARDED, 1) };
+            slots.plan([runnable].into_iter(), now + Duration::from_secs(9))
         };
-        assert!(slots.hear([1; 16], vec![([2; 16], sick)], now).is_empty(), "it is not there");
-        let plan = |slots: &mut Slots, generation| {
-            let runnable = Runnable { generation, ..runs(&name, &policy, 1) };
-            slots.plan([runnable].into_iter(), now)
-        };
-        let held = Plan {
-            turns: vec![(name.clone(), TurnElsewhere::Opened("it is sick".to_owned()))],
-            ..Plan::default()
-        };
-        assert_eq!(plan(&mut slots, 1), held);
-        assert_eq!(plan(&mut slots, 1), Plan::default(), "that is no news");
-        assert_eq!(plan(&mut slots, 2), held);
-        // Nobody says so any more, and what is closed stays so.
-        assert_eq!(slots.hear([1; 16], vec![], now), [(name.clone(), TurnElsewhere::Left)]);
-        assert_eq!(plan(&mut slots, 3).wants[0].max, 10);
+        let turns = vec![(name.clone(), TurnElsewhere::Opened("it is sick".to_owned()))];
+        let held = Plan { turns, ..Plan::default() };
+        assert_eq!(plan(&mut slots, b"1", 1), held);
+        assert_eq!(slots.seen(&name).unwrap().1.unwrap().since, now, "when it was heard");
+        assert_eq!(plan(&mut slots, b"1", 1), Plan::default(), "that is no news");
+        // Whoever has it begin anew knows better, until others speak again.
+        assert_eq!(plan(&mut slots, b"1", 2).wants[0].max, 10);
+        assert_eq!(slots.hear([1; 16], sick(&name, b"2"), now), []);
+        assert_eq!(plan(&mut slots, b"2", 3), held);
+        assert_eq!(plan(&mut slots, b"3", 4).wants[0].max, 10);
     }
 }

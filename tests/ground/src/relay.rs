@@ -46,7 +46,7 @@ struct State {
 struct Trap {
     /// What has to be said before it, on the same connection.
     after: Option<Vec<u8>>,
-    /// The connection on which that was said.
+    /// The connection on which that was said last.
     on: Option<u64>,
     said: Vec<u8>,
     moment: Moment,
@@ -115,7 +115,7 @@ impl Relay {
         self.shared.lock().set_trap(None, said, moment);
     }
 
-    /// The same on the first connection on which something else is said before it, or with it.
+    /// The same on the connection on which something else was said last, before it or with it.
     pub fn cut_at_after(&self, after: &[u8], said: &[u8], moment: Moment) {
         self.shared.lock().set_trap(Some(after), said, moment);
     }
@@ -181,7 +181,7 @@ impl State {
     /// What a client says on this connection. The trap, if it is caught in it.
     fn caught(&mut self, number: u64, says: impl Fn(&[u8]) -> bool) -> Option<Trap> {
         let trap = self.trap.as_mut()?;
-        if trap.on.is_none() && trap.after.as_deref().is_some_and(&says) {
+        if trap.after.as_deref().is_some_and(&says) {
             trap.on = Some(number);
         }
         let here = trap.after.is_none() || trap.on == Some(number);

@@ -132,7 +132,8 @@ async fn a_loop_ends_at_its_cpu_limit_while_neighbours_go_on() {
     assert_eq!(failure.outcome, Outcome::CpuLimit, "{failure:?}");
     assert!(ran.cpu >= Duration::from_millis(500), "{:?}", ran.cpu);
     assert!(ran.cpu < Duration::from_millis(600), "{:?}", ran.cpu);
-    assert!(ticks >= 10, "a neighbour on the same thread ran {ticks} times");
+    // In half a second at least, where each has its turn in some ten milliseconds.
+    assert!(ticks >= 17, "a neighbour on the same thread ran {ticks} times");
 
     let failure = self::failure(&hostile, "host-calls", "").await;
     assert_eq!(failure.outcome, Outcome::CpuLimit, "time in host calls counts: {failure:?}");

@@ -458,7 +458,7 @@ async fn a_probe_that_succeeds_closes_the_breaker_and_what_waited_is_done() {
     );
     let gateway = house.start().await;
     let sender = house.sender("test");
-    // The twelfth attempt succeeds, and is the second probe: it is open for three seconds.
+    // The first probe is the eleventh attempt, and fails; the second is one of those that wait: it is open for three seconds.
     let tried = sender.send("retry-until", "tried", b"12").await.unwrap().id().unwrap();
     let open = |plugin: &Value| plugin["breaker"]["state"] == "open";
     let plugin = house.until_plugin("hostile", "an open breaker", open).await;

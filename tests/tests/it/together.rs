@@ -209,6 +209,11 @@ async fn a_breaker_that_one_gateway_opened_holds_the_other_and_is_closed_and_lef
     let told = houses[1].until_plugin("hostile", "a breaker that is told of", open_elsewhere).await;
     assert_eq!(told["breaker"]["why"], "10 of the last 10 attempts asked for a retry", "{told:#}");
     let seen = houses[1].metrics().await;
+    let ran = seen.value("hookweir_plugin_attempts_total", &HOSTILE);
+    assert!(
+        ran == 0.0 || houses[1].log().contains("it is probed here"),
+        "it was told before it began"
+    );
     assert_eq!(seen.value("hookweir_plugin_breaker_open", &HOSTILE), 1.0);
     assert_eq!(seen.value("hookweir_plugin_breaker_elsewhere", &HOSTILE), 1.0);
     // The first one probes, and the second does not: while it hears of the first, which it may not for a while where a busy

@@ -91,13 +91,12 @@ async fn of_many_that_speak_at_once_all_together_have_no_more_than_the_whole() {
                     sum.fetch_sub(has - target, Ordering::SeqCst);
                     has = target;
                 }
-                let heard = loop {
-                    match store.confer(wants(0, target)).await {
-                        // Who stands still with the floor loses it, and says the same again.
-                        Err(StoreError::Failed(_)) => {}
-                        heard => break heard.unwrap(),
-                    }
+                let heard = match store.confer(wants(0, target)).await {
+                    // Who stands still with the floor loses it, and says the same again.
+                    Err(StoreError::Failed(_)) => store.confer(wants(0, target)).await,
+                    heard => heard,
                 };
+                let heard = heard.unwrap();
                 let got = part(&heard);
                 assert!(got >= has, "what it has nobody takes");
                 let all = sum.fetch_add(got - has, Ordering::SeqCst) + got - has;

@@ -63,7 +63,7 @@ async fn a_server_that_stands_still_keeps_nobody_from_the_next() {
     audit(&store, &kept).await;
 }
 
-/// Not when it is connected to, nor in the middle.
+/// At the first that it is asked, and in the middle.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_comes_to_stand_still_while_it_is_opened_is_a_clear_error_soon() {
     let server = Postgres::durable();
