@@ -115,12 +115,12 @@ impl Relay {
         self.shared.lock().set_trap(None, said, moment);
     }
 
-    /// The same on the connection on which something else was said last, before it or with it.
+    /// As [`cut_at`](Self::cut_at), on the connection on which something else was said last, before it or with it.
     pub fn cut_at_after(&self, after: &[u8], said: &[u8], moment: Moment) {
         self.shared.lock().set_trap(Some(after), said, moment);
     }
 
-    /// The same, and the network is down from that moment on.
+    /// As [`cut_at`](Self::cut_at), and the network is down from that moment on.
     pub fn down_at(&self, said: &[u8], moment: Moment) {
         let mut state = self.shared.lock();
         state.set_trap(None, said, moment);
